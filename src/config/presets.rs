@@ -1,0 +1,1 @@
+//! The well-known registries (features R3).

@@ -1,0 +1,3 @@
+//! The shape of docxy.toml.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {}

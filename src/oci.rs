@@ -1,0 +1,24 @@
+//! The words of the OCI distribution specification as types. Pure: nothing here does I/O.
+//! Whatever travels inward from a socket is one of these, built by its parser and by nothing else.
+
+pub mod challenge;
+pub mod digest;
+pub mod endpoint;
+pub mod error;
+pub mod manifest;
+pub mod media;
+pub mod name;
+pub mod range;
+pub mod reference;
+pub mod registry;
+pub mod scope;
+
+pub use challenge::Challenge;
+pub use digest::Digest;
+pub use endpoint::Endpoint;
+pub use error::{Code, ErrorBody};
+pub use name::Repository;
+pub use range::{ByteRange, ContentRange};
+pub use reference::{Reference, Tag};
+pub use registry::RegistryName;
+pub use scope::Scope;

@@ -1,0 +1,192 @@
+//! One client for each registry: authentication, redirects by hand, time limits, the address guard.
+//! Knows nothing of clients of docxy, of doors or of caches.
+
+pub mod transport;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use std::time::Duration;
+use url::Url;
+
+use crate::config::values::{Credential, Secret};
+use crate::oci::{Digest, Endpoint, RegistryName, Scope};
+
+/// Values only; `app` fills it from the configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: RegistryName,
+    /// The first is asked. http or https, may carry a port and a path (placed after /v2/); no user, no query.
+    pub urls: Vec<Url>,
+    /// Docker Hub only: one-component names get `library/`, in the path and in every scope.
+    pub library_prefix: bool,
+    /// Credentials for `Right::Configured`.
+    pub credentials: Option<CredentialSource>,
+    /// Hosts (name, or name:port) that may be a token realm beside those of the same registrable domain.
+    pub realms: Vec<String>,
+    /// Largest answer of a token service, bytes (64 KiB).
+    pub max_token_answer: usize,
+    pub timeouts: Timeouts,
+    pub max_redirects: u8,
+}
+
+/// Where docxy's own credential for a registry comes from. Files and helpers are read again when their life ends or after a 401.
+#[derive(Clone, Debug)]
+pub enum CredentialSource {
+    Fixed(Credential),
+    PasswordFile {
+        username: String,
+        path: std::path::PathBuf,
+    },
+    /// A program that prints `{"username","password","expires_in"}` (seconds, optional), or username and password on two lines.
+    Exec {
+        command: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// TCP and TLS, each address (5 s)
+    pub connect: Duration,
+    /// from the request sent to the response's header (15 s)
+    pub headers: Duration,
+    /// between two chunks of a body while we are ready to read (60 s); there is no limit on a whole body
+    pub idle: Duration,
+}
+
+/// What a request upstream may present. A client's credential carries the registry it is for and is refused elsewhere (threat S1).
+#[derive(Clone, Debug)]
+pub enum Right {
+    Anonymous,
+    Configured,
+    /// A token a client brought; goes out as it is, to this registry only.
+    Bearer {
+        registry: RegistryName,
+        token: Secret<String>,
+    },
+    /// A user and password a client brought: for a Basic upstream, or to fetch a token with.
+    Basic {
+        registry: RegistryName,
+        credential: Credential,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    Get,
+    Head,
+}
+
+/// A question to a registry. Headers are the client's own Accept, Range, If-* lines, chosen by the caller; everything else is made afresh.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub method: Method,
+    /// With the repository as the upstream knows it, but without `library/` (added here).
+    pub endpoint: Endpoint,
+    /// Raw query without `?` and without `ns`.
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+}
+
+/// The upstream's final answer, of any status but those that mean `Failure::Denied`.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// The upstream gave this to a request that carried no credential of anyone (none at all, or an anonymous token): it is public.
+    pub anonymous: bool,
+    /// How many redirects were followed.
+    pub redirects: u8,
+}
+
+/// A body from upstream: never ends early without an error, has the idle limit, holds its connection.
+#[derive(Debug)]
+pub struct Body {}
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Failure;
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Failure>>> {
+        std::task::Poll::Ready(None)
+    }
+}
+
+/// Why there is no answer. Messages name the registry and what to do; no signed URL, no token.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// 401 or 403 from the registry or from its token service.
+    #[error("{registry} denied access")]
+    Denied {
+        registry: RegistryName,
+        status: StatusCode,
+    },
+    /// 429 from the token service (a 429 from the registry itself is an `Answer`).
+    #[error("{registry}: the token service answered 429")]
+    RateLimited {
+        registry: RegistryName,
+        retry_after: Option<String>,
+    },
+    #[error("{registry}: {reason}")]
+    Other { registry: RegistryName, reason: String },
+}
+
+/// What a token request of a client asks for, after the registry has been decided.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub credential: ClientSecret,
+    pub scopes: Vec<Scope>,
+    pub offline: bool,
+    pub client_id: Option<String>,
+}
+#[derive(Clone, Debug)]
+pub enum ClientSecret {
+    Password(Credential),
+    Refresh(Secret<String>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum LoginAnswer {
+    /// The upstream's token answer, byte for byte (JSON, at most 64 KiB).
+    Token {
+        json: Secret<Vec<u8>>,
+    },
+    /// A Basic upstream took the password; there is no token of the upstream's.
+    BasicAccepted,
+    /// The upstream asks for no authentication at all.
+    NotNeeded,
+    Refused {
+        status: StatusCode,
+    },
+}
+
+/// One registry.
+#[derive(Debug)]
+pub struct Upstream {
+    config: Config,
+}
+impl Upstream {
+    pub fn name(&self) -> &RegistryName {
+        &self.config.name
+    }
+    /// Asks the registry: learns its challenge, fetches and caches tokens, follows redirects by hand, tries once more after a 401.
+    pub async fn send(&self, _ask: &Ask, _right: &Right) -> Result<Answer, Failure> {
+        Err(Failure::Other {
+            registry: self.config.name.clone(),
+            reason: String::new(),
+        })
+    }
+    /// Asks the registry's token service with a client's own password or refresh token.
+    pub async fn login(&self, _login: &Login) -> Result<LoginAnswer, Failure> {
+        Ok(LoginAnswer::NotNeeded)
+    }
+    /// `GET /v2/` with this right: is it good for anything here?
+    pub async fn ping(&self, _right: &Right) -> Result<StatusCode, Failure> {
+        Ok(StatusCode::OK)
+    }
+}
+
+/// Only so that the word is used; see `oci`.
+pub type ManifestDigest = Digest;

@@ -1,0 +1,1 @@
+//! The road to a registry: names, addresses, proxies, TLS.
