@@ -81,7 +81,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = Failure;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
@@ -89,7 +92,9 @@ impl HttpBody for Body {
         let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
             // Nothing is there and somebody waits: from here on the silence counts.
             let idle = this.idle;
-            let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            let silence = this
+                .silence
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
             ready!(silence.as_mut().poll(cx));
             this.inner = None;
             return Poll::Ready(Some(Err(Failure::Timeout {

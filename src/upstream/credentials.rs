@@ -51,10 +51,13 @@ impl Credentials {
                 return Ok(known.credential.clone());
             }
         }
-        let fresh = self.read().await.map_err(|reason| Failure::CredentialUnavailable {
-            registry: self.registry.clone(),
-            reason,
-        })?;
+        let fresh = self
+            .read()
+            .await
+            .map_err(|reason| Failure::CredentialUnavailable {
+                registry: self.registry.clone(),
+                reason,
+            })?;
         let credential = fresh.credential.clone();
         *known = Some(fresh);
         Ok(credential)
@@ -95,7 +98,9 @@ async fn password_of(path: &Path) -> Result<Vec<u8>, String> {
     let read = tokio::task::spawn_blocking(move || {
         use std::io::Read;
         let mut content = Vec::new();
-        std::fs::File::open(owned)?.take(MAX_SECRET + 1).read_to_end(&mut content)?;
+        std::fs::File::open(owned)?
+            .take(MAX_SECRET + 1)
+            .read_to_end(&mut content)?;
         Ok::<_, std::io::Error>(content)
     });
     let mut content = match read.await {
@@ -104,7 +109,10 @@ async fn password_of(path: &Path) -> Result<Vec<u8>, String> {
         Err(error) => return Err(format!("password_file {} was not read: {error}", path.display())),
     };
     if content.len() as u64 > MAX_SECRET {
-        return Err(format!("password_file {} has more than {MAX_SECRET} bytes", path.display()));
+        return Err(format!(
+            "password_file {} has more than {MAX_SECRET} bytes",
+            path.display()
+        ));
     }
     // Editors end a file with a newline that nobody means to be part of the password.
     if content.ends_with(b"\n") {
@@ -150,7 +158,9 @@ async fn helper(command: &[String]) -> Result<Known, String> {
             .await
             .map_err(|error| format!("exec {program}: {error}"))?;
         if !status.success() {
-            return Err(format!("exec {program} failed ({status}); run it by hand to see why"));
+            return Err(format!(
+                "exec {program} failed ({status}); run it by hand to see why"
+            ));
         }
         Ok(printed)
     };
@@ -188,7 +198,9 @@ fn parse(printed: &[u8]) -> Option<Printed> {
                 password: Secret::new(json.password.into_bytes()),
             },
             // A century at most, so that no sum of times overflows.
-            life: json.expires_in.map(|seconds| Duration::from_secs(seconds.min(3_000_000_000))),
+            life: json
+                .expires_in
+                .map(|seconds| Duration::from_secs(seconds.min(3_000_000_000))),
         });
     }
     let mut lines = printed
@@ -233,7 +245,11 @@ mod tests {
         assert_eq!(one.password.expose(), b"one");
         assert_eq!(credentials.after_refusal(&one).await.unwrap(), None);
         std::fs::write(&path, b"tw:\xff \n").unwrap();
-        assert_eq!(credentials.current().await.unwrap(), one, "only a refusal makes it read again");
+        assert_eq!(
+            credentials.current().await.unwrap(),
+            one,
+            "only a refusal makes it read again"
+        );
         let two = credentials.after_refusal(&one).await.unwrap().unwrap();
         assert_eq!(two.password.expose(), b"tw:\xff ");
         std::fs::remove_file(&path).unwrap();
@@ -244,10 +260,19 @@ mod tests {
     #[tokio::test]
     async fn a_helper_prints_json_or_two_lines() {
         // Cloud registries hand out passwords for some hours through a program; both customs of printing must work.
-        let lines = of(shell("printf 'AWS\\nsecret\\n'".to_owned())).current().await.unwrap();
-        assert_eq!((lines.username.as_str(), lines.password.expose().as_slice()), ("AWS", &b"secret"[..]));
+        let lines = of(shell("printf 'AWS\\nsecret\\n'".to_owned()))
+            .current()
+            .await
+            .unwrap();
+        assert_eq!(
+            (lines.username.as_str(), lines.password.expose().as_slice()),
+            ("AWS", &b"secret"[..])
+        );
         let json = r#"echo '{"username":"u","password":"p:\"x","expires_in":43200}'"#.to_owned();
-        assert_eq!(of(shell(json)).current().await.unwrap().password.expose(), b"p:\"x");
+        assert_eq!(
+            of(shell(json)).current().await.unwrap().password.expose(),
+            b"p:\"x"
+        );
     }
 
     #[tokio::test]
@@ -272,7 +297,12 @@ mod tests {
     #[tokio::test]
     async fn a_broken_helper_is_named_and_its_output_is_not_shown() {
         // An operator must learn which program failed, and a half-printed secret must not land in the log (S12).
-        for script in ["echo CANARY; exit 3", "echo CANARY", "head -c 70000 /dev/zero", "echo '{\"password\":\"CANARY\"'"] {
+        for script in [
+            "echo CANARY; exit 3",
+            "echo CANARY",
+            "head -c 70000 /dev/zero",
+            "echo '{\"password\":\"CANARY\"'",
+        ] {
             let error = of(shell(script.to_owned())).current().await.unwrap_err();
             assert!(error.to_string().contains("exec /bin/sh"), "{error}");
             assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
@@ -280,6 +310,13 @@ mod tests {
         let missing = of(CredentialSource::Exec {
             command: vec!["/nonexistent/helper".to_owned()],
         });
-        assert!(missing.current().await.unwrap_err().to_string().contains("/nonexistent/helper"));
+        assert!(
+            missing
+                .current()
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/helper")
+        );
     }
 }

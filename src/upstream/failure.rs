@@ -222,7 +222,10 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(reason) => write!(f, "its name does not resolve ({reason}); check DNS or hosts in the configuration"),
+            Self::Dns(reason) => write!(
+                f,
+                "its name does not resolve ({reason}); check DNS or hosts in the configuration"
+            ),
             Self::Refused => f.write_str("the connection was refused"),
             Self::Connect(reason) => write!(f, "the connection failed ({reason})"),
             Self::Tls(reason) => write!(

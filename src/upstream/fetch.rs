@@ -128,10 +128,13 @@ pub(super) fn drain(body: impl http_body::Body<Data = bytes::Bytes, Error: Send>
     if body.is_end_stream() || body.size_hint().upper().is_none_or(|size| size > WORTH_DRAINING) {
         return;
     }
-    tokio::spawn(tokio::time::timeout(std::time::Duration::from_secs(5), async move {
-        let mut body = std::pin::pin!(body);
-        while let Some(Ok(_)) = body.frame().await {}
-    }));
+    tokio::spawn(tokio::time::timeout(
+        std::time::Duration::from_secs(5),
+        async move {
+            let mut body = std::pin::pin!(body);
+            while let Some(Ok(_)) = body.frame().await {}
+        },
+    ));
 }
 
 fn headers(question: &Question<'_>, url: &Url, at_registry: bool) -> HeaderMap {
@@ -214,8 +217,16 @@ fn landed(
 fn refused_by_storage(question: &Question<'_>, host: &str, status: StatusCode) -> Result<(), Failure> {
     let (registry, host) = (question.registry.clone(), host.to_owned());
     match (status.as_u16(), &question.method) {
-        (400 | 401 | 403 | 405 | 501, &Method::HEAD) => Err(Failure::HeadRefused { registry, host, status }),
-        (400 | 401 | 403, _) => Err(Failure::StorageRefused { registry, host, status }),
+        (400 | 401 | 403 | 405 | 501, &Method::HEAD) => Err(Failure::HeadRefused {
+            registry,
+            host,
+            status,
+        }),
+        (400 | 401 | 403, _) => Err(Failure::StorageRefused {
+            registry,
+            host,
+            status,
+        }),
         _ => Ok(()),
     }
 }

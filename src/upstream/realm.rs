@@ -31,7 +31,10 @@ impl Realm {
             return Err(refuse(shown, "which is not an https URL"));
         }
         if url.scheme() == "http" && base.scheme() != "http" {
-            return Err(refuse(shown, "over plain HTTP, while the registry itself is https"));
+            return Err(refuse(
+                shown,
+                "over plain HTTP, while the registry itself is https",
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse(shown, "whose URL carries a user name"));
@@ -74,7 +77,10 @@ fn known(base: &Url, realm: &Url) -> bool {
     };
     realm.port().is_none()
         && KNOWN.iter().any(|(registry, realms)| {
-            let own = base == *registry || base.strip_suffix(registry).is_some_and(|rest| rest.ends_with('.'));
+            let own = base == *registry
+                || base
+                    .strip_suffix(registry)
+                    .is_some_and(|rest| rest.ends_with('.'));
             own && realms.contains(&host)
         })
 }
@@ -120,12 +126,22 @@ mod tests {
             ("https://public.ecr.aws", "https://public.ecr.aws/token/"),
             ("https://docker.elastic.co", "https://docker-auth.elastic.co/auth"),
             ("https://x.azurecr.io", "https://x.azurecr.io/oauth2/token"),
-            ("https://harbor.corp.test", "https://harbor.corp.test/service/token"),
+            (
+                "https://harbor.corp.test",
+                "https://harbor.corp.test/service/token",
+            ),
             ("http://127.0.0.1:5000", "http://127.0.0.1:5000/token"),
             ("http://registry:5000", "http://registry:5000/token"),
-            ("http://registry.corp.test:5000", "http://auth.corp.test:5001/token"),
+            (
+                "http://registry.corp.test:5000",
+                "http://auth.corp.test:5001/token",
+            ),
         ] {
-            assert!(vet(base, realm, &[]).is_ok(), "{base} -> {realm}: {:?}", vet(base, realm, &[]));
+            assert!(
+                vet(base, realm, &[]).is_ok(),
+                "{base} -> {realm}: {:?}",
+                vet(base, realm, &[])
+            );
         }
     }
 
@@ -134,12 +150,24 @@ mod tests {
         // A password must never reach a host that only the registry's answer names (S1).
         for (base, realm) in [
             ("https://registry-1.docker.io", "https://evil.test/token"),
-            ("https://registry-1.docker.io", "https://auth.docker.io.evil.test/token"),
+            (
+                "https://registry-1.docker.io",
+                "https://auth.docker.io.evil.test/token",
+            ),
             ("https://registry-1.docker.io", "https://evildocker.io/token"),
             ("https://registry-1.docker.io", "http://auth.docker.io/token"),
-            ("https://registry-1.docker.io", "https://user@auth.docker.io/token"),
-            ("https://registry-1.docker.io", "https://auth.docker.io@evil.test/token"),
-            ("https://registry-1.docker.io", "https://evil.test\\@auth.docker.io/token"),
+            (
+                "https://registry-1.docker.io",
+                "https://user@auth.docker.io/token",
+            ),
+            (
+                "https://registry-1.docker.io",
+                "https://auth.docker.io@evil.test/token",
+            ),
+            (
+                "https://registry-1.docker.io",
+                "https://evil.test\\@auth.docker.io/token",
+            ),
             ("https://registry-1.docker.io", "//auth.docker.io/token"),
             ("https://registry-1.docker.io", "file:///etc/passwd"),
             ("https://registry-1.docker.io", "gopher://auth.docker.io/"),
@@ -156,7 +184,10 @@ mod tests {
             ("http://[::1]:5000", "http://[::2]:5000/token"),
         ] {
             let refused = vet(base, realm, &[]);
-            assert!(matches!(refused, Err(Failure::RealmRefused { .. })), "{base} -> {realm}");
+            assert!(
+                matches!(refused, Err(Failure::RealmRefused { .. })),
+                "{base} -> {realm}"
+            );
         }
     }
 
@@ -164,10 +195,27 @@ mod tests {
     fn a_configured_realm_is_let_through() {
         // An operator whose token service lives elsewhere says so with one key, and the refusal names that key.
         let refused = vet("https://r.test", "https://sso.example/token", &[]).unwrap_err();
-        assert!(refused.to_string().contains(r#"realms = ["sso.example"]"#), "{refused}");
+        assert!(
+            refused.to_string().contains(r#"realms = ["sso.example"]"#),
+            "{refused}"
+        );
         assert!(vet("https://r.test", "https://sso.example/token", &["SSO.example"]).is_ok());
-        assert!(vet("https://r.test", "https://sso.example:8443/t", &["sso.example:8443"]).is_ok());
-        assert!(vet("https://r.test", "https://sso.example:8443/t", &["sso.example:443"]).is_err());
+        assert!(
+            vet(
+                "https://r.test",
+                "https://sso.example:8443/t",
+                &["sso.example:8443"]
+            )
+            .is_ok()
+        );
+        assert!(
+            vet(
+                "https://r.test",
+                "https://sso.example:8443/t",
+                &["sso.example:443"]
+            )
+            .is_err()
+        );
         assert!(vet("https://r.test", "http://sso.example/token", &["sso.example"]).is_err());
     }
 }

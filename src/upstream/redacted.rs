@@ -27,7 +27,10 @@ mod tests {
     fn no_signature_is_printed() {
         // An operator's log must not hold what opens somebody's blob (S12).
         let long = "x".repeat(100);
-        let url = Url::parse(&format!("https://user:CANARY@cdn.test:8443/blobs/{long}CANARY?sig=CANARY#CANARY")).unwrap();
+        let url = Url::parse(&format!(
+            "https://user:CANARY@cdn.test:8443/blobs/{long}CANARY?sig=CANARY#CANARY"
+        ))
+        .unwrap();
         let shown = RedactedUrl(&url).to_string();
         assert!(shown.starts_with("https://cdn.test:8443/blobs/xxx"), "{shown}");
         assert!(!shown.contains("CANARY"), "{shown}");

@@ -98,9 +98,10 @@ impl Service {
         wish: &Wish<'_>,
         refresh_token: &Secret<String>,
     ) -> Result<Verdict, Failure> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token")
-            .append_pair("refresh_token", refresh_token.expose());
+        let form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose()),
+        ];
         self.grant(transport, wish, form).await
     }
 
@@ -110,12 +111,14 @@ impl Service {
         wish: &Wish<'_>,
         credential: &Credential,
     ) -> Result<Verdict, Failure> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "password")
-            .append_pair("username", &credential.username)
-            .append_pair("password", &String::from_utf8_lossy(credential.password.expose()));
+        let password = String::from_utf8_lossy(credential.password.expose());
+        let mut form = vec![
+            ("grant_type", "password"),
+            ("username", &credential.username),
+            ("password", &password),
+        ];
         if wish.offline {
-            form.append_pair("access_type", "offline");
+            form.push(("access_type", "offline"));
         }
         self.grant(transport, wish, form).await
     }
@@ -124,8 +127,29 @@ impl Service {
         &self,
         transport: &Transport,
         wish: &Wish<'_>,
-        mut form: form_urlencoded::Serializer<'_, String>,
+        grant: Vec<(&str, &str)>,
     ) -> Result<Verdict, Failure> {
+        let body = Bytes::from(self.form(wish, &grant));
+        let mut headers = fetch::own_headers();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let answer = self
+            .ask(
+                transport,
+                Method::POST,
+                self.realm.url().clone(),
+                headers,
+                Some(body),
+            )
+            .await?;
+        self.verdict(answer, transport.timeouts().headers).await
+    }
+
+    fn form(&self, wish: &Wish<'_>, grant: &[(&str, &str)]) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(grant);
         self.fields(wish, |name, value| {
             form.append_pair(name, value);
         });
@@ -136,13 +160,7 @@ impl Service {
             let scopes: Vec<String> = wish.scopes.iter().map(ToString::to_string).collect();
             form.append_pair("scope", &scopes.join(" "));
         }
-        let mut headers = fetch::own_headers();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let body = Bytes::from(form.finish());
-        let answer = self
-            .ask(transport, Method::POST, self.realm.url().clone(), headers, Some(body))
-            .await?;
-        self.verdict(answer, transport.timeouts().headers).await
+        form.finish()
     }
 
     fn fields(&self, wish: &Wish<'_>, mut add: impl FnMut(&str, &str)) {
@@ -218,7 +236,11 @@ impl Service {
     fn parse(&self, json: &[u8]) -> Result<Token, Failure> {
         let answer: Answer = serde_json::from_slice(json).map_err(|error| {
             // The parser's own message may quote the answer, and with it the token.
-            self.bad(&format!("its token answer is no JSON of a token (line {}, column {})", error.line(), error.column()))
+            self.bad(&format!(
+                "its token answer is no JSON of a token (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
         })?;
         let value = answer
             .token

@@ -152,7 +152,10 @@ impl Tokens {
     {
         let slots = self.slots.clone();
         // If the task ends in any way, the slot must not stay `Fetching`.
-        let guard = Unfinished { slots, key: Some(key) };
+        let guard = Unfinished {
+            slots,
+            key: Some(key),
+        };
         let task = tokio::spawn(async move {
             let asked = Instant::now();
             let outcome = fetch.await.map(Arc::new);

@@ -62,7 +62,10 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("registries.\"{registry}\".proxy: {reason}")]
-    Proxy { registry: RegistryName, reason: ProxyError },
+    Proxy {
+        registry: RegistryName,
+        reason: ProxyError,
+    },
     #[error("the HTTP client for {registry} can't be built: {reason}")]
     Client { registry: RegistryName, reason: String },
 }
@@ -88,7 +91,10 @@ impl Config {
                 registry: self.registry.clone(),
                 reason,
             })?;
-            proxied.push((proxy.clone(), self.client(Resolver::new(rules.clone()), Some(url))?));
+            proxied.push((
+                proxy.clone(),
+                self.client(Resolver::new(rules.clone()), Some(url))?,
+            ));
         }
         Ok(Transport {
             registry: self.registry,
@@ -173,7 +179,11 @@ impl Transport {
         self.check(call, proxy, &host).await?;
         let client = match proxy {
             None => Some(&self.direct),
-            Some(wanted) => self.proxied.iter().find(|(proxy, _)| proxy == wanted).map(|(_, client)| client),
+            Some(wanted) => self
+                .proxied
+                .iter()
+                .find(|(proxy, _)| proxy == wanted)
+                .map(|(_, client)| client),
         };
         let Some(client) = client else {
             // Never directly what was meant to go through a proxy.
@@ -282,7 +292,11 @@ impl Transport {
         }
     }
 
-    fn bounded(&self, answer: Response<reqwest::Body>, host: &str) -> Result<Response<reqwest::Body>, Failure> {
+    fn bounded(
+        &self,
+        answer: Response<reqwest::Body>,
+        host: &str,
+    ) -> Result<Response<reqwest::Body>, Failure> {
         let size: usize = answer
             .headers()
             .iter()
@@ -302,5 +316,6 @@ impl Transport {
 /// For messages: the host, and the port where the URL names one.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -49,7 +49,8 @@ impl Classifier<'_> {
                 limit: self.connect,
             };
         }
-        let refused = find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        let refused =
+            find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         let reason = if refused {
             "the connection was refused".to_owned()
         } else {
@@ -113,15 +114,15 @@ fn tls_reason(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
             "its certificate has expired".to_owned()
         }
-        rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
-            "its certificate is not valid yet".to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. },
+        ) => "its certificate is not valid yet".to_owned(),
         rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
             "its certificate comes from an unknown issuer".to_owned()
         }
-        rustls::Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
-            "its certificate is for another name".to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "its certificate is for another name".to_owned(),
         other => other.to_string(),
     }
 }
@@ -137,6 +138,7 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
 /// The error and its sources. An `io::Error` hides the error it wraps from `source()`, so that one is put in.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => error.source(),

@@ -102,8 +102,16 @@ fn of_v6(address: Ipv6Addr) -> Class {
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => of_v4(last),
         // Local-use NAT64: the address stands behind the /48 (RFC 6052 skips the ninth byte) or at the end.
         [0x64, 0xff9b, 1, ..] => {
-            let behind = Ipv4Addr::from((u32::from(s[3]) << 16) | u32::from((s[4] & 0xff) << 8) | u32::from(s[5] >> 8));
-            let judged = |place: Ipv4Addr| if place.is_unspecified() { Class::Public } else { of_v4(place) };
+            let behind = Ipv4Addr::from(
+                (u32::from(s[3]) << 16) | u32::from((s[4] & 0xff) << 8) | u32::from(s[5] >> 8),
+            );
+            let judged = |place: Ipv4Addr| {
+                if place.is_unspecified() {
+                    Class::Public
+                } else {
+                    of_v4(place)
+                }
+            };
             judged(behind).or(judged(last)).or(Class::Private)
         }
         [0x2002, high, low, ..] => of_v4(carried(high, low)),

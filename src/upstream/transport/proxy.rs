@@ -85,7 +85,9 @@ impl Proxy {
             username: percent_encoding::percent_decode_str(url.username())
                 .decode_utf8_lossy()
                 .into_owned(),
-            password: Secret::new(percent_encoding::percent_decode_str(url.password().unwrap_or_default()).collect()),
+            password: Secret::new(
+                percent_encoding::percent_decode_str(url.password().unwrap_or_default()).collect(),
+            ),
         });
         let proxy = Self {
             scheme,
@@ -146,7 +148,8 @@ impl Proxy {
             (Scheme::Socks5, false) => "socks5",
             (Scheme::Socks5, true) | (Scheme::Socks5h, _) => "socks5h",
         };
-        let mut url = Url::parse(&format!("{scheme}://{}:{}/", self.host, self.port)).map_err(ProxyError::Url)?;
+        let mut url =
+            Url::parse(&format!("{scheme}://{}:{}/", self.host, self.port)).map_err(ProxyError::Url)?;
         if let Some(credential) = &self.credential {
             let password =
                 std::str::from_utf8(credential.password.expose()).map_err(|_| ProxyError::Credential)?;
@@ -171,7 +174,11 @@ impl ProxyConfig {
             Self::Fixed { proxy, no_proxy } => (Some(proxy), no_proxy),
             Self::Environment(_) if is_loopback(url) => return None,
             Self::Environment(environment) => {
-                let own = if url.scheme() == "https" { &environment.https } else { &environment.http };
+                let own = if url.scheme() == "https" {
+                    &environment.https
+                } else {
+                    &environment.http
+                };
                 (own.as_ref().or(environment.all.as_ref()), &environment.no_proxy)
             }
         };
@@ -330,7 +337,12 @@ mod tests {
         let to = |target: &str| environment.route(&url(target)).map(ToString::to_string);
         assert_eq!(to("https://x.test/").as_deref(), Some("s.test:3128"));
         assert_eq!(to("http://x.test/").as_deref(), Some("a.test:1080"));
-        for loopback in ["http://127.0.0.1:5000/", "https://localhost/", "http://[::1]/", "http://0x7f.1/"] {
+        for loopback in [
+            "http://127.0.0.1:5000/",
+            "https://localhost/",
+            "http://[::1]/",
+            "http://0x7f.1/",
+        ] {
             assert_eq!(to(loopback), None, "{loopback}");
         }
     }
@@ -340,7 +352,10 @@ mod tests {
         // An operator's proxy password must not reach a log (S12), and odd characters must still reach the proxy.
         let proxy = Proxy::parse("socks5://us%40er:p%3Aa%2Fss@10.0.0.1:9").unwrap();
         assert!(!format!("{proxy:?} {proxy}").contains("ss"), "{proxy:?}");
-        assert_eq!(proxy.url().unwrap().as_str(), "socks5://us%40er:p%3Aa%2Fss@10.0.0.1:9/");
+        assert_eq!(
+            proxy.url().unwrap().as_str(),
+            "socks5://us%40er:p%3Aa%2Fss@10.0.0.1:9/"
+        );
         assert_eq!(Proxy::parse("proxy.test").unwrap().to_string(), "proxy.test:80");
         assert!(matches!(Proxy::parse("ftp://x"), Err(ProxyError::Scheme(_))));
     }

@@ -44,7 +44,9 @@ pub(super) enum ResolveError {
 
 impl Resolver {
     pub fn new(rules: Rules) -> Self {
-        Self { rules: Arc::new(rules) }
+        Self {
+            rules: Arc::new(rules),
+        }
     }
 
     /// The addresses of `host` that may be dialled, in the order in which they are tried. Refused ones are dropped as long
@@ -124,7 +126,12 @@ mod tests {
             allow_private,
             ipv6,
             static_hosts: hosts
-                .map(|(name, ips)| (name.to_owned(), ips.iter().map(|ip| ip.parse().unwrap()).collect()))
+                .map(|(name, ips)| {
+                    (
+                        name.to_owned(),
+                        ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+                    )
+                })
                 .into(),
             exempt: exempt.map(str::to_owned),
         })
@@ -137,8 +144,24 @@ mod tests {
         let both = strict.addresses("Both.Example.").await.unwrap();
         assert_eq!(both.len(), 2);
         let refused = strict.addresses("inside.example").await.unwrap_err();
-        assert!(matches!(refused, ResolveError::Refused { class: Class::Private, .. }), "{refused}");
-        assert_eq!(resolver(true, true, None).addresses("inside.example").await.unwrap().len(), 2);
+        assert!(
+            matches!(
+                refused,
+                ResolveError::Refused {
+                    class: Class::Private,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+        assert_eq!(
+            resolver(true, true, None)
+                .addresses("inside.example")
+                .await
+                .unwrap()
+                .len(),
+            2
+        );
         assert!(strict.addresses("[::1]").await.is_err());
         assert!(strict.addresses("127.0.0.1").await.is_err());
     }
@@ -147,7 +170,10 @@ mod tests {
     async fn ipv6_can_be_switched_off() {
         // On networks whose IPv6 leads nowhere a pull must not wait for it.
         let four = resolver(false, false, None);
-        assert_eq!(four.addresses("both.example").await.unwrap(), ["8.8.8.8".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            four.addresses("both.example").await.unwrap(),
+            ["8.8.8.8".parse::<IpAddr>().unwrap()]
+        );
         assert_eq!(four.addresses("six.example").await, Err(ResolveError::OnlyV6));
         assert_eq!(four.addresses("none.example").await, Err(ResolveError::Empty));
     }
@@ -155,7 +181,9 @@ mod tests {
     #[tokio::test]
     async fn the_configured_proxy_is_exempt() {
         // A proxy in the inner network is what most people have; naming it is the permission.
-        let found = resolver(false, true, Some("inside.example")).addresses("inside.example").await;
+        let found = resolver(false, true, Some("inside.example"))
+            .addresses("inside.example")
+            .await;
         assert_eq!(found.unwrap().len(), 2);
     }
 }
