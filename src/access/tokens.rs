@@ -147,6 +147,15 @@ impl Tokens {
         }
     }
 
+    /// Was this token made by, or for, another registry than this one?
+    pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+        match self.known(token) {
+            Known::Anonymous | Known::Void => true,
+            Known::Sealed { registry: of, .. } | Known::From(of) => of != *registry,
+            Known::Unknown => false,
+        }
+    }
+
     /// Is this an unexpired token that docxy handed out for this registry? Then `/v2/` need not ask upstream
     /// (gcr.io answers 401 there to a token without scope).
     pub fn is_current(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
