@@ -11,14 +11,18 @@ mod config;
 mod connection;
 mod detect;
 mod drain;
+mod frames;
+mod handler;
 mod idle;
 mod proxy_protocol;
 mod rewind;
 mod socket;
 pub mod systemd;
+mod watched;
 
 pub use accept::{Report, serve};
 pub use config::Config;
 pub use connection::Connection;
 pub use drain::{Drain, Trigger, drain, watch_signals};
+pub use handler::Service;
 pub use socket::{Binding, Error, Listener};

@@ -32,6 +32,11 @@ impl Certificates {
         Ok(Arc::new(Self {}))
     }
 
+    /// For the listener.
+    pub fn server_config(&self) -> Arc<rustls::ServerConfig> {
+        unimplemented!()
+    }
+
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.
     pub async fn watch(self: Arc<Self>, _every: Duration, shutdown: impl Future<Output = ()>) {
         shutdown.await;
