@@ -1,2 +1,11 @@
-#[test]
-fn a() {}
+//! The one integration binary: the real docxy, as a child process, between scripted clients and scripted registries.
+//!
+//! `support` holds what every subject needs; each other module is one subject, laid out like the promises it checks.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on stops where it is, and says so"
+)]
+
+mod architecture;
+mod support;
