@@ -62,7 +62,7 @@ impl From<RouteError> for Problem {
                 (StatusCode::BAD_REQUEST, Code::DigestInvalid)
             }
             RouteError::Endpoint(EndpointError::Reference(_)) => (StatusCode::BAD_REQUEST, Code::TagInvalid),
-            RouteError::Endpoint(EndpointError::Name(_))
+            RouteError::Endpoint(EndpointError::Name(_) | EndpointError::Session(_))
             | RouteError::BadNamespace(_)
             | RouteError::Contradiction { .. } => (StatusCode::BAD_REQUEST, Code::NameInvalid),
             RouteError::UnknownRegistry(_) | RouteError::Disabled(_) | RouteError::UnknownHost { .. } => {

@@ -48,33 +48,34 @@ struct TokenRequest {
 }
 
 async fn get(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
-    let asked = by_get(request.uri().query(), request.headers());
+    let (request, _) = request.into_parts();
+    let asked = by_get(request.uri.query(), &request.headers);
     finish(&parts, realm, &request, asked).await
 }
 
 async fn post(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (request, body) = request.into_parts();
     let asked = match Limited::new(body, MAX_FORM).collect().await {
-        Ok(form) => by_post(&form.to_bytes(), &head.headers),
+        Ok(form) => by_post(&form.to_bytes(), &request.headers),
         Err(_) => Err(bad_request("the form is longer than 64 KiB or did not arrive whole")),
     };
-    finish(&parts, realm, &Request::from_parts(head, Body::empty()), asked).await
+    finish(&parts, realm, &request, asked).await
 }
 
 async fn finish(
     parts: &Shared,
     realm: Option<String>,
-    request: &Request,
+    request: &http::request::Parts,
     asked: Result<TokenRequest, Problem>,
 ) -> Response {
-    let record = request.extensions().get::<Record>();
+    let record = request.extensions.get::<Record>();
     if let Some(record) = record {
         record.note(|facts| {
             facts.kind = Some("token");
             facts.outcome = Some(Outcome::Own.to_string());
         });
     }
-    let result = match (asked, request.extensions().get::<Visit>()) {
+    let result = match (asked, request.extensions.get::<Visit>()) {
         (Ok(asked), Some(visit)) => token(parts, realm.as_deref(), visit, asked, record).await,
         (Err(problem), _) => Err(problem),
         (_, None) => Err(bad_request("the request names no host")),

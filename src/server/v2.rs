@@ -21,7 +21,9 @@ use crate::upstream::{Failure, Login, LoginAnswer, Method as Upstream, Right};
 
 /// Everything under `/v2`.
 pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
-    let record = request.extensions().get::<Record>().cloned();
+    // A pull has no body; whatever a client sends as one is not read.
+    let (request, _) = request.into_parts();
+    let record = request.extensions.get::<Record>().cloned();
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
         if let Some(record) = &record {
             record.note(|facts| {
@@ -77,14 +79,14 @@ impl<P: Into<Problem>> From<P> for Stop {
     }
 }
 
-async fn answer(parts: &Shared, request: &Request, record: Option<&Record>) -> Result<Pulled, Stop> {
-    let method = match *request.method() {
+async fn answer(parts: &Shared, request: &http::request::Parts, record: Option<&Record>) -> Result<Pulled, Stop> {
+    let method = match request.method {
         Method::GET => Upstream::Get,
         Method::HEAD => Upstream::Head,
         _ => return Err(read_only().into()),
     };
-    let visit = request.extensions().get::<Visit>().ok_or_else(no_visit)?;
-    let (path, query) = (request.uri().path(), request.uri().query());
+    let visit = request.extensions.get::<Visit>().ok_or_else(no_visit)?;
+    let (path, query) = (request.uri.path(), request.uri.query());
     let target = parts.routes.resolve(visit, path, query)?;
     if let Some(record) = record {
         record.note(|facts| {
@@ -95,14 +97,14 @@ async fn answer(parts: &Shared, request: &Request, record: Option<&Record>) -> R
         });
     }
     let asker = Asker { parts, target: &target, base: parts.routes.origins().sign_in_base(visit) };
-    let identity = match Identity::of(request.headers()) {
+    let identity = match Identity::of(&request.headers) {
         Ok(identity) => identity,
         Err(error) => return Err(asker.unreadable(&error.to_string())),
     };
     let mut result = match target.endpoint {
         Endpoint::Upload(_) => Err(read_only().into()),
         Endpoint::Base => asker.base(&identity).await,
-        _ => asker.content(&identity, method, wishes(request.headers(), query)?).await,
+        _ => asker.content(&identity, method, wishes(&request.headers, query)?).await,
     };
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
