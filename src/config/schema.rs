@@ -215,6 +215,10 @@ pub enum LogFormat {
 }
 
 /// `[registries."NAME"]`
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key that a person switches"
+)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registry {
     /// Never empty after loading: a registry that is no preset gets `https://NAME`.
