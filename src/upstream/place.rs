@@ -1,0 +1,100 @@
+//! Where a question goes: the URL and the token scope of an endpoint at one registry.
+
+use url::Url;
+
+use super::Config;
+use super::failure::Failure;
+use crate::oci::{Endpoint, Repository, Scope};
+
+/// Origin as RFC 6454 section 4 defines it: what a credential is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin(url::Origin);
+
+impl Origin {
+    pub fn of(url: &Url) -> Self {
+        Self(url.origin())
+    }
+}
+
+/// The first url of the registry.
+pub(super) fn base(config: &Config) -> Result<&Url, Failure> {
+    config.urls.first().ok_or_else(|| Failure::NotAskable {
+        registry: config.name.clone(),
+        reason: format!("registries.\"{}\".urls is empty", config.name),
+    })
+}
+
+/// The endpoint with its repository as this registry names it: `library/` before a single component of Docker Hub's.
+pub(super) fn endpoint(config: &Config, endpoint: &Endpoint) -> Result<Endpoint, Failure> {
+    match endpoint.repository() {
+        Some(repository) => Ok(endpoint.with_repository(own_name(config, repository)?)),
+        None => Ok(endpoint.clone()),
+    }
+}
+
+/// `base` and `endpoint` as a URL. A path of the base stands behind `/v2/`, as registries behind one host want it.
+pub(super) fn url(base: &Url, endpoint: &Endpoint, query: Option<&str>) -> Url {
+    let mut url = base.clone();
+    let path = endpoint.path();
+    let rest = path.strip_prefix("/v2/").unwrap_or_default();
+    match prefix(base) {
+        Some(prefix) if !rest.is_empty() => url.set_path(&format!("/v2/{prefix}/{rest}")),
+        _ => url.set_path(&path),
+    }
+    url.set_query(query);
+    url.set_fragment(None);
+    url
+}
+
+/// What a token must allow for this endpoint; its repository is already the registry's own.
+pub(super) fn scopes(base: &Url, endpoint: &Endpoint) -> Vec<Scope> {
+    match (endpoint, endpoint.repository()) {
+        (Endpoint::Catalog, _) => vec![Scope {
+            kind: "registry".to_owned(),
+            name: "catalog".to_owned(),
+            actions: vec!["*".to_owned()],
+        }],
+        (_, Some(repository)) => {
+            let mut scope = Scope::pull(repository);
+            scope.name = with_prefix(base, &scope.name);
+            vec![scope]
+        }
+        (_, None) => Vec::new(),
+    }
+}
+
+/// A client's scope in the registry's own names.
+pub(super) fn own_scope(config: &Config, base: &Url, scope: &Scope) -> Scope {
+    let mut scope = scope.clone();
+    if scope.kind == "repository" {
+        if let Ok(name) = Repository::parse(&scope.name).and_then(|name| with_library(config, &name)) {
+            scope.name = name.to_string();
+        }
+        scope.name = with_prefix(base, &scope.name);
+    }
+    scope
+}
+
+fn own_name(config: &Config, repository: &Repository) -> Result<Repository, Failure> {
+    with_library(config, repository).map_err(|error| Failure::NotAskable {
+        registry: config.name.clone(),
+        reason: format!("library/{repository} is no repository name: {error}"),
+    })
+}
+
+fn with_library(config: &Config, repository: &Repository) -> Result<Repository, crate::oci::name::NameError> {
+    if config.library_prefix && !repository.as_str().contains('/') {
+        repository.with_prefix(&Repository::parse("library")?)
+    } else {
+        Ok(repository.clone())
+    }
+}
+
+fn with_prefix(base: &Url, name: &str) -> String {
+    prefix(base).map_or_else(|| name.to_owned(), |prefix| format!("{prefix}/{name}"))
+}
+
+fn prefix(base: &Url) -> Option<&str> {
+    let path = base.path().trim_matches('/');
+    (!path.is_empty()).then_some(path)
+}
