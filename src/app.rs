@@ -73,7 +73,7 @@ async fn serve(
     systemd::ready();
     tokio::select! {
         report = serving => {
-            let report = report.context("the accept loop failed")?;
+            let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }

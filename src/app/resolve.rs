@@ -156,7 +156,7 @@ pub fn upstream(
         static_hosts: schema.network.hosts.clone().into_iter().collect(),
         ipv6: schema.network.ipv6,
         timeouts,
-        max_idle_per_host: IDLE_CONNECTIONS,
+        max_idle_connections: IDLE_CONNECTIONS,
     };
     let config = upstream::Config {
         name: name.clone(),
@@ -168,7 +168,7 @@ pub fn upstream(
         timeouts,
         max_redirects: MAX_REDIRECTS,
     };
-    Ok(config.build(transport.build()?)?)
+    Ok(Upstream::new(config, transport.build()?))
 }
 
 fn credentials(credentials: Credentials) -> CredentialSource {

@@ -14,7 +14,7 @@ use crate::config::paths;
 /// The sealer of docxy's own tokens, its key kept in the state folder so that tokens outlive a restart. Where no
 /// folder can be written (a read-only container) a key of this run does: clients then fetch new tokens.
 pub fn sealer(loaded: &Loaded) -> Result<Sealer> {
-    let folder = paths::state_path(&loaded.schema, &paths::Surroundings::of_process());
+    let folder = paths::state(&loaded.schema, &paths::Machine::this())?;
     let key = match kept_key(&folder.join("keys")) {
         Ok(key) => key,
         Err(Unusable::Folder(error)) => {
