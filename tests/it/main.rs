@@ -1,2 +1,4 @@
-#[test]
-fn a() {}
+//! Every integration test, in one binary: a folder a subject.
+
+mod listen;
+mod tls;
