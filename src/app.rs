@@ -20,6 +20,7 @@ use crate::pull::Pull;
 use crate::server::{self, Parts};
 use crate::telemetry::logging;
 use crate::tls::Certificates;
+use crate::tls::trust::Roots;
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -85,9 +86,10 @@ async fn serve(
 fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts> {
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
+    let roots = Roots::load();
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
-        let upstream = resolve::upstream(schema, name, registry, &addresses)
+        let upstream = resolve::upstream(schema, name, registry, &roots, &addresses)
             .with_context(|| format!("registries.\"{name}\""))?;
         upstreams.insert(name.clone(), Arc::new(upstream));
     }

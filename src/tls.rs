@@ -3,9 +3,10 @@
 //! The provider (aws-lc-rs) is named wherever a configuration is built, so nothing depends on a process-wide default.
 
 mod error;
+mod pair;
 pub mod server;
 pub mod trust;
 
 pub use error::Error;
 pub use server::{CertificateFiles, Certificates, MinVersion};
-pub use trust::{Trust, client_config};
+pub use trust::{Roots, Trust};

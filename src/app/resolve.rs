@@ -16,6 +16,7 @@ use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
 use crate::route::{self, Origins};
 use crate::telemetry::logging;
+use crate::tls::trust::Roots;
 use crate::tls::{self, Certificates};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
 use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
@@ -136,6 +137,7 @@ pub fn upstream(
     schema: &Schema,
     name: &RegistryName,
     registry: &Registry,
+    roots: &Roots,
     listeners: &[SocketAddr],
 ) -> Result<Upstream> {
     let timeouts = Timeouts {
@@ -143,14 +145,14 @@ pub fn upstream(
         headers: schema.timeouts.headers,
         idle: schema.timeouts.idle,
     };
-    let trust = tls::Trust { ca_file: registry.ca_file.clone(), verify: registry.tls_verify };
+    let trust = tls::trust::Trust { ca_file: registry.ca_file.clone(), verify: registry.tls_verify };
     let proxy = proxy(schema, registry)?;
     if let Some(proxy) = &proxy {
         refuse_own_listeners(proxy, listeners)?;
     }
     let transport = transport::Config {
         registry: name.clone(),
-        tls: tls::client_config(&trust).context("ca_file")?,
+        tls: roots.client_config(&trust).context("ca_file")?,
         proxy,
         allow_private: registry.allow_private_addresses,
         static_hosts: schema.network.hosts.clone().into_iter().collect(),

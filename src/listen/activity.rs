@@ -29,7 +29,7 @@ struct State {
     waiting_for_client: usize,
     /// The place among the idle, while there is no request in flight.
     place: Option<Place>,
-    /// When the last byte was written, or the last request ended.
+    /// When the last piece of a response was written, or the last request ended.
     moved: Instant,
     /// When a response body was last asked for more.
     fed: Instant,
@@ -119,7 +119,7 @@ impl Activity {
         self.lock().in_flight == 0
     }
 
-    /// Something was taken by the client's side of the socket.
+    /// A piece of a response went to the client's side of the socket.
     pub(super) fn wrote(&self) {
         self.lock().moved = Instant::now();
     }

@@ -19,6 +19,10 @@ pub(super) struct Watched<T> {
     shut: bool,
 }
 
+/// A write that is shorter is an HTTP/2 ping or acknowledgement (17 bytes, several at most), which keep no connection
+/// from being idle.
+const A_REAL_WRITE: usize = 100;
+
 impl<T> Watched<T> {
     pub(super) fn http1(inner: T, activity: Arc<Activity>) -> Self {
         Self {
@@ -57,7 +61,7 @@ impl<T> Watched<T> {
     }
 
     fn did_write(&self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(1..)) = result {
+        if let Poll::Ready(Ok(A_REAL_WRITE..)) = result {
             self.activity.wrote();
         }
     }

@@ -8,4 +8,7 @@
 )]
 
 mod architecture;
+mod listen;
+mod oci;
 mod support;
+mod tls;
