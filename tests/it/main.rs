@@ -1,2 +1,4 @@
+mod oci;
+
 #[test]
 fn a() {}
