@@ -3,10 +3,12 @@
 use super::checks;
 use std::path::Path;
 
+type Check = fn(&[u8]);
+
 #[test]
 fn every_file_of_the_corpora_holds() {
     // Whatever a fuzzer once found must never come back, also for those who have no nightly compiler.
-    let targets: [(&str, fn(&[u8])); 6] = [
+    let targets: [(&str, Check); 6] = [
         ("challenge", checks::challenge),
         ("endpoint", checks::endpoint),
         ("manifest", checks::manifest),
