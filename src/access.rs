@@ -70,7 +70,6 @@ impl Access {
             Identity::Nobody if registry.challenge == ChallengeWhen::Always && can_challenge => {
                 return Err(SignInFirst);
             }
-            Identity::Nobody => Right::Anonymous,
             Identity::Token(token) => self
                 .tokens
                 .right(token, &registry.name, target.endpoint.repository()),
@@ -82,7 +81,7 @@ impl Access {
                     credential: credential.clone(),
                 }
             }
-            Identity::Password(_) => Right::Anonymous,
+            Identity::Nobody | Identity::Password(_) => Right::Anonymous,
         };
         Ok(Permit::Try(right))
     }

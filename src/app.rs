@@ -29,7 +29,8 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 pub fn run(loaded: Loaded) -> Result<ExitCode> {
     let schema = &loaded.schema;
-    logging::start(&resolve::logging(schema)).context("log.level is not a filter; write for example \"info\"")?;
+    logging::start(&resolve::logging(schema))
+        .context("log.level is not a filter; write for example \"info\"")?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -66,7 +67,12 @@ async fn serve(
     }
     tokio::spawn(systemd::watchdog());
     let config = resolve::listen(schema, open_files);
-    let serving = tokio::spawn(listen::serve(listeners, config, server::router(Arc::new(parts)), drain.clone()));
+    let serving = tokio::spawn(listen::serve(
+        listeners,
+        config,
+        server::router(Arc::new(parts)),
+        drain.clone(),
+    ));
     tokio::spawn(async move {
         drain.started().await;
         systemd::stopping();

@@ -33,7 +33,10 @@ pub fn pull_at_once(address: SocketAddr, path: &str, clients: usize, size: u64) 
                     barrier.wait();
                     let mut connection = opened?;
                     let (_, length) = connection.ask(path, Instant::now())?;
-                    ensure!(length == size, "{address}{path}: {length} bytes instead of {size}");
+                    ensure!(
+                        length == size,
+                        "{address}{path}: {length} bytes instead of {size}"
+                    );
                     connection.discard(length)
                 })
             })
@@ -58,7 +61,11 @@ impl Connection {
     fn open(address: SocketAddr) -> Result<Self> {
         let socket = TcpStream::connect(address).with_context(|| format!("{address}"))?;
         socket.set_nodelay(true)?;
-        Ok(Self { socket, buffer: vec![0; 256 * 1024], ahead: 0 })
+        Ok(Self {
+            socket,
+            buffer: vec![0; 256 * 1024],
+            ahead: 0,
+        })
     }
 
     /// Sends a GET and reads its head; the time to the first byte and the length of the body.
@@ -69,15 +76,26 @@ impl Connection {
         let mut first = None;
         loop {
             let read = self.socket.read(&mut self.buffer)?;
-            ensure!(read > 0, "{path}: the connection was closed before the head was over");
+            ensure!(
+                read > 0,
+                "{path}: the connection was closed before the head was over"
+            );
             first.get_or_insert_with(|| asked.elapsed());
             head.extend_from_slice(&self.buffer[..read]);
             if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
                 self.ahead = (head.len() - end - 4) as u64;
                 let text = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
-                ensure!(text.starts_with("http/1.1 200"), "{path}: {}", text.lines().next().unwrap_or_default());
-                let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-                let Some(length) = length else { bail!("{path}: no Content-Length") };
+                ensure!(
+                    text.starts_with("http/1.1 200"),
+                    "{path}: {}",
+                    text.lines().next().unwrap_or_default()
+                );
+                let length = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+                let Some(length) = length else {
+                    bail!("{path}: no Content-Length")
+                };
                 return Ok((first.unwrap_or_default(), length));
             }
         }

@@ -23,7 +23,9 @@ impl Upstream {
     pub fn start(folder: &Path, size: u64, count: usize) -> Result<Self> {
         let root = folder.join("blobs");
         fs::create_dir_all(&root)?;
-        let blobs = (0..count).map(|n| blob(&root, size, n as u64 + 1)).collect::<Result<_>>()?;
+        let blobs = (0..count)
+            .map(|n| blob(&root, size, n as u64 + 1))
+            .collect::<Result<_>>()?;
         let small = blob(&root, 4096, 0)?;
         let address = free_address()?;
         let configuration = format!(
@@ -46,9 +48,17 @@ impl Upstream {
         );
         let file = folder.join("upstream.conf");
         fs::write(&file, configuration)?;
-        let nginx = Process::start(Command::new("nginx").arg("-c").arg(&file), &folder.join("upstream.log"))?;
+        let nginx = Process::start(
+            Command::new("nginx").arg("-c").arg(&file),
+            &folder.join("upstream.log"),
+        )?;
         wait_for(address, "nginx (upstream)")?;
-        Ok(Self { address, blobs, small, _nginx: nginx })
+        Ok(Self {
+            address,
+            blobs,
+            small,
+            _nginx: nginx,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -32,9 +32,21 @@ struct Plan {
 fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let plan = if quick {
-        Plan { rounds: 2, blob: 64 << 20, clients: 4, many: 16, first_bytes: 200 }
+        Plan {
+            rounds: 2,
+            blob: 64 << 20,
+            clients: 4,
+            many: 16,
+            first_bytes: 200,
+        }
     } else {
-        Plan { rounds: 5, blob: 256 << 20, clients: 8, many: 16, first_bytes: 2000 }
+        Plan {
+            rounds: 5,
+            blob: 256 << 20,
+            clients: 8,
+            many: 16,
+            first_bytes: 2000,
+        }
     };
     let folder = tempfile::tempdir()?;
     let upstream = Upstream::start(folder.path(), plan.blob, plan.rounds)?;
@@ -58,15 +70,38 @@ fn first_byte(plan: &Plan, upstream: &Upstream, docxy: &Rival, nginx: &Rival) ->
     let mut through_docxy = Vec::new();
     let mut through_nginx = Vec::new();
     for _ in 0..plan.rounds {
-        direct.push(client::first_byte_p50(upstream.address(), upstream.small(), plan.first_bytes)?);
-        through_docxy.push(client::first_byte_p50(docxy.address, upstream.small(), plan.first_bytes)?);
-        through_nginx.push(client::first_byte_p50(nginx.address, upstream.small(), plan.first_bytes)?);
+        direct.push(client::first_byte_p50(
+            upstream.address(),
+            upstream.small(),
+            plan.first_bytes,
+        )?);
+        through_docxy.push(client::first_byte_p50(
+            docxy.address,
+            upstream.small(),
+            plan.first_bytes,
+        )?);
+        through_nginx.push(client::first_byte_p50(
+            nginx.address,
+            upstream.small(),
+            plan.first_bytes,
+        )?);
     }
     let (direct, ours, theirs) = (median(direct), median(through_docxy), median(through_nginx));
-    println!("\nfirst byte, p50 of {} requests (median of {} rounds)", plan.first_bytes, plan.rounds);
+    println!(
+        "\nfirst byte, p50 of {} requests (median of {} rounds)",
+        plan.first_bytes, plan.rounds
+    );
     println!("  direct          {:8.3} ms", milliseconds(direct));
-    println!("  through docxy   {:8.3} ms   adds {:.3} ms", milliseconds(ours), added(ours, direct));
-    println!("  through nginx   {:8.3} ms   adds {:.3} ms", milliseconds(theirs), added(theirs, direct));
+    println!(
+        "  through docxy   {:8.3} ms   adds {:.3} ms",
+        milliseconds(ours),
+        added(ours, direct)
+    );
+    println!(
+        "  through nginx   {:8.3} ms   adds {:.3} ms",
+        milliseconds(theirs),
+        added(theirs, direct)
+    );
     Ok(())
 }
 
@@ -80,18 +115,36 @@ fn cpu(plan: &Plan, upstream: &Upstream, docxy: &Rival, nginx: &Rival, registry:
         // A registry fetches a blob once and keeps it, so only one client per blob makes it forward.
         figures[2].push(cost(registry, blob, 1, plan.blob)?);
     }
-    println!("\nforwarding {} MiB to {} clients at once", plan.blob >> 20, plan.clients);
+    println!(
+        "\nforwarding {} MiB to {} clients at once",
+        plan.blob >> 20,
+        plan.clients
+    );
     println!("  {:34} {:>12} {:>10}", "", "CPU-s / GiB", "GiB / s");
     let costs: Vec<(f64, f64)> = figures
         .into_iter()
-        .map(|all| (median(all.iter().map(|c| c.cpu).collect()), median(all.iter().map(|c| c.rate).collect())))
+        .map(|all| {
+            (
+                median(all.iter().map(|c| c.cpu).collect()),
+                median(all.iter().map(|c| c.rate).collect()),
+            )
+        })
         .collect();
-    for (name, (cpu, rate)) in
-        ["docxy", "nginx (proxy_buffering off)", "docker-registry (cold, 1 client)"].iter().zip(&costs)
+    for (name, (cpu, rate)) in [
+        "docxy",
+        "nginx (proxy_buffering off)",
+        "docker-registry (cold, 1 client)",
+    ]
+    .iter()
+    .zip(&costs)
     {
         println!("  {name:34} {cpu:12.3} {rate:10.2}");
     }
-    println!("  docxy / nginx CPU {:.2}, docxy / docker-registry CPU {:.2}", costs[0].0 / costs[1].0, costs[0].0 / costs[2].0);
+    println!(
+        "  docxy / nginx CPU {:.2}, docxy / docker-registry CPU {:.2}",
+        costs[0].0 / costs[1].0,
+        costs[0].0 / costs[2].0
+    );
     Ok(())
 }
 
@@ -105,7 +158,10 @@ fn cost(rival: &Rival, path: &str, clients: usize, size: u64) -> Result<Cost> {
     let took = client::pull_at_once(rival.address, path, clients, size)?;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let gib = (size * clients as u64) as f64 / f64::from(1u32 << 30);
-    Ok(Cost { cpu: (rival.cpu()? - before).as_secs_f64() / gib, rate: gib / took.as_secs_f64() })
+    Ok(Cost {
+        cpu: (rival.cpu()? - before).as_secs_f64() / gib,
+        rate: gib / took.as_secs_f64(),
+    })
 }
 
 /// The most memory docxy ever had resident, after many clients pulled a large blob at once.
@@ -115,7 +171,12 @@ fn memory(plan: &Plan, upstream: &Upstream, docxy: &Rival) -> Result<()> {
     let after = docxy.peak_resident()?;
     println!("\nresident memory of docxy, peak (VmHWM)");
     println!("  before          {:6.1} MiB", mebibytes(before));
-    println!("  {} clients of {} MiB {:6.1} MiB", plan.many, plan.blob >> 20, mebibytes(after));
+    println!(
+        "  {} clients of {} MiB {:6.1} MiB",
+        plan.many,
+        plan.blob >> 20,
+        mebibytes(after)
+    );
     Ok(())
 }
 

@@ -13,7 +13,11 @@ pub struct Process(Child);
 impl Process {
     pub fn start(command: &mut Command, log: &std::path::Path) -> Result<Self> {
         let log = fs::File::create(log)?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn();
         Ok(Self(child.with_context(|| format!("{command:?}"))?))
     }
 
@@ -71,7 +75,10 @@ fn own_cpu(id: u32) -> Result<Duration> {
 /// The most memory a process ever had resident, bytes.
 pub fn peak_resident(id: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no VmHWM")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

@@ -65,7 +65,10 @@ pub fn nginx(folder: &Path, upstream: &Upstream) -> Result<Rival> {
     );
     let file = folder.join("nginx.conf");
     fs::write(&file, configuration)?;
-    let process = Process::start(Command::new("nginx").arg("-c").arg(&file), &folder.join("nginx.log"))?;
+    let process = Process::start(
+        Command::new("nginx").arg("-c").arg(&file),
+        &folder.join("nginx.log"),
+    )?;
     wait_for(address, "nginx (proxy)")?;
     Ok(Rival { address, process })
 }

@@ -13,11 +13,11 @@ use crate::oci::{RegistryName, Repository, Scope};
 use crate::upstream::Right;
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
-pub const OWN_LIFE: Duration = Duration::from_secs(300);
+pub const OWN_LIFE: Duration = Duration::from_mins(5);
 /// Registries grant at least this when they say nothing (distribution's token specification).
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 /// A refresh token says nothing of its life; we remember for whom it was this long.
-const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 /// Tokens remembered; at about 150 bytes each this is 15 MiB at most.
 const REMEMBERED: u64 = 100_000;
 

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use url::Host;
 
 use super::limits;
+use crate::config::schema;
 use crate::config::schema::{
     AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
 };
-use crate::config::schema;
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
@@ -49,13 +49,18 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
         .tls
         .certificates
         .iter()
-        .map(|files| tls::CertificateFiles { cert: files.cert.clone(), key: files.key.clone() })
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
         .collect();
     let oldest = match schema.tls.min_version {
         TlsVersion::Tls12 => tls::MinVersion::Tls12,
         TlsVersion::Tls13 => tls::MinVersion::Tls13,
     };
-    Ok(Some(Certificates::load(&files, oldest).context("tls.certificates")?))
+    Ok(Some(
+        Certificates::load(&files, oldest).context("tls.certificates")?,
+    ))
 }
 
 pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Vec<Binding> {
@@ -65,7 +70,15 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
         tls,
     };
     let plain = schema.listen.iter().map(|entry| binding(entry, None));
-    plain.chain(schema.tls.listen.iter().map(|entry| binding(entry, certificates.cloned()))).collect()
+    plain
+        .chain(
+            schema
+                .tls
+                .listen
+                .iter()
+                .map(|entry| binding(entry, certificates.cloned())),
+        )
+        .collect()
 }
 
 pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
@@ -92,24 +105,36 @@ pub fn server(schema: &Schema) -> server::Config {
     let redirects = schema.tls.redirect_http && !schema.tls.listen.is_empty();
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
-        redirect_to: schema.public_url.clone().filter(|url| redirects && url.scheme() == "https"),
+        redirect_to: schema
+            .public_url
+            .clone()
+            .filter(|url| redirects && url.scheme() == "https"),
         access_log: schema.log.access,
     }
 }
 
 pub fn pull(schema: &Schema) -> pull::Config {
-    pull::Config { shared_max_age: schema.shared_max_age }
+    pull::Config {
+        shared_max_age: schema.shared_max_age,
+    }
 }
 
 pub fn routes(schema: &Schema) -> route::Config {
     route::Config {
-        registries: schema.registries.iter().map(|(name, registry)| route_of(name, registry)).collect(),
+        registries: schema
+            .registries
+            .iter()
+            .map(|(name, registry)| route_of(name, registry))
+            .collect(),
         default_registry: schema.default_registry.clone(),
         login_registries: schema.login_registries(),
         origins: Origins {
             public_url: schema.public_url.clone(),
             allowed_hosts: schema.allowed_hosts.clone(),
-            virtual_hosts: schema.enabled_registries().flat_map(|(_, registry)| registry.hosts.clone()).collect(),
+            virtual_hosts: schema
+                .enabled_registries()
+                .flat_map(|(_, registry)| registry.hosts.clone())
+                .collect(),
             allow_plain_login: schema.allow_plain_login,
         },
     }
@@ -145,7 +170,10 @@ pub fn upstream(
         headers: schema.timeouts.headers,
         idle: schema.timeouts.idle,
     };
-    let trust = tls::trust::Trust { ca_file: registry.ca_file.clone(), verify: registry.tls_verify };
+    let trust = tls::trust::Trust {
+        ca_file: registry.ca_file.clone(),
+        verify: registry.tls_verify,
+    };
     let proxy = proxy(schema, registry)?;
     if let Some(proxy) = &proxy {
         refuse_own_listeners(proxy, listeners)?;
@@ -186,14 +214,19 @@ fn proxy(schema: &Schema, registry: &Registry) -> Result<Option<ProxyConfig>> {
         Some(ProxyEntry::Direct) => Ok(None),
         Some(ProxyEntry::Through(entry)) => {
             let no_proxy = NoProxy::parse(&entry.no_proxy.join(","));
-            Ok(Some(ProxyConfig::Fixed { proxy: one_proxy(entry)?, no_proxy }))
+            Ok(Some(ProxyConfig::Fixed {
+                proxy: one_proxy(entry)?,
+                no_proxy,
+            }))
         }
         None => {
             let environment = &schema.network.environment_proxies;
             let of = |found: &Option<schema::EnvironmentProxy>| {
                 found
                     .as_ref()
-                    .map(|found| one_proxy(&found.proxy).with_context(|| format!("environment {}", found.variable)))
+                    .map(|found| {
+                        one_proxy(&found.proxy).with_context(|| format!("environment {}", found.variable))
+                    })
                     .transpose()
             };
             let environment = Environment {
@@ -212,8 +245,11 @@ fn one_proxy(entry: &schema::Proxy) -> Result<Proxy> {
     let password = match (&entry.password, &entry.password_file) {
         (Some(password), _) => Some(Secret::new(password.expose().clone().into_bytes())),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("password_file {}", path.display()))?;
-            Some(Secret::new(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec()))
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("password_file {}", path.display()))?;
+            Some(Secret::new(
+                text.trim_end_matches(['\r', '\n']).as_bytes().to_vec(),
+            ))
         }
         (None, None) => None,
     };
@@ -230,8 +266,13 @@ fn one_proxy(entry: &schema::Proxy) -> Result<Proxy> {
 fn refuse_own_listeners(proxy: &ProxyConfig, listeners: &[SocketAddr]) -> Result<()> {
     for proxy in proxy.proxies() {
         let (host, port) = proxy.address();
-        if let Some(own) = listeners.iter().find(|own| own.port() == port && is_ours(&host, own.ip())) {
-            bail!("the proxy {proxy} is docxy's own listener {own}; name the proxy that stands before the Internet");
+        if let Some(own) = listeners
+            .iter()
+            .find(|own| own.port() == port && is_ours(&host, own.ip()))
+        {
+            bail!(
+                "the proxy {proxy} is docxy's own listener {own}; name the proxy that stands before the Internet"
+            );
         }
     }
     Ok(())
@@ -241,7 +282,9 @@ fn is_ours(host: &Host, listener: IpAddr) -> bool {
     let address = match host {
         Host::Ipv4(address) => IpAddr::V4(*address),
         Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
-        Host::Domain(name) => return name == "localhost" && (listener.is_loopback() || listener.is_unspecified()),
+        Host::Domain(name) => {
+            return name == "localhost" && (listener.is_loopback() || listener.is_unspecified());
+        }
     };
     // An address belongs to this machine exactly if a socket can be bound to it.
     address == listener || (listener.is_unspecified() && UdpSocket::bind((address, 0)).is_ok())
@@ -257,7 +300,14 @@ mod tests {
         let own: Vec<SocketAddr> = vec!["0.0.0.0:5000".parse().expect("an address")];
         let refused = |text: &str| {
             let proxy = Proxy::parse(text).expect("a proxy");
-            refuse_own_listeners(&ProxyConfig::Fixed { proxy, no_proxy: NoProxy::default() }, &own).is_err()
+            refuse_own_listeners(
+                &ProxyConfig::Fixed {
+                    proxy,
+                    no_proxy: NoProxy::default(),
+                },
+                &own,
+            )
+            .is_err()
         };
         assert!(refused("http://127.0.0.1:5000"));
         assert!(refused("socks5://localhost:5000"));

@@ -52,15 +52,26 @@ fn kept_key(folder: &Path) -> Result<[u8; KEY_LENGTH], Unusable> {
 
 fn read_key(file: &mut fs::File, path: &Path) -> Result<[u8; KEY_LENGTH]> {
     let shown = path.display();
-    let mode = file.metadata().with_context(|| format!("{shown}"))?.permissions().mode();
+    let mode = file
+        .metadata()
+        .with_context(|| format!("{shown}"))?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
-        bail!("{shown} can be read by others (mode {:o}); run: chmod 600 {shown}", mode & 0o777);
+        bail!(
+            "{shown} can be read by others (mode {:o}); run: chmod 600 {shown}",
+            mode & 0o777
+        );
     }
     let mut bytes = Vec::new();
-    file.take(KEY_LENGTH as u64 + 1).read_to_end(&mut bytes).with_context(|| format!("{shown}"))?;
+    file.take(KEY_LENGTH as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("{shown}"))?;
     let length = bytes.len();
     bytes.try_into().map_err(|_| {
-        anyhow::anyhow!("{shown} holds {length} bytes instead of {KEY_LENGTH}; delete it, docxy makes a new one")
+        anyhow::anyhow!(
+            "{shown} holds {length} bytes instead of {KEY_LENGTH}; delete it, docxy makes a new one"
+        )
     })
 }
 
@@ -68,7 +79,11 @@ fn read_key(file: &mut fs::File, path: &Path) -> Result<[u8; KEY_LENGTH]> {
 fn write_key(folder: &Path, path: &Path, key: &[u8; KEY_LENGTH]) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let temporary = folder.join(format!("seal.key.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(key)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -90,7 +105,9 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
         assert_eq!((mode(&keys), mode(&keys.join("seal.key"))), (0o700, 0o600));
         fs::set_permissions(keys.join("seal.key"), fs::Permissions::from_mode(0o644)).expect("chmod");
-        assert!(matches!(kept_key(&keys), Err(Unusable::Key(error)) if error.to_string().contains("chmod 600")));
+        assert!(
+            matches!(kept_key(&keys), Err(Unusable::Key(error)) if error.to_string().contains("chmod 600"))
+        );
     }
 
     #[test]
@@ -99,6 +116,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         write_key(folder.path(), &folder.path().join("seal.key"), &[1; KEY_LENGTH]).expect("written");
         fs::write(folder.path().join("seal.key"), b"short").expect("written");
-        assert!(matches!(kept_key(folder.path()), Err(Unusable::Key(error)) if error.to_string().contains("delete it")));
+        assert!(
+            matches!(kept_key(folder.path()), Err(Unusable::Key(error)) if error.to_string().contains("delete it"))
+        );
     }
 }

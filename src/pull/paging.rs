@@ -11,12 +11,12 @@ use super::Error;
 use crate::oci::RegistryName;
 
 /// Largest page that is cut here; more asked for counts as this.
-const MAX_PAGE: usize = 10_000;
+const MAX_PAGE: u64 = 10_000;
 
 /// What a client asked of a list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Page {
-    pub n: Option<usize>,
+    pub n: Option<u64>,
     pub last: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Page {
                 "n" => {
                     let shown =
                         || Error::BadPageSize(value.chars().filter(|c| !c.is_control()).take(40).collect());
-                    page.n = Some(value.parse::<u64>().map_err(|_| shown())?.min(MAX_PAGE as u64) as usize);
+                    page.n = Some(value.parse::<u64>().map_err(|_| shown())?.min(MAX_PAGE));
                 }
                 "last" => page.last = Some(value.into_owned()),
                 _ => {}
@@ -65,7 +65,7 @@ impl Page {
             reason: error.to_string(),
         })?;
         let tags = list.tags.unwrap_or_default();
-        let too_many = self.n.is_some_and(|n| tags.len() > n);
+        let too_many = self.n.is_some_and(|n| tags.len() as u64 > n);
         let from_the_start = self.last.as_ref().is_some_and(|last| tags.contains(last));
         if !too_many && !from_the_start {
             return Ok(None);
@@ -75,8 +75,8 @@ impl Page {
             .into_iter()
             .filter(|tag| self.last.as_ref().is_none_or(|last| tag > last))
             .collect();
-        let more = self.n.is_some_and(|n| page.len() > n);
-        page.truncate(self.n.unwrap_or(page.len()));
+        let more = self.n.is_some_and(|n| page.len() as u64 > n);
+        page.truncate(self.n.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX));
         let next = if more { page.last().cloned() } else { None };
         let json = serde_json::to_vec(&CutList {
             name: &list.name,
@@ -101,7 +101,7 @@ pub(super) struct Cut {
     pub next: Option<String>,
 }
 
-fn next_query(n: usize, last: &str) -> String {
+fn next_query(n: u64, last: &str) -> String {
     Serializer::new(String::new())
         .append_pair("n", &n.to_string())
         .append_pair("last", last)

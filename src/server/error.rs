@@ -3,11 +3,10 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::access::identity::IdentityError;
 use crate::oci::endpoint::EndpointError;
-use crate::oci::reference::ReferenceError;
 use crate::oci::{Code, ContentRange, ErrorBody};
 use crate::pull::{Error, Missing};
 use crate::route::RouteError;
@@ -19,18 +18,22 @@ use crate::upstream::Failure;
 pub struct Problem {
     pub status: StatusCode,
     pub body: ErrorBody,
-    pub headers: HeaderMap,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody::new(code, message), headers: HeaderMap::new() }
+        Self {
+            status,
+            body: ErrorBody::new(code, message),
+            headers: Vec::new(),
+        }
     }
 
     /// 401 with this challenge.
     pub fn challenge(challenge: HeaderValue, message: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);
-        problem.headers.insert(header::WWW_AUTHENTICATE, challenge);
+        problem.headers.push((header::WWW_AUTHENTICATE, challenge));
         problem
     }
 
@@ -43,7 +46,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let json = self.body.to_json();
-        let mut headers = self.headers;
+        let mut headers: HeaderMap = self.headers.into_iter().collect();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
         headers.insert(header::CACHE_CONTROL, CachePolicy::NoStore.header());
@@ -58,13 +61,10 @@ impl From<RouteError> for Problem {
     fn from(error: RouteError) -> Self {
         let (status, code) = match &error {
             RouteError::Endpoint(EndpointError::Unknown) => (StatusCode::NOT_FOUND, Code::Unsupported),
-            RouteError::Endpoint(EndpointError::Reference(ReferenceError::Digest(_))) => {
-                (StatusCode::BAD_REQUEST, Code::DigestInvalid)
+            RouteError::Endpoint(bad) => (StatusCode::BAD_REQUEST, bad.code()),
+            RouteError::BadNamespace(_) | RouteError::Contradiction { .. } => {
+                (StatusCode::BAD_REQUEST, Code::NameInvalid)
             }
-            RouteError::Endpoint(EndpointError::Reference(_)) => (StatusCode::BAD_REQUEST, Code::TagInvalid),
-            RouteError::Endpoint(EndpointError::Name(_) | EndpointError::Session(_))
-            | RouteError::BadNamespace(_)
-            | RouteError::Contradiction { .. } => (StatusCode::BAD_REQUEST, Code::NameInvalid),
             RouteError::UnknownRegistry(_) | RouteError::Disabled(_) | RouteError::UnknownHost { .. } => {
                 (StatusCode::NOT_FOUND, Code::NameUnknown)
             }
@@ -95,15 +95,22 @@ impl From<Error> for Problem {
             Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
             }
-            Error::Upstream(failure) if failure.timed_out() => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
-            Error::NotFound { what, .. } => (StatusCode::NOT_FOUND, unknown(*what)),
-            Error::Rejected { status, said, .. } => (*status, said.as_ref().map_or(Code::Unknown, |said| said.code)),
-            Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
-            Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
-            Error::WrongDigest { .. } | Error::BadManifest { .. } => (StatusCode::BAD_GATEWAY, Code::ManifestInvalid),
-            Error::Unavailable { status: StatusCode::GATEWAY_TIMEOUT, .. } => {
+            Error::Upstream(failure) if failure.timed_out() => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
             }
+            Error::NotFound { what, .. } => (StatusCode::NOT_FOUND, unknown(*what)),
+            Error::Rejected { status, said, .. } => {
+                (*status, said.as_ref().map_or(Code::Unknown, |said| said.code))
+            }
+            Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
+            Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
+            Error::WrongDigest { .. } | Error::BadManifest { .. } => {
+                (StatusCode::BAD_GATEWAY, Code::ManifestInvalid)
+            }
+            Error::Unavailable {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                ..
+            } => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
             Error::NoUpstream { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
             Error::Upstream(_)
             | Error::Unavailable { .. }
@@ -120,26 +127,28 @@ impl From<Error> for Problem {
 }
 
 /// What a client needs beside the text: when to come back, what is left, how long the thing is.
-fn headers_of(error: Error) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers_of(error: Error) -> Vec<(HeaderName, HeaderValue)> {
     match error {
-        Error::RateLimited { headers: upstream, .. } => {
-            let passes = |name: &str| name == "retry-after" || name.contains("ratelimit");
-            headers.extend(upstream.into_iter().filter(|(name, _)| {
-                name.as_ref().is_some_and(|name| passes(name.as_str()))
-            }));
-        }
+        Error::RateLimited { headers, .. } => headers
+            .iter()
+            .filter(|(name, _)| **name == header::RETRY_AFTER || name.as_str().contains("ratelimit"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         Error::Upstream(Failure::RateLimited { retry_after, .. }) => {
-            if let Some(value) = retry_after.and_then(|value| HeaderValue::from_str(&value).ok()) {
-                headers.insert(header::RETRY_AFTER, value);
-            }
+            let value = retry_after.and_then(|value| HeaderValue::from_str(&value).ok());
+            value
+                .map(|value| (header::RETRY_AFTER, value))
+                .into_iter()
+                .collect()
         }
         Error::RangeNotSatisfiable { length: Some(length) } => {
-            headers.insert(header::CONTENT_RANGE, ContentRange::Unsatisfied { length }.header());
+            vec![(
+                header::CONTENT_RANGE,
+                ContentRange::Unsatisfied { length }.header(),
+            )]
         }
-        _ => {}
+        _ => Vec::new(),
     }
-    headers
 }
 
 fn unknown(what: Missing) -> Code {

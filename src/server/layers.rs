@@ -34,21 +34,19 @@ pub async fn log(State(parts): State<Shared>, mut request: Request, next: Next) 
 /// A panic in a handler is a 500 for its request, and a line in the log.
 pub async fn catch_panics(request: Request, next: Next) -> Response {
     let record = request.extensions().get::<Record>().cloned();
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
-            if let Some(record) = record {
-                record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).to_string()));
-            }
-            tracing::error!("a request handler panicked; its request was answered 500");
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Code::Unknown,
-                "docxy has a fault of its own here; its log tells more",
-            )
-            .into_response()
-        }
+    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        return response;
     }
+    if let Some(record) = record {
+        record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).to_string()));
+    }
+    tracing::error!("a request handler panicked; its request was answered 500");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Unknown,
+        "docxy has a fault of its own here; its log tells more",
+    )
+    .into_response()
 }
 
 /// Nothing docxy serves is a page: no sniffing, no script (threat S11).
@@ -56,12 +54,17 @@ pub async fn security_headers(request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/v2");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
     );
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     if is_api {
         headers.insert(
             HeaderName::from_static("docker-distribution-api-version"),
@@ -90,13 +93,18 @@ pub async fn identify_visit(State(parts): State<Shared>, mut request: Request, n
             request.extensions_mut().insert(visit);
             next.run(request).await
         }
-        Err(error) => Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string()).into_response(),
+        Err(error) => {
+            Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string()).into_response()
+        }
     }
 }
 
 /// Plain HTTP goes to the public URL with 301, except what load balancers ask.
 pub async fn redirect_to_https(State(parts): State<Shared>, request: Request, next: Next) -> Response {
-    let secure = request.extensions().get::<crate::route::Visit>().is_some_and(|visit| visit.secure);
+    let secure = request
+        .extensions()
+        .get::<crate::route::Visit>()
+        .is_some_and(|visit| visit.secure);
     let path = request.uri().path();
     let is_probe = matches!(path, "/health" | "/livez" | "/readyz" | "/generate_204");
     let Some(base) = parts.config.redirect_to.as_ref().filter(|_| !secure && !is_probe) else {
@@ -105,7 +113,12 @@ pub async fn redirect_to_https(State(parts): State<Shared>, request: Request, ne
     let path_and_query = request.uri().path_and_query().map_or("/", |pq| pq.as_str());
     let location = format!("{}{path_and_query}", base.as_str().trim_end_matches('/'));
     match HeaderValue::from_str(&location) {
-        Ok(location) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)], Body::empty()).into_response(),
+        Ok(location) => (
+            StatusCode::MOVED_PERMANENTLY,
+            [(header::LOCATION, location)],
+            Body::empty(),
+        )
+            .into_response(),
         Err(_) => unknown_path(request).await,
     }
 }
@@ -125,5 +138,10 @@ pub async fn unknown_path(request: Request) -> Response {
 
 /// A known path, but not for this method.
 pub async fn unsupported_method() -> Response {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, "this method is not supported here").into_response()
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Code::Unsupported,
+        "this method is not supported here",
+    )
+    .into_response()
 }

@@ -15,7 +15,10 @@ pub fn router(parts: Shared) -> Router {
         .route("/v2/{*path}", any(v2::handle))
         // Container clients: the token service our challenges name.
         .route("/auth/token", get(token::get_shared).post(token::post_shared))
-        .route("/auth/token/{registry}", get(token::get_named).post(token::post_named))
+        .route(
+            "/auth/token/{registry}",
+            get(token::get_named).post(token::post_named),
+        )
         // Load balancers, orchestrators and captive-portal checks.
         .route("/health", get(health::health))
         .route("/livez", get(health::live))

@@ -57,7 +57,9 @@ async fn post(State(parts): State<Shared>, realm: Option<String>, request: Reque
     let (request, body) = request.into_parts();
     let asked = match Limited::new(body, MAX_FORM).collect().await {
         Ok(form) => by_post(&form.to_bytes(), &request.headers),
-        Err(_) => Err(bad_request("the form is longer than 64 KiB or did not arrive whole")),
+        Err(_) => Err(bad_request(
+            "the form is longer than 64 KiB or did not arrive whole",
+        )),
     };
     finish(&parts, realm, &request, asked).await
 }
@@ -102,11 +104,18 @@ async fn token(
     record: Option<&Record>,
 ) -> Result<Vec<u8>, Problem> {
     let tokens = parts.access.tokens();
-    let LoginTarget { registry, scopes, takes_credentials } = parts.routes.login(visit, realm, &asked.scopes)?;
+    let LoginTarget {
+        registry,
+        scopes,
+        takes_credentials,
+    } = parts.routes.login(visit, realm, &asked.scopes)?;
     if let Some(record) = record {
         record.note(|facts| facts.registry = Some(registry.name.to_string()));
     }
-    let Some(credential) = asked.credential.filter(|_| takes_credentials && registry.auth == Auth::Passthrough) else {
+    let Some(credential) = asked
+        .credential
+        .filter(|_| takes_credentials && registry.auth == Auth::Passthrough)
+    else {
         return Ok(tokens.anonymous_answer());
     };
     if let ClientSecret::Refresh(token) = &credential
@@ -115,7 +124,12 @@ async fn token(
         // A refresh token of another registry: that one gets nothing, and neither does this one (threat S1).
         return Ok(tokens.anonymous_answer());
     }
-    let login = Login { credential, scopes, offline: asked.offline, client_id: asked.client_id };
+    let login = Login {
+        credential,
+        scopes,
+        offline: asked.offline,
+        client_id: asked.client_id,
+    };
     match parts.pull.upstream(&registry.name)?.login(&login).await? {
         LoginAnswer::Token { json } => {
             tokens.remember(&registry.name, json.expose());
@@ -125,7 +139,13 @@ async fn token(
         LoginAnswer::BasicAccepted => match &login.credential {
             ClientSecret::Password(credential) => tokens
                 .sealed_answer(&registry.name, &login.scopes, credential)
-                .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, error.to_string())),
+                .map_err(|error| {
+                    Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        Code::Unknown,
+                        error.to_string(),
+                    )
+                }),
             ClientSecret::Refresh(_) => Err(refused(&registry.name.to_string())),
         },
         LoginAnswer::Refused { .. } => Err(refused(&registry.name.to_string())),
@@ -152,7 +172,7 @@ fn by_get(query: Option<&str>, headers: &HeaderMap) -> Result<TokenRequest, Prob
     Ok(asked)
 }
 
-/// OAuth2 clients (containerd first of all): everything in a form.
+/// `OAuth2` clients (containerd first of all): everything in a form.
 fn by_post(form: &Bytes, headers: &HeaderMap) -> Result<TokenRequest, Problem> {
     let mut asked = TokenRequest::default();
     let (mut grant, mut username, mut password, mut refresh) = (None, None, None, None);
@@ -198,7 +218,11 @@ fn add_scopes(scopes: &mut Vec<Scope>, text: &str) -> Result<(), Problem> {
         return Ok(());
     }
     scopes.extend(Scope::parse_list(text).map_err(|error| bad_request(&error.to_string()))?);
-    if scopes.len() > MOST { Err(bad_request("more than 64 scopes in one request")) } else { Ok(()) }
+    if scopes.len() > MOST {
+        Err(bad_request("more than 64 scopes in one request"))
+    } else {
+        Ok(())
+    }
 }
 
 fn bad_request(message: &str) -> Problem {

@@ -37,7 +37,9 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
         Ok(pulled) => {
             note(pulled.outcome, None, Some(pulled.upstream_status));
             let mut response = pulled.response;
-            response.headers_mut().insert(header::CACHE_CONTROL, pulled.cache.header());
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, pulled.cache.header());
             response
         }
         Err(Stop::Own(response)) => {
@@ -45,7 +47,11 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
             response
         }
         Err(Stop::Refused(refused)) => {
-            let Refused { problem, outcome, upstream_status } = *refused;
+            let Refused {
+                problem,
+                outcome,
+                upstream_status,
+            } = *refused;
             note(outcome, Some(problem.body.message.clone()), upstream_status);
             problem.into_response()
         }
@@ -67,7 +73,11 @@ struct Refused {
 
 impl Stop {
     fn denied(problem: Problem, upstream_status: Option<StatusCode>) -> Self {
-        Self::Refused(Box::new(Refused { problem, outcome: Outcome::Denied, upstream_status }))
+        Self::Refused(Box::new(Refused {
+            problem,
+            outcome: Outcome::Denied,
+            upstream_status,
+        }))
     }
 }
 
@@ -75,11 +85,19 @@ impl<P: Into<Problem>> From<P> for Stop {
     fn from(problem: P) -> Self {
         let problem = problem.into();
         let outcome = Outcome::Failed(pull::Blame::Client);
-        Self::Refused(Box::new(Refused { problem, outcome, upstream_status: None }))
+        Self::Refused(Box::new(Refused {
+            problem,
+            outcome,
+            upstream_status: None,
+        }))
     }
 }
 
-async fn answer(parts: &Shared, request: &http::request::Parts, record: Option<&Record>) -> Result<Pulled, Stop> {
+async fn answer(
+    parts: &Shared,
+    request: &http::request::Parts,
+    record: Option<&Record>,
+) -> Result<Pulled, Stop> {
     let method = match request.method {
         Method::GET => Upstream::Get,
         Method::HEAD => Upstream::Head,
@@ -96,7 +114,11 @@ async fn answer(parts: &Shared, request: &http::request::Parts, record: Option<&
             facts.kind = Some(kind(&target.endpoint));
         });
     }
-    let asker = Asker { parts, target: &target, base: parts.routes.origins().sign_in_base(visit) };
+    let asker = Asker {
+        parts,
+        target: &target,
+        base: parts.routes.origins().sign_in_base(visit),
+    };
     let identity = match Identity::of(&request.headers) {
         Ok(identity) => identity,
         Err(error) => return Err(asker.unreadable(&error.to_string())),
@@ -104,16 +126,24 @@ async fn answer(parts: &Shared, request: &http::request::Parts, record: Option<&
     let mut result = match target.endpoint {
         Endpoint::Upload(_) => Err(read_only().into()),
         Endpoint::Base => asker.base(&identity).await,
-        _ => asker.content(&identity, method, wishes(&request.headers, query)?).await,
+        _ => {
+            asker
+                .content(&identity, method, wishes(&request.headers, query)?)
+                .await
+        }
     };
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
     {
         match &mut result {
-            Ok(pulled) => pulled.response.headers_mut().insert(OCI_NAMESPACE, value),
-            Err(Stop::Own(response)) => response.headers_mut().insert(OCI_NAMESPACE, value),
-            Err(Stop::Refused(refused)) => refused.problem.headers.insert(OCI_NAMESPACE, value),
-        };
+            Ok(pulled) => {
+                pulled.response.headers_mut().insert(OCI_NAMESPACE, value);
+            }
+            Err(Stop::Own(response)) => {
+                response.headers_mut().insert(OCI_NAMESPACE, value);
+            }
+            Err(Stop::Refused(refused)) => refused.problem.headers.push((OCI_NAMESPACE, value)),
+        }
     }
     result
 }
@@ -147,11 +177,16 @@ impl Asker<'_> {
             return Err(Stop::Own(welcome()));
         }
         let accepted = match identity {
-            Identity::Nobody => return Err(self.sign_in(Again::No, "sign in, or ask for an anonymous token", None)),
+            Identity::Nobody => {
+                return Err(self.sign_in(Again::No, "sign in, or ask for an anonymous token", None));
+            }
             Identity::Token(token) if self.parts.access.tokens().is_current(token, &registry.name) => true,
             Identity::Token(token) => match self.parts.access.tokens().known(token) {
                 Known::Unknown => {
-                    let right = Right::Bearer { registry: registry.name.clone(), token: token.clone() };
+                    let right = Right::Bearer {
+                        registry: registry.name.clone(),
+                        token: token.clone(),
+                    };
                     self.ping(&right).await?
                 }
                 _ => false,
@@ -173,11 +208,21 @@ impl Asker<'_> {
         if accepted {
             return Err(Stop::Own(welcome()));
         }
-        Err(self.sign_in(Again::InvalidToken, &format!("{} does not accept this sign-in", registry.name), None))
+        Err(self.sign_in(
+            Again::InvalidToken,
+            &format!("{} does not accept this sign-in", registry.name),
+            None,
+        ))
     }
 
     async fn ping(&self, right: &Right) -> Result<bool, Stop> {
-        match self.parts.pull.upstream(&self.target.registry.name)?.ping(right).await {
+        match self
+            .parts
+            .pull
+            .upstream(&self.target.registry.name)?
+            .ping(right)
+            .await
+        {
             Ok(status) => Ok(status.is_success()),
             Err(Failure::Denied { .. }) => Ok(false),
             Err(failure) => Err(refused(Error::Upstream(failure))),
@@ -205,11 +250,16 @@ impl Asker<'_> {
             Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. }
                 if passthrough && *identity == Identity::Nobody && self.base.is_some() =>
             {
-                let message = format!("the anonymous rate limit of {name} is used up; sign in to use your own");
+                let message =
+                    format!("the anonymous rate limit of {name} is used up; sign in to use your own");
                 self.sign_in(Again::No, &message, upstream_status)
             }
             Error::CatalogNeedsOwnRight { .. } if passthrough => {
-                let again = if *identity == Identity::Nobody { Again::No } else { Again::InsufficientScope };
+                let again = if *identity == Identity::Nobody {
+                    Again::No
+                } else {
+                    Again::InsufficientScope
+                };
                 self.sign_in(again, &error.to_string(), None)
             }
             _ => refused(error),
@@ -218,7 +268,10 @@ impl Asker<'_> {
 
     /// 401 where the client can be told a realm it can trust, else 403.
     fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
-        let challenge = self.base.as_ref().and_then(|base| bearer(base, self.target, again));
+        let challenge = self
+            .base
+            .as_ref()
+            .and_then(|base| bearer(base, self.target, again));
         let problem = match challenge {
             Some(challenge) => Problem::challenge(challenge, message),
             None => Problem::denied(format!(
@@ -231,7 +284,11 @@ impl Asker<'_> {
 
     /// `Authorization` that nobody can read.
     fn unreadable(&self, why: &str) -> Stop {
-        match self.base.as_ref().and_then(|base| bearer(base, self.target, Again::InvalidToken)) {
+        match self
+            .base
+            .as_ref()
+            .and_then(|base| bearer(base, self.target, Again::InvalidToken))
+        {
             Some(challenge) => Stop::denied(Problem::challenge(challenge, why), None),
             None => Problem::new(StatusCode::BAD_REQUEST, Code::Unauthorized, why).into(),
         }
@@ -240,20 +297,30 @@ impl Asker<'_> {
 
 fn refused(error: Error) -> Stop {
     let (outcome, upstream_status) = (error.outcome(), error.upstream_status());
-    Stop::Refused(Box::new(Refused { problem: error.into(), outcome, upstream_status }))
+    Stop::Refused(Box::new(Refused {
+        problem: error.into(),
+        outcome,
+        upstream_status,
+    }))
 }
 
 fn welcome() -> Response {
     let mut response = Response::new(Body::from("{}"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn read_only() -> Problem {
     let message = "docxy only pulls here; push to the registry itself";
     let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message);
-    problem.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    problem
+        .headers
+        .push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
     problem
 }
 
@@ -268,7 +335,11 @@ fn wishes(headers: &HeaderMap, query: Option<&str>) -> Result<Wishes, Problem> {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,
         Some(Ok(range)) => Some(range),
         Some(Err(error)) => {
-            return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid, error.to_string()));
+            return Err(Problem::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                Code::RangeInvalid,
+                error.to_string(),
+            ));
         }
     };
     let mut conditions = HeaderMap::new();

@@ -23,12 +23,20 @@ pub enum VisitError {
 }
 
 /// Reads the visit of a request.
-pub fn visit<B>(request: &Request<B>, connection: &Connection, trusted: &[IpNet]) -> Result<Visit, VisitError> {
+pub fn visit<B>(
+    request: &Request<B>,
+    connection: &Connection,
+    trusted: &[IpNet],
+) -> Result<Visit, VisitError> {
     let headers = request.headers();
     let peer = connection.peer.ip().to_canonical();
     let own = own_host(request)?;
     if !contains(trusted, peer) {
-        return Ok(Visit { client: peer, host: own, secure: connection.secure });
+        return Ok(Visit {
+            client: peer,
+            host: own,
+            secure: connection.secure,
+        });
     }
     let host = match single(headers, &FORWARDED_HOST) {
         Some(text) => Some(Host::parse(first_entry(text))?),
@@ -38,14 +46,22 @@ pub fn visit<B>(request: &Request<B>, connection: &Connection, trusted: &[IpNet]
         Some(proto) => first_entry(proto).eq_ignore_ascii_case("https"),
         None => connection.secure,
     };
-    Ok(Visit { client: client(headers, peer, trusted), host, secure })
+    Ok(Visit {
+        client: client(headers, peer, trusted),
+        host,
+        secure,
+    })
 }
 
 /// The host of the request target (HTTP/2, absolute form), else of the Host header; both must agree.
 fn own_host<B>(request: &Request<B>) -> Result<Option<Host>, VisitError> {
     let mut named: Option<Host> = None;
     let target = request.uri().authority().map(|authority| Ok(authority.as_str()));
-    let lines = request.headers().get_all(header::HOST).iter().map(|line| line.to_str().map_err(|_| BadHost));
+    let lines = request
+        .headers()
+        .get_all(header::HOST)
+        .iter()
+        .map(|line| line.to_str().map_err(|_| BadHost));
     for text in target.into_iter().chain(lines) {
         let text = text?;
         if text.is_empty() {
@@ -63,9 +79,15 @@ fn own_host<B>(request: &Request<B>) -> Result<Option<Host>, VisitError> {
 /// The last hop that is not one of ours: proxies append, so only what trusted ones wrote can be believed.
 fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer;
-    let lines: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
     for entry in lines.join(",").rsplit(',') {
-        let Some(address) = address(entry.trim()) else { break };
+        let Some(address) = address(entry.trim()) else {
+            break;
+        };
         client = address;
         if !contains(trusted, address) {
             break;
@@ -76,8 +98,13 @@ fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
 
 /// An entry of `X-Forwarded-For`: an address, perhaps with a port.
 fn address(entry: &str) -> Option<IpAddr> {
-    let parsed = entry.parse::<IpAddr>().ok().or_else(|| entry.parse::<std::net::SocketAddr>().ok().map(|a| a.ip()));
-    parsed.or_else(|| entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|address| address.to_canonical())
+    let parsed = entry
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| entry.parse::<std::net::SocketAddr>().ok().map(|a| a.ip()));
+    parsed
+        .or_else(|| entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+        .map(|address| address.to_canonical())
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
@@ -116,10 +143,17 @@ mod tests {
     #[test]
     fn forwarded_headers_count_only_from_trusted_proxies() {
         // Threat S8: anybody can write X-Forwarded-*; a log, a limit and a realm would believe it.
-        let lines =
-            [("host", "hub"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", "evil"), ("x-forwarded-proto", "https")];
+        let lines = [
+            ("host", "hub"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-proto", "https"),
+        ];
         let seen = of("192.0.2.1", &lines).expect("a visit");
-        assert_eq!((seen.client.to_string(), seen.secure), ("192.0.2.1".into(), false));
+        assert_eq!(
+            (seen.client.to_string(), seen.secure),
+            ("192.0.2.1".into(), false)
+        );
         assert_eq!(seen.host.map(|h| h.to_string()), Some("hub".into()));
         let seen = of("10.0.0.1", &lines).expect("a visit");
         assert_eq!((seen.client.to_string(), seen.secure), ("1.2.3.4".into(), true));
@@ -129,19 +163,33 @@ mod tests {
     #[test]
     fn the_client_is_the_last_hop_that_is_not_ours() {
         // What the client itself wrote stands at the left and is worth nothing.
-        let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.9")]).expect("a visit");
+        let seen = of(
+            "10.0.0.1",
+            &[("host", "h"), ("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.9")],
+        )
+        .expect("a visit");
         assert_eq!(seen.client.to_string(), "1.2.3.4");
         let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", "1.2.3.4, junk")]).expect("a visit");
         assert_eq!(seen.client.to_string(), "10.0.0.1");
-        let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", "[2001:db8::1]:80")]).expect("a visit");
+        let seen = of(
+            "10.0.0.1",
+            &[("host", "h"), ("x-forwarded-for", "[2001:db8::1]:80")],
+        )
+        .expect("a visit");
         assert_eq!(seen.client.to_string(), "2001:db8::1");
     }
 
     #[test]
     fn two_different_hosts_are_refused() {
         // Request smuggling begins with two parts of a chain reading two different hosts.
-        assert_eq!(of("192.0.2.1", &[("host", "a"), ("host", "b")]).err(), Some(VisitError::Hosts));
+        assert_eq!(
+            of("192.0.2.1", &[("host", "a"), ("host", "b")]).err(),
+            Some(VisitError::Hosts)
+        );
         assert!(of("192.0.2.1", &[("host", "a"), ("host", "A")]).is_ok());
-        assert_eq!(of("192.0.2.1", &[("host", "a b")]).err(), Some(VisitError::Host(BadHost)));
+        assert_eq!(
+            of("192.0.2.1", &[("host", "a b")]).err(),
+            Some(VisitError::Host(BadHost))
+        );
     }
 }

@@ -90,7 +90,16 @@ impl Drop for Fields {
         if !self.enabled {
             return;
         }
-        let Facts { client, door, registry, repository, kind, outcome, upstream_status, error } = &self.facts;
+        let Facts {
+            client,
+            door,
+            registry,
+            repository,
+            kind,
+            outcome,
+            upstream_status,
+            error,
+        } = &self.facts;
         let ended = match (self.status, self.ended) {
             (None, _) => "left-before-answer",
             (_, Ended::Early) => "left",
@@ -137,7 +146,9 @@ impl http_body::Body for Counted {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let over = self.body.is_end_stream();
         self.record.with(|fields| {
-            fields.ttfb_ms.get_or_insert_with(|| fields.started.elapsed().as_millis());
+            fields
+                .ttfb_ms
+                .get_or_insert_with(|| fields.started.elapsed().as_millis());
             match &frame {
                 Some(Ok(frame)) => {
                     fields.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
@@ -160,7 +171,9 @@ impl http_body::Body for Counted {
         if over {
             // hyper does not poll a body that says so.
             self.record.with(|fields| {
-                fields.ttfb_ms.get_or_insert_with(|| fields.started.elapsed().as_millis());
+                fields
+                    .ttfb_ms
+                    .get_or_insert_with(|| fields.started.elapsed().as_millis());
                 fields.ended = Ended::Whole;
             });
         }

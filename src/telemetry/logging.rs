@@ -28,7 +28,9 @@ pub struct Config {
 /// The filter can't be read.
 pub fn start(config: &Config) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let json = match config.format {
         Format::Auto => !std::io::stderr().is_terminal(),
         Format::Text => false,
@@ -36,9 +38,16 @@ pub fn start(config: &Config) -> Result<(), ParseError> {
     };
     // An error means that a subscriber is there already: in tests, where it is welcome.
     let _ = if json {
-        builder.json().with_current_span(false).with_span_list(false).try_init()
+        builder
+            .json()
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     } else {
-        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
     Ok(())
 }
