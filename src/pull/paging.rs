@@ -127,14 +127,12 @@ pub(super) fn next_page(upstream: &HeaderMap) -> Option<String> {
 
 /// `Link` for the next page, relative, under the path the client asked, with the `ns` it used.
 pub(super) fn link(path: &str, query: &str, namespace: Option<&RegistryName>) -> Option<HeaderValue> {
-    let ns = namespace
-        .map(|ns| {
-            Serializer::new(String::from("&"))
-                .append_pair("ns", ns.as_str())
-                .finish()
-        })
-        .unwrap_or_default();
-    HeaderValue::from_str(&format!("<{path}?{query}{ns}>; rel=\"next\"")).ok()
+    let mut query = query.to_owned();
+    if let Some(ns) = namespace {
+        let pair = Serializer::new(String::new()).append_pair("ns", ns.as_str()).finish();
+        query = format!("{query}&{pair}");
+    }
+    HeaderValue::from_str(&format!("<{path}?{query}>; rel=\"next\"")).ok()
 }
 
 /// A raw query without its `ns` pairs; None when nothing is left.
