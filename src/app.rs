@@ -1,1 +1,6 @@
-//! app
+//! The composition root.
+
+/// Serves until a signal ends it.
+pub fn run(_: crate::config::load::Loaded) -> anyhow::Result<()> {
+    Ok(())
+}

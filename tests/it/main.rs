@@ -1,2 +1,4 @@
-#[test]
-fn a() {}
+//! The integration tests: one binary, a folder a subject.
+
+mod cli;
+mod config;
