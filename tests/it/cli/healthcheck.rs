@@ -1,11 +1,6 @@
 //! `docxy healthcheck` against listeners that answer as a test says.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpListener,
-    sync::Arc,
-    thread,
-};
+use std::{io::Write as _, net::TcpListener, sync::Arc, thread};
 
 use super::{docxy, file, story};
 
