@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+mod cli;
+mod config;
 mod listen;
 mod oci;
 mod support;
