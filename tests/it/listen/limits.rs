@@ -60,16 +60,23 @@ async fn a_head_may_have_100_fields_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_http2_head_has_the_same_64_kib() {
-    // An operator: HTTP/2's compression does not get around the limit.
+    // An operator: HTTP/2's compression and its many frames do not get around the limit. (`h2` answers a little too much
+    // with 431 and ends the connection of whoever sends a lot too much.)
     let server = Server::plain(Config::default(), describe());
-    for (size, status) in [(60 * 1024, 200), (70 * 1024, 431)] {
+    for (size, allowed) in [(60 * 1024, true), (66 * 1024, false), (1024 * 1024, false)] {
         let (mut sender, _connection) = http2(server.connect().await).await;
         let request = http::Request::get("http://a/").header("x", "y".repeat(size));
+<<<<<<< HEAD
         let answer = sender
             .send_request(request.body(http_body_util::Empty::new()).unwrap())
             .await
             .unwrap();
         assert_eq!(answer.status().as_u16(), status, "{size}");
+=======
+        let answer = sender.send_request(request.body(http_body_util::Empty::new()).unwrap()).await;
+        let status = answer.map_or(431, |answer| answer.status().as_u16());
+        assert_eq!(status, if allowed { 200 } else { 431 }, "{size}");
+>>>>>>> h-listen
     }
 }
 
