@@ -103,10 +103,10 @@ impl Auth {
 
     /// How the registry wants to be asked, from memory or from `/v2/`.
     pub async fn scheme(&self) -> Result<Scheme, Failure> {
-        if let Some(known) = self.scheme.load_full() {
-            if *known != Scheme::Open {
-                return Ok((*known).clone());
-            }
+        if let Some(known) = self.scheme.load_full()
+            && *known != Scheme::Open
+        {
+            return Ok((*known).clone());
         }
         let base = place::base(&self.config)?;
         let none = HeaderMap::new();
@@ -133,7 +133,7 @@ impl Auth {
         Service {
             registry: self.config.name.clone(),
             realm: realm.clone(),
-            service: service.map(str::to_owned),
+            name: service.map(str::to_owned),
             max_answer: self.config.max_token_answer,
         }
     }
@@ -250,7 +250,7 @@ impl Auth {
         scopes: &[Scope],
     ) -> Result<(Key, Arc<Token>), Failure> {
         let identity = credential.map_or(Identity::Anonymous, |credential| self.identities.of(credential));
-        let key = Key::new(&service.realm, service.service.as_deref(), scopes, identity);
+        let key = Key::new(&service.realm, service.name.as_deref(), scopes, identity);
         let token = self
             .tokens
             .obtain(

@@ -153,3 +153,69 @@ impl fmt::Debug for Body {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt;
+    use http_body_util::BodyExt;
+
+    const IDLE: Duration = Duration::from_mins(1);
+
+    /// A body that sends `chunks` bytes, one at a time, each after `pause`.
+    fn slow(chunks: usize, pause: Duration) -> Body {
+        let stream = futures_util::stream::iter(0..chunks).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
+        });
+        Body::new(
+            reqwest::Body::wrap_stream(stream),
+            RegistryName::parse("r.test").unwrap(),
+            "cdn.test".to_owned(),
+            IDLE,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_has_all_the_time_it_wants() {
+        // Whoever pulls 10 GB over a thin line must not be cut off by a limit on the whole (R1).
+        let before = tokio::time::Instant::now();
+        let collected = slow(1000, IDLE - Duration::from_secs(1)).collect().await.unwrap();
+        assert_eq!(collected.to_bytes().len(), 1000);
+        assert!(before.elapsed() > Duration::from_hours(16));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_body_ends_after_the_idle_limit() {
+        // A client must learn within a minute that the upstream went silent, and be told who.
+        let before = tokio::time::Instant::now();
+        let mut body = slow(2, IDLE + Duration::from_secs(1));
+        let failure = body.frame().await.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                failure,
+                Failure::Timeout {
+                    phase: Phase::Idle,
+                    ..
+                }
+            ),
+            "{failure}"
+        );
+        assert!(failure.to_string().contains("cdn.test"), "{failure}");
+        assert_eq!(before.elapsed(), IDLE);
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_not_a_silent_upstream() {
+        // A client that takes an hour between two reads must still get its body.
+        let mut body = slow(3, Duration::from_secs(1));
+        let mut frames = 0;
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+            frames += 1;
+            tokio::time::sleep(Duration::from_hours(1)).await;
+        }
+        assert_eq!(frames, 3);
+    }
+}

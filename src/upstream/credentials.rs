@@ -46,10 +46,10 @@ impl Credentials {
 
     pub async fn current(&self) -> Result<Credential, Failure> {
         let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref() {
-            if known.until.is_none_or(|until| Instant::now() < until) {
-                return Ok(known.credential.clone());
-            }
+        if let Some(known) = known.as_ref()
+            && known.until.is_none_or(|until| Instant::now() < until)
+        {
+            return Ok(known.credential.clone());
         }
         let fresh = self
             .read()

@@ -144,10 +144,11 @@ fn headers(question: &Question<'_>, url: &Url, at_registry: bool) -> HeaderMap {
             headers.append(name, value.clone());
         }
     }
-    if let Some(authorization) = question.authorization {
-        if at_registry && authorization.origin == Origin::of(url) {
-            headers.insert(AUTHORIZATION, authorization.value.clone());
-        }
+    if let Some(authorization) = question.authorization
+        && at_registry
+        && authorization.origin == Origin::of(url)
+    {
+        headers.insert(AUTHORIZATION, authorization.value.clone());
     }
     headers
 }

@@ -98,3 +98,87 @@ fn prefix(base: &Url) -> Option<&str> {
     let path = base.path().trim_matches('/');
     (!path.is_empty()).then_some(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(library_prefix: bool, url: &str) -> Config {
+        Config {
+            name: crate::oci::RegistryName::parse("docker.io").unwrap(),
+            urls: vec![Url::parse(url).unwrap()],
+            library_prefix,
+            credentials: None,
+            realms: Vec::new(),
+            max_token_answer: 65536,
+            timeouts: super::super::Timeouts {
+                connect: std::time::Duration::from_secs(5),
+                headers: std::time::Duration::from_secs(15),
+                idle: std::time::Duration::from_mins(1),
+            },
+            max_redirects: 10,
+        }
+    }
+
+    #[test]
+    fn library_goes_into_the_path_and_into_every_scope() {
+        // `docker pull redis` through docxy must ask for library/redis, also in tokens (P6); others' names stay.
+        for (library, base, path, expected, scope) in [
+            (
+                true,
+                "https://r.test",
+                "/v2/redis/tags/list",
+                "https://r.test/v2/library/redis/tags/list",
+                "repository:library/redis:pull",
+            ),
+            (
+                true,
+                "https://r.test",
+                "/v2/a/b/tags/list",
+                "https://r.test/v2/a/b/tags/list",
+                "repository:a/b:pull",
+            ),
+            (
+                false,
+                "https://r.test",
+                "/v2/redis/tags/list",
+                "https://r.test/v2/redis/tags/list",
+                "repository:redis:pull",
+            ),
+            (
+                true,
+                "http://far.test:81/docker.io/",
+                "/v2/redis/tags/list",
+                "http://far.test:81/v2/docker.io/library/redis/tags/list",
+                "repository:docker.io/library/redis:pull",
+            ),
+            (
+                false,
+                "https://r.test",
+                "/v2/_catalog",
+                "https://r.test/v2/_catalog",
+                "registry:catalog:*",
+            ),
+        ] {
+            let config = config(library, base);
+            let own = endpoint(&config, &Endpoint::parse(path).unwrap()).unwrap();
+            assert_eq!(url(&config.urls[0], &own, None).as_str(), expected);
+            assert_eq!(scopes(&config.urls[0], &own)[0].to_string(), scope);
+        }
+        let config = config(true, "https://r.test");
+        let clients = Scope::parse("repository:redis:pull,push").unwrap();
+        let own = own_scope(&config, &config.urls[0], &clients);
+        assert_eq!(own.to_string(), "repository:library/redis:pull,push");
+    }
+
+    #[test]
+    fn the_base_and_its_query() {
+        // A health check asks /v2/ itself, whatever path the url has; the client's query is kept.
+        let base = Url::parse("https://far.test/docker.io").unwrap();
+        assert_eq!(url(&base, &Endpoint::Base, None).as_str(), "https://far.test/v2/");
+        assert_eq!(
+            url(&base, &Endpoint::Catalog, Some("n=2&last=a%2Fb")).as_str(),
+            "https://far.test/v2/docker.io/_catalog?n=2&last=a%2Fb"
+        );
+    }
+}

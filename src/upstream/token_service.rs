@@ -1,4 +1,4 @@
-//! One conversation with a registry's token service (the distribution project's token and OAuth2 specifications).
+//! One conversation with a registry's token service (the distribution project's token and `OAuth2` specifications).
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use crate::config::values::{Credential, Secret};
 use crate::oci::{RegistryName, Scope};
 
 /// A token's life when the service does not say (the token specification).
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
-/// How docxy names itself in a grant; the OAuth2 form demands a name.
+/// How docxy names itself in a grant; the `OAuth2` form demands a name.
 const CLIENT_ID: &str = "docxy";
 
 /// Where and for what.
@@ -30,7 +30,8 @@ const CLIENT_ID: &str = "docxy";
 pub(super) struct Service {
     pub registry: RegistryName,
     pub realm: Realm,
-    pub service: Option<String>,
+    /// The challenge's parameter `service`
+    pub name: Option<String>,
     pub max_answer: usize,
 }
 
@@ -51,7 +52,7 @@ pub(super) enum Verdict {
 }
 
 impl Service {
-    /// By GET, with Basic when there is a credential. Falls back to the OAuth2 password grant where the service knows no GET.
+    /// By GET, with Basic when there is a credential. Falls back to the `OAuth2` password grant where the service knows no GET.
     pub async fn token(
         &self,
         transport: &Transport,
@@ -91,7 +92,7 @@ impl Service {
         }
     }
 
-    /// By POST, the OAuth2 refresh grant. There is no GET for it.
+    /// By POST, the `OAuth2` refresh grant. There is no GET for it.
     pub async fn refresh(
         &self,
         transport: &Transport,
@@ -164,8 +165,8 @@ impl Service {
     }
 
     fn fields(&self, wish: &Wish<'_>, mut add: impl FnMut(&str, &str)) {
-        if let Some(service) = &self.service {
-            add("service", service);
+        if let Some(name) = &self.name {
+            add("service", name);
         }
         if let Some(client_id) = wish.client_id {
             add("client_id", client_id);
@@ -197,7 +198,7 @@ impl Service {
         let status = answer.status();
         match status {
             StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED => {}
-            // OAuth2 says 400 for a wrong grant (RFC 6749 section 5.2).
+            // `OAuth2` says 400 for a wrong grant (RFC 6749 section 5.2).
             StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
             | StatusCode::BAD_REQUEST

@@ -12,9 +12,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Class {
     Public,
     Loopback,
-    /// RFC 1918, fc00::/7, site-local, local-use NAT64
+    /// RFC 1918, `fc00::/7`, site-local, local-use NAT64
     Private,
-    /// 169.254/16 with the clouds' metadata service, fe80::/10
+    /// 169.254/16 with the clouds' metadata service, `fe80::/10`
     LinkLocal,
     /// A cloud's metadata or platform service at an address that is not special otherwise
     Metadata,
@@ -77,10 +77,11 @@ fn of_v4(address: Ipv4Addr) -> Class {
         [168, 63, 129, 16] => Class::Metadata,
         [100, b, ..] if (64..128).contains(&b) => Class::Shared,
         [198, 18 | 19, ..] => Class::FakeIp,
-        [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 51, 100, _] | [203, 0, 113, _] => Class::Reserved,
         [255, 255, 255, 255] => Class::Broadcast,
         [224..=239, ..] => Class::Multicast,
-        [240..=255, ..] => Class::Reserved,
+        [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 51, 100, _] | [203, 0, 113, _] | [240..=255, ..] => {
+            Class::Reserved
+        }
         _ => Class::Public,
     }
 }
@@ -121,7 +122,7 @@ fn of_v6(address: Ipv6Addr) -> Class {
         }
         [0xff00..=0xffff, ..] => Class::Multicast,
         [0xfe80..=0xfebf, ..] => Class::LinkLocal,
-        [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Class::Private,
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Class::Private,
         // IETF protocol assignments 2001::/23, documentation 2001:db8::/32 and 3fff::/20
         [0x2001, 0x0000..=0x01ff | 0x0db8, ..] | [0x3fff, 0x0000..=0x0fff, ..] => Class::Reserved,
         // ISATAP: an IPv4 address in the interface identifier
@@ -199,7 +200,7 @@ mod tests {
         ("[::ffff:c0a8:101]", Class::Private),
         ("[64:ff9b::10.0.0.1]", Class::Private),
         ("[64:ff9b:1::8.8.8.8]", Class::Private),
-        ("[64:ff9b:1:808:8:800::808:808]", Class::Private),
+        ("[64:ff9b:1:808:8:800:808:808]", Class::Private),
         ("[2002:a00:1::1]", Class::Private),
         ("[fc00::1]", Class::Private),
         ("[fd00:ec2::254]", Class::Private),
