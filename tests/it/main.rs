@@ -8,4 +8,8 @@
 )]
 
 mod architecture;
+mod doors;
+mod errors;
+mod protocol;
+mod signin;
 mod support;

@@ -4,6 +4,7 @@ pub mod app;
 pub mod ca;
 pub mod client;
 pub mod image;
+pub mod pair;
 pub mod puller;
 pub mod stub;
 
