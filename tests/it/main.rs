@@ -10,7 +10,11 @@
 mod architecture;
 mod cli;
 mod config;
+mod doors;
+mod errors;
 mod listen;
 mod oci;
+mod protocol;
+mod signin;
 mod support;
 mod tls;

@@ -4,7 +4,9 @@ pub mod app;
 pub mod ca;
 pub mod client;
 pub mod image;
+pub mod pair;
 pub mod puller;
+pub mod single;
 pub mod stub;
 
 mod selftest;

@@ -9,7 +9,11 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::within;
+use super::{
+    image::{Content, sha256},
+    stub::StubRegistry,
+    within,
+};
 
 /// A request whose every byte the test chooses.
 #[derive(Clone, Debug)]
@@ -187,6 +191,71 @@ impl Response {
     /// The head as it would be searched for leaked secrets, and the body after it.
     pub fn everything(&self) -> String {
         format!("{} {:?}\n{}", self.status, self.headers, self.text())
+    }
+}
+
+/// What tests say of an answer; a failure shows the answer and what the upstream saw.
+impl Response {
+    #[track_caller]
+    pub fn assert_status(&self, allowed: &[u16], upstream: &StubRegistry) {
+        let (got, all, story) = (self.status, self.everything(), upstream.story());
+        assert!(allowed.contains(&got), "expected {allowed:?}, got {all}\n{story}");
+    }
+
+    /// Exactly these bytes, under their digest, whole.
+    #[track_caller]
+    pub fn assert_is(&self, content: &Content, upstream: &StubRegistry) {
+        self.assert_status(&[200], upstream);
+        let story = upstream.story();
+        assert!(
+            self.complete,
+            "the body is broken after {} bytes\n{story}",
+            self.body.len()
+        );
+        assert_eq!(
+            sha256(&self.body),
+            content.digest,
+            "other bytes ({} of them): {}\n{story}",
+            self.body.len(),
+            self.everything().chars().take(2000).collect::<String>()
+        );
+        assert_eq!(
+            self.header("docker-content-digest"),
+            Some(&*content.digest),
+            "{:?}",
+            self.headers
+        );
+        let length = content.bytes.len().to_string();
+        assert_eq!(
+            self.header("content-length"),
+            Some(&*length),
+            "no progress bar: {:?}",
+            self.headers
+        );
+    }
+
+    /// An OCI error of this status and code, not to be stored by any cache, whose message names `who`.
+    #[track_caller]
+    pub fn assert_refused(&self, status: u16, codes: &[&str], who: &str, upstream: &StubRegistry) {
+        self.assert_status(&[status], upstream);
+        let (code, message) = self.oci_error();
+        assert!(
+            codes.contains(&&*code),
+            "expected a code of {codes:?}, got {}",
+            self.everything()
+        );
+        assert!(
+            message.contains(who),
+            "the message does not name {who:?}: {message}"
+        );
+        let cache = self.header("cache-control").unwrap_or_default();
+        assert!(
+            cache.contains("no-store"),
+            "an error that a cache may keep: {:?}",
+            self.headers
+        );
+        let kind = self.header("content-type").unwrap_or_default();
+        assert!(kind.starts_with("application/json"), "an error of type {kind:?}");
     }
 }
 

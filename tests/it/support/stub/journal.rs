@@ -32,6 +32,8 @@ pub enum Ending {
 pub struct Seen {
     pub door: Door,
     pub method: Method,
+    /// Of an absolute-form or CONNECT target: the stub was used as a proxy for this host.
+    pub authority: Option<String>,
     pub path: String,
     pub query: String,
     pub headers: HeaderMap,
@@ -90,7 +92,8 @@ impl Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} {}", self.door, self.method, self.path)?;
+        let authority = self.authority.as_deref().unwrap_or_default();
+        write!(f, "{:?} {} {authority}{}", self.door, self.method, self.path)?;
         if !self.query.is_empty() {
             write!(f, "?{}", self.query)?;
         }

@@ -183,6 +183,7 @@ async fn answer(
     let seen = Seen {
         door,
         method: head.method.clone(),
+        authority: head.uri.authority().map(ToString::to_string),
         path,
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
