@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The composition root: the configuration becomes each module's own, the modules become parts, the parts a process.
 //! The only file that knows everyone.
 
@@ -28,7 +27,8 @@ use crate::upstream::Upstream;
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
-pub fn run(loaded: Loaded) -> Result<ExitCode> {
+/// `listening` is called once the sockets are open.
+pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
     let schema = &loaded.schema;
     logging::start(&resolve::logging(schema))
         .context("log.level is not a filter; write for example \"info\"")?;
@@ -46,8 +46,9 @@ pub fn run(loaded: Loaded) -> Result<ExitCode> {
             .map(|binding| Listener::bind(binding.address, binding.proxy_protocol, binding.tls))
             .collect::<Result<_, _>>()?,
     };
+    listening();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&loaded, listeners, certificates, open_files))
+    runtime.block_on(serve(loaded, listeners, certificates, open_files))
 }
 
 async fn serve(
@@ -107,11 +108,4 @@ fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts>
         pull: Pull::new(resolve::pull(schema), upstreams),
         drain,
     })
-=======
-//! The composition root.
-
-/// Serves until a signal ends it.
-pub fn run(_: crate::config::load::Loaded) -> anyhow::Result<()> {
-    Ok(())
->>>>>>> h-config
 }

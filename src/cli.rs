@@ -1,28 +1,3 @@
-<<<<<<< HEAD
-//! The command line.
-use std::{ffi::OsString, process::ExitCode};
-/// Runs docxy with these arguments.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let config = args
-        .iter()
-        .position(|a| a == "--config")
-        .map(|i| args[i + 1].clone().into());
-    let sources = crate::config::load::Sources::of_process(config, Default::default());
-    match crate::config::load::load(&sources) {
-        Ok(loaded) => match crate::app::run(loaded) {
-            Ok(c) => c,
-            Err(e) => {
-                eprintln!("docxy: {e:#}");
-                ExitCode::FAILURE
-            }
-        },
-        Err(p) => {
-            eprintln!("{p}");
-            ExitCode::FAILURE
-        }
-    }
-=======
 //! The command line: arguments in, exit code out.
 
 mod check_config;
@@ -134,13 +109,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(loaded),
-        Command::CheckConfig { json } => check_config::run(&loaded, json),
-        Command::Healthcheck => healthcheck::run(&loaded.schema),
-        Command::ClientConfig { client, registry } => client_config::run(&loaded.schema, client, &registry),
+        Command::Serve => serve(&loaded),
+        Command::CheckConfig { json } => check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS),
+        Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
+        Command::ClientConfig { client, registry } => {
+            client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)
+        }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fail(format!("{error:#}")),
     }
 }
@@ -156,11 +133,15 @@ fn load(common: Common) -> Result<Loaded, Problems> {
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    if let Err(problems) = validate::files(&loaded) {
+fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    if let Err(problems) = validate::files(loaded) {
         bail!(configuration_text(&problems));
     }
-    app::run(loaded)
+    app::run(loaded, || {
+        if loaded.file.is_none() {
+            to_stderr(welcome::text(&loaded.schema));
+        }
+    })
 }
 
 fn configuration_text(problems: &Problems) -> String {
@@ -182,5 +163,4 @@ fn to_stdout(text: impl Display) {
 
 fn to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
->>>>>>> h-config
 }
