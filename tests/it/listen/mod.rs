@@ -50,7 +50,11 @@ impl Server {
         let address = listener.local_addr();
         let (trigger, drain) = listen::drain();
         let done = tokio::spawn(listen::serve(vec![listener], config, service, drain));
-        Self { address, drain: trigger, done }
+        Self {
+            address,
+            drain: trigger,
+            done,
+        }
     }
 
     pub async fn connect(&self) -> TcpStream {
@@ -95,7 +99,10 @@ async fn panicking() {
 }
 
 /// A service whose every body is what the test sends, piece by piece; it says when a request has begun.
-pub fn scripted() -> (Router, mpsc::UnboundedReceiver<mpsc::UnboundedSender<&'static str>>) {
+pub fn scripted() -> (
+    Router,
+    mpsc::UnboundedReceiver<mpsc::UnboundedSender<&'static str>>,
+) {
     let (began, requests) = mpsc::unbounded_channel();
     let service = Router::new().fallback(move || {
         let began = began.clone();
@@ -135,8 +142,9 @@ pub async fn http2<T>(stream: T) -> (Http2, JoinHandle<hyper::Result<()>>)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
     (sender, tokio::spawn(connection))
 }
 
