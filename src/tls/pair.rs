@@ -36,7 +36,10 @@ pub(super) struct Fingerprint([u8; 32]);
 impl Contents {
     /// Follows symbolic links, so a Kubernetes secret, whose update is a swapped link, is read in its newest state.
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, Error> {
-        Ok(Self { cert: read(&files.cert)?, key: read(&files.key)? })
+        Ok(Self {
+            cert: read(&files.cert)?,
+            key: read(&files.key)?,
+        })
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
@@ -55,19 +58,32 @@ impl Contents {
         let key = provider
             .key_provider
             .load_private_key(key)
-            .map_err(|error| Error::UnusableKey { path: files.key.clone(), detail: error.to_string() })?;
+            .map_err(|error| Error::UnusableKey {
+                path: files.key.clone(),
+                detail: error.to_string(),
+            })?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(TlsError::InconsistentKeys(_)) => {
-                return Err(Error::Mismatch { cert: files.cert.clone(), key: files.key.clone() });
+                return Err(Error::Mismatch {
+                    cert: files.cert.clone(),
+                    key: files.key.clone(),
+                });
             }
             Err(error) => {
                 let detail = error.to_string();
-                return Err(Error::UnusableCertificate { path: files.cert.clone(), detail });
+                return Err(Error::UnusableCertificate {
+                    path: files.cert.clone(),
+                    detail,
+                });
             }
         }
-        Ok(Pair { certified: Arc::new(certified), names, lapse })
+        Ok(Pair {
+            certified: Arc::new(certified),
+            names,
+            lapse,
+        })
     }
 }
 
@@ -75,22 +91,37 @@ impl Contents {
 pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::Pem { path: path.to_owned(), detail: error.to_string() })?;
+        .map_err(|error| Error::Pem {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })?;
     if chain.is_empty() {
-        return Err(Error::NoCertificate { path: path.to_owned() });
+        return Err(Error::NoCertificate {
+            path: path.to_owned(),
+        });
     }
     Ok(chain)
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        pem::Error::NoItemsFound if is_encrypted(pem) => Error::EncryptedKey { path: path.to_owned() },
-        pem::Error::NoItemsFound => Error::NoKey { path: path.to_owned() },
-        error => Error::Pem { path: path.to_owned(), detail: error.to_string() },
+        pem::Error::NoItemsFound if is_encrypted(pem) => Error::EncryptedKey {
+            path: path.to_owned(),
+        },
+        pem::Error::NoItemsFound => Error::NoKey {
+            path: path.to_owned(),
+        },
+        error => Error::Pem {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        },
     })
 }
 
@@ -101,10 +132,17 @@ fn is_encrypted(pem: &[u8]) -> bool {
 
 /// The first certificate's DNS names, and in words what is wrong with its dates, if anything.
 fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Option<String>), Error> {
-    let unusable = |detail: String| Error::UnusableCertificate { path: path.to_owned(), detail };
-    let first = chain.first().ok_or_else(|| Error::NoCertificate { path: path.to_owned() })?;
+    let unusable = |detail: String| Error::UnusableCertificate {
+        path: path.to_owned(),
+        detail,
+    };
+    let first = chain.first().ok_or_else(|| Error::NoCertificate {
+        path: path.to_owned(),
+    })?;
     let (_, certificate) = X509Certificate::from_der(first).map_err(|error| unusable(error.to_string()))?;
-    let alternatives = certificate.subject_alternative_name().map_err(|error| unusable(error.to_string()))?;
+    let alternatives = certificate
+        .subject_alternative_name()
+        .map_err(|error| unusable(error.to_string()))?;
     let names = alternatives
         .iter()
         .flat_map(|extension| &extension.value.general_names)

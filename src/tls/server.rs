@@ -68,11 +68,20 @@ impl Certificates {
             let contents = Contents::read(files)?;
             let good = contents.parse(files, &provider)?;
             warn_of_lapse(files, &good);
-            sources.push(Source { files: files.clone(), good, seen: Some(contents.fingerprint()) });
+            sources.push(Source {
+                files: files.clone(),
+                good,
+                seen: Some(contents.fingerprint()),
+            });
         }
         let shown = Arc::new(Shown(ArcSwap::from_pointee(Choice::among(&sources)?)));
         let config = server_config(Arc::clone(&provider), oldest, Arc::clone(&shown))?;
-        Ok(Arc::new(Self { config: Arc::new(config), shown, provider, sources: Mutex::new(sources) }))
+        Ok(Arc::new(Self {
+            config: Arc::new(config),
+            shown,
+            provider,
+            sources: Mutex::new(sources),
+        }))
     }
 
     /// What a TLS acceptor needs; the same for the whole life of the process.
@@ -104,7 +113,10 @@ impl Certificates {
     /// the log, once, and the old one stays. Blocks on files.
     pub fn reload(&self) -> usize {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = sources.iter_mut().map(|source| usize::from(source.refresh(&self.provider))).sum();
+        let taken = sources
+            .iter_mut()
+            .map(|source| usize::from(source.refresh(&self.provider)))
+            .sum();
         if taken > 0
             && let Ok(choice) = Choice::among(&sources)
         {
@@ -140,7 +152,10 @@ impl Source {
 
 fn warn_of_lapse(files: &CertificateFiles, pair: &Pair) {
     if let Some(lapse) = &pair.lapse {
-        tracing::warn!("the certificate in {} {lapse}; clients will refuse it: renew it", files.cert.display());
+        tracing::warn!(
+            "the certificate in {} {lapse}; clients will refuse it: renew it",
+            files.cert.display()
+        );
     }
 }
 
@@ -170,9 +185,13 @@ struct Shown(ArcSwap<Choice>);
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let choice = self.0.load();
-        let candidates = hello.server_name().map_or(choice.default.as_slice(), |name| choice.candidates(name));
+        let candidates = hello
+            .server_name()
+            .map_or(choice.default.as_slice(), |name| choice.candidates(name));
         // Two certificates for one name (EC and RSA) are both useful: the first the client can check.
-        let usable = candidates.iter().find(|pair| pair.key.choose_scheme(hello.signature_schemes()).is_some());
+        let usable = candidates
+            .iter()
+            .find(|pair| pair.key.choose_scheme(hello.signature_schemes()).is_some());
         usable.or(candidates.first()).cloned()
     }
 }
@@ -189,7 +208,10 @@ struct Choice {
 impl Choice {
     fn among(sources: &[Source]) -> Result<Self, Error> {
         let first = sources.first().ok_or(Error::NoneConfigured)?;
-        let mut choice = Self { default: vec![Arc::clone(&first.good.certified)], ..Self::default() };
+        let mut choice = Self {
+            default: vec![Arc::clone(&first.good.certified)],
+            ..Self::default()
+        };
         for pair in sources.iter().map(|source| &source.good) {
             for name in &pair.names {
                 let list = match name.strip_prefix("*.") {
@@ -205,7 +227,13 @@ impl Choice {
     /// The exact name's, else those of the wildcard that stands for its first label (RFC 9525, 6.3), else the default.
     fn candidates(&self, name: &str) -> &[Arc<CertifiedKey>] {
         let name = name.to_ascii_lowercase();
-        let by_wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
-        self.exact.get(&name).or_else(by_wildcard).unwrap_or(&self.default)
+        let by_wildcard = || {
+            name.split_once('.')
+                .and_then(|(_, parent)| self.wildcard.get(parent))
+        };
+        self.exact
+            .get(&name)
+            .or_else(by_wildcard)
+            .unwrap_or(&self.default)
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -45,7 +45,10 @@ impl Roots {
             tracing::info!("the system names no certificate authorities; using the built-in ones");
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Self { store: Arc::new(store), provider: Arc::new(aws_lc_rs::default_provider()) }
+        Self {
+            store: Arc::new(store),
+            provider: Arc::new(aws_lc_rs::default_provider()),
+        }
     }
 
     /// A client configuration without ALPN: the caller sets which protocols it speaks.
@@ -63,16 +66,20 @@ impl Roots {
                 let own = certificates(path, &read(path)?)?;
                 let mut store = RootCertStore::clone(&self.store);
                 for certificate in &own {
-                    store.add(certificate.clone()).map_err(|error| Error::UnusableCertificate {
-                        path: path.clone(),
-                        detail: error.to_string(),
-                    })?;
+                    store
+                        .add(certificate.clone())
+                        .map_err(|error| Error::UnusableCertificate {
+                            path: path.clone(),
+                            detail: error.to_string(),
+                        })?;
                 }
                 let chains = self.verifier(Arc::new(store))?;
                 Arc::new(OwnOrChained { own, chains })
             }
         };
-        Ok(builder.with_custom_certificate_verifier(verifier).with_no_client_auth())
+        Ok(builder
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth())
     }
 
     fn verifier(&self, store: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, Error> {
@@ -102,7 +109,8 @@ impl ServerCertVerifier for OwnOrChained {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chained =
-            self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            self.chains
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         if chained.is_ok() || !self.own.contains(end_entity) {
             return chained;
         }
