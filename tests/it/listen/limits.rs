@@ -13,7 +13,7 @@ fn head_of(bytes: usize) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {filler}\r\n\r\n").into_bytes()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_head_may_have_64_kib_and_no_more() {
     // A client with a huge token (gcr.io's, AWS's) is served; one that fills memory is told 431, also while it still
     // sends.
@@ -58,7 +58,7 @@ async fn a_head_may_have_100_fields_and_no_more() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_http2_head_has_the_same_64_kib() {
     // An operator: HTTP/2's compression and its many frames do not get around the limit. (`h2` answers a little too much
     // with 431 and ends the connection of whoever sends a lot too much.)

@@ -1,7 +1,8 @@
 //! Sockets and protocols, against the real accept loop over loopback.
 //!
 //! Most tests run on a paused clock: on one thread, with all that happens on loopback, the clock jumps to the next
-//! deadline exactly when nothing else is left to do.
+//! deadline exactly when nothing else is left to do. Tests that move much data do not: the kernel takes real time for
+//! that, in which a paused clock would jump.
 
 mod deadlines;
 mod drain;
