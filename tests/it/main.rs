@@ -18,3 +18,4 @@ mod protocol;
 mod signin;
 mod support;
 mod tls;
+mod upstream;
