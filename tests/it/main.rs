@@ -1,2 +1,4 @@
-#[test]
-fn a() {}
+//! The one integration binary: a module a subject, and `docxy` as a child process wherever a process matters.
+
+#[cfg(test)]
+mod clients;
