@@ -33,7 +33,16 @@ async fn signs_in_to_a_bearer_upstream(generation: Generation) {
         + &registry(OWN, &own, &(realm(&tokens) + &virtual_host()))
         + &registry(STRANGER, &stranger, &realm(&strange_tokens));
     let door = Door::open(&sandbox, &config).await;
-    let docker = Dockerd::start(&sandbox, generation, Setup::default()).await;
+    let insecure = Some(door.named(VIRTUAL_HOST));
+    let docker = Dockerd::start(
+        &sandbox,
+        generation,
+        Setup {
+            insecure,
+            ..Setup::default()
+        },
+    )
+    .await;
 
     private_pulls(&docker, &door, &own, &images).await;
 
@@ -60,7 +69,16 @@ async fn signs_in_to_a_basic_upstream(generation: Generation) {
     let config =
         shared_host_login() + &registry(OWN, &own, &virtual_host()) + &registry(STRANGER, &stranger, "");
     let door = Door::open(&sandbox, &config).await;
-    let docker = Dockerd::start(&sandbox, generation, Setup::default()).await;
+    let insecure = Some(door.named(VIRTUAL_HOST));
+    let docker = Dockerd::start(
+        &sandbox,
+        generation,
+        Setup {
+            insecure,
+            ..Setup::default()
+        },
+    )
+    .await;
 
     private_pulls(&docker, &door, &own, &images).await;
 

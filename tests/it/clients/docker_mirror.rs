@@ -38,7 +38,15 @@ async fn pulls_through_a_mirror(generation: Generation) {
     hub.assert_pulled_native("library/app", "docker", &images.docker)
         .await;
 
-    drop(docker.docker(&["pull", "app:oci"]).await.succeeded());
+    let events = docker.pull_with_progress("app", "oci").await;
+    // The newer one looks at its store from time to time instead, and a fast pull may be over before that.
+    if generation == Generation::Debian12 {
+        let large = images.oci.native().layers.last().expect("a layer").bytes.len();
+        let bar = events
+            .iter()
+            .any(|event| event["progressDetail"]["total"] == large);
+        assert!(bar, "a progress bar knows its end: {events:#?}");
+    }
     docker
         .assert_holds("app:oci", &images.oci.manifest, images.oci.native())
         .await;
@@ -91,6 +99,7 @@ async fn uses_a_docker_hub_account(generation: Generation) {
                 .await;
             hub.assert_pulled_native("private/app", "docker", &private.docker)
                 .await;
+            assert!(tokens.granted("repository:private/app:pull"));
         }
         // Its containerd store gives Docker Hub's password to no other host, mirrors included.
         Generation::Sid => {

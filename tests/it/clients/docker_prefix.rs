@@ -24,10 +24,11 @@ async fn pulls_by_path_prefix(generation: Generation) {
     let docker = Dockerd::start(&sandbox, generation, Setup::default()).await;
 
     let repository = format!("{}/ghcr.io/owner/image", door.authority());
-    let tags = [
-        ("oci", &images.oci.manifest, images.oci.native()),
-        ("zstd", &images.zstd.manifest, &images.zstd),
-    ];
+    let mut tags = vec![("oci", &images.oci.manifest, images.oci.native())];
+    // docker 20.10 can't unpack zstd, wherever it comes from.
+    if generation == Generation::Sid {
+        tags.push(("zstd", &images.zstd.manifest, &images.zstd));
+    }
     for (tag, named, image) in tags {
         let reference = format!("{repository}:{tag}");
         drop(docker.docker(&["pull", &reference]).await.succeeded());

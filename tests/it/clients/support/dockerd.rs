@@ -26,6 +26,8 @@ pub struct Dockerd {
 pub struct Setup<'a> {
     /// `registry-mirrors`, for docker.io alone.
     pub mirror: Option<String>,
+    /// `insecure-registries`: names that may be asked over plain HTTP. Loopback addresses always are.
+    pub insecure: Option<String>,
     /// Certificates it trusts instead of the machine's.
     pub trust: Option<&'a std::path::Path>,
 }
@@ -34,8 +36,12 @@ impl Dockerd {
     pub async fn start(sandbox: &Sandbox, generation: Generation, setup: Setup<'_>) -> Self {
         // Unix sockets have short names: the folder's path must be short too.
         let folder = sandbox.path().join("docker");
+        drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).expect("dockerd's folder");
-        let config = serde_json::json!({ "registry-mirrors": setup.mirror.iter().collect::<Vec<_>>() });
+        let config = serde_json::json!({
+            "registry-mirrors": setup.mirror.iter().collect::<Vec<_>>(),
+            "insecure-registries": setup.insecure.iter().collect::<Vec<_>>(),
+        });
         fs::write(folder.join("daemon.json"), config.to_string()).expect("dockerd's configuration");
 
         let search_path = generation.search_path().await;
@@ -92,6 +98,26 @@ impl Dockerd {
             )
             .env("DOCKER_CONFIG", self.folder.join("client"));
         process::run(command).await
+    }
+
+    /// Pulls a Docker Hub image through the API, and returns what clients draw their progress bars from.
+    pub async fn pull_with_progress(&self, name: &str, tag: &str) -> Vec<Value> {
+        let mut command = process::mortal("curl");
+        command.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--request",
+            "POST",
+            "--unix-socket",
+        ]);
+        command.arg(self.folder.join("sock"));
+        command.arg(format!("http://docker/images/create?fromImage={name}&tag={tag}"));
+        let events = process::run(command).await.succeeded().text();
+        events
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an event"))
+            .collect()
     }
 
     pub async fn login(&self, host: &str, user: &str, password: &str) -> Finished {

@@ -1,6 +1,6 @@
 //! Real images, made anew for each test: layers are archives that tar, gzip and zstd wrote.
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -288,12 +288,13 @@ impl Layer {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    let hex: String = digest(&SHA256, bytes)
+    digest(&SHA256, bytes)
         .as_ref()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+        .fold("sha256:".to_owned(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Bytes that look random and are always the same (xorshift64).

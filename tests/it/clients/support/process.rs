@@ -19,10 +19,10 @@ use tokio::sync::Notify;
 
 use super::sandbox::ENTRANCE;
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// stdout and stderr.
 const STREAMS: usize = 2;
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+const RUN_LIMIT: Duration = Duration::from_mins(2);
 
 /// A program that serves until it is dropped.
 pub struct Daemon {
@@ -80,7 +80,8 @@ impl Drop for Daemon {
         };
         // The first process of a namespace takes all others with it, and only then does the entrance end.
         for process in &first {
-            drop(kill_process(*process, Signal::KILL));
+            // One that has just ended by itself is as good.
+            let _ = kill_process(*process, Signal::KILL);
         }
         if first.is_empty() {
             drop(self.child.kill());
@@ -98,7 +99,7 @@ impl Daemon {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("logs");
         let file = folder.join(format!("{}-{}.log", self.name, self.child.id()));
         drop(fs::create_dir_all(&folder).and_then(|()| fs::write(&file, lines.join("\n"))));
-        let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+        let tail = lines[lines.len().saturating_sub(15)..].join("\n");
         eprintln!(
             "--- the end of {}'s log, all of it is in {}\n{tail}",
             self.name,
@@ -113,7 +114,7 @@ pub struct Log(Arc<Lines>);
 
 #[derive(Default)]
 struct Lines {
-    lines: Mutex<Vec<String>>,
+    written: Mutex<Vec<String>>,
     /// A stream ends when the program does.
     ended: AtomicUsize,
     grown: Notify,
@@ -121,7 +122,7 @@ struct Lines {
 
 impl Log {
     pub fn lines(&self) -> Vec<String> {
-        self.0.lines.lock().expect("no writer panics").clone()
+        self.0.written.lock().expect("no writer panics").clone()
     }
 
     /// The first line from which `pick` makes something, waiting for it if need be; `None` after `limit`, or
@@ -153,7 +154,7 @@ impl Log {
             for line in BufReader::new(stream).split(b'\n') {
                 let Ok(line) = line else { break };
                 let line = String::from_utf8_lossy(&line).into_owned();
-                shared.lines.lock().expect("no writer panics").push(line);
+                shared.written.lock().expect("no writer panics").push(line);
                 shared.grown.notify_waiters();
             }
             shared.ended.fetch_add(1, Ordering::SeqCst);

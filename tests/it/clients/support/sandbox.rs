@@ -5,6 +5,7 @@
 //! started and undoes everything it mounted. Nothing of the machine itself is changed.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -20,8 +21,8 @@ pub const ENTRANCE: &str = "unshare";
 pub const HUB_HOST: &str = "hub.test";
 /// A name that leads to 127.0.0.1, for a virtual host of one registry.
 pub const VIRTUAL_HOST: &str = "private.test";
-/// A name that dockerd does not count as loopback, so that it insists on a valid certificate; 0.0.0.0 is "this
-/// machine" for Linux, while dockerd takes 127.0.0.0/8 (and, since 23.0, ::1) for insecure registries.
+/// A name that dockerd does not count as loopback, so that it insists on a valid certificate: 0.0.0.0 is "this
+/// machine" for Linux, while dockerd takes 127.0.0.0/8 and `::1` for insecure registries.
 pub const SECURE_HOST: &str = "secure.test";
 
 /// Public names that a client may ask behind our back: they lead to a closed port.
@@ -49,7 +50,7 @@ impl Sandbox {
             .expect("a temporary folder");
         let mut hosts = format!("127.0.0.1 localhost {HUB_HOST} {VIRTUAL_HOST}\n0.0.0.0 {SECURE_HOST}\n");
         for name in NOWHERE {
-            hosts.push_str(&format!("127.0.0.1 {name}\n"));
+            let _ = writeln!(hosts, "127.0.0.1 {name}");
         }
         fs::write(folder.path().join("hosts"), hosts).expect("hosts");
         fs::write(

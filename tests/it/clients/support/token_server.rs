@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::{SystemTime, UNIX_EPOCH},
@@ -35,12 +34,11 @@ pub const USER: &str = "alice";
 /// Its password, with characters that careless encoding would change.
 pub const PASSWORD: &str = "s3cret:pa%ss w+rd";
 
-/// What somebody asked the token service.
-#[derive(Clone, Debug)]
-pub struct TokenRequest {
+/// A token that somebody got: who, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
     pub user: Option<String>,
     pub scopes: Vec<String>,
-    pub status: StatusCode,
 }
 
 pub struct TokenServer {
@@ -63,7 +61,7 @@ impl TokenServer {
         let service = Arc::new(Service {
             key: EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).expect("a key for ES256"),
             certificate: STANDARD.encode(certificate.der()),
-            asked: Mutex::new(Vec::new()),
+            grants: Mutex::new(Vec::new()),
             bytes: Mutex::new(Vec::new()),
         });
         let accepting = tokio::spawn(serve(listener, Arc::clone(&service))).abort_handle();
@@ -75,8 +73,17 @@ impl TokenServer {
         }
     }
 
-    pub fn requests(&self) -> Vec<TokenRequest> {
-        self.service.asked.lock().expect("no writer panics").clone()
+    /// Whether [`USER`] got a token for exactly this scope.
+    pub fn granted(&self, scope: &str) -> bool {
+        let wanted = Grant {
+            user: Some(USER.to_owned()),
+            scopes: vec![scope.to_owned()],
+        };
+        self.service
+            .grants
+            .lock()
+            .expect("no writer panics")
+            .contains(&wanted)
     }
 
     /// How often the password of [`USER`] came here, in any request.
@@ -118,7 +125,7 @@ async fn serve(listener: TcpListener, service: Arc<Service>) {
 struct Service {
     key: EncodingKey,
     certificate: String,
-    asked: Mutex<Vec<TokenRequest>>,
+    grants: Mutex<Vec<Grant>>,
     /// Everything of every request that could hold a secret.
     bytes: Mutex<Vec<u8>>,
 }
@@ -165,14 +172,14 @@ impl Service {
         let user = given.map(|(user, _)| user);
         let answer = if status == StatusCode::OK {
             let token = self.token(user.as_deref(), &scopes);
+            self.grants
+                .lock()
+                .expect("no writer panics")
+                .push(Grant { user, scopes });
             json!({ "token": token, "access_token": token, "expires_in": 300 })
         } else {
             json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "incorrect username or password" }] })
         };
-        self.asked
-            .lock()
-            .expect("no writer panics")
-            .push(TokenRequest { user, scopes, status });
         Response::builder()
             .status(status)
             .header(header::CONTENT_TYPE, "application/json")
@@ -206,7 +213,7 @@ impl Service {
             "iat": now,
             "nbf": now - 10,
             "exp": now + 300,
-            "jti": format!("{now}-{}", self.asked.lock().expect("no writer panics").len()),
+            "jti": format!("{now}-{}", self.grants.lock().expect("no writer panics").len()),
             "access": access,
         });
         encode(&header, &claims, &self.key).expect("a signed token")
