@@ -13,6 +13,8 @@ pub mod reference;
 pub mod registry;
 pub mod scope;
 
+mod excerpt;
+
 pub use challenge::Challenge;
 pub use digest::Digest;
 pub use endpoint::Endpoint;

@@ -1,15 +1,32 @@
 //! One client for each registry: authentication, redirects by hand, time limits, the address guard.
 //! Knows nothing of clients of docxy, of doors or of caches.
 
+mod auth;
+mod body;
+mod credentials;
+pub mod failure;
+mod fetch;
+mod login;
+mod place;
+mod realm;
+mod redacted;
+mod token_service;
+mod tokens;
 pub mod transport;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
+use self::auth::Auth;
+pub use self::body::Body;
+pub use self::failure::{Blame, Failure};
+use self::fetch::Question;
+use self::transport::Transport;
+
 use crate::config::values::{Credential, Secret};
-use crate::oci::{Digest, Endpoint, RegistryName, Scope};
+use crate::oci::{Endpoint, RegistryName, Scope};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -97,39 +114,9 @@ pub struct Answer {
     pub anonymous: bool,
     /// How many redirects were followed.
     pub redirects: u8,
-}
-
-/// A body from upstream: never ends early without an error, has the idle limit, holds its connection.
-#[derive(Debug)]
-pub struct Body {}
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = Failure;
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Failure>>> {
-        std::task::Poll::Ready(None)
-    }
-}
-
-/// Why there is no answer. Messages name the registry and what to do; no signed URL, no token.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// 401 or 403 from the registry or from its token service.
-    #[error("{registry} denied access")]
-    Denied {
-        registry: RegistryName,
-        status: StatusCode,
-    },
-    /// 429 from the token service (a 429 from the registry itself is an `Answer`).
-    #[error("{registry}: the token service answered 429")]
-    RateLimited {
-        registry: RegistryName,
-        retry_after: Option<String>,
-    },
-    #[error("{registry}: {reason}")]
-    Other { registry: RegistryName, reason: String },
+    /// `false`: the body ends only with the connection (HTTP/1 without Content-Length and without chunks), so that a cut
+    /// can't be told from the end. A blob of this kind must not be passed on as whole.
+    pub length_known: bool,
 }
 
 /// What a token request of a client asks for, after the registry has been decided.
@@ -162,31 +149,73 @@ pub enum LoginAnswer {
     },
 }
 
-/// One registry.
-#[derive(Debug)]
+/// One registry. Clones share tokens, connections and what was learnt.
+#[derive(Clone, Debug)]
 pub struct Upstream {
-    config: Config,
+    config: Arc<Config>,
+    transport: Transport,
+    auth: Arc<Auth>,
 }
+
 impl Upstream {
+    pub fn new(config: Config, transport: Transport) -> Self {
+        let config = Arc::new(config);
+        Self {
+            auth: Arc::new(Auth::new(config.clone(), transport.clone())),
+            config,
+            transport,
+        }
+    }
+
     pub fn name(&self) -> &RegistryName {
         &self.config.name
     }
+
     /// Asks the registry: learns its challenge, fetches and caches tokens, follows redirects by hand, tries once more after a 401.
-    pub async fn send(&self, _ask: &Ask, _right: &Right) -> Result<Answer, Failure> {
-        Err(Failure::Other {
-            registry: self.config.name.clone(),
-            reason: String::new(),
+    pub async fn send(&self, ask: &Ask, right: &Right) -> Result<Answer, Failure> {
+        let config = &self.config;
+        let base = place::base(config)?;
+        let endpoint = place::endpoint(config, &ask.endpoint)?;
+        let question = Question {
+            registry: &config.name,
+            method: match ask.method {
+                Method::Get => http::Method::GET,
+                Method::Head => http::Method::HEAD,
+            },
+            url: place::url(base, &endpoint, ask.query.as_deref()),
+            headers: &ask.headers,
+            authorization: None,
+            max_redirects: config.max_redirects,
+        };
+        let (landed, anonymous) = self
+            .auth
+            .ask(&question, right, &place::scopes(base, &endpoint))
+            .await?;
+        let status = landed.answer.status();
+        if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(Failure::Denied {
+                registry: config.name.clone(),
+                status,
+            });
+        }
+        let (parts, body) = landed.answer.into_parts();
+        Ok(Answer {
+            status,
+            headers: parts.headers,
+            body,
+            anonymous,
+            redirects: landed.redirects,
+            length_known: landed.length_known,
         })
     }
+
     /// Asks the registry's token service with a client's own password or refresh token.
-    pub async fn login(&self, _login: &Login) -> Result<LoginAnswer, Failure> {
-        Ok(LoginAnswer::NotNeeded)
+    pub async fn login(&self, login: &Login) -> Result<LoginAnswer, Failure> {
+        login::login(&self.config, &self.auth, &self.transport, login).await
     }
-    /// `GET /v2/` with this right: is it good for anything here?
-    pub async fn ping(&self, _right: &Right) -> Result<StatusCode, Failure> {
-        Ok(StatusCode::OK)
+
+    /// `GET /v2/` with this right: is it good for anything here? 401 and 403 are statuses here, not failures.
+    pub async fn ping(&self, right: &Right) -> Result<StatusCode, Failure> {
+        login::status_of_base(&self.config, &self.auth, right).await
     }
 }
-
-/// Only so that the word is used; see `oci`.
-pub type ManifestDigest = Digest;

@@ -1,1 +1,321 @@
-//! The road to a registry: names, addresses, proxies, TLS.
+//! The road to a registry: names, addresses, proxies, TLS, time limits. One `Transport` for each registry, because each
+//! has its own trust, its own proxy and its own permission to reach private addresses.
+//!
+//! HTTP/1.1 only. A blob wants a connection of its own (one HTTP/2 connection does not fill a fat or lossy pipe), the few
+//! small requests beside it gain nothing from multiplexing, and HTTP/1 has one rule less to get wrong: a body is whole
+//! when its Content-Length has come.
+//!
+//! What the limit `connect` really covers: DNS, TCP, the proxy's handshake and TLS together. Within it each address of
+//! one family gets an equal share (connect / number of addresses); the other family starts 300 ms after the first one,
+//! or at once when that one has failed (RFC 8305 in the connector's simple form).
+
+mod classify;
+mod dial;
+pub mod guard;
+pub mod proxy;
+mod resolver;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use self::classify::Classifier;
+use self::dial::{Dial, NoteDials};
+use self::guard::Class;
+use self::proxy::{Proxy, ProxyConfig, ProxyError};
+use self::resolver::{ResolveError, Resolver, Rules, canonical};
+use super::Timeouts;
+use super::failure::{Failure, Phase};
+use crate::oci::RegistryName;
+
+pub(super) use self::classify::is_broken_connection;
+
+/// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Idle connections are closed before common servers close them (60 to 75 s), so that few requests meet a dead one.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// Values only; `app` fills it from the configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub registry: RegistryName,
+    /// Whom to trust, as `tls::trust` built it. ALPN is set here.
+    pub tls: rustls::ClientConfig,
+    pub proxy: Option<ProxyConfig>,
+    /// The registry, its realms and its storage may be at loopback, private and other special addresses.
+    pub allow_private: bool,
+    /// Exact names (no subdomains) that are not asked of DNS. The address guard judges these addresses too.
+    pub static_hosts: HashMap<String, Vec<IpAddr>>,
+    /// `false`: IPv6 addresses of names are not tried. Literal ones are.
+    pub ipv6: bool,
+    pub timeouts: Timeouts,
+    /// Connections kept open to each host (16).
+    pub max_idle_connections: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("registries.\"{registry}\".proxy: {reason}")]
+    Proxy {
+        registry: RegistryName,
+        reason: ProxyError,
+    },
+    #[error("the HTTP client for {registry} can't be built: {reason}")]
+    Client { registry: RegistryName, reason: String },
+}
+
+impl Config {
+    pub fn build(self) -> Result<Transport, BuildError> {
+        let mut rules = Rules {
+            allow_private: self.allow_private,
+            ipv6: self.ipv6,
+            static_hosts: self
+                .static_hosts
+                .iter()
+                .map(|(name, addresses)| (canonical(name), addresses.clone()))
+                .collect(),
+            exempt: None,
+        };
+        let resolver = Resolver::new(rules.clone());
+        let direct = self.client(resolver.clone(), None)?;
+        let mut proxied = Vec::new();
+        for proxy in self.proxy.iter().flat_map(ProxyConfig::proxies) {
+            rules.exempt = proxy.name();
+            let url = proxy.url().map_err(|reason| BuildError::Proxy {
+                registry: self.registry.clone(),
+                reason,
+            })?;
+            proxied.push((
+                proxy.clone(),
+                self.client(Resolver::new(rules.clone()), Some(url))?,
+            ));
+        }
+        Ok(Transport {
+            registry: self.registry,
+            proxy: self.proxy,
+            allow_private: self.allow_private,
+            timeouts: self.timeouts,
+            resolver,
+            direct,
+            proxied,
+        })
+    }
+
+    fn client(&self, resolver: Resolver, proxy: Option<Url>) -> Result<reqwest::Client, BuildError> {
+        let failed = |error: reqwest::Error| BuildError::Client {
+            registry: self.registry.clone(),
+            // The URL of such an error may be the proxy's, with its password.
+            reason: error.without_url().to_string(),
+        };
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(resolver)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .http1_only()
+            .connector_layer(NoteDials)
+            .connect_timeout(self.timeouts.connect)
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(self.max_idle_connections)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(30));
+        if let Some(url) = proxy {
+            builder = builder.proxy(reqwest::Proxy::all(url).map_err(failed)?);
+        }
+        builder.build().map_err(failed)
+    }
+}
+
+/// Sends single requests; follows nothing, retries nothing but a request that met a connection already closed.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    registry: RegistryName,
+    proxy: Option<ProxyConfig>,
+    allow_private: bool,
+    timeouts: Timeouts,
+    resolver: Resolver,
+    direct: reqwest::Client,
+    proxied: Vec<(Proxy, reqwest::Client)>,
+}
+
+/// One request, headers complete but for Host.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Option<Bytes>,
+    pub named_by: NamedBy,
+}
+
+/// Who chose the host of a URL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NamedBy {
+    /// The configuration: a url of the registry, or a realm that the realm rules let through.
+    Configuration,
+    /// A Location header.
+    Redirect,
+}
+
+impl Transport {
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// The answer's header; the body is still to come.
+    pub(super) async fn exchange(&self, call: &Call) -> Result<Response<reqwest::Body>, Failure> {
+        let proxy = self.proxy.as_ref().and_then(|config| config.route(&call.url));
+        let host = host_and_port(&call.url);
+        self.check(call, proxy, &host).await?;
+        let client = match proxy {
+            None => Some(&self.direct),
+            Some(wanted) => self
+                .proxied
+                .iter()
+                .find(|(proxy, _)| proxy == wanted)
+                .map(|(_, client)| client),
+        };
+        let Some(client) = client else {
+            // Never directly what was meant to go through a proxy.
+            return Err(self.not_askable("its proxy was not built"));
+        };
+        let classifier = Classifier {
+            registry: &self.registry,
+            host: &host,
+            proxy: proxy.map(ToString::to_string),
+            connect: self.timeouts.connect,
+        };
+        let mut retried = false;
+        loop {
+            let dial = Dial::begin();
+            let answer = self.answer(client, call, &dial, &host).await?;
+            match answer {
+                Ok(answer) => return self.bounded(answer.into(), &host),
+                // The other side closed an idle connection just as we used it (RFC 9110 section 9.2.2 lets us repeat).
+                Err(error) if !retried && dial.reused() && is_broken_connection(&error) => retried = true,
+                Err(error) => return Err(classifier.failure(error)),
+            }
+        }
+    }
+
+    /// Waits for the header, at most `headers` from the moment the connection stood.
+    async fn answer(
+        &self,
+        client: &reqwest::Client,
+        call: &Call,
+        dial: &std::sync::Arc<Dial>,
+        host: &str,
+    ) -> Result<Result<reqwest::Response, reqwest::Error>, Failure> {
+        let mut request = client
+            .request(call.method.clone(), call.url.clone())
+            .headers(call.headers.clone());
+        if let Some(body) = &call.body {
+            request = request.body(body.clone());
+        }
+        let mut sending = std::pin::pin!(dial.clone().watch(request.send()));
+        loop {
+            let deadline = dial.deadline(self.timeouts.connect, self.timeouts.headers);
+            if let Ok(answer) = tokio::time::timeout_at(deadline, &mut sending).await {
+                return Ok(answer);
+            }
+            if dial.deadline(self.timeouts.connect, self.timeouts.headers) <= Instant::now() {
+                return Err(Failure::Timeout {
+                    registry: self.registry.clone(),
+                    host: host.to_owned(),
+                    phase: Phase::Headers,
+                    limit: self.timeouts.headers,
+                });
+            }
+        }
+    }
+
+    /// The guard for what the connector's resolver never sees: literal addresses, and names that a proxy resolves.
+    async fn check(&self, call: &Call, proxy: Option<&Proxy>, host: &str) -> Result<(), Failure> {
+        let name = match call.url.host() {
+            Some(Host::Ipv4(address)) => return self.allow(address.into(), host),
+            Some(Host::Ipv6(address)) => return self.allow(address.into(), host),
+            Some(Host::Domain(name)) => name,
+            None => return Err(self.not_askable("the URL has no host")),
+        };
+        let Some(proxy) = proxy else { return Ok(()) };
+        if proxy.remote_dns() {
+            if call.named_by == NamedBy::Redirect && call.url.scheme() != "https" {
+                return Err(Failure::UncheckedRedirect {
+                    registry: self.registry.clone(),
+                    host: host.to_owned(),
+                });
+            }
+            return Ok(());
+        }
+        if proxy.resolves_here() && proxy.name().as_deref() != Some(canonical(name).as_str()) {
+            return Ok(());
+        }
+        match tokio::time::timeout(self.timeouts.connect, self.resolver.addresses(name)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(classify::resolution(&self.registry, host, &error)),
+            Err(_) => Err(Failure::Timeout {
+                registry: self.registry.clone(),
+                host: host.to_owned(),
+                phase: Phase::Connect,
+                limit: self.timeouts.connect,
+            }),
+        }
+    }
+
+    fn allow(&self, address: IpAddr, host: &str) -> Result<(), Failure> {
+        let class = Class::of(address);
+        if class.allowed(self.allow_private) {
+            return Ok(());
+        }
+        let refused = ResolveError::Refused {
+            host: host.to_owned(),
+            address,
+            class,
+        };
+        Err(classify::resolution(&self.registry, host, &refused))
+    }
+
+    fn not_askable(&self, reason: &str) -> Failure {
+        Failure::NotAskable {
+            registry: self.registry.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn bounded(
+        &self,
+        answer: Response<reqwest::Body>,
+        host: &str,
+    ) -> Result<Response<reqwest::Body>, Failure> {
+        let size: usize = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if size > MAX_HEADER_BYTES {
+            return Err(Failure::BadAnswer {
+                registry: self.registry.clone(),
+                host: host.to_owned(),
+                reason: format!("its header has {size} bytes, more than {MAX_HEADER_BYTES}"),
+            });
+        }
+        Ok(answer)
+    }
+}
+
+/// For messages: the host, and the port where the URL names one.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}

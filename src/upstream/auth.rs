@@ -1,0 +1,342 @@
+//! What a request shows to the registry: nothing, a token, a password. Learns how the registry wants to be asked from its
+//! challenges and remembers it, so that most requests need no second try.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::credentials::Credentials;
+use super::failure::Failure;
+use super::fetch::{self, Authorization, Landed, Question};
+use super::place::{self, Origin};
+use super::realm::Realm;
+use super::token_service::{Service, Verdict, Wish, basic, bearer};
+use super::tokens::{Identities, Identity, Key, Token, Tokens};
+use super::transport::Transport;
+use super::{Config, Right};
+use crate::config::values::Credential;
+use crate::oci::{Challenge, Endpoint, Scope};
+
+/// How a registry wants to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// It never asked for anything yet, although we looked.
+    Open,
+    Basic,
+    Bearer {
+        realm: Realm,
+        service: Option<String>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Auth {
+    config: Arc<Config>,
+    transport: Transport,
+    scheme: ArcSwapOption<Scheme>,
+    tokens: Tokens,
+    identities: Identities,
+    credentials: Option<Credentials>,
+}
+
+/// An `Authorization` with what must be known when it is refused.
+#[derive(Debug)]
+struct Shown {
+    authorization: Authorization,
+    token: Option<(Key, Arc<Token>)>,
+    /// Nobody's rights are in it: an anonymous token.
+    anonymous: bool,
+}
+
+impl Auth {
+    pub fn new(config: Arc<Config>, transport: Transport) -> Self {
+        Self {
+            scheme: ArcSwapOption::empty(),
+            tokens: Tokens::new(config.name.clone()),
+            identities: Identities::new(),
+            credentials: config
+                .credentials
+                .clone()
+                .map(|source| Credentials::new(config.name.clone(), source)),
+            config,
+            transport,
+        }
+    }
+
+    /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
+    /// 403 that stays is in the answer.
+    pub async fn ask(
+        &self,
+        question: &Question<'_>,
+        right: &Right,
+        scopes: &[Scope],
+    ) -> Result<(Landed, bool), Failure> {
+        self.own(right)?;
+        let mut credential = self.credential(right).await?;
+        let mut shown = self.before(question, right, &mut credential, scopes).await?;
+        let landed = self.ask_once(question, shown.as_ref()).await?;
+        if !challenged(&landed) || matches!(right, Right::Bearer { .. }) {
+            return Ok((landed, is_anonymous(shown.as_ref())));
+        }
+        if let Some((key, token)) = shown.as_ref().and_then(|shown| shown.token.as_ref()) {
+            self.tokens.forget(key, token);
+        }
+        let refused_basic = shown.as_ref().is_some_and(|shown| shown.token.is_none());
+        let scheme = self.learn(landed.answer.headers())?;
+        if scheme == Scheme::Basic && refused_basic {
+            // The same password again helps nobody; another one from the same source may.
+            match self.reread(right, credential.as_ref()).await? {
+                Some(other) => credential = Some(other),
+                None => return Ok((landed, false)),
+            }
+        }
+        shown = self.show(&scheme, right, &mut credential, scopes).await?;
+        if shown.is_none() {
+            return Ok((landed, true));
+        }
+        drop(landed);
+        let landed = self.ask_once(question, shown.as_ref()).await?;
+        Ok((landed, is_anonymous(shown.as_ref())))
+    }
+
+    /// How the registry wants to be asked, from memory or from `/v2/`.
+    pub async fn scheme(&self) -> Result<Scheme, Failure> {
+        if let Some(known) = self.scheme.load_full()
+            && *known != Scheme::Open
+        {
+            return Ok((*known).clone());
+        }
+        let base = place::base(&self.config)?;
+        let none = HeaderMap::new();
+        let question = Question {
+            registry: &self.config.name,
+            method: Method::GET,
+            url: place::url(base, &Endpoint::Base, None),
+            headers: &none,
+            authorization: None,
+            max_redirects: self.config.max_redirects,
+        };
+        let landed = fetch::follow(&self.transport, &question).await?;
+        if challenged(&landed) {
+            return self.learn(landed.answer.headers());
+        }
+        // An outage teaches nothing.
+        if !landed.answer.status().is_server_error() {
+            self.scheme.store(Some(Arc::new(Scheme::Open)));
+        }
+        Ok(Scheme::Open)
+    }
+
+    pub fn service(&self, realm: &Realm, service: Option<&str>) -> Service {
+        Service {
+            registry: self.config.name.clone(),
+            realm: realm.clone(),
+            name: service.map(str::to_owned),
+            max_answer: self.config.max_token_answer,
+        }
+    }
+
+    async fn ask_once(&self, question: &Question<'_>, shown: Option<&Shown>) -> Result<Landed, Failure> {
+        let question = Question {
+            registry: question.registry,
+            method: question.method.clone(),
+            url: question.url.clone(),
+            headers: question.headers,
+            authorization: shown.map(|shown| &shown.authorization),
+            max_redirects: question.max_redirects,
+        };
+        fetch::follow(&self.transport, &question).await
+    }
+
+    /// A client's credential is for the registry that it names, and for no other (threat S1).
+    fn own(&self, right: &Right) -> Result<(), Failure> {
+        match right {
+            Right::Bearer { registry, .. } | Right::Basic { registry, .. }
+                if *registry != self.config.name =>
+            {
+                Err(Failure::ForeignCredential {
+                    registry: self.config.name.clone(),
+                    issued_for: registry.clone(),
+                })
+            }
+            Right::Anonymous | Right::Configured | Right::Bearer { .. } | Right::Basic { .. } => Ok(()),
+        }
+    }
+
+    async fn credential(&self, right: &Right) -> Result<Option<Credential>, Failure> {
+        match (right, &self.credentials) {
+            (Right::Basic { credential, .. }, _) => Ok(Some(credential.clone())),
+            (Right::Configured, Some(credentials)) => credentials.current().await.map(Some),
+            (Right::Configured, None) | (Right::Anonymous | Right::Bearer { .. }, _) => Ok(None),
+        }
+    }
+
+    /// What to show before anything was refused.
+    async fn before(
+        &self,
+        question: &Question<'_>,
+        right: &Right,
+        credential: &mut Option<Credential>,
+        scopes: &[Scope],
+    ) -> Result<Option<Shown>, Failure> {
+        if let Right::Bearer { token, .. } = right {
+            return Ok(Some(Shown {
+                authorization: Authorization {
+                    origin: Origin::of(&question.url),
+                    value: bearer(token),
+                },
+                token: None,
+                anonymous: false,
+            }));
+        }
+        let scheme = match self.scheme.load_full() {
+            Some(known) => (*known).clone(),
+            // A registry may answer 404 rather than 401 to who shows nothing, so that a credential would never be asked
+            // for: look first, as dockerd does.
+            None if credential.is_some() => self.scheme().await?,
+            None => return Ok(None),
+        };
+        self.show(&scheme, right, credential, scopes).await
+    }
+
+    async fn show(
+        &self,
+        scheme: &Scheme,
+        right: &Right,
+        credential: &mut Option<Credential>,
+        scopes: &[Scope],
+    ) -> Result<Option<Shown>, Failure> {
+        let origin = Origin::of(place::base(&self.config)?);
+        match (scheme, credential.as_ref()) {
+            (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
+            (Scheme::Basic, Some(credential)) => Ok(Some(Shown {
+                authorization: Authorization {
+                    origin,
+                    value: basic(credential),
+                },
+                token: None,
+                anonymous: false,
+            })),
+            (Scheme::Bearer { realm, service }, _) => {
+                let service = self.service(realm, service.as_deref());
+                let (key, token) = match self.token(&service, credential.as_ref(), scopes).await {
+                    Err(denied @ Failure::Denied { .. }) => {
+                        match self.reread(right, credential.as_ref()).await? {
+                            Some(other) => *credential = Some(other),
+                            None => return Err(denied),
+                        }
+                        self.token(&service, credential.as_ref(), scopes).await?
+                    }
+                    outcome => outcome?,
+                };
+                Ok(Some(Shown {
+                    authorization: Authorization {
+                        origin,
+                        value: bearer(&token.value),
+                    },
+                    token: Some((key, token)),
+                    anonymous: credential.is_none(),
+                }))
+            }
+        }
+    }
+
+    async fn token(
+        &self,
+        service: &Service,
+        credential: Option<&Credential>,
+        scopes: &[Scope],
+    ) -> Result<(Key, Arc<Token>), Failure> {
+        let identity = credential.map_or(Identity::Anonymous, |credential| self.identities.of(credential));
+        let key = Key::new(&service.realm, service.name.as_deref(), scopes, identity);
+        let token = self
+            .tokens
+            .obtain(
+                &key,
+                fetch_token(
+                    service.clone(),
+                    self.transport.clone(),
+                    credential.cloned(),
+                    scopes.to_vec(),
+                ),
+            )
+            .await?;
+        Ok((key, token))
+    }
+
+    /// Another credential from the configured source, if the one that was refused is out of date.
+    async fn reread(
+        &self,
+        right: &Right,
+        refused: Option<&Credential>,
+    ) -> Result<Option<Credential>, Failure> {
+        match (right, &self.credentials, refused) {
+            (Right::Configured, Some(credentials), Some(refused)) => credentials.after_refusal(refused).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
+    fn learn(&self, headers: &HeaderMap) -> Result<Scheme, Failure> {
+        let base = place::base(&self.config)?;
+        let challenges = Challenge::parse_all(headers).unwrap_or_else(|error| {
+            tracing::warn!(registry = %self.config.name, %error, "the challenge can't be read");
+            Vec::new()
+        });
+        let bearer = challenges
+            .iter()
+            .find(|challenge| challenge.scheme == "bearer" && challenge.param("realm").is_some());
+        let scheme = if let Some(challenge) = bearer {
+            let realm = challenge.param("realm").unwrap_or_default();
+            Scheme::Bearer {
+                realm: Realm::vet(&self.config.name, base, &self.config.realms, realm)?,
+                service: challenge.param("service").map(str::to_owned),
+            }
+        } else if challenges.iter().any(|challenge| challenge.scheme == "basic") {
+            Scheme::Basic
+        } else {
+            Scheme::Open
+        };
+        self.scheme.store(Some(Arc::new(scheme.clone())));
+        Ok(scheme)
+    }
+}
+
+async fn fetch_token(
+    service: Service,
+    transport: Transport,
+    credential: Option<Credential>,
+    scopes: Vec<Scope>,
+) -> Result<Token, Failure> {
+    let wish = Wish {
+        scopes: &scopes,
+        offline: false,
+        client_id: None,
+    };
+    match service.token(&transport, &wish, credential.as_ref()).await? {
+        Verdict::Granted { token, .. } => Ok(token),
+        Verdict::Refused(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
+            Err(Failure::Denied {
+                registry: service.registry,
+                status,
+            })
+        }
+        Verdict::Refused(status) => Err(Failure::TokenService {
+            host: super::transport::host_and_port(service.realm.url()),
+            registry: service.registry,
+            status,
+        }),
+    }
+}
+
+fn challenged(landed: &Landed) -> bool {
+    landed.at_registry
+        && landed.answer.status() == StatusCode::UNAUTHORIZED
+        && landed.answer.headers().contains_key(WWW_AUTHENTICATE)
+}
+
+fn is_anonymous(shown: Option<&Shown>) -> bool {
+    shown.is_none_or(|shown| shown.anonymous)
+}

@@ -1,0 +1,276 @@
+//! Why there is no answer, by meaning. One module of the server turns these into statuses and OCI errors.
+//!
+//! Everything in here is safe to print: hosts, addresses, statuses, limits. No URL with its query (signed URLs),
+//! no token, no password ever gets in, so `Debug` and `Display` can't show one (threat S12).
+
+use http::StatusCode;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::transport::guard::Class;
+use crate::oci::RegistryName;
+
+/// Messages name the registry and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// 401 or 403 from the registry or from its token service.
+    #[error("{registry} denied access ({})", status.as_u16())]
+    Denied {
+        registry: RegistryName,
+        status: StatusCode,
+    },
+    /// 429 from the token service (a 429 from the registry itself is an `Answer`).
+    #[error("{registry}: the token service answered 429, too many requests; try again later or sign in")]
+    RateLimited {
+        registry: RegistryName,
+        retry_after: Option<String>,
+    },
+    /// A client's credential was about to be shown to a registry it is not for (threat S1).
+    #[error("a credential for {issued_for} was offered for {registry}; docxy never sends it there")]
+    ForeignCredential {
+        registry: RegistryName,
+        issued_for: RegistryName,
+    },
+    /// docxy's own credential for this registry can't be had: a file, a helper program.
+    #[error("{registry}: docxy's own credential is not available: {reason}")]
+    CredentialUnavailable { registry: RegistryName, reason: String },
+    /// The request can't be put into a URL of this registry, for example a name that grows too long with `library/`.
+    #[error("{registry}: this can't be asked: {reason}")]
+    NotAskable { registry: RegistryName, reason: String },
+
+    /// No connection, or it broke before an answer came.
+    #[error("{registry}: {host} can't be reached: {cause}")]
+    Unreachable {
+        registry: RegistryName,
+        host: String,
+        cause: Cause,
+    },
+    #[error("{registry}: {host} {phase} within {limit:?}")]
+    Timeout {
+        registry: RegistryName,
+        host: String,
+        phase: Phase,
+        limit: Duration,
+    },
+    /// The address guard (threat S2).
+    #[error(
+        "{registry}: {host} is at {address}, {class}, which docxy does not dial{}",
+        advice(registry, *class)
+    )]
+    AddressRefused {
+        registry: RegistryName,
+        host: String,
+        address: IpAddr,
+        class: Class,
+    },
+    /// With `remote_dns`, a redirect to a host whose address nobody here can check, over plain HTTP.
+    #[error(
+        "{registry}: a redirect to {host} over plain HTTP is not sent through a proxy with remote_dns = true, because its address can't be checked here"
+    )]
+    UncheckedRedirect { registry: RegistryName, host: String },
+    /// The registry sends for tokens to a host that is none of its own (threat S1).
+    #[error(
+        "{registry} names the token realm {realm}, {reason}; if it is right, add it: registries.\"{registry}\".realms = [\"{realm}\"]"
+    )]
+    RealmRefused {
+        registry: RegistryName,
+        /// host, and port where there is one
+        realm: String,
+        reason: &'static str,
+    },
+
+    #[error("{registry} redirected more than {limit} times")]
+    TooManyRedirects { registry: RegistryName, limit: u8 },
+    #[error("{registry}: {host} sent a redirect that is not followed: {reason}")]
+    BadRedirect {
+        registry: RegistryName,
+        host: String,
+        reason: &'static str,
+    },
+    /// The storage behind a redirect refused: an expired or wrong signed URL. A fresh redirect may help.
+    #[error("{registry}: the storage at {host} refused the redirected request with {}", status.as_u16())]
+    StorageRefused {
+        registry: RegistryName,
+        host: String,
+        status: StatusCode,
+    },
+    /// The storage behind a redirect does not do HEAD (a URL signed for GET): ask with GET to learn the length.
+    #[error("{registry}: the storage at {host} does not answer HEAD ({})", status.as_u16())]
+    HeadRefused {
+        registry: RegistryName,
+        host: String,
+        status: StatusCode,
+    },
+    /// An answer that breaks a rule of HTTP or of the distribution specification.
+    #[error("{registry}: {host} gave a bad answer: {reason}")]
+    BadAnswer {
+        registry: RegistryName,
+        host: String,
+        reason: String,
+    },
+    /// The body ended or broke before it was whole.
+    #[error("{registry}: the body from {host} broke after {received} bytes{}", of(*expected))]
+    Broken {
+        registry: RegistryName,
+        host: String,
+        received: u64,
+        expected: Option<u64>,
+    },
+    /// The token service answered neither a token nor a refusal.
+    #[error("{registry}: the token service at {host} answered {}", status.as_u16())]
+    TokenService {
+        registry: RegistryName,
+        host: String,
+        status: StatusCode,
+    },
+}
+
+/// Whose fault it is: decides the class of the status that the client sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    Client,
+    Upstream,
+    Local,
+}
+
+impl Failure {
+    pub fn registry(&self) -> &RegistryName {
+        match self {
+            Self::Denied { registry, .. }
+            | Self::RateLimited { registry, .. }
+            | Self::ForeignCredential { registry, .. }
+            | Self::CredentialUnavailable { registry, .. }
+            | Self::NotAskable { registry, .. }
+            | Self::Unreachable { registry, .. }
+            | Self::Timeout { registry, .. }
+            | Self::AddressRefused { registry, .. }
+            | Self::UncheckedRedirect { registry, .. }
+            | Self::RealmRefused { registry, .. }
+            | Self::TooManyRedirects { registry, .. }
+            | Self::BadRedirect { registry, .. }
+            | Self::StorageRefused { registry, .. }
+            | Self::HeadRefused { registry, .. }
+            | Self::BadAnswer { registry, .. }
+            | Self::Broken { registry, .. }
+            | Self::TokenService { registry, .. } => registry,
+        }
+    }
+
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Denied { .. }
+            | Self::RateLimited { .. }
+            | Self::ForeignCredential { .. }
+            | Self::NotAskable { .. } => Blame::Client,
+            Self::CredentialUnavailable { .. } => Blame::Local,
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::AddressRefused { .. }
+            | Self::UncheckedRedirect { .. }
+            | Self::RealmRefused { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::BadRedirect { .. }
+            | Self::StorageRefused { .. }
+            | Self::HeadRefused { .. }
+            | Self::BadAnswer { .. }
+            | Self::Broken { .. }
+            | Self::TokenService { .. } => Blame::Upstream,
+        }
+    }
+
+    /// 504 rather than 502.
+    pub fn timed_out(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::TokenService { status, .. } => *status == StatusCode::GATEWAY_TIMEOUT,
+            _ => false,
+        }
+    }
+
+    /// The same question may be answered a moment later, or by another address: an outage, not a verdict.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::StorageRefused { .. }
+            | Self::Broken { .. }
+            | Self::CredentialUnavailable { .. } => true,
+            Self::TokenService { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
+}
+
+/// Why a host can't be reached. The texts come from the resolver, the socket or rustls; none holds more than names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The name has no usable address.
+    Dns(String),
+    /// Nobody listens there.
+    Refused,
+    /// Another failure of the TCP connection.
+    Connect(String),
+    /// The TLS handshake failed: expired, unknown issuer, wrong name, ...
+    Tls(String),
+    /// The outbound proxy at `proxy` (host and port) can't be used.
+    Proxy { proxy: String, reason: String },
+    /// The connection closed before an answer came.
+    Closed,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(reason) => write!(
+                f,
+                "its name does not resolve ({reason}); check DNS or hosts in the configuration"
+            ),
+            Self::Refused => f.write_str("the connection was refused"),
+            Self::Connect(reason) => write!(f, "the connection failed ({reason})"),
+            Self::Tls(reason) => write!(
+                f,
+                "the TLS handshake failed ({reason}); for a private authority set ca_file of this registry"
+            ),
+            Self::Proxy { proxy, reason } => write!(f, "the outbound proxy {proxy} failed ({reason})"),
+            Self::Closed => f.write_str("the connection closed before an answer came"),
+        }
+    }
+}
+
+/// Which of the time limits passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// DNS, TCP, proxy and TLS together
+    Connect,
+    /// From the request sent to the end of the response's header
+    Headers,
+    /// Between two chunks of a body
+    Idle,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "did not accept a connection",
+            Self::Headers => "did not answer",
+            Self::Idle => "sent no byte of the body",
+        })
+    }
+}
+
+fn advice(registry: &RegistryName, class: Class) -> String {
+    if class.never() {
+        return String::new();
+    }
+    let hint = if class == Class::FakeIp {
+        " (a local proxy or VPN with fake-IP DNS answers so: exempt this name there, or)"
+    } else {
+        ""
+    };
+    format!("{hint}; if that is meant, set registries.\"{registry}\".allow_private_addresses = true")
+}
+
+fn of(expected: Option<u64>) -> String {
+    expected.map_or_else(String::new, |n| format!(" of {n}"))
+}
