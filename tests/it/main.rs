@@ -9,6 +9,7 @@
 
 mod architecture;
 mod cli;
+mod clients;
 mod config;
 mod doors;
 mod errors;
