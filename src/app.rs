@@ -1,1 +1,111 @@
-//! app
+//! The composition root: the configuration becomes each module's own, the modules become parts, the parts a process.
+//! The only file that knows everyone.
+
+mod limits;
+mod resolve;
+mod state;
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::access::{Access, Tokens};
+use crate::config::load::Loaded;
+use crate::listen::{self, Drain, Listener, systemd};
+use crate::oci::RegistryName;
+use crate::pull::Pull;
+use crate::server::{self, Parts};
+use crate::telemetry::logging;
+use crate::tls::Certificates;
+use crate::tls::trust::Roots;
+use crate::upstream::Upstream;
+
+/// How often certificate files are looked at for changes.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
+/// `listening` is called once the sockets are open.
+pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
+    let schema = &loaded.schema;
+    logging::start(&resolve::logging(schema))
+        .context("log.level is not a filter; write for example \"info\"")?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let open_files = limits::raise_open_files();
+    let certificates = resolve::certificates(schema)?;
+    let bindings = resolve::bindings(schema, certificates.as_ref());
+    // Taken before any thread exists, because it clears environment variables.
+    let listeners = match systemd::listeners(&bindings)? {
+        Some(inherited) => inherited,
+        None => bindings
+            .into_iter()
+            .map(|binding| Listener::bind(binding.address, binding.proxy_protocol, binding.tls))
+            .collect::<Result<_, _>>()?,
+    };
+    listening();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(loaded, listeners, certificates, open_files))
+}
+
+async fn serve(
+    loaded: &Loaded,
+    listeners: Vec<Listener>,
+    certificates: Option<Arc<Certificates>>,
+    open_files: u64,
+) -> Result<ExitCode> {
+    let schema = &loaded.schema;
+    let (trigger, drain) = listen::drain();
+    let parts = build(loaded, &listeners, drain.clone())?;
+    for listener in &listeners {
+        tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
+    }
+    if let Some(certificates) = certificates {
+        let until = drain.clone();
+        tokio::spawn(certificates.watch(CERTIFICATE_CHECK, async move { until.started().await }));
+    }
+    tokio::spawn(systemd::watchdog());
+    let config = resolve::listen(schema, open_files);
+    let serving = tokio::spawn(listen::serve(
+        listeners,
+        config,
+        server::router(Arc::new(parts)),
+        drain.clone(),
+    ));
+    tokio::spawn(async move {
+        drain.started().await;
+        systemd::stopping();
+    });
+    systemd::ready();
+    tokio::select! {
+        report = serving => {
+            let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
+            tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        code = listen::watch_signals(trigger) => Ok(ExitCode::from(code.context("signals can't be watched")?)),
+    }
+}
+
+/// Everything behind the listeners.
+fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts> {
+    let schema = &loaded.schema;
+    let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
+    let roots = Roots::load();
+    let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
+    for (name, registry) in schema.enabled_registries() {
+        let upstream = resolve::upstream(schema, name, registry, &roots, &addresses)
+            .with_context(|| format!("registries.\"{name}\""))?;
+        upstreams.insert(name.clone(), Arc::new(upstream));
+    }
+    Ok(Parts {
+        config: resolve::server(schema),
+        routes: resolve::routes(schema).build()?,
+        access: Access::new(Tokens::new(state::sealer(loaded)?)),
+        pull: Pull::new(resolve::pull(schema), upstreams),
+        drain,
+    })
+}

@@ -1,6 +1,166 @@
-//! The command line.
-use std::{ffi::OsString, process::ExitCode};
-/// Runs docxy with these arguments.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::SUCCESS
+//! The command line: arguments in, exit code out.
+
+mod check_config;
+mod client_config;
+mod healthcheck;
+pub mod welcome;
+
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    app,
+    config::{
+        self, Problems, Sources,
+        load::{Flags, Loaded},
+        validate,
+    },
+};
+
+/// Start or configuration failed; the message says why. 2 (usage) is clap's.
+const FAILED: u8 = 1;
+
+const AFTER_HELP: &str = "\
+Every key of the configuration can also be set by the environment: DOCXY__SECTION__KEY, as in
+DOCXY__LOG__LEVEL=debug. Flags win over the environment, the environment over the file.
+
+Exit codes:
+  0  success; for `serve`, after an orderly stop
+  1  the start failed, the configuration has mistakes, or `healthcheck` found no healthy docxy
+  2  the command line itself is wrong";
+
+/// One proxy in front of every container registry.
+///
+/// Without a command it serves; without a configuration it listens on 127.0.0.1:5000 and knows docker.io, ghcr.io,
+/// quay.io and the other well-known registries.
+#[derive(Debug, Parser)]
+#[command(name = "docxy", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Configuration file [default: $DOCXY_CONFIG, else /etc/docxy/docxy.toml if there is one]"
+    )]
+    config: Option<PathBuf>,
+    /// Listen here for plain HTTP; may be given more than once
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
+    /// The address under which clients reach docxy
+    #[arg(long, global = true, value_name = "URL")]
+    public_url: Option<String>,
+    /// How much to log: error, warn, info, debug, trace, or a filter such as docxy=debug,info
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Set any key, as in --set 'registries."ghcr.io".enabled=false'; may be given more than once
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT (this is the default)
+    Serve,
+    /// Check the configuration and print what is in effect, with the origin of each value
+    CheckConfig {
+        /// Print all keys as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the docxy that runs with this configuration whether it is alive
+    Healthcheck,
+    /// Print the files that send a client through docxy
+    ClientConfig {
+        client: client_config::Client,
+        /// Only for these registries [default: all that are enabled]
+        #[arg(long, value_name = "NAME", num_args = 1..)]
+        registry: Vec<String>,
+    },
+}
+
+/// Runs docxy with these arguments, the first of which is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to do when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
+        }
+    };
+    let loaded = match load(arguments.common) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(configuration_text(&problems)),
+    };
+    let done = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(&loaded),
+        Command::CheckConfig { json } => check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS),
+        Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
+        Command::ClientConfig { client, registry } => {
+            client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => fail(format!("{error:#}")),
+    }
+}
+
+fn load(common: Common) -> Result<Loaded, Problems> {
+    let flags = Flags {
+        listen: common.listen,
+        public_url: common.public_url,
+        log_level: common.log_level,
+        set: common.set,
+    };
+    config::load(&Sources::of_process(common.config, flags))
+}
+
+/// A file that can't be read is found before anything listens.
+fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    if let Err(problems) = validate::files(loaded) {
+        bail!(configuration_text(&problems));
+    }
+    app::run(loaded, || {
+        if loaded.file.is_none() {
+            to_stderr(welcome::text(&loaded.schema));
+        }
+    })
+}
+
+fn configuration_text(problems: &Problems) -> String {
+    match problems.len() {
+        1 => format!("the configuration has a mistake:\n\n{problems}"),
+        count => format!("the configuration has {count} mistakes:\n\n{problems}"),
+    }
+}
+
+fn fail(message: impl Display) -> ExitCode {
+    to_stderr(format_args!("docxy: {message}"));
+    ExitCode::from(FAILED)
+}
+
+/// A closed terminal is no reason to panic, as `println!` would.
+fn to_stdout(text: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+fn to_stderr(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }

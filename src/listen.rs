@@ -1,1 +1,28 @@
-//! listen
+//! Sockets: from an accepted connection to a request, and to an orderly end.
+//!
+//! hyper-util's `auto` server has no deadline before it knows the protocol and hides the header limits, so this is an
+//! accept loop of our own over hyper's `http1` and `http2` builders. A connection walks through
+//! `accept` (limits, shedding) -> `proxy_protocol` (whom the load balancer speaks for) -> `detect` (TLS, HTTP/1 or
+//! HTTP/2, on the first bytes) -> `connection` (hyper, deadlines, drain).
+
+mod accept;
+mod activity;
+mod config;
+mod connection;
+mod detect;
+mod drain;
+mod frames;
+mod handler;
+mod idle;
+mod proxy_protocol;
+mod rewind;
+mod socket;
+pub mod systemd;
+mod watched;
+
+pub use accept::{Report, serve};
+pub use config::Config;
+pub use connection::Connection;
+pub use drain::{Drain, Trigger, drain, watch_signals};
+pub use handler::Service;
+pub use socket::{Binding, Error, Listener};

@@ -1,1 +1,144 @@
-//! route
+//! Which registry does a request mean? Four doors on one port, tried in this order: `?ns=`, virtual host, path
+//! prefix, default mirror (features R1, R2, R5). A name that is not configured is refused, never passed on to
+//! another registry (threats S2, S16).
+
+mod door;
+pub mod login;
+pub mod visit;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use door::{Door, RouteError, Target};
+pub use visit::{Origins, Visit};
+
+use crate::oci::RegistryName;
+
+/// How clients sign in at a registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Auth {
+    /// With their own credential for that registry, or anonymously.
+    Passthrough,
+    /// docxy presents the operator's credential.
+    Configured,
+}
+
+/// When a request without `Authorization` is challenged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChallengeWhen {
+    /// Only after the registry refused to answer anonymously.
+    Denied,
+    /// At once, so that a client's own quota is used for every pull.
+    Always,
+}
+
+/// What routing and access know of one registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// The name that image references use.
+    pub name: RegistryName,
+    /// Other names of it, also bare words for the path-prefix door.
+    pub aliases: Vec<RegistryName>,
+    /// Virtual hosts, lower case, with or without a port.
+    pub hosts: Vec<String>,
+    pub auth: Auth,
+    pub challenge: ChallengeWhen,
+    /// Configured, but switched off: refused with a message that says so.
+    pub enabled: bool,
+}
+
+/// Values only; `app` fills it from the configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub registries: Vec<Registry>,
+    /// The registry behind the default door. Must be one of `registries`.
+    pub default_registry: RegistryName,
+    /// For which registries a login on the shared host is; the first is asked for a login without scope.
+    pub login_registries: Vec<RegistryName>,
+    /// Which Hosts the default and prefix doors answer on.
+    pub origins: Origins,
+}
+
+/// A reference to a registry that is not configured: a programming error of the configuration's checks.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{key} names {name}, which is not a configured registry; add [registries.\"{name}\"] or change {key}"
+)]
+pub struct UnknownName {
+    key: &'static str,
+    name: RegistryName,
+}
+
+/// The map from names to registries.
+#[derive(Debug)]
+pub struct Routes {
+    by_name: HashMap<String, Arc<Registry>>,
+    by_host: HashMap<String, Arc<Registry>>,
+    default: Arc<Registry>,
+    login: Vec<Arc<Registry>>,
+    origins: Origins,
+}
+
+impl Config {
+    pub fn build(self) -> Result<Routes, UnknownName> {
+        let mut by_name = HashMap::new();
+        let mut by_host = HashMap::new();
+        for registry in self.registries {
+            let registry = Arc::new(registry);
+            for name in std::iter::once(&registry.name).chain(&registry.aliases) {
+                by_name.insert(name.as_str().to_owned(), Arc::clone(&registry));
+            }
+            for host in &registry.hosts {
+                by_host.insert(host.to_ascii_lowercase(), Arc::clone(&registry));
+            }
+        }
+        let known = |key, name: &RegistryName| {
+            by_name.get(name.as_str()).cloned().ok_or_else(|| UnknownName {
+                key,
+                name: name.clone(),
+            })
+        };
+        let default = known("default_registry", &self.default_registry)?;
+        let login = self
+            .login_registries
+            .iter()
+            .map(|name| known("login_registries", name))
+            .collect::<Result<_, _>>()?;
+        Ok(Routes {
+            default,
+            login,
+            by_name,
+            by_host,
+            origins: self.origins,
+        })
+    }
+}
+
+impl Routes {
+    /// The registry behind the default door.
+    pub fn default_registry(&self) -> &Arc<Registry> {
+        &self.default
+    }
+
+    /// Hosts and the public URL.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// May a password typed for the shared host go to this registry? (threat S1)
+    pub fn login_is_for(&self, registry: &Registry) -> bool {
+        self.login.iter().any(|allowed| allowed.name == registry.name)
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<Registry>> {
+        self.by_name.get(name)
+    }
+
+    /// A `hosts` entry with a port matches only that port, one without matches any.
+    fn virtual_host(&self, visit: &Visit) -> Option<&Arc<Registry>> {
+        let host = visit.host.as_ref()?;
+        self.by_host
+            .get(host.authority())
+            .or_else(|| self.by_host.get(host.name()))
+    }
+}

@@ -1,1 +1,6 @@
-//! serve
+//! Bytes out: what of an upstream's answer reaches a client, and in which form.
+
+pub mod bytes;
+pub mod headers;
+
+pub use headers::CachePolicy;

@@ -1,1 +1,44 @@
-//! server
+//! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
+
+mod error;
+mod health;
+mod layers;
+mod router;
+mod token;
+mod v2;
+mod visit;
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+pub use router::router;
+
+use crate::access::Access;
+use crate::listen::Drain;
+use crate::pull::Pull;
+use crate::route::Routes;
+
+/// Values only; `app` fills it from the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Whose `X-Forwarded-For`, `-Proto` and `-Host` count (threat S8).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where plain HTTP is sent with 301: the public URL, or None when plain HTTP is served.
+    pub redirect_to: Option<url::Url>,
+    /// One line a request.
+    pub access_log: bool,
+}
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct Parts {
+    pub config: Config,
+    pub routes: Routes,
+    pub access: Access,
+    pub pull: Pull,
+    pub drain: Drain,
+}
+
+/// Shared by all requests.
+pub type Shared = Arc<Parts>;

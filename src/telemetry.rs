@@ -1,1 +1,6 @@
-//! telemetry
+//! What the process tells about itself: logs, and one line a request.
+
+pub mod access_log;
+pub mod logging;
+
+pub use access_log::Record;

@@ -1,3 +1,432 @@
-//! The shape of docxy.toml.
-#[derive(Clone, Debug, Default)]
-pub struct Schema {}
+//! The shape of `docxy.toml`: every section as a struct, every key as a public field, already parsed.
+//!
+//! The fields are what a person means, not what a module needs: `app/resolve` turns them into each module's own
+//! `Config`. Names of fields are the names of keys; [`super::keys`] is the page that ties the two together.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::values::{Credential, Secret, Size};
+use crate::oci::RegistryName;
+
+/// The whole configuration. Without any file it listens on 127.0.0.1:5000 and knows all presets.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// Plain HTTP listeners.
+    pub listen: Vec<ListenEntry>,
+    /// What realms and Locations are built from (threat S8): http or https, a host, no path beyond `/`.
+    pub public_url: Option<Url>,
+    /// The registry of references that name none.
+    pub default_registry: RegistryName,
+    /// Lower-case host names beyond loopback from which the public URL may be derived while `public_url` is unset.
+    pub allowed_hosts: Vec<String>,
+    /// Whose `X-Forwarded-*` and PROXY headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// For which registries a login on the shared host is; unset means the default registry. See
+    /// [`Schema::login_registries`].
+    pub login_registries: Option<Vec<RegistryName>>,
+    /// Let people sign in over a public URL of `http://` beyond loopback.
+    pub allow_plain_login: bool,
+    /// `max-age` of what is proved public, by digest.
+    pub shared_max_age: Duration,
+    /// Keys, tokens and sockets; 0700. Unset: see [`super::paths`].
+    pub state_path: Option<PathBuf>,
+    pub tls: Tls,
+    pub cache: Cache,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub network: Network,
+    pub log: Log,
+    /// Presets and what the person wrote, merged; disabled ones are in it with `enabled = false`.
+    pub registries: BTreeMap<RegistryName, Registry>,
+}
+
+impl Schema {
+    /// The registries a login on the shared host is for, in order; the first is asked when a login names no scope.
+    pub fn login_registries(&self) -> Vec<RegistryName> {
+        self.login_registries
+            .clone()
+            .unwrap_or_else(|| vec![self.default_registry.clone()])
+    }
+
+    /// The registries that answer; those with `enabled = false` are treated as unknown.
+    pub fn enabled_registries(&self) -> impl Iterator<Item = (&RegistryName, &Registry)> {
+        self.registries.iter().filter(|(_, registry)| registry.enabled)
+    }
+
+    /// The proxy entry that holds for a registry: its own, else the one of `[network]`. `None` leaves it to the
+    /// environment's proxies.
+    pub fn proxy_of<'a>(&'a self, registry: &'a Registry) -> Option<&'a ProxyEntry> {
+        registry.proxy.as_ref().or(self.network.proxy.as_ref())
+    }
+}
+
+/// A listener: `"127.0.0.1:5000"` or `{ address = "...", proxy_protocol = true }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenEntry {
+    pub address: SocketAddr,
+    /// Every connection here must begin with a PROXY header, and come from one of `trusted_proxies`.
+    pub proxy_protocol: bool,
+}
+
+/// `[tls]`: HTTPS towards clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    pub listen: Vec<ListenEntry>,
+    /// Chosen by SNI; the first serves clients that send none.
+    pub certificates: Vec<CertificateFiles>,
+    /// Plain listeners answer 301 to the HTTPS address. Counts only where `listen` here is not empty.
+    pub redirect_http: bool,
+    pub min_version: TlsVersion,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// `[cache]`: accepted today so that files need no change later; only `mode = "off"` is built.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cache {
+    pub mode: CacheMode,
+    /// Unset: see [`super::paths`].
+    pub path: Option<PathBuf>,
+    pub max_size: Size,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheMode {
+    /// Pure forwarding.
+    Off,
+}
+
+/// `[timeouts]`: towards registries. There is no limit on a whole body (threat R1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// TCP and TLS, each address.
+    pub connect: Duration,
+    /// From the request sent to the response's header.
+    pub headers: Duration,
+    /// Between two chunks of a body.
+    pub idle: Duration,
+}
+
+/// `[limits]`: towards clients (threat R6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// 0 derives it from `RLIMIT_NOFILE`.
+    pub max_connections: u32,
+    /// From the first byte of a request to the end of its header, and for that first byte on a new connection.
+    pub header_timeout: Duration,
+    /// TLS handshake, PROXY header.
+    pub handshake_timeout: Duration,
+    /// An idle kept-alive connection.
+    pub keep_alive: Duration,
+    pub max_header_bytes: Size,
+    pub max_header_fields: u32,
+    /// How long running transfers may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+/// `[network]`: how registries are reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Lower-case host name to addresses, in front of the resolver. The address guard still judges them.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Off: IPv6 addresses are never dialled.
+    pub ipv6: bool,
+    /// For every registry that has no `proxy` of its own.
+    pub proxy: Option<ProxyEntry>,
+    /// Not a key: what the usual variables said. They count where no `proxy` key does.
+    pub environment_proxies: EnvironmentProxies,
+}
+
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (lower case first, as curl does).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EnvironmentProxies {
+    pub https: Option<EnvironmentProxy>,
+    pub http: Option<EnvironmentProxy>,
+    pub all: Option<EnvironmentProxy>,
+    /// As written there, split at commas: names with their subdomains, addresses, networks, `*`.
+    pub no_proxy: Vec<String>,
+}
+
+/// One of them, with the variable it came from for messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnvironmentProxy {
+    pub variable: String,
+    pub proxy: Proxy,
+}
+
+/// `proxy = "..."`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProxyEntry {
+    /// `"none"` or `"direct"`: no proxy, whatever the environment or `[network]` says.
+    Direct,
+    Through(Proxy),
+}
+
+/// An outbound proxy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proxy {
+    /// http, https, socks5 or socks5h; never holds a user (it moves into the fields below).
+    pub url: Url,
+    pub username: Option<String>,
+    /// From `user:password@` in the URL.
+    pub password: Option<Secret<String>>,
+    pub password_file: Option<PathBuf>,
+    /// Reached without this proxy; same grammar as `NO_PROXY`.
+    pub no_proxy: Vec<String>,
+    /// The proxy resolves names, so docxy can't check their addresses. `socks5h` means it too.
+    pub remote_dns: bool,
+}
+
+/// `[log]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// A tracing filter: `info`, `docxy=debug,info`.
+    pub level: String,
+    pub format: LogFormat,
+    /// One line a request.
+    pub access: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+/// `[registries."NAME"]`
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key that a person switches"
+)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Registry {
+    /// Never empty after loading: a registry that is no preset gets `https://NAME`.
+    pub urls: Vec<Url>,
+    /// Other names that mean this registry as a path prefix or in `ns`; may be a bare word (`harbor`).
+    pub aliases: Vec<RegistryName>,
+    /// Virtual hosts, lower case, without a port.
+    pub hosts: Vec<String>,
+    /// One-component repositories get `library/` (Docker Hub).
+    pub library_prefix: bool,
+    pub auth: AuthMode,
+    pub challenge: ChallengeMode,
+    /// For `auth = "configured"`; see [`Registry::credentials`].
+    pub username: Option<String>,
+    pub password: Option<Secret<String>>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<PasswordVariable>,
+    pub exec: Vec<String>,
+    /// Hosts (`name` or `name:port`) that may be a token realm beside those of the same registrable domain.
+    pub realms: Vec<String>,
+    pub allow_private_addresses: bool,
+    /// Trusted for this registry beside the usual roots.
+    pub ca_file: Option<PathBuf>,
+    pub tls_verify: bool,
+    pub proxy: Option<ProxyEntry>,
+    pub enabled: bool,
+}
+
+impl Registry {
+    /// docxy's own credential for this registry, when `auth = "configured"`.
+    pub fn credentials(&self) -> Option<Credentials> {
+        if self.auth == AuthMode::Passthrough {
+            return None;
+        }
+        if !self.exec.is_empty() {
+            return Some(Credentials::Exec {
+                command: self.exec.clone(),
+            });
+        }
+        let username = self.username.clone()?;
+        if let Some(path) = &self.password_file {
+            return Some(Credentials::PasswordFile {
+                username,
+                path: path.clone(),
+            });
+        }
+        let from_env = self
+            .password_env
+            .as_ref()
+            .and_then(|variable| variable.value.as_ref());
+        let password = self.password.as_ref().or(from_env)?;
+        Some(Credentials::Fixed(Credential {
+            username,
+            password: Secret::new(password.expose().clone().into_bytes()),
+        }))
+    }
+}
+
+/// Where the password of [`Registry::credentials`] comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Credentials {
+    Fixed(Credential),
+    /// Read when needed: the file may be rotated.
+    PasswordFile {
+        username: String,
+        path: PathBuf,
+    },
+    Exec {
+        command: Vec<String>,
+    },
+}
+
+/// `password_env = "NAME"`, with what the loader found under that name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PasswordVariable {
+    pub name: String,
+    pub value: Option<Secret<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthMode {
+    /// Clients sign in with their own account; docxy passes it on.
+    Passthrough,
+    /// docxy signs in for everybody.
+    Configured,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChallengeMode {
+    /// Only what the upstream denies anonymously is challenged.
+    Auto,
+    /// Every request without Authorization is.
+    Always,
+}
+
+impl Default for Schema {
+    /// No registries: presets are a layer of the loader ([`super::presets`]), not a default.
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenEntry {
+                address: SocketAddr::from(([127, 0, 0, 1], 5000)),
+                proxy_protocol: false,
+            }],
+            public_url: None,
+            default_registry: super::presets::default_registry(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            login_registries: None,
+            allow_plain_login: false,
+            shared_max_age: Duration::from_hours(1),
+            state_path: None,
+            tls: Tls::default(),
+            cache: Cache::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            network: Network::default(),
+            log: Log::default(),
+            registries: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            certificates: Vec::new(),
+            redirect_http: true,
+            min_version: TlsVersion::Tls12,
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            mode: CacheMode::Off,
+            path: None,
+            max_size: Size::from_gib(32),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            headers: Duration::from_secs(15),
+            idle: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 0,
+            header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            max_header_bytes: Size::from_kib(64),
+            max_header_fields: 100,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            hosts: BTreeMap::new(),
+            ipv6: true,
+            proxy: None,
+            environment_proxies: EnvironmentProxies::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+            access: true,
+        }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            aliases: Vec::new(),
+            hosts: Vec::new(),
+            library_prefix: false,
+            auth: AuthMode::Passthrough,
+            challenge: ChallengeMode::Auto,
+            username: None,
+            password: None,
+            password_file: None,
+            password_env: None,
+            exec: Vec::new(),
+            realms: Vec::new(),
+            allow_private_addresses: false,
+            ca_file: None,
+            tls_verify: true,
+            proxy: None,
+            enabled: true,
+        }
+    }
+}

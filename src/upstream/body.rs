@@ -67,6 +67,11 @@ impl Body {
         Ok(collected.freeze())
     }
 
+    /// The length that the registry told elsewhere; for a body that says none itself (`Answer::length_known`).
+    pub fn expect_length(&mut self, length: u64) {
+        self.expected = Some(length);
+    }
+
     fn broken(&self) -> Failure {
         Failure::Broken {
             registry: self.registry.clone(),

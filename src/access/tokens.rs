@@ -1,0 +1,327 @@
+//! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
+//! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::seal::{NoRandom, Sealer, same};
+use crate::config::values::{Credential, Secret};
+use crate::oci::{RegistryName, Repository, Scope};
+use crate::upstream::Right;
+
+/// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
+pub const OWN_LIFE: Duration = Duration::from_mins(5);
+/// Registries grant at least this when they say nothing (distribution's token specification).
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+/// A refresh token says nothing of its life; we remember for whom it was this long.
+const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
+/// Tokens remembered; at about 150 bytes each this is 15 MiB at most.
+const REMEMBERED: u64 = 100_000;
+
+/// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
+const ANONYMOUS: &str = "docxy.anonymous";
+const SEALED_PREFIX: &str = "docxy.sealed.";
+
+/// The token store.
+#[derive(Debug)]
+pub struct Tokens {
+    sealer: Sealer,
+    handed_out: Cache<[u8; 32], HandedOut>,
+}
+
+#[derive(Clone, Debug)]
+struct HandedOut {
+    registry: RegistryName,
+    until: Instant,
+}
+
+/// What is inside a sealed token.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    registry: String,
+    /// Repositories it may pull from; a login without scope has none.
+    repositories: Vec<String>,
+    username: String,
+    password: Vec<u8>,
+    /// Seconds since 1970.
+    expires: u64,
+}
+
+/// The fields docxy must know of an upstream's token answer.
+#[derive(Deserialize)]
+struct UpstreamAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+/// What a token that a client presents turned out to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Known {
+    Anonymous,
+    /// Of docxy's own making, for this registry.
+    Sealed {
+        registry: RegistryName,
+        repositories: Vec<String>,
+        credential: Credential,
+    },
+    /// Looks like one of docxy's own but is expired, changed, or from another docxy.
+    Void,
+    /// Made by this registry and handed out by docxy.
+    From(RegistryName),
+    Unknown,
+}
+
+impl Tokens {
+    pub fn new(sealer: Sealer) -> Self {
+        let handed_out = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(REFRESH_LIFE)
+            .build();
+        Self { sealer, handed_out }
+    }
+
+    /// The JSON a client without credentials gets, at once and without asking anybody.
+    pub fn anonymous_answer(&self) -> Vec<u8> {
+        answer(ANONYMOUS)
+    }
+
+    /// A token for a registry that knows only Basic: the password, sealed, bound to registry and scope.
+    pub fn sealed_answer(
+        &self,
+        registry: &RegistryName,
+        scopes: &[Scope],
+        credential: &Credential,
+    ) -> Result<Vec<u8>, NoRandom> {
+        let sealed = Sealed {
+            registry: registry.to_string(),
+            repositories: scopes.iter().map(|scope| scope.name.clone()).collect(),
+            username: credential.username.clone(),
+            password: credential.password.expose().clone(),
+            expires: now() + OWN_LIFE.as_secs(),
+        };
+        let plain = serde_json::to_vec(&sealed).map_err(|_| NoRandom)?;
+        Ok(answer(&format!("{SEALED_PREFIX}{}", self.sealer.seal(plain)?)))
+    }
+
+    /// Remembers which registry made the tokens of this answer, before the client gets them.
+    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) {
+        let Ok(found) = serde_json::from_slice::<UpstreamAnswer>(upstream_answer) else {
+            return;
+        };
+        let life = found
+            .expires_in
+            .map_or(DEFAULT_LIFE, Duration::from_secs)
+            .clamp(DEFAULT_LIFE, REFRESH_LIFE);
+        for (token, life) in [
+            (found.token, life),
+            (found.access_token, life),
+            (found.refresh_token, REFRESH_LIFE),
+        ] {
+            if let Some(token) = token {
+                let entry = HandedOut {
+                    registry: registry.clone(),
+                    until: Instant::now() + life,
+                };
+                self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
+            }
+        }
+    }
+
+    /// What this token is.
+    pub fn known(&self, token: &Secret<String>) -> Known {
+        let text = token.expose();
+        if same(text, ANONYMOUS) {
+            return Known::Anonymous;
+        }
+        if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
+            return self.unseal(sealed).unwrap_or(Known::Void);
+        }
+        match self.handed_out.get(&self.sealer.hash(text.as_bytes())) {
+            Some(entry) => Known::From(entry.registry),
+            None => Known::Unknown,
+        }
+    }
+
+    /// Was this token made by, or for, another registry than this one?
+    pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+        match self.known(token) {
+            Known::Anonymous | Known::Void => true,
+            Known::Sealed { registry: of, .. } | Known::From(of) => of != *registry,
+            Known::Unknown => false,
+        }
+    }
+
+    /// Is this an unexpired token that docxy handed out for this registry? Then `/v2/` need not ask upstream
+    /// (gcr.io answers 401 there to a token without scope).
+    pub fn is_current(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+        match self.known(token) {
+            Known::Anonymous => true,
+            Known::Sealed { registry: of, .. } => of == *registry,
+            Known::From(of) => {
+                let entry = self.handed_out.get(&self.sealer.hash(token.expose().as_bytes()));
+                of == *registry && entry.is_some_and(|entry| entry.until > Instant::now())
+            }
+            Known::Void | Known::Unknown => false,
+        }
+    }
+
+    /// What this token lets us present to this registry, for this repository. A token of another registry grants
+    /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
+    pub fn right(
+        &self,
+        token: &Secret<String>,
+        registry: &RegistryName,
+        repository: Option<&Repository>,
+    ) -> Right {
+        match self.known(token) {
+            Known::Anonymous | Known::Void => Right::Anonymous,
+            Known::Sealed {
+                registry: of,
+                repositories,
+                credential,
+            } => {
+                let in_scope =
+                    repository.is_none_or(|asked| repositories.iter().any(|r| r == asked.as_str()));
+                if of == *registry && in_scope {
+                    Right::Basic {
+                        registry: of,
+                        credential,
+                    }
+                } else {
+                    Right::Anonymous
+                }
+            }
+            Known::From(of) if of != *registry => Right::Anonymous,
+            Known::From(_) | Known::Unknown => Right::Bearer {
+                registry: registry.clone(),
+                token: token.clone(),
+            },
+        }
+    }
+
+    fn unseal(&self, sealed: &str) -> Option<Known> {
+        let plain = self.sealer.open(sealed).ok()?;
+        let Sealed {
+            registry,
+            repositories,
+            username,
+            password,
+            expires,
+        } = serde_json::from_slice(&plain).ok()?;
+        let registry = RegistryName::parse(&registry).ok()?;
+        // No later than it could have been made either: a clock that jumped back does not make tokens immortal (R8).
+        let life = expires.checked_sub(now())?;
+        (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
+            registry,
+            repositories,
+            credential: Credential {
+                username,
+                password: Secret::new(password),
+            },
+        })
+    }
+}
+
+/// `token` for docker, `access_token` for OAuth2 clients.
+fn answer(token: &str) -> Vec<u8> {
+    let json = serde_json::json!({ "token": token, "access_token": token, "expires_in": OWN_LIFE.as_secs() });
+    json.to_string().into_bytes()
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> Tokens {
+        Tokens::new(Sealer::new(&[7; 32]).expect("a sealer"))
+    }
+
+    fn registry(name: &str) -> RegistryName {
+        RegistryName::parse(name).expect("a registry's name")
+    }
+
+    fn token_of(answer: &[u8]) -> Secret<String> {
+        let answer: UpstreamAnswer = serde_json::from_slice(answer).expect("JSON");
+        Secret::new(answer.token.expect("a token"))
+    }
+
+    #[test]
+    fn a_token_goes_only_to_the_registry_it_came_from() {
+        // Threat S1: one client, two registries, one Authorization header.
+        let tokens = tokens();
+        tokens.remember(
+            &registry("docker.io"),
+            br#"{"token":"hub","refresh_token":"again"}"#,
+        );
+        let hub = Secret::new("hub".to_owned());
+        assert!(matches!(
+            tokens.right(&hub, &registry("docker.io"), None),
+            Right::Bearer { .. }
+        ));
+        assert!(matches!(
+            tokens.right(&hub, &registry("ghcr.io"), None),
+            Right::Anonymous
+        ));
+        assert_eq!(
+            tokens.known(&Secret::new("again".into())),
+            Known::From(registry("docker.io"))
+        );
+        assert!(tokens.is_current(&hub, &registry("docker.io")));
+        assert!(!tokens.is_current(&hub, &registry("ghcr.io")));
+        let unknown = Secret::new("mine".to_owned());
+        assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
+            Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
+    }
+
+    #[test]
+    fn a_sealed_token_is_bound_to_registry_and_repository() {
+        // A token for one private image must not open another registry or repository.
+        let tokens = tokens();
+        let (lan, other) = (registry("lan.example"), registry("other.example"));
+        let credential = Credential {
+            username: "u".into(),
+            password: Secret::new(b"p\0\xff".to_vec()),
+        };
+        let scope = Scope::pull(&Repository::parse("team/app").expect("a name"));
+        let token = token_of(&tokens.sealed_answer(&lan, &[scope], &credential).expect("sealed"));
+        let repository = |name| Repository::parse(name).expect("a name");
+        assert!(
+            matches!(tokens.right(&token, &lan, Some(&repository("team/app"))),
+            Right::Basic { credential: c, .. } if c == credential)
+        );
+        assert!(matches!(
+            tokens.right(&token, &lan, Some(&repository("team/other"))),
+            Right::Anonymous
+        ));
+        assert!(matches!(
+            tokens.right(&token, &other, Some(&repository("team/app"))),
+            Right::Anonymous
+        ));
+        let forged = Secret::new(format!("{}x", token.expose()));
+        assert_eq!(tokens.known(&forged), Known::Void);
+        assert!(matches!(tokens.right(&forged, &lan, None), Right::Anonymous));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_stops_being_current_when_its_life_ends() {
+        // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
+        let tokens = tokens();
+        tokens.remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#);
+        let hub = Secret::new("hub".to_owned());
+        assert!(tokens.is_current(&hub, &registry("docker.io")));
+        tokio::time::advance(Duration::from_secs(301)).await;
+        assert!(!tokens.is_current(&hub, &registry("docker.io")));
+        assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
+    }
+}

@@ -1,0 +1,317 @@
+//! From what a person wrote to each module's own `Config`. Values only, but for the parts that read files.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use url::Host;
+
+use super::limits;
+use crate::config::schema;
+use crate::config::schema::{
+    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
+};
+use crate::config::values::{Credential, Secret};
+use crate::listen::{self, Binding};
+use crate::oci::RegistryName;
+use crate::route::{self, Origins};
+use crate::telemetry::logging;
+use crate::tls::trust::Roots;
+use crate::tls::{self, Certificates};
+use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
+use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
+use crate::{pull, server};
+
+/// A token service's answer is a few kilobytes (threat I9).
+const MAX_TOKEN_ANSWER: usize = 64 * 1024;
+/// Feature P5.
+const MAX_REDIRECTS: u8 = 10;
+/// Idle connections kept to each host of a registry.
+const IDLE_CONNECTIONS: usize = 16;
+
+pub fn logging(schema: &Schema) -> logging::Config {
+    logging::Config {
+        filter: schema.log.level.clone(),
+        format: match schema.log.format {
+            LogFormat::Auto => logging::Format::Auto,
+            LogFormat::Text => logging::Format::Text,
+            LogFormat::Json => logging::Format::Json,
+        },
+    }
+}
+
+/// Reads the certificates, if TLS is served at all.
+pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
+    if schema.tls.listen.is_empty() {
+        return Ok(None);
+    }
+    let files: Vec<_> = schema
+        .tls
+        .certificates
+        .iter()
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
+        .collect();
+    let oldest = match schema.tls.min_version {
+        TlsVersion::Tls12 => tls::MinVersion::Tls12,
+        TlsVersion::Tls13 => tls::MinVersion::Tls13,
+    };
+    Ok(Some(
+        Certificates::load(&files, oldest).context("tls.certificates")?,
+    ))
+}
+
+pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Vec<Binding> {
+    let binding = |entry: &ListenEntry, tls| Binding {
+        address: entry.address,
+        proxy_protocol: entry.proxy_protocol,
+        tls,
+    };
+    let plain = schema.listen.iter().map(|entry| binding(entry, None));
+    plain
+        .chain(
+            schema
+                .tls
+                .listen
+                .iter()
+                .map(|entry| binding(entry, certificates.cloned())),
+        )
+        .collect()
+}
+
+pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
+    let limits = &schema.limits;
+    let max_connections = match limits.max_connections {
+        0 => limits::connections(open_files),
+        set => set as usize,
+    };
+    listen::Config {
+        max_connections,
+        first_byte_timeout: limits.header_timeout,
+        handshake_timeout: limits.handshake_timeout,
+        header_timeout: limits.header_timeout,
+        keep_alive: limits.keep_alive,
+        max_header_bytes: usize::try_from(limits.max_header_bytes.bytes()).unwrap_or(usize::MAX),
+        max_header_fields: limits.max_header_fields as usize,
+        drain: limits.drain,
+        trusted_proxies: schema.trusted_proxies.clone(),
+        ..listen::Config::default()
+    }
+}
+
+pub fn server(schema: &Schema) -> server::Config {
+    let redirects = schema.tls.redirect_http && !schema.tls.listen.is_empty();
+    server::Config {
+        trusted_proxies: schema.trusted_proxies.clone(),
+        redirect_to: schema
+            .public_url
+            .clone()
+            .filter(|url| redirects && url.scheme() == "https"),
+        access_log: schema.log.access,
+    }
+}
+
+pub fn pull(schema: &Schema) -> pull::Config {
+    pull::Config {
+        shared_max_age: schema.shared_max_age,
+    }
+}
+
+pub fn routes(schema: &Schema) -> route::Config {
+    route::Config {
+        registries: schema
+            .registries
+            .iter()
+            .map(|(name, registry)| route_of(name, registry))
+            .collect(),
+        default_registry: schema.default_registry.clone(),
+        login_registries: schema.login_registries(),
+        origins: Origins {
+            public_url: schema.public_url.clone(),
+            allowed_hosts: schema.allowed_hosts.clone(),
+            virtual_hosts: schema
+                .enabled_registries()
+                .flat_map(|(_, registry)| registry.hosts.clone())
+                .collect(),
+            allow_plain_login: schema.allow_plain_login,
+        },
+    }
+}
+
+fn route_of(name: &RegistryName, registry: &Registry) -> route::Registry {
+    route::Registry {
+        name: name.clone(),
+        aliases: registry.aliases.clone(),
+        hosts: registry.hosts.clone(),
+        auth: match registry.auth {
+            AuthMode::Passthrough => route::Auth::Passthrough,
+            AuthMode::Configured => route::Auth::Configured,
+        },
+        challenge: match registry.challenge {
+            ChallengeMode::Auto => route::ChallengeWhen::Denied,
+            ChallengeMode::Always => route::ChallengeWhen::Always,
+        },
+        enabled: registry.enabled,
+    }
+}
+
+/// The client of one registry. `listeners` are our own addresses: a proxy that is one of them would be a loop.
+pub fn upstream(
+    schema: &Schema,
+    name: &RegistryName,
+    registry: &Registry,
+    roots: &Roots,
+    listeners: &[SocketAddr],
+) -> Result<Upstream> {
+    let timeouts = Timeouts {
+        connect: schema.timeouts.connect,
+        headers: schema.timeouts.headers,
+        idle: schema.timeouts.idle,
+    };
+    let trust = tls::trust::Trust {
+        ca_file: registry.ca_file.clone(),
+        verify: registry.tls_verify,
+    };
+    let proxy = proxy(schema, registry)?;
+    if let Some(proxy) = &proxy {
+        refuse_own_listeners(proxy, listeners)?;
+    }
+    let transport = transport::Config {
+        registry: name.clone(),
+        tls: roots.client_config(&trust).context("ca_file")?,
+        proxy,
+        allow_private: registry.allow_private_addresses,
+        static_hosts: schema.network.hosts.clone().into_iter().collect(),
+        ipv6: schema.network.ipv6,
+        timeouts,
+        max_idle_connections: IDLE_CONNECTIONS,
+    };
+    let config = upstream::Config {
+        name: name.clone(),
+        urls: registry.urls.clone(),
+        library_prefix: registry.library_prefix,
+        credentials: registry.credentials().map(credentials),
+        realms: registry.realms.clone(),
+        max_token_answer: MAX_TOKEN_ANSWER,
+        timeouts,
+        max_redirects: MAX_REDIRECTS,
+    };
+    Ok(Upstream::new(config, transport.build()?))
+}
+
+fn credentials(credentials: Credentials) -> CredentialSource {
+    match credentials {
+        Credentials::Fixed(credential) => CredentialSource::Fixed(credential),
+        Credentials::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
+        Credentials::Exec { command } => CredentialSource::Exec { command },
+    }
+}
+
+fn proxy(schema: &Schema, registry: &Registry) -> Result<Option<ProxyConfig>> {
+    match schema.proxy_of(registry) {
+        Some(ProxyEntry::Direct) => Ok(None),
+        Some(ProxyEntry::Through(entry)) => {
+            let no_proxy = NoProxy::parse(&entry.no_proxy.join(","));
+            Ok(Some(ProxyConfig::Fixed {
+                proxy: one_proxy(entry)?,
+                no_proxy,
+            }))
+        }
+        None => {
+            let environment = &schema.network.environment_proxies;
+            let of = |found: &Option<schema::EnvironmentProxy>| {
+                found
+                    .as_ref()
+                    .map(|found| {
+                        one_proxy(&found.proxy).with_context(|| format!("environment {}", found.variable))
+                    })
+                    .transpose()
+            };
+            let environment = Environment {
+                https: of(&environment.https)?,
+                http: of(&environment.http)?,
+                all: of(&environment.all)?,
+                no_proxy: NoProxy::parse(&environment.no_proxy.join(",")),
+            };
+            Ok(Some(ProxyConfig::Environment(environment)))
+        }
+    }
+}
+
+fn one_proxy(entry: &schema::Proxy) -> Result<Proxy> {
+    let proxy = Proxy::parse(entry.url.as_str())?.with_remote_dns(entry.remote_dns);
+    let password = match (&entry.password, &entry.password_file) {
+        (Some(password), _) => Some(Secret::new(password.expose().clone().into_bytes())),
+        (None, Some(path)) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("password_file {}", path.display()))?;
+            Some(Secret::new(
+                text.trim_end_matches(['\r', '\n']).as_bytes().to_vec(),
+            ))
+        }
+        (None, None) => None,
+    };
+    Ok(match (&entry.username, password) {
+        (Some(username), password) => proxy.with_credential(Credential {
+            username: username.clone(),
+            password: password.unwrap_or_else(|| Secret::new(Vec::new())),
+        })?,
+        (None, _) => proxy,
+    })
+}
+
+/// A proxy that is docxy itself would forward every request to itself until nothing is left.
+fn refuse_own_listeners(proxy: &ProxyConfig, listeners: &[SocketAddr]) -> Result<()> {
+    for proxy in proxy.proxies() {
+        let (host, port) = proxy.address();
+        if let Some(own) = listeners
+            .iter()
+            .find(|own| own.port() == port && is_ours(&host, own.ip()))
+        {
+            bail!(
+                "the proxy {proxy} is docxy's own listener {own}; name the proxy that stands before the Internet"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(host: &Host, listener: IpAddr) -> bool {
+    let address = match host {
+        Host::Ipv4(address) => IpAddr::V4(*address),
+        Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
+        Host::Domain(name) => {
+            return name == "localhost" && (listener.is_loopback() || listener.is_unspecified());
+        }
+    };
+    // An address belongs to this machine exactly if a socket can be bound to it.
+    address == listener || (listener.is_unspecified() && UdpSocket::bind((address, 0)).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_is_docxy_itself_is_recognised() {
+        // The loop would eat every connection; the start must fail instead.
+        let own: Vec<SocketAddr> = vec!["0.0.0.0:5000".parse().expect("an address")];
+        let refused = |text: &str| {
+            let proxy = Proxy::parse(text).expect("a proxy");
+            refuse_own_listeners(
+                &ProxyConfig::Fixed {
+                    proxy,
+                    no_proxy: NoProxy::default(),
+                },
+                &own,
+            )
+            .is_err()
+        };
+        assert!(refused("http://127.0.0.1:5000"));
+        assert!(refused("socks5://localhost:5000"));
+        assert!(!refused("http://127.0.0.1:3128"));
+        assert!(!refused("http://192.0.2.1:5000"));
+    }
+}

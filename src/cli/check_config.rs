@@ -1,0 +1,29 @@
+//! `docxy check-config`: what is in effect, and whether `serve` would start with it.
+
+use anyhow::bail;
+
+use super::{configuration_text, to_stderr, to_stdout};
+use crate::config::{Loaded, show, validate};
+
+/// The configuration goes to stdout, warnings to stderr. Files that it names are looked at.
+pub(super) fn run(loaded: &Loaded, json: bool) -> anyhow::Result<()> {
+    if json {
+        to_stdout(format_args!("{:#}", show::as_json(loaded)));
+    } else {
+        let file = match &loaded.file {
+            Some(path) => format!("# read from {}", path.display()),
+            None => "# no file was read".to_owned(),
+        };
+        to_stdout(format_args!(
+            "{file}; of registries only what differs from the defaults is shown (--json shows all)\n"
+        ));
+        to_stdout(show::as_toml(loaded).trim_end());
+    }
+    for warning in &loaded.warnings {
+        to_stderr(format_args!("warning: {warning}"));
+    }
+    if let Err(problems) = validate::files(loaded) {
+        bail!(configuration_text(&problems));
+    }
+    Ok(())
+}

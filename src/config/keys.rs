@@ -1,0 +1,133 @@
+//! Every key of the configuration, on one page. Reading, showing and listing keys all walk it, so none of them can
+//! know a key that the others don't.
+
+use std::collections::BTreeMap;
+
+use super::{
+    schema::{Cache, Limits, Log, Network, Registry, Schema, Timeouts, Tls},
+    setting::Setting,
+};
+use crate::oci::RegistryName;
+
+/// Something that walks over all keys.
+pub(super) trait Visit {
+    fn key<T: Setting>(&mut self, name: &'static str, value: &mut T);
+    fn section(&mut self, name: &str, keys: impl FnOnce(&mut Self));
+    /// Walks [`registry`] for each; a reader also adds those that the person names.
+    fn registries(&mut self, name: &'static str, registries: &mut BTreeMap<RegistryName, Registry>);
+}
+
+pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
+    visit.key("listen", &mut schema.listen);
+    visit.key("public_url", &mut schema.public_url);
+    visit.key("default_registry", &mut schema.default_registry);
+    visit.key("allowed_hosts", &mut schema.allowed_hosts);
+    visit.key("trusted_proxies", &mut schema.trusted_proxies);
+    visit.key("login_registries", &mut schema.login_registries);
+    visit.key("allow_plain_login", &mut schema.allow_plain_login);
+    visit.key("shared_max_age", &mut schema.shared_max_age);
+    visit.key("state_path", &mut schema.state_path);
+    visit.section("tls", |visit| tls(visit, &mut schema.tls));
+    visit.section("cache", |visit| cache(visit, &mut schema.cache));
+    visit.section("timeouts", |visit| timeouts(visit, &mut schema.timeouts));
+    visit.section("limits", |visit| limits(visit, &mut schema.limits));
+    visit.section("network", |visit| network(visit, &mut schema.network));
+    visit.section("log", |visit| log(visit, &mut schema.log));
+    visit.registries("registries", &mut schema.registries);
+}
+
+pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
+    visit.key("urls", &mut registry.urls);
+    visit.key("aliases", &mut registry.aliases);
+    visit.key("hosts", &mut registry.hosts);
+    visit.key("library_prefix", &mut registry.library_prefix);
+    visit.key("auth", &mut registry.auth);
+    visit.key("challenge", &mut registry.challenge);
+    visit.key("username", &mut registry.username);
+    visit.key("password", &mut registry.password);
+    visit.key("password_file", &mut registry.password_file);
+    visit.key("password_env", &mut registry.password_env);
+    visit.key("exec", &mut registry.exec);
+    visit.key("realms", &mut registry.realms);
+    visit.key("allow_private_addresses", &mut registry.allow_private_addresses);
+    visit.key("ca_file", &mut registry.ca_file);
+    visit.key("tls_verify", &mut registry.tls_verify);
+    visit.key("proxy", &mut registry.proxy);
+    visit.key("enabled", &mut registry.enabled);
+}
+
+/// Every key, with `registries."NAME".` in front of a registry's.
+pub fn all() -> Vec<String> {
+    let mut list = List::default();
+    let mut example = Schema::default();
+    if let Ok(name) = RegistryName::parse("name") {
+        example.registries.insert(name, Registry::default());
+    }
+    schema(&mut list, &mut example);
+    list.keys
+}
+
+fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {
+    visit.key("listen", &mut tls.listen);
+    visit.key("certificates", &mut tls.certificates);
+    visit.key("redirect_http", &mut tls.redirect_http);
+    visit.key("min_version", &mut tls.min_version);
+}
+
+fn cache<V: Visit>(visit: &mut V, cache: &mut Cache) {
+    visit.key("mode", &mut cache.mode);
+    visit.key("path", &mut cache.path);
+    visit.key("max_size", &mut cache.max_size);
+}
+
+fn timeouts<V: Visit>(visit: &mut V, timeouts: &mut Timeouts) {
+    visit.key("connect", &mut timeouts.connect);
+    visit.key("headers", &mut timeouts.headers);
+    visit.key("idle", &mut timeouts.idle);
+}
+
+fn limits<V: Visit>(visit: &mut V, limits: &mut Limits) {
+    visit.key("max_connections", &mut limits.max_connections);
+    visit.key("header_timeout", &mut limits.header_timeout);
+    visit.key("handshake_timeout", &mut limits.handshake_timeout);
+    visit.key("keep_alive", &mut limits.keep_alive);
+    visit.key("max_header_bytes", &mut limits.max_header_bytes);
+    visit.key("max_header_fields", &mut limits.max_header_fields);
+    visit.key("drain", &mut limits.drain);
+}
+
+fn network<V: Visit>(visit: &mut V, network: &mut Network) {
+    visit.key("hosts", &mut network.hosts);
+    visit.key("ipv6", &mut network.ipv6);
+    visit.key("proxy", &mut network.proxy);
+}
+
+fn log<V: Visit>(visit: &mut V, log: &mut Log) {
+    visit.key("level", &mut log.level);
+    visit.key("format", &mut log.format);
+    visit.key("access", &mut log.access);
+}
+
+#[derive(Default)]
+struct List {
+    prefix: String,
+    keys: Vec<String>,
+}
+
+impl Visit for List {
+    fn key<T: Setting>(&mut self, name: &'static str, _: &mut T) {
+        self.keys.push(format!("{}{name}", self.prefix));
+    }
+
+    fn section(&mut self, name: &str, keys: impl FnOnce(&mut Self)) {
+        self.prefix = format!("{name}.");
+        keys(self);
+        self.prefix.clear();
+    }
+
+    fn registries(&mut self, name: &'static str, registries: &mut BTreeMap<RegistryName, Registry>) {
+        for entry in registries.values_mut() {
+            self.section(&format!("{name}.\"NAME\""), |list| registry(list, entry));
+        }
+    }
+}

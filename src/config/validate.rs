@@ -1,0 +1,362 @@
+//! What single keys can't know: whether the values make sense together. No I/O, except in [`files()`].
+
+mod addresses;
+mod files;
+mod proxies;
+mod registries;
+
+use std::{
+    net::SocketAddr,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::{
+    origin::{Origins, Problem, Problems, Warning},
+    schema::{Limits, ListenEntry, Log, Schema, Timeouts},
+    setting::{authority_of, nearest},
+    values::Size,
+};
+use crate::oci::RegistryName;
+
+pub use files::files;
+
+/// hyper refuses to work with a smaller header buffer; a larger one only helps attackers.
+const HEADER_BYTES: std::ops::RangeInclusive<Size> = Size::from_kib(8)..=Size::from_kib(1024);
+
+/// Everything found in one pass.
+pub(super) struct Findings<'a> {
+    origins: &'a Origins,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Warning>,
+}
+
+impl Findings<'_> {
+    fn problem(&mut self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(self.finding(key, what.into(), fix.into()));
+    }
+
+    fn warn(&mut self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
+        self.warnings
+            .push(Warning(self.finding(key, what.into(), fix.into())));
+    }
+
+    fn finding(&self, key: &str, what: String, fix: String) -> Problem {
+        Problem {
+            origin: self.origins.of(key).clone(),
+            key: key.to_owned(),
+            what,
+            fix: Some(fix),
+        }
+    }
+}
+
+/// Checks a schema that was read without opening any file that it names.
+pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins) -> Findings<'a> {
+    let mut findings = Findings {
+        origins,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
+    listeners(schema, &mut findings);
+    public_url(schema, &mut findings);
+    hosts("allowed_hosts", &schema.allowed_hosts, &mut findings);
+    trusted_proxies(&schema.trusted_proxies, &mut findings);
+    named_registries(schema, &mut findings);
+    paths(schema, &mut findings);
+    timeouts(&schema.timeouts, &mut findings);
+    limits(&schema.limits, &mut findings);
+    log(&schema.log, &mut findings);
+    static_hosts(schema, &mut findings);
+    proxies::check(schema, &mut findings);
+    registries::check(schema, &mut findings);
+    findings
+}
+
+fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
+    let tls = &schema.tls;
+    if schema.listen.is_empty() && tls.listen.is_empty() {
+        findings.problem(
+            "listen",
+            "there is nothing to listen on",
+            "write listen = [\"127.0.0.1:5000\"]",
+        );
+    }
+    if !tls.listen.is_empty() && tls.certificates.is_empty() {
+        findings.problem(
+            "tls.listen",
+            "HTTPS needs a certificate",
+            "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
+        );
+    }
+    if tls.listen.is_empty() && !tls.certificates.is_empty() {
+        findings.problem(
+            "tls.certificates",
+            "no listener uses these certificates",
+            "add listen = [\"0.0.0.0:443\"] under [tls]",
+        );
+    }
+    let all = [("listen", &schema.listen), ("tls.listen", &tls.listen)];
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for (key, entries) in all {
+        for ListenEntry { address, .. } in entries {
+            if address.port() != 0 && seen.contains(address) {
+                findings.problem(
+                    key,
+                    format!("{address} is listened on twice"),
+                    "keep one of the two",
+                );
+            }
+            seen.push(*address);
+        }
+        if entries.iter().any(|entry| entry.proxy_protocol) && schema.trusted_proxies.is_empty() {
+            findings.problem(
+                key,
+                "proxy_protocol is on, but no proxy is trusted: every connection would be refused",
+                "add trusted_proxies = [\"ADDRESS OF THE PROXY\"] at the top of the file",
+            );
+        }
+    }
+}
+
+fn public_url(schema: &Schema, findings: &mut Findings<'_>) {
+    let Some(url) = &schema.public_url else {
+        return;
+    };
+    if url.path() != "/" {
+        findings.problem(
+            "public_url",
+            format!(
+                "holds the path {:?}; registries live at the root of a host",
+                url.path()
+            ),
+            format!("write \"{}\"", url.origin().ascii_serialization()),
+        );
+    }
+    if url.scheme() != "http" || addresses::is_loopback(url) {
+        return;
+    }
+    if schema.allow_plain_login {
+        findings.warn(
+            "allow_plain_login",
+            "passwords and tokens travel unencrypted to this public URL",
+            "use https:// wherever clients are on another machine",
+        );
+    } else {
+        findings.warn(
+            "public_url",
+            "is http:// beyond this machine, so signing in is off: clients would send passwords unencrypted",
+            "use https://, or write allow_plain_login = true if the network is trusted",
+        );
+    }
+}
+
+fn trusted_proxies(networks: &[IpNet], findings: &mut Findings<'_>) {
+    if networks.iter().any(|network| network.prefix_len() == 0) {
+        findings.warn(
+            "trusted_proxies",
+            "every client can claim any address",
+            "name the reverse proxy's own address or network",
+        );
+    }
+}
+
+/// `default_registry` and `login_registries` must be registries that answer.
+fn named_registries(schema: &Schema, findings: &mut Findings<'_>) {
+    named_registry(schema, "default_registry", &schema.default_registry, findings);
+    for name in schema.login_registries.iter().flatten() {
+        named_registry(schema, "login_registries", name, findings);
+    }
+}
+
+fn named_registry(schema: &Schema, key: &str, name: &RegistryName, findings: &mut Findings<'_>) {
+    match schema.registries.get(name) {
+        Some(registry) if registry.enabled => {}
+        Some(_) => findings.problem(
+            key,
+            format!("{name} is disabled"),
+            format!("name another registry, or take `enabled = false` out of [registries.\"{name}\"]"),
+        ),
+        None => {
+            let owner = schema
+                .registries
+                .iter()
+                .find(|(_, registry)| registry.aliases.contains(name));
+            match owner {
+                Some((owner, _)) => findings.problem(
+                    key,
+                    format!("{name} is an alias of {owner}"),
+                    format!("write \"{owner}\""),
+                ),
+                None => findings.problem(
+                    key,
+                    format!("{name} is not configured"),
+                    format!("add a section [registries.\"{name}\"]"),
+                ),
+            }
+        }
+    }
+}
+
+fn paths(schema: &Schema, findings: &mut Findings<'_>) {
+    let (Some(state), Some(cache)) = (&schema.state_path, &schema.cache.path) else {
+        return;
+    };
+    let (state, cache) = (without_dots(state), without_dots(cache));
+    let fix = "give each a folder of its own: emptying the cache must never take keys and tokens along";
+    if state.starts_with(&cache) {
+        let what = format!("is inside the cache's folder {}", cache.display());
+        findings.problem("state_path", what, fix);
+    } else if cache.starts_with(&state) {
+        let what = format!("is inside the state's folder {}", state.display());
+        findings.problem("cache.path", what, fix);
+    }
+}
+
+/// Without looking at the disk; a link may still lead elsewhere.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+fn timeouts(timeouts: &Timeouts, findings: &mut Findings<'_>) {
+    for (key, value) in [
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.headers", timeouts.headers),
+        ("timeouts.idle", timeouts.idle),
+    ] {
+        not_zero(key, value, findings);
+    }
+}
+
+fn limits(limits: &Limits, findings: &mut Findings<'_>) {
+    for (key, value) in [
+        ("limits.header_timeout", limits.header_timeout),
+        ("limits.handshake_timeout", limits.handshake_timeout),
+        ("limits.keep_alive", limits.keep_alive),
+    ] {
+        not_zero(key, value, findings);
+    }
+    if !HEADER_BYTES.contains(&limits.max_header_bytes) {
+        findings.problem(
+            "limits.max_header_bytes",
+            format!(
+                "{} is not between {} and {}",
+                limits.max_header_bytes,
+                HEADER_BYTES.start(),
+                HEADER_BYTES.end()
+            ),
+            "write \"64KiB\", or leave the key out",
+        );
+    }
+    if limits.max_header_fields < 16 {
+        findings.problem(
+            "limits.max_header_fields",
+            format!(
+                "{} is less than the 16 that ordinary clients may need",
+                limits.max_header_fields
+            ),
+            "write 100, or leave the key out",
+        );
+    }
+}
+
+fn not_zero(key: &str, value: Duration, findings: &mut Findings<'_>) {
+    if value.is_zero() {
+        findings.problem(
+            key,
+            "a time limit of 0 would end everything at once",
+            "write a time such as \"10s\"",
+        );
+    }
+}
+
+fn log(log: &Log, findings: &mut Findings<'_>) {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A filter takes any lone word as the name of a module: a misspelt level would silence everything.
+    for word in log.level.split(',').map(str::trim) {
+        let lone = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
+        let lower = word.to_ascii_lowercase();
+        let known = LEVELS.contains(&lower.as_str()) || lower == "docxy";
+        if lone && !known {
+            let near = nearest(&lower, LEVELS.into_iter());
+            let fix = near.map_or_else(
+                || {
+                    format!(
+                        "write one of {}, or a filter such as \"docxy=debug,info\"",
+                        LEVELS.join(", ")
+                    )
+                },
+                |near| format!("did you mean {near:?}?"),
+            );
+            findings.problem("log.level", format!("{word:?} is not a level"), fix);
+            return;
+        }
+    }
+    if let Err(error) = EnvFilter::builder().parse(&log.level) {
+        let fix = "write a level such as \"info\", or a filter such as \"docxy=debug,info\"";
+        findings.problem("log.level", format!("is not a filter: {error}"), fix);
+    }
+}
+
+fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
+    for (name, addresses) in &schema.network.hosts {
+        hosts("network.hosts", std::slice::from_ref(name), findings);
+        if addresses.is_empty() {
+            findings.problem(
+                "network.hosts",
+                format!("{name} has no address"),
+                "write one, or take the name out",
+            );
+        }
+    }
+}
+
+/// Plain host names: no scheme, port, path or wildcard.
+fn hosts(key: &str, names: &[String], findings: &mut Findings<'_>) {
+    for name in names {
+        if let Err(reason) = addresses::check_host(name) {
+            let authority = authority_of(name);
+            let bare = authority.split(':').next().unwrap_or(authority);
+            let fix = if bare == name || bare.is_empty() {
+                "write a name such as \"hub.example.com\"".to_owned()
+            } else {
+                format!("write {bare:?}")
+            };
+            let what = if authority == name {
+                format!("{name:?} {reason}")
+            } else {
+                reason.to_owned()
+            };
+            findings.problem(key, what, fix);
+        }
+    }
+}
+
+/// Is any listener open to other machines?
+fn listens_beyond_loopback(schema: &Schema) -> bool {
+    schema
+        .listen
+        .iter()
+        .chain(&schema.tls.listen)
+        .any(|entry| !entry.address.ip().is_loopback())
+}
+
+/// For messages: the address without a path.
+fn host_of(url: &Url) -> &str {
+    url.host_str().unwrap_or_default()
+}
+
+/// What [`files()`] collects.
+type FileProblems = Problems;

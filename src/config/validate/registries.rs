@@ -1,0 +1,272 @@
+//! `[registries]`: names that collide, credentials that can't work, addresses that would be refused.
+
+use std::collections::BTreeMap;
+
+use super::{Findings, addresses, host_of, hosts, listens_beyond_loopback};
+use crate::{
+    config::{
+        origin::{Origin, join_key},
+        schema::{AuthMode, Registry, Schema},
+        setting::authority_of,
+    },
+    oci::RegistryName,
+};
+
+pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
+    names(schema, findings);
+    virtual_hosts(schema, findings);
+    for (name, registry) in schema.enabled_registries() {
+        let mut one = One {
+            section: join_key("registries", name.as_str()),
+            name,
+            registry,
+            findings,
+        };
+        one.urls();
+        one.realms();
+        one.trust();
+        one.credentials();
+        if registry.auth == AuthMode::Configured && listens_beyond_loopback(schema) {
+            one.warn(
+                "auth",
+                "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
+                 whatever this account can"
+                    .to_owned(),
+                "listen on 127.0.0.1, keep strangers out by a firewall, or use auth = \"passthrough\"",
+            );
+        }
+    }
+}
+
+/// One name means one registry (threat S16).
+fn names(schema: &Schema, findings: &mut Findings<'_>) {
+    let mut owners: BTreeMap<&RegistryName, &RegistryName> = BTreeMap::new();
+    for (name, registry) in schema.enabled_registries() {
+        for alias in registry.aliases.iter().filter(|alias| *alias != name) {
+            if schema.registries.get(alias).is_some_and(|other| other.enabled) {
+                alias_and_name(name, alias, findings);
+            } else if let Some(other) = owners.insert(alias, name)
+                && other != name
+            {
+                alias_of_two(name, other, alias, findings);
+            }
+        }
+    }
+}
+
+/// Told where the person wrote something: at the section of that name, unless docxy itself brings it.
+fn alias_and_name(name: &RegistryName, alias: &RegistryName, findings: &mut Findings<'_>) {
+    let own = join_key("registries", alias.as_str());
+    let aliases = format!("{}.aliases", join_key("registries", name.as_str()));
+    if *findings.origins.of(&own) == Origin::Preset {
+        findings.problem(
+            &aliases,
+            format!("{alias} is a registry of its own"),
+            format!("take the alias out, or write enabled = false under [{own}]"),
+        );
+    } else {
+        findings.problem(
+            &own,
+            format!("{alias} is an alias of {name}"),
+            format!("write these keys under [registries.\"{name}\"], or set aliases there without this one"),
+        );
+    }
+}
+
+fn alias_of_two(
+    name: &RegistryName,
+    other: &RegistryName,
+    alias: &RegistryName,
+    findings: &mut Findings<'_>,
+) {
+    let key = |name: &RegistryName| format!("{}.aliases", join_key("registries", name.as_str()));
+    let (told, owner) = if *findings.origins.of(&key(name)) == Origin::Preset {
+        (other, name)
+    } else {
+        (name, other)
+    };
+    findings.problem(
+        &key(told),
+        format!("{alias} is an alias of {owner} too"),
+        "leave it with one of the two",
+    );
+}
+
+fn virtual_hosts(schema: &Schema, findings: &mut Findings<'_>) {
+    let mut owners: BTreeMap<&str, &RegistryName> = BTreeMap::new();
+    for (name, registry) in schema.enabled_registries() {
+        let key = format!("{}.hosts", join_key("registries", name.as_str()));
+        hosts(&key, &registry.hosts, findings);
+        for host in &registry.hosts {
+            if let Some(other) = owners.insert(host, name)
+                && other != name
+            {
+                let what = format!("{host} is a virtual host of {other} too");
+                findings.problem(&key, what, "leave it with one of the two");
+            }
+        }
+    }
+}
+
+/// The checks of one registry.
+struct One<'a, 'f, 'o> {
+    section: String,
+    name: &'a RegistryName,
+    registry: &'a Registry,
+    findings: &'f mut Findings<'o>,
+}
+
+impl One<'_, '_, '_> {
+    fn urls(&mut self) {
+        let registry = self.registry;
+        for url in &registry.urls {
+            if addresses::is_local(url) && !registry.allow_private_addresses {
+                self.problem(
+                    "urls",
+                    format!(
+                        "{} is an address of this machine or of a private network",
+                        host_of(url)
+                    ),
+                    &format!("add allow_private_addresses = true under [{}]", self.section),
+                );
+            }
+            if url.scheme() == "http" && registry.auth == AuthMode::Configured && !addresses::is_loopback(url)
+            {
+                self.warn(
+                    "urls",
+                    format!("{url} is not encrypted, and the password goes there"),
+                    "use https://",
+                );
+            }
+        }
+    }
+
+    fn realms(&mut self) {
+        for realm in &self.registry.realms {
+            let (host, port) = realm.rsplit_once(':').unwrap_or((realm, "443"));
+            if addresses::check_host(host).is_err() || port.parse::<u16>().is_err() {
+                self.problem(
+                    "realms",
+                    format!("{:?} is not a host with an optional port", authority_of(realm)),
+                    "write it as in \"auth.example.com\" or \"auth.example.com:8443\"",
+                );
+            }
+        }
+    }
+
+    fn trust(&mut self) {
+        if self.registry.tls_verify {
+            return;
+        }
+        if self.registry.ca_file.is_some() {
+            self.problem(
+                "ca_file",
+                "has no meaning while tls_verify is false".to_owned(),
+                "take tls_verify = false out: with the CA's file the certificate can be verified",
+            );
+        }
+        self.warn(
+            "tls_verify",
+            format!(
+                "CERTIFICATES OF {} ARE NOT VERIFIED: anyone on the way can read passwords and replace images pulled by tag",
+                self.name
+            ),
+            "name the registry's CA by ca_file instead",
+        );
+    }
+
+    fn credentials(&mut self) {
+        let registry = self.registry;
+        let sources: Vec<&str> = [
+            ("password", registry.password.is_some()),
+            ("password_file", registry.password_file.is_some()),
+            ("password_env", registry.password_env.is_some()),
+            ("exec", !registry.exec.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(key, set)| set.then_some(key))
+        .collect();
+        if let [_, second, ..] = sources[..] {
+            let what = format!("the password is given more than once: {}", sources.join(", "));
+            self.problem(second, what, "keep one of them");
+            return;
+        }
+        let source = sources.first().copied();
+        if registry.auth == AuthMode::Passthrough {
+            let unused = source.or(registry.username.as_ref().map(|_| "username"));
+            if let Some(key) = unused {
+                self.problem(
+                    key,
+                    "is never used while auth is \"passthrough\": clients sign in themselves".to_owned(),
+                    &format!(
+                        "add auth = \"configured\" under [{}], or take the key out",
+                        self.section
+                    ),
+                );
+            }
+            return;
+        }
+        match (source, &registry.username) {
+            (None, _) => self.problem(
+                "auth",
+                "\"configured\" needs a credential".to_owned(),
+                &format!(
+                    "add username and password_file (or password_env, or exec) under [{}]",
+                    self.section
+                ),
+            ),
+            (Some("exec"), Some(_)) => self.problem(
+                "username",
+                "the exec helper names the user".to_owned(),
+                "take username out, or use password_file",
+            ),
+            (Some(key), None) if key != "exec" => self.problem(
+                key,
+                "there is a password, but no user".to_owned(),
+                &format!("add username = \"...\" under [{}]", self.section),
+            ),
+            _ => {}
+        }
+        if registry.exec.first().is_some_and(String::is_empty) {
+            self.problem(
+                "exec",
+                "the program has no name".to_owned(),
+                "write [\"/path/to/helper\", \"argument\"]",
+            );
+        }
+        if let Some(variable) = registry
+            .password_env
+            .as_ref()
+            .filter(|variable| variable.value.is_none())
+        {
+            // Someone may have put the password itself here.
+            let looks_like_one = !variable.name.bytes().any(|b| b.is_ascii_lowercase());
+            let name = if looks_like_one {
+                &variable.name
+            } else {
+                "of this name"
+            };
+            self.problem(
+                "password_env",
+                format!("the environment has no variable {name}"),
+                "set it for docxy's process, or use password_file",
+            );
+        }
+        if registry.password.is_some() {
+            self.warn(
+                "password",
+                "the password stands in the configuration itself".to_owned(),
+                "put it into a file with mode 0600 and name that by password_file",
+            );
+        }
+    }
+
+    fn problem(&mut self, key: &str, what: String, fix: &str) {
+        self.findings
+            .problem(&format!("{}.{key}", self.section), what, fix);
+    }
+
+    fn warn(&mut self, key: &str, what: String, fix: &str) {
+        self.findings.warn(&format!("{}.{key}", self.section), what, fix);
+    }
+}

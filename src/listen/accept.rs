@@ -1,0 +1,298 @@
+//! The accept loop: how many connections, what when there are too many, and the end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::activity::Activity;
+use super::connection::{Connection, Door, Ended};
+use super::handler::Service;
+use super::idle::Idle;
+use super::{Config, Drain, Listener};
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Connections accepted over the whole time.
+    pub accepted: u64,
+    /// Connections that were cut because the drain's time was over.
+    pub cut: usize,
+}
+
+/// Accepts and serves until `drain` starts; then accepts no more, lets requests in flight finish for `config.drain` at
+/// most, cuts what is left, and resolves when every connection has ended.
+///
+/// # Errors
+/// A listener could not be handed to the runtime: nothing has been accepted then.
+pub async fn serve<S: Service>(
+    listeners: Vec<Listener>,
+    config: Config,
+    service: S,
+    drain: Drain,
+) -> io::Result<Report> {
+    let time_to_drain = config.drain;
+    let config = Arc::new(config);
+    let room = Arc::new(Room::new(config.max_connections));
+    let mut loops = JoinSet::new();
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let door = Door {
+            config: Arc::clone(&config),
+            service: service.clone(),
+            tls: listener.tls,
+            proxy_protocol: listener.proxy_protocol,
+            drain: drain.clone(),
+            tasks: room.tasks.clone(),
+        };
+        let socket = TcpListener::from_std(listener.socket)?;
+        loops.spawn(accept(
+            socket,
+            index,
+            Arc::new(door),
+            Arc::clone(&room),
+            drain.clone(),
+        ));
+    }
+    while loops.join_next().await.is_some() {}
+    drain.started().await;
+
+    room.tasks.close();
+    if timeout(time_to_drain, room.tasks.wait()).await.is_err() {
+        room.cut.cancel();
+        room.tasks.wait().await;
+    }
+    Ok(Report {
+        accepted: room.accepted.load(Ordering::Relaxed),
+        cut: room.was_cut.load(Ordering::Relaxed),
+    })
+}
+
+/// What all listeners' connections share: their number, and their end.
+struct Room {
+    slots: Arc<Semaphore>,
+    idle: Arc<Idle>,
+    tasks: TaskTracker,
+    cut: CancellationToken,
+    was_cut: AtomicUsize,
+    accepted: AtomicU64,
+}
+
+impl Room {
+    fn new(max_connections: usize) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            idle: Arc::default(),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            was_cut: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+        }
+    }
+
+    /// A place for one more connection: at the limit, the longest idle one is closed for it. While all are busy this
+    /// waits, and so does whoever is still in the kernel's backlog.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some(permit);
+        }
+        let freed = Arc::clone(&self.slots).acquire_owned();
+        tokio::pin!(freed);
+        loop {
+            let arrival = self.idle.arrival();
+            tokio::pin!(arrival);
+            // Listening before looking: a connection that becomes idle in between is not missed.
+            arrival.as_mut().enable();
+            let shed = self.idle.shed(1);
+            tokio::select! {
+                permit = &mut freed => return permit.ok(),
+                () = arrival, if shed == 0 => {}
+            }
+        }
+    }
+}
+
+/// Where connections come from; a trait so that a test can run out of descriptors without doing so.
+trait Accept {
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+}
+
+async fn accept<S: Service>(
+    socket: TcpListener,
+    index: usize,
+    door: Arc<Door<S>>,
+    room: Arc<Room>,
+    drain: Drain,
+) {
+    let warned = Arc::new(AtomicBool::new(false));
+    loop {
+        let next = async {
+            let (stream, peer) = next(&socket, &room.idle).await;
+            Some((stream, peer, room.slot().await?))
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = drain.started() => return,
+        };
+        let Some((stream, peer, slot)) = accepted else {
+            return;
+        };
+        let id = room.accepted.fetch_add(1, Ordering::Relaxed);
+        let Ok(connection) = introduce(&stream, peer, index, id) else {
+            continue; // gone already
+        };
+        let (door, room_of_task, warned) = (Arc::clone(&door), Arc::clone(&room), Arc::clone(&warned));
+        let activity = Activity::new(Arc::clone(&room.idle));
+        room.tasks.spawn(async move {
+            let ended = tokio::select! {
+                ended = door.run(stream, connection, activity) => ended,
+                () = room_of_task.cut.cancelled() => {
+                    room_of_task.was_cut.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+            };
+            drop(slot);
+            if let Err(reason) = ended {
+                report(id, peer, &reason, &warned);
+            }
+        });
+    }
+}
+
+fn introduce(stream: &TcpStream, peer: SocketAddr, listener: usize, id: u64) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let local = canonical(stream.local_addr()?);
+    Ok(Connection {
+        peer: canonical(peer),
+        local,
+        secure: false,
+        listener,
+        id,
+    })
+}
+
+/// Why connections end is of interest to whoever looks for it, except one thing that the operator must be told, once a
+/// listener: that the load balancer is not trusted.
+fn report(id: u64, peer: SocketAddr, reason: &Ended, warned: &AtomicBool) {
+    if matches!(reason, Ended::Untrusted { .. }) && !warned.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "refused a connection: {reason}; add its network to trusted_proxies if it is your load balancer"
+        );
+    } else {
+        tracing::debug!(connection = id, %peer, "connection ended: {reason}");
+    }
+}
+
+/// How long to wait when the system has no room for a connection, before asking again.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long instead when idle connections are being closed, which makes room at once.
+const BACK_OFF_SHEDDING: Duration = Duration::from_millis(5);
+/// How many idle connections are closed at a time to make room.
+const SHED: usize = 16;
+/// How often the log repeats that there is no room.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// The next connection, however long it takes: no error of `accept` ends a server.
+async fn next(source: &impl Accept, idle: &Idle) -> (TcpStream, SocketAddr) {
+    let mut told: Option<Instant> = None;
+    loop {
+        let error = match source.accept().await {
+            Ok(accepted) => return accepted,
+            // That connection is gone; the next one may be there already.
+            Err(error) if is_the_connections_own(&error) => continue,
+            Err(error) => error,
+        };
+        // Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): asking again at once would spin.
+        if told.is_none_or(|at| at.elapsed() >= REPEAT) {
+            told = Some(Instant::now());
+            tracing::error!(
+                "cannot accept connections: {error}; trying on (descriptors: raise LimitNOFILE or ulimit -n)"
+            );
+        }
+        let shed = idle.shed(SHED);
+        sleep(if shed > 0 { BACK_OFF_SHEDDING } else { BACK_OFF }).await;
+    }
+}
+
+fn is_the_connections_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Linux's error number for a process without descriptors left.
+    const EMFILE: i32 = 24;
+
+    struct Scripted(Mutex<VecDeque<io::Error>>, TcpListener);
+
+    impl Accept for Scripted {
+        async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            let error = self.0.lock().unwrap().pop_front();
+            match error {
+                Some(error) => Err(error),
+                None => self.1.accept().await,
+            }
+        }
+    }
+
+    async fn accept_after(errors: Vec<io::Error>, idle: &Idle) -> Duration {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tokio::time::pause();
+        let before = Instant::now();
+        next(&Scripted(Mutex::new(errors.into()), listener), idle).await;
+        before.elapsed()
+    }
+
+    #[tokio::test]
+    async fn without_descriptors_the_server_backs_off_and_goes_on() {
+        // An operator whose limit is reached: docxy neither dies nor spins, and serves on when there is room (R9).
+        let errors = (0..10).map(|_| io::Error::from_raw_os_error(EMFILE)).collect();
+        let waited = accept_after(errors, &Idle::default()).await;
+        assert!(waited >= BACK_OFF * 10 && waited < BACK_OFF * 12, "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_gone_costs_no_time() {
+        // Clients behind a scanner that resets half of its connections: they are not made to wait for it.
+        let errors = (0..50).map(|_| io::ErrorKind::ConnectionAborted.into()).collect();
+        assert!(accept_after(errors, &Idle::default()).await < BACK_OFF);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room_for_new_ones() {
+        // A client of a server whose descriptors a flood has taken: the flood's connections go, the client comes in.
+        let idle = Idle::default();
+        let close = Arc::default();
+        for _ in 0..=SHED {
+            idle.enter(&close);
+        }
+        let waited = accept_after(vec![io::Error::from_raw_os_error(EMFILE)], &idle).await;
+        assert!(waited < BACK_OFF, "{waited:?}");
+        assert_eq!(idle.shed(usize::MAX), 1);
+    }
+}

@@ -1,0 +1,250 @@
+//! What a connection is doing, and by when it must have done more.
+//!
+//! hyper's own `header_read_timeout` starts when it begins to wait for a request, not at the request's first byte, so it
+//! cannot be ten seconds for a head and seventy-five for an idle connection; HTTP/2 has no such timer at all. So the
+//! stream (`watched`), the requests (`handler`) and the connection's task share this state, and the task acts on it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Config;
+use super::idle::{Idle, Place};
+
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    idle: Arc<Idle>,
+    /// Notified when this connection must make room for another.
+    close: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests that have begun and whose response has not been handed over whole.
+    in_flight: usize,
+    /// How many of those have handed over a piece of body and were not asked for the next.
+    waiting_for_client: usize,
+    /// The place among the idle, while there is no request in flight.
+    place: Option<Place>,
+    /// When the last piece of a response was written, or the last request ended.
+    moved: Instant,
+    /// When a response body was last asked for more.
+    fed: Instant,
+    /// Since when a request's head has been arriving.
+    head: Option<Instant>,
+    /// Since when the connection is meant to end.
+    closing: Option<Instant>,
+    /// Bytes may still be on their way that nobody will read: closing at once would answer them with a reset, which
+    /// can destroy our last response before the client has read it.
+    unread_input: bool,
+}
+
+/// Why a connection's time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The request's head did not arrive in time.
+    Head,
+    /// No request for a long time.
+    Idle,
+    /// The client takes nothing of what is sent to it.
+    Stalled,
+    /// The client does not close its end.
+    Closing,
+}
+
+/// How long a closing connection waits for the client to have read our last words.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Activity {
+    /// A connection without a request.
+    pub(super) fn new(idle: Arc<Idle>) -> Arc<Self> {
+        let close = Arc::new(Notify::new());
+        let now = Instant::now();
+        let state = State {
+            in_flight: 0,
+            waiting_for_client: 0,
+            place: Some(idle.enter(&close)),
+            moved: now,
+            fed: now,
+            head: None,
+            closing: None,
+            unread_input: false,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            idle,
+            close,
+        })
+    }
+
+    /// Resolves when this connection was chosen to make room.
+    pub(super) async fn shed(&self) {
+        self.close.notified().await;
+    }
+
+    /// By when something must have happened; `None` while it is the server's turn.
+    pub(super) fn deadline(&self, config: &Config) -> Option<(Instant, Overdue)> {
+        let state = self.lock();
+        if let Some(since) = state.head {
+            Some((since + config.header_timeout, Overdue::Head))
+        } else if state.in_flight == 0 {
+            Some(match state.closing {
+                Some(since) => (since.max(state.moved) + LINGER, Overdue::Closing),
+                None => (state.moved + config.keep_alive, Overdue::Idle),
+            })
+        } else if state.waiting_for_client == state.in_flight {
+            Some((state.fed + config.write_timeout, Overdue::Stalled))
+        } else {
+            None
+        }
+    }
+
+    /// A byte of a head has arrived (HTTP/1: any byte while no request is in flight).
+    pub(super) fn head_began(&self) {
+        let mut state = self.lock();
+        if state.head.is_none() {
+            state.head = Some(Instant::now());
+        }
+    }
+
+    /// The head is complete, and no part of another has arrived.
+    pub(super) fn head_ended(&self) {
+        self.lock().head = None;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().in_flight == 0
+    }
+
+    /// A piece of a response went to the client's side of the socket.
+    pub(super) fn wrote(&self) {
+        self.lock().moved = Instant::now();
+    }
+
+    /// No new request is wanted: when those in flight are done, the connection should be gone soon.
+    pub(super) fn closing(&self) {
+        self.lock().closing.get_or_insert_with(Instant::now);
+    }
+
+    /// Our end is shut. Says whether it is worth waiting for the client's.
+    pub(super) fn shut(&self) -> bool {
+        let mut state = self.lock();
+        state.closing.get_or_insert_with(Instant::now);
+        if state.head.take().is_some() {
+            state.unread_input = true;
+        }
+        state.unread_input
+    }
+
+    /// A request has begun; it is in flight until the answer is dropped.
+    pub(super) fn request(self: &Arc<Self>, has_body: bool) -> InFlight {
+        let mut state = self.lock();
+        state.in_flight += 1;
+        state.unread_input = has_body;
+        if let Some(place) = state.place.take() {
+            self.idle.leave(place);
+        }
+        InFlight {
+            activity: Arc::clone(self),
+            waiting_for_client: false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        if let Some(place) = self.lock().place.take() {
+            self.idle.leave(place);
+        }
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    waiting_for_client: bool,
+}
+
+impl InFlight {
+    /// The client's side asks for the next piece of the response's body.
+    pub(super) fn asked(&mut self) {
+        let mut state = self.activity.lock();
+        state.fed = Instant::now();
+        if std::mem::take(&mut self.waiting_for_client) {
+            state.waiting_for_client -= 1;
+        }
+    }
+
+    /// A piece was handed over: until the next one is asked for, the client is the one to wait for.
+    pub(super) fn handed_over(&mut self) {
+        if !std::mem::replace(&mut self.waiting_for_client, true) {
+            self.activity.lock().waiting_for_client += 1;
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.activity.lock();
+        if self.waiting_for_client {
+            state.waiting_for_client -= 1;
+        }
+        state.in_flight -= 1;
+        if state.in_flight == 0 {
+            state.moved = Instant::now();
+            state.place = Some(self.activity.idle.enter(&self.activity.close));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn due(activity: &Activity) -> Option<Overdue> {
+        activity.deadline(&Config::default()).map(|(_, overdue)| overdue)
+    }
+
+    #[tokio::test]
+    async fn every_state_but_the_servers_own_work_has_a_deadline() {
+        // An operator: no client can hold a connection for ever by doing nothing, at any point of a request.
+        let activity = Activity::new(Arc::default());
+        assert_eq!(due(&activity), Some(Overdue::Idle));
+        activity.head_began();
+        assert_eq!(due(&activity), Some(Overdue::Head));
+        activity.head_ended();
+        let mut request = activity.request(false);
+        assert_eq!(due(&activity), None);
+        request.handed_over();
+        assert_eq!(due(&activity), Some(Overdue::Stalled));
+        request.asked();
+        assert_eq!(due(&activity), None);
+        drop(request);
+        assert_eq!(due(&activity), Some(Overdue::Idle));
+        activity.closing();
+        assert_eq!(due(&activity), Some(Overdue::Closing));
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_a_request_is_never_shed() {
+        // A client in the middle of a pull: a flood of idle connections costs it nothing.
+        let idle = Arc::new(Idle::default());
+        let activity = Activity::new(Arc::clone(&idle));
+        let request = activity.request(false);
+        assert_eq!(idle.shed(9), 0);
+        drop(request);
+        assert_eq!(idle.shed(9), 1);
+        assert!(activity.shed().now_or_never().is_some());
+        drop(activity);
+        assert_eq!(idle.shed(9), 0);
+    }
+}

@@ -1,0 +1,337 @@
+//! One connection's walk, from the socket to its end.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::activity::{Activity, Overdue};
+use super::detect::{self, Protocol, detect};
+use super::handler::{Handler, Service};
+use super::proxy_protocol;
+use super::rewind::Rewind;
+use super::watched::Watched;
+use super::{Config, Drain};
+use crate::tls::Certificates;
+
+/// What a request's connection is; an extension of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// The client as the socket, or the trusted PROXY header, names it; never an IPv4 address in IPv6 clothes.
+    pub peer: SocketAddr,
+    /// The address the client connected to (the PROXY header's, where there is one).
+    pub local: SocketAddr,
+    /// TLS was spoken on this socket.
+    pub secure: bool,
+    /// Which of the listeners handed to `serve`, counted from 0.
+    pub listener: usize,
+    /// Unique within one call of `serve`.
+    pub id: u64,
+}
+
+/// What every connection of one listener shares.
+pub(super) struct Door<S> {
+    pub(super) config: Arc<Config>,
+    pub(super) service: S,
+    pub(super) tls: Option<Arc<Certificates>>,
+    pub(super) proxy_protocol: bool,
+    pub(super) drain: Drain,
+    /// HTTP/2 streams are tasks of their own and must have ended too before the server has.
+    pub(super) tasks: TaskTracker,
+}
+
+/// Why a connection ended before HTTP did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("nothing, or too little to tell the protocol, arrived in time")]
+    Silent,
+    #[error("the TLS handshake did not end in time")]
+    SlowHandshake,
+    #[error("the client began TLS on a plain port; it was told so")]
+    TlsOnPlain,
+    #[error("the client spoke plain HTTP on a TLS port; it was told so")]
+    PlainOnTls,
+    #[error("the draining server needs no new connections")]
+    Drained,
+    #[error("it made room for another")]
+    Shed,
+    #[error("overdue: {0:?}")]
+    Overdue(Overdue),
+    #[error("{peer} is not in trusted_proxies but connects to a listener with proxy_protocol")]
+    Untrusted { peer: SocketAddr },
+    #[error(transparent)]
+    Proxy(#[from] proxy_protocol::Error),
+    #[error("TLS or socket: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("HTTP: {0}")]
+    Http(#[from] hyper::Error),
+}
+
+/// HTTP/2 flow control: what a client may upload ahead of us, on one stream and in all.
+const HTTP2_STREAM_WINDOW: u32 = 1024 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What one slow HTTP/2 reader may hold in our memory.
+const HTTP2_SEND_BUFFER: usize = 256 * 1024;
+const HTTP2_STREAMS: u32 = 100;
+/// What HTTP/1 may buffer: hyper applies it to reading and writing alike, but grows the reading side only with what
+/// arrives, and `max_header_size` keeps heads to their own limit. Writing wants two pieces of a served blob.
+const HTTP1_BUFFER: usize = 512 * 1024;
+/// hyper's own default for fields, which it parses without an allocation.
+const HTTP1_FIELDS: usize = 100;
+/// How long a client that is being refused may take to read why.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+impl<S: Service> Door<S> {
+    /// Serves one connection to its end. `connection` is what the socket says; a PROXY header corrects it.
+    ///
+    /// Nothing is allocated for a connection before its first byte but its task: the stages behind it are boxed as
+    /// they begin.
+    pub(super) async fn run(
+        &self,
+        stream: TcpStream,
+        connection: Connection,
+        activity: Arc<Activity>,
+    ) -> Result<(), Ended> {
+        let silence = Instant::now() + self.config.first_byte_timeout;
+        tokio::select! {
+            readable = timeout_at(silence, stream.readable()) => readable.map_err(|_| Ended::Silent)??,
+            () = self.drain.started() => return Err(Ended::Drained),
+            () = activity.shed() => return Err(Ended::Shed),
+        }
+        Box::pin(self.greet(stream, connection, activity, silence)).await
+    }
+
+    /// The stages that the deadline for the first bytes covers.
+    async fn greet(
+        &self,
+        mut stream: TcpStream,
+        mut connection: Connection,
+        activity: Arc<Activity>,
+        silence: Instant,
+    ) -> Result<(), Ended> {
+        let beginning = tokio::select! {
+            beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
+                beginning.map_err(|_| Ended::Silent)?,
+            () = self.drain.started() => return Err(Ended::Drained),
+            () = activity.shed() => return Err(Ended::Shed),
+        };
+        let Some((protocol, prefix)) = beginning? else {
+            return Ok(());
+        };
+        match (protocol, &self.tls) {
+            (Protocol::Tls, Some(certificates)) => {
+                let stream = Rewind::new(prefix, stream);
+                Box::pin(self.handshake(stream, certificates, connection, activity)).await
+            }
+            (Protocol::Tls, None) => {
+                // docker 28's containerd store, podman and crane probe TLS first and fall back to HTTP only when the
+                // answer looks like HTTP.
+                refuse(&mut stream, "this port speaks plain HTTP, not TLS: use http://").await;
+                Err(Ended::TlsOnPlain)
+            }
+            (_, Some(_)) => {
+                refuse(&mut stream, "this port speaks TLS, not plain HTTP: use https://").await;
+                Err(Ended::PlainOnTls)
+            }
+            (Protocol::Http1, None) => {
+                Box::pin(self.http1(Rewind::new(prefix, stream), connection, activity)).await
+            }
+            (Protocol::Http2, None) => {
+                Box::pin(self.http2(Rewind::new(prefix, stream), connection, activity)).await
+            }
+        }
+    }
+
+    /// Reads the PROXY header, where one is required, and enough of what follows to tell the protocol; `None` when the
+    /// client left.
+    async fn beginning(
+        &self,
+        stream: &mut TcpStream,
+        connection: &mut Connection,
+    ) -> Result<Option<(Protocol, Bytes)>, Ended> {
+        let mut bytes = BytesMut::new();
+        if self.proxy_protocol {
+            let peer = connection.peer;
+            if !self
+                .config
+                .trusted_proxies
+                .iter()
+                .any(|network| network.contains(&peer.ip()))
+            {
+                return Err(Ended::Untrusted { peer });
+            }
+            let (addresses, rest) = proxy_protocol::read(stream).await?;
+            if let Some(ends) = addresses {
+                connection.peer = ends.peer;
+                connection.local = ends.local;
+            }
+            bytes.extend_from_slice(&rest);
+        }
+        loop {
+            if let Some(protocol) = detect(&bytes) {
+                return Ok(Some((protocol, bytes.freeze())));
+            }
+            bytes.reserve(detect::ENOUGH);
+            if stream.read_buf(&mut bytes).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn handshake(
+        &self,
+        stream: Rewind<TcpStream>,
+        certificates: &Certificates,
+        mut connection: Connection,
+        activity: Arc<Activity>,
+    ) -> Result<(), Ended> {
+        let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
+        let stream = tokio::select! {
+            accepted = timeout(self.config.handshake_timeout, accept) =>
+                accepted.map_err(|_| Ended::SlowHandshake)??,
+            () = activity.shed() => return Err(Ended::Shed),
+        };
+        connection.secure = true;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Box::pin(self.http2(stream, connection, activity)).await
+        } else {
+            Box::pin(self.http1(stream, connection, activity)).await
+        }
+    }
+
+    async fn http1<T>(&self, stream: T, connection: Connection, activity: Arc<Activity>) -> Result<(), Ended>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None) // ours begins at the head's first byte: see `activity`
+            .half_close(false) // a client that leaves ends its request, and with it the request upstream
+            .pipeline_flush(false)
+            .max_header_size(self.config.max_header_bytes)
+            .max_buf_size(HTTP1_BUFFER);
+        if self.config.max_header_fields != HTTP1_FIELDS {
+            builder.max_headers(self.config.max_header_fields);
+        }
+        let io = TokioIo::new(Watched::http1(stream, Arc::clone(&activity)));
+        let http = builder
+            .serve_connection(io, self.handler(connection, &activity))
+            .with_upgrades();
+        self.drive(http, |http| http.graceful_shutdown(), &activity).await
+    }
+
+    async fn http2<T>(&self, stream: T, connection: Connection, activity: Arc<Activity>) -> Result<(), Ended>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
+        // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.config.http2_ping_interval)
+            .keep_alive_timeout(self.config.http2_ping_timeout)
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .max_send_buf_size(HTTP2_SEND_BUFFER);
+        let io = TokioIo::new(Watched::http2(stream, Arc::clone(&activity)));
+        let http = builder.serve_connection(io, self.handler(connection, &activity));
+        self.drive(http, http2::Connection::graceful_shutdown, &activity)
+            .await
+    }
+
+    fn handler(&self, connection: Connection, activity: &Arc<Activity>) -> Handler<S> {
+        let fields = self.config.max_header_fields;
+        Handler::new(self.service.clone(), connection, Arc::clone(activity), fields)
+    }
+
+    /// Polls hyper's connection until it ends, its time is over, or it must make room. `finish` makes it end after
+    /// the requests in flight.
+    async fn drive<C>(&self, http: C, finish: fn(Pin<&mut C>), activity: &Activity) -> Result<(), Ended>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut http = pin!(http);
+        let mut drained = pin!(self.drain.started());
+        let mut shed = pin!(activity.shed());
+        let mut timer = pin!(sleep_until(Instant::now() + self.config.keep_alive));
+        let mut finishing = false;
+        poll_fn(|cx| {
+            loop {
+                if !finishing && drained.as_mut().poll(cx).is_ready() {
+                    finishing = true;
+                    activity.closing();
+                    finish(http.as_mut());
+                }
+                if let Poll::Ready(result) = http.as_mut().poll(cx) {
+                    return Poll::Ready(result.map_err(Ended::Http));
+                }
+                if shed.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Ended::Shed));
+                }
+                match activity.deadline(&self.config) {
+                    Some((at, Overdue::Idle)) if at <= Instant::now() && !finishing => {
+                        finishing = true;
+                        activity.closing();
+                        finish(http.as_mut());
+                        continue;
+                    }
+                    Some((at, overdue)) if at <= Instant::now() => {
+                        return Poll::Ready(Err(Ended::Overdue(overdue)));
+                    }
+                    Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
+                    // The end of an HTTP/2 stream does not wake this task, so it looks again now and then; too late
+                    // it cannot be, since no idle time is shorter.
+                    None if timer.is_elapsed() => {
+                        timer.as_mut().reset(Instant::now() + self.config.keep_alive);
+                    }
+                    _ => {}
+                }
+                ready!(timer.as_mut().poll(cx));
+            }
+        })
+        .await
+    }
+}
+
+/// Tells a client in HTTP/1 words why it is at the wrong port, and gives it a moment to read them.
+async fn refuse(stream: &mut TcpStream, reason: &str) {
+    let length = reason.len() + 1;
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{reason}\n"
+    );
+    let said = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What is still unread would turn the close into a reset, which can overtake the answer.
+        tokio::io::copy(stream, &mut tokio::io::sink()).await
+    };
+    // Whether the client heard it or not, there is nothing more to say.
+    let _ = timeout(REFUSAL, said).await;
+}
+
+/// Runs HTTP/2 streams as tasks the server waits for.
+#[derive(Clone)]
+struct Streams(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}

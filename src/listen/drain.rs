@@ -1,0 +1,69 @@
+//! The handle by which everyone learns that the process is going to end: handed down, never global.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// A drain that has not begun: the one who starts it, and what everyone else waits on.
+pub fn drain() -> (Trigger, Drain) {
+    let (sender, receiver) = watch::channel(false);
+    (Trigger(sender), Drain(receiver))
+}
+
+/// Starts the drain.
+#[derive(Debug, Clone)]
+pub struct Trigger(watch::Sender<bool>);
+
+impl Trigger {
+    /// From now on no new work is accepted. Once started, a drain stays started.
+    pub fn start(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Waits for the drain. A trigger that is dropped unused never drains.
+#[derive(Debug, Clone)]
+pub struct Drain(watch::Receiver<bool>);
+
+impl Drain {
+    /// A drain that never begins.
+    pub fn never() -> Self {
+        drain().1
+    }
+
+    pub fn has_started(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Resolves as soon as the drain has begun (at once when it already has).
+    pub async fn started(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|started| *started).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Starts the drain at the first SIGTERM or SIGINT and returns the process's exit code at the second, so that an
+/// impatient operator is obeyed: whoever awaits it then exits without waiting for anything.
+///
+/// # Errors
+/// The runtime could not install a signal handler.
+pub async fn watch_signals(trigger: Trigger) -> io::Result<u8> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let first = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(
+        "{first}: no new connections, requests in flight may finish; the same signal again ends at once"
+    );
+    trigger.start();
+    // 128 + signal number is what a shell reports for a process that died of it.
+    Ok(tokio::select! {
+        _ = terminate.recv() => 128 + 15,
+        _ = interrupt.recv() => 128 + 2,
+    })
+}

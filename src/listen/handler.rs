@@ -1,0 +1,138 @@
+//! The service as hyper calls it: each request told about its connection, counted while in flight, and alone in its
+//! panic.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::Connection;
+use super::activity::{Activity, InFlight};
+
+/// What `serve` can serve: any tower service over hyper's request body, so an axum router too.
+pub trait Service:
+    tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Service for S where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+pub(super) struct Handler<S> {
+    service: S,
+    connection: Connection,
+    activity: Arc<Activity>,
+    max_header_fields: usize,
+}
+
+impl<S> Handler<S> {
+    pub(super) fn new(
+        service: S,
+        connection: Connection,
+        activity: Arc<Activity>,
+        max_header_fields: usize,
+    ) -> Self {
+        Self {
+            service,
+            connection,
+            activity,
+            max_header_fields,
+        }
+    }
+}
+
+impl<S: Service> hyper::service::Service<Request<Incoming>> for Handler<S> {
+    type Response = Response<Counted>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let in_flight = self
+            .activity
+            .request(!http_body::Body::is_end_stream(request.body()));
+        if request.version() < http::Version::HTTP_2 {
+            self.activity.head_ended();
+        }
+        // HTTP/1's parser has refused this already; `h2` counts bytes only.
+        if request.headers().len() > self.max_header_fields {
+            let refused = plain(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too many header fields\n",
+            );
+            return Box::pin(std::future::ready(Ok(
+                refused.map(|body| Counted { body, in_flight })
+            )));
+        }
+        request.extensions_mut().insert(self.connection);
+        let answer = AssertUnwindSafe(self.service.clone().oneshot(request)).catch_unwind();
+        Box::pin(async move {
+            // A panic is one request's, not its connection's: others share an HTTP/2 connection. The message and the
+            // place went to the log through the panic hook.
+            let response = match answer.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_panic) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
+            };
+            Ok(response.map(|body| Counted { body, in_flight }))
+        })
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+}
+
+/// A response body whose request is in flight until hyper has taken the last of it, or given up.
+pub(super) struct Counted {
+    body: Body,
+    in_flight: InFlight,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.in_flight.asked();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &frame {
+            self.in_flight.handed_over();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

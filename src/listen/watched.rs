@@ -1,0 +1,129 @@
+//! The stream hyper reads and writes, telling the connection's `Activity` what passes.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::activity::Activity;
+use super::frames::Frames;
+
+#[derive(Debug)]
+pub(super) struct Watched<T> {
+    inner: T,
+    activity: Arc<Activity>,
+    /// For HTTP/2, whose heads begin inside a stream of frames.
+    frames: Option<Frames>,
+    shut: bool,
+}
+
+/// A write that is shorter is an HTTP/2 ping or acknowledgement (17 bytes, several at most), which keep no connection
+/// from being idle.
+const A_REAL_WRITE: usize = 100;
+
+impl<T> Watched<T> {
+    pub(super) fn http1(inner: T, activity: Arc<Activity>) -> Self {
+        Self {
+            inner,
+            activity,
+            frames: None,
+            shut: false,
+        }
+    }
+
+    /// The preface counts as a head: it is due from now on.
+    pub(super) fn http2(inner: T, activity: Arc<Activity>) -> Self {
+        activity.head_began();
+        Self {
+            inner,
+            activity,
+            frames: Some(Frames::new()),
+            shut: false,
+        }
+    }
+
+    fn did_read(&mut self, bytes: &[u8]) {
+        let within_head = match &mut self.frames {
+            Some(frames) => {
+                frames.feed(bytes);
+                frames.is_within_head()
+            }
+            // HTTP/1 gives one request at a time; `handler` ends the head.
+            None => self.activity.is_idle(),
+        };
+        if within_head {
+            self.activity.head_began();
+        } else if self.frames.is_some() {
+            self.activity.head_ended();
+        }
+    }
+
+    fn did_write(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(A_REAL_WRITE..)) = result {
+            self.activity.wrote();
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.did_read(&buf.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.did_write(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.did_write(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    /// Shuts our end and, where input may still be coming that nobody will read, swallows it until the client has shut
+    /// its own: the connection's task ends that wait after a moment (`Overdue::Closing`).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        if self.activity.shut() {
+            let mut scratch = [0; 4096];
+            loop {
+                let mut buf = ReadBuf::new(&mut scratch);
+                ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+                if buf.filled().is_empty() {
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

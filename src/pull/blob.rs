@@ -1,0 +1,171 @@
+//! A blob, forwarded as it arrives. Its bytes are not verified here (the client does, and the cache will); but a body
+//! that is shorter than was said is always a broken one.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, content_length, respond};
+use crate::access::Permit;
+use crate::oci::range::RangeHeader;
+use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
+use crate::route::Target;
+use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
+use crate::upstream::{Answer, Method};
+
+impl Pull {
+    pub(super) async fn blob(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        digest: &Digest,
+        method: Method,
+        wishes: &Wishes,
+    ) -> Result<Pulled, Error> {
+        let registry = &target.registry.name;
+        let asked_range = match (&wishes.range, method) {
+            (Some(RangeHeader::One(range)), Method::Get) => Some(*range),
+            _ => None,
+        };
+        let mut headers = wishes.conditions.clone();
+        if let Some(range) = asked_range {
+            headers.insert(header::RANGE, range.header());
+        } else {
+            headers.remove(header::IF_RANGE);
+        }
+        let mut answer = self.ask_blob(permit, target, method, &headers).await?;
+        check_digest(registry, digest, &answer)?;
+        check_range(registry, asked_range, &answer)?;
+        if answer.status == StatusCode::OK
+            && content_length(&answer.headers).is_none()
+            && !answer.length_known
+        {
+            // Without a length and without chunks the end of the connection is the end of the blob, whatever the
+            // reason for it was: ask for the length, and refuse if there is none.
+            let length = self.blob_length(permit, target, registry).await?;
+            answer
+                .headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            answer.body.expect_length(length);
+        }
+        let public = answer.anonymous;
+        let status = answer.status;
+        let mut headers = allowed(&answer.headers);
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
+        let body = match method {
+            Method::Get => Body::new(answer.body),
+            Method::Head => Body::empty(),
+        };
+        Ok(Pulled {
+            response: respond(status, headers, body),
+            cache: self.cache_policy(public, true),
+            outcome: Outcome::Bypass,
+            upstream_status: status,
+        })
+    }
+
+    /// HEAD stays HEAD; where the storage behind a redirect refuses it (the signature is for GET), or says no
+    /// length, a GET whose body is left alone tells the same.
+    async fn ask_blob(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        method: Method,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Error> {
+        let asked = self
+            .ask(
+                permit,
+                target,
+                &ask_for(target, method, None, headers.clone()),
+                Missing::Blob,
+            )
+            .await;
+        let repairable = method == Method::Head
+            && match &asked {
+                Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
+                Err(Error::Rejected { .. } | Error::Unavailable { .. }) => true,
+                Err(_) => false,
+            };
+        if !repairable {
+            return asked;
+        }
+        self.ask(
+            permit,
+            target,
+            &ask_for(target, Method::Get, None, headers.clone()),
+            Missing::Blob,
+        )
+        .await
+    }
+
+    async fn blob_length(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        registry: &RegistryName,
+    ) -> Result<u64, Error> {
+        let ask = ask_for(target, Method::Head, None, HeaderMap::new());
+        let head = self.ask(permit, target, &ask, Missing::Blob).await?;
+        content_length(&head.headers).ok_or_else(|| Error::NoLength {
+            registry: registry.clone(),
+            what: Missing::Blob,
+        })
+    }
+}
+
+pub(super) fn digest_header(digest: &Digest) -> HeaderValue {
+    // A digest is ASCII by its type.
+    HeaderValue::from_str(&digest.to_string()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// An upstream that names another digest than the one in the URL is answering another question.
+pub(super) fn check_digest(registry: &RegistryName, asked: &Digest, answer: &Answer) -> Result<(), Error> {
+    match answer.headers.get(DOCKER_CONTENT_DIGEST) {
+        Some(said) if said.as_bytes() != asked.to_string().as_bytes() => Err(Error::OtherDigest {
+            registry: registry.clone(),
+            what: Missing::Blob,
+            said: String::from_utf8_lossy(said.as_bytes())
+                .chars()
+                .take(140)
+                .collect(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A 206 counts only if it is the range that was asked for; a 200 to a range is the whole, which is allowed.
+fn check_range(registry: &RegistryName, asked: Option<ByteRange>, answer: &Answer) -> Result<(), Error> {
+    let content_range = answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse);
+    match answer.status {
+        StatusCode::RANGE_NOT_SATISFIABLE => Err(Error::RangeNotSatisfiable {
+            length: match content_range {
+                Some(Ok(ContentRange::Unsatisfied { length })) => Some(length),
+                _ => None,
+            },
+        }),
+        StatusCode::PARTIAL_CONTENT => {
+            let wrong = || Error::WrongRange {
+                registry: registry.clone(),
+            };
+            let (Some(asked), Some(Ok(ContentRange::Part { first, last, length }))) = (asked, content_range)
+            else {
+                return Err(wrong());
+            };
+            let right = match (asked, length) {
+                (_, Some(length)) => asked.within(length) == Some((first, last)),
+                (
+                    ByteRange::From {
+                        first: wanted,
+                        last: limit,
+                    },
+                    None,
+                ) => first == wanted && limit.is_none_or(|limit| last <= limit),
+                (ByteRange::Suffix(_), None) => false,
+            };
+            let body_fits = content_length(&answer.headers).is_none_or(|length| length == last - first + 1);
+            if right && body_fits { Ok(()) } else { Err(wrong()) }
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,134 @@
+//! Why a pull failed, by meaning. `server::error` turns these into OCI errors and statuses.
+
+use http::{HeaderMap, StatusCode};
+
+use super::outcome::{Blame, Outcome};
+use crate::oci::manifest::ManifestError;
+use crate::oci::{Digest, ErrorBody, RegistryName};
+use crate::upstream::Failure;
+
+/// What was asked for, as messages name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    Manifest,
+    Blob,
+    Repository,
+    Path,
+}
+
+impl Missing {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Blob => "blob",
+            Self::Repository => "repository",
+            Self::Path => "endpoint",
+        }
+    }
+}
+
+/// Messages name the registry and what to do, and carry no URL, token or password.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Upstream(#[from] Failure),
+    #[error("{registry} has no such {}", what.as_str())]
+    NotFound { registry: RegistryName, what: Missing },
+    #[error(
+        "{registry} answered 429: its rate limit is used up; sign in with an account of your own, or try again later"
+    )]
+    RateLimited {
+        registry: RegistryName,
+        headers: Box<HeaderMap>,
+    },
+    #[error("{registry} refused the request with {status}{}", said.as_ref().map(|s| format!(": {}", s.message)).unwrap_or_default())]
+    Rejected {
+        registry: RegistryName,
+        status: StatusCode,
+        said: Option<ErrorBody>,
+    },
+    #[error("{registry} answered {status}; it has a fault of its own, try again later")]
+    Unavailable {
+        registry: RegistryName,
+        status: StatusCode,
+    },
+    #[error(
+        "{registry} sent a manifest that is not {asked} (its bytes hash to {got}); nothing of it was passed on"
+    )]
+    WrongDigest {
+        registry: RegistryName,
+        asked: Digest,
+        got: Digest,
+    },
+    #[error("{registry} says this {} has the digest {said}, which is not the one asked for", what.as_str())]
+    OtherDigest {
+        registry: RegistryName,
+        what: Missing,
+        said: String,
+    },
+    #[error("{registry} sent a manifest that docxy refuses: {reason}")]
+    BadManifest {
+        registry: RegistryName,
+        reason: ManifestError,
+    },
+    #[error(
+        "{registry} sent something of the type {said:?} that is no manifest; a captive portal or a wrong url does that"
+    )]
+    NoManifest { registry: RegistryName, said: String },
+    #[error("{registry} sent a {} of more than {limit} bytes, the most docxy reads", what.as_str())]
+    TooLarge {
+        registry: RegistryName,
+        what: Missing,
+        limit: usize,
+    },
+    #[error("{registry} sent a {} without telling its length, so a broken one could not be told from a whole one", what.as_str())]
+    NoLength { registry: RegistryName, what: Missing },
+    #[error("{registry} answered another range than the one asked for")]
+    WrongRange { registry: RegistryName },
+    #[error("{registry} sent a list that is not the JSON it should be: {reason}")]
+    BadList { registry: RegistryName, reason: String },
+    #[error("n is not a number of tags: {0:?}; leave it out, or write a whole number")]
+    BadPageSize(String),
+    #[error("the range can't be satisfied: the blob has {} bytes", length.map_or("fewer".to_owned(), |n| n.to_string()))]
+    RangeNotSatisfiable { length: Option<u64> },
+    #[error("the catalog of {registry} is shown only to clients that sign in with a right of their own")]
+    CatalogNeedsOwnRight { registry: RegistryName },
+    #[error("{registry} has no client; this is a fault in docxy")]
+    NoUpstream { registry: RegistryName },
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NotFound { .. }
+            | Self::Rejected { .. }
+            | Self::BadPageSize(_)
+            | Self::RangeNotSatisfiable { .. }
+            | Self::CatalogNeedsOwnRight { .. } => Blame::Client,
+            Self::NoUpstream { .. } => Blame::Local,
+            _ => Blame::Upstream,
+        }
+    }
+
+    /// The word for the log.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Upstream(Failure::Denied { .. }) | Self::CatalogNeedsOwnRight { .. } => Outcome::Denied,
+            _ => Outcome::Failed(self.blame()),
+        }
+    }
+
+    /// What the registry itself answered, where it did.
+    pub fn upstream_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Rejected { status, .. }
+            | Self::Unavailable { status, .. }
+            | Self::Upstream(Failure::Denied { status, .. }) => Some(*status),
+            Self::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+            Self::RateLimited { .. } => Some(StatusCode::TOO_MANY_REQUESTS),
+            Self::RangeNotSatisfiable { .. } => Some(StatusCode::RANGE_NOT_SATISFIABLE),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A manifest: small enough to be read whole, so it is verified before a byte of it is passed on.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::blob::digest_header;
+use super::{
+    Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, content_length, read, respond, with_accept,
+};
+use crate::access::Permit;
+use crate::oci::digest::Algorithm;
+use crate::oci::manifest::{MAX_MANIFEST, check};
+use crate::oci::{Digest, Reference, RegistryName, media};
+use crate::route::Target;
+use crate::serve::bytes::{Unsatisfiable, ranged};
+use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
+use crate::upstream::{Answer, Method};
+
+impl Pull {
+    pub(super) async fn manifest(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        reference: &Reference,
+        method: Method,
+        wishes: &Wishes,
+    ) -> Result<Pulled, Error> {
+        match method {
+            Method::Head => self.manifest_head(permit, target, reference, wishes).await,
+            Method::Get => self.manifest_get(permit, target, reference, wishes).await,
+        }
+    }
+
+    async fn manifest_get(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        reference: &Reference,
+        wishes: &Wishes,
+    ) -> Result<Pulled, Error> {
+        let registry = &target.registry.name;
+        let answer = self.ask_manifest(permit, target, Method::Get, wishes).await?;
+        let (status, public) = (answer.status, answer.anonymous);
+        let mut headers = allowed(&answer.headers);
+        let response = if status == StatusCode::NOT_MODIFIED {
+            headers.remove(header::CONTENT_LENGTH);
+            respond(status, headers, Body::empty())
+        } else {
+            let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
+            let digest = verified(registry, reference, &mut headers, &bytes)?;
+            headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
+            ranged(bytes, wishes.range.as_ref(), headers)
+                .map_err(|Unsatisfiable(length)| Error::RangeNotSatisfiable { length: Some(length) })?
+        };
+        Ok(Pulled {
+            response,
+            cache: self.cache_policy(public, matches!(reference, Reference::Digest(_))),
+            outcome: Outcome::Bypass,
+            upstream_status: status,
+        })
+    }
+
+    /// HEAD stays HEAD, because it costs no quota; an answer without length or digest is repaired with one GET,
+    /// because containerd would do the same and dockerd would give up.
+    async fn manifest_head(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        reference: &Reference,
+        wishes: &Wishes,
+    ) -> Result<Pulled, Error> {
+        let registry = &target.registry.name;
+        let answer = match self.ask_manifest(permit, target, Method::Head, wishes).await {
+            Ok(answer) => answer,
+            Err(Error::Rejected {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                ..
+            }) => {
+                return self.repaired_head(permit, target, reference, wishes).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let (status, public) = (answer.status, answer.anonymous);
+        let mut headers = allowed(&answer.headers);
+        if status == StatusCode::OK {
+            let said = headers
+                .get(DOCKER_CONTENT_DIGEST)
+                .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
+            match (said, reference) {
+                (Some(said), Reference::Digest(asked)) if said != *asked => {
+                    let said = said.to_string();
+                    return Err(Error::OtherDigest {
+                        registry: registry.clone(),
+                        what: Missing::Manifest,
+                        said,
+                    });
+                }
+                (None, Reference::Digest(asked)) if content_length(&headers).is_some() => {
+                    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(asked));
+                }
+                (Some(_), _) if content_length(&headers).is_some() => {}
+                _ => return self.repaired_head(permit, target, reference, wishes).await,
+            }
+        }
+        Ok(Pulled {
+            response: respond(status, headers, Body::empty()),
+            cache: self.cache_policy(public, matches!(reference, Reference::Digest(_))),
+            outcome: Outcome::Bypass,
+            upstream_status: status,
+        })
+    }
+
+    async fn repaired_head(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        reference: &Reference,
+        wishes: &Wishes,
+    ) -> Result<Pulled, Error> {
+        let whole = Wishes {
+            range: None,
+            ..wishes.clone()
+        };
+        let mut pulled = self.manifest_get(permit, target, reference, &whole).await?;
+        *pulled.response.body_mut() = Body::empty();
+        Ok(pulled)
+    }
+
+    async fn ask_manifest(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        method: Method,
+        wishes: &Wishes,
+    ) -> Result<Answer, Error> {
+        let mut headers = wishes.conditions.clone();
+        // The range is cut from the verified whole, so upstream is asked for the whole.
+        headers.remove(header::IF_RANGE);
+        let ask = ask_for(target, method, None, with_accept(headers, &wishes.accept));
+        let answer = self.ask(permit, target, &ask, Missing::Manifest).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(answer),
+            _ => Err(Error::WrongRange {
+                registry: target.registry.name.clone(),
+            }),
+        }
+    }
+}
+
+/// The digest of a manifest that is what was asked for and unambiguous (CVE-2021-41190). Its Content-Type is set right
+/// where the registry serves plain files and does not know it.
+pub(super) fn verified(
+    registry: &RegistryName,
+    reference: &Reference,
+    headers: &mut HeaderMap,
+    bytes: &Bytes,
+) -> Result<Digest, Error> {
+    let content_type = content_type(registry, headers, bytes)?;
+    let said = headers
+        .get(DOCKER_CONTENT_DIGEST)
+        .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
+    let asked = match reference {
+        Reference::Digest(asked) => Some(asked.clone()),
+        // A signed schema 1 manifest hashes without its signatures; nobody asks for one by digest any more.
+        Reference::Tag(_) if media::essence(&content_type) == media::DOCKER_SCHEMA1_SIGNED => None,
+        Reference::Tag(_) => said,
+    };
+    let digest = match asked {
+        Some(asked) => {
+            let got = Digest::of(asked.algorithm(), bytes);
+            if got != asked {
+                return Err(Error::WrongDigest {
+                    registry: registry.clone(),
+                    asked,
+                    got,
+                });
+            }
+            asked
+        }
+        None => Digest::of(Algorithm::Sha256, bytes),
+    };
+    check(&content_type, bytes).map_err(|reason| Error::BadManifest {
+        registry: registry.clone(),
+        reason,
+    })?;
+    Ok(digest)
+}
+
+/// The media type a manifest came with; else the one it names itself; else it is none. A type of an artifact that
+/// docxy does not know passes, as long as it is no page (threat S11).
+fn content_type(registry: &RegistryName, headers: &mut HeaderMap, bytes: &Bytes) -> Result<String, Error> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "mediaType")]
+        media_type: String,
+    }
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let said = String::from_utf8_lossy(said).into_owned();
+    let essence = media::essence(&said);
+    if essence.starts_with("application/") && essence != "application/octet-stream" {
+        return Ok(said);
+    }
+    let named = serde_json::from_slice::<Named>(bytes)
+        .ok()
+        .map(|named| named.media_type);
+    match named.filter(|named| media::is_index(named) || media::is_manifest(named)) {
+        Some(named) => {
+            if let Ok(value) = HeaderValue::from_str(&named) {
+                headers.insert(header::CONTENT_TYPE, value);
+            }
+            Ok(named)
+        }
+        None => Err(Error::NoManifest {
+            registry: registry.clone(),
+            said: said.chars().take(80).collect(),
+        }),
+    }
+}

@@ -1,0 +1,129 @@
+//! Which registry is a token request for? (threat S1: a password typed for one registry goes to no other)
+
+use std::sync::Arc;
+
+use super::door::{RouteError, enabled};
+use super::visit::Visit;
+use super::{Registry, Routes};
+use crate::oci::{Repository, Scope};
+
+/// What a token request means.
+#[derive(Clone, Debug)]
+pub struct LoginTarget {
+    pub registry: Arc<Registry>,
+    /// The scopes that are this registry's, with the repository as the registry knows it, each once.
+    pub scopes: Vec<Scope>,
+    /// The client's own credential may be sent to this registry. Otherwise the client gets the anonymous token.
+    pub takes_credentials: bool,
+}
+
+impl Routes {
+    /// `realm` is the registry in `/auth/token/REGISTRY`. Without it the virtual host decides, else the first scope
+    /// that asks push, else the first scope, else `login_registries`. Scopes of other registries are left out of
+    /// the token: a server may grant less than was asked.
+    pub fn login(
+        &self,
+        visit: &Visit,
+        realm: Option<&str>,
+        scopes: &[Scope],
+    ) -> Result<LoginTarget, RouteError> {
+        let named = match realm {
+            Some(name) => Some(self.configured(name)?),
+            None => self.virtual_host(visit),
+        };
+        if let Some(registry) = named {
+            let registry = enabled(registry)?;
+            let scopes = unique(scopes.iter().map(|scope| self.scope_within(&registry, scope)));
+            return Ok(LoginTarget {
+                registry,
+                scopes,
+                takes_credentials: true,
+            });
+        }
+        if !self.origins.default_door_answers(visit.host.as_ref()) {
+            let host = visit.host.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err(RouteError::UnknownHost { host });
+        }
+        let mapped: Vec<_> = scopes
+            .iter()
+            .filter_map(|scope| self.scope_by_prefix(scope))
+            .collect();
+        let decisive = mapped
+            .iter()
+            .find(|(_, scope)| scope.asks_push())
+            .or_else(|| mapped.first());
+        let registry = match decisive {
+            Some((registry, _)) => Arc::clone(registry),
+            None if scopes.is_empty() => Arc::clone(self.login.first().unwrap_or(&self.default)),
+            // Every scope names a registry that is not configured: the one error the client can act on.
+            None => return Err(self.unknown_scope(scopes)),
+        };
+        let scopes = unique(
+            mapped
+                .into_iter()
+                .filter(|(of, _)| of.name == registry.name)
+                .map(|(_, scope)| scope),
+        );
+        let takes_credentials = self.login_is_for(&registry);
+        Ok(LoginTarget {
+            registry: enabled(&registry)?,
+            scopes,
+            takes_credentials,
+        })
+    }
+
+    /// A scope as the named registry knows it.
+    fn scope_within(&self, registry: &Registry, scope: &Scope) -> Scope {
+        match repository_of(scope).and_then(|repository| self.own_name(registry, &repository)) {
+            Some(rest) => Scope {
+                name: rest.to_string(),
+                ..scope.clone()
+            },
+            None => scope.clone(),
+        }
+    }
+
+    /// On the shared host the first component of the scope's name decides, as it does in a path.
+    fn scope_by_prefix(&self, scope: &Scope) -> Option<(Arc<Registry>, Scope)> {
+        let Some(repository) = repository_of(scope) else {
+            return Some((Arc::clone(&self.default), scope.clone()));
+        };
+        match self.prefix(&repository) {
+            Ok(Some((registry, rest))) => Some((
+                Arc::clone(registry),
+                Scope {
+                    name: rest.to_string(),
+                    ..scope.clone()
+                },
+            )),
+            Ok(None) => Some((Arc::clone(&self.default), scope.clone())),
+            Err(_) => None,
+        }
+    }
+
+    fn unknown_scope(&self, scopes: &[Scope]) -> RouteError {
+        scopes
+            .iter()
+            .filter_map(repository_of)
+            .find_map(|repository| self.prefix(&repository).err())
+            .unwrap_or_else(|| RouteError::UnknownRegistry(self.default.name.to_string()))
+    }
+}
+
+fn repository_of(scope: &Scope) -> Option<Repository> {
+    scope
+        .kind
+        .starts_with("repository")
+        .then(|| Repository::parse(&scope.name).ok())
+        .flatten()
+}
+
+fn unique(scopes: impl Iterator<Item = Scope>) -> Vec<Scope> {
+    let mut kept: Vec<Scope> = Vec::new();
+    for scope in scopes {
+        if !kept.contains(&scope) {
+            kept.push(scope);
+        }
+    }
+    kept
+}

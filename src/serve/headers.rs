@@ -1,0 +1,116 @@
+//! Response headers by allow-list (threat S10), and the ones that are always ours.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Everything of an upstream's answer that a client may see. `Location`, `Docker-Upload-UUID` and `Range` belong to
+/// pushes and join when docxy relays them: on a pull a redirect is followed here and its URL is a secret.
+const ALLOWED: [HeaderName; 13] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::DATE,
+    header::AGE,
+    header::RETRY_AFTER,
+    header::WARNING,
+    DOCKER_CONTENT_DIGEST,
+    HeaderName::from_static("docker-distribution-api-version"),
+    HeaderName::from_static("docker-ratelimit-source"),
+];
+
+/// Families of headers: Docker Hub's `RateLimit-Limit` and `-Remaining`, `OCI-Filters-Applied` and its kin.
+const ALLOWED_PREFIXES: [&str; 2] = ["oci-", "ratelimit-"];
+
+pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// The headers of an upstream's answer that may pass. `OCI-Namespace` is answered by the door, `Link` is rewritten.
+pub fn allowed(upstream: &HeaderMap) -> HeaderMap {
+    let passes = |name: &HeaderName| {
+        ALLOWED.contains(name)
+            || (ALLOWED_PREFIXES
+                .iter()
+                .any(|prefix| name.as_str().starts_with(prefix))
+                && *name != OCI_NAMESPACE)
+    };
+    upstream
+        .iter()
+        .filter(|(name, _)| passes(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Who may keep an answer, for a cache that stands in front of docxy. Never what the upstream said: it does not know
+/// for whom docxy asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CachePolicy {
+    /// Tokens and errors.
+    NoStore,
+    /// Not proved public.
+    Private,
+    /// Proved public and named by digest: it can't change, only its being public can.
+    PublicFor(Duration),
+    /// Proved public, named by tag: may be kept, must be asked about.
+    PublicRevalidated,
+}
+
+impl CachePolicy {
+    /// The `Cache-Control` value; `Vary: Accept` goes with every one of them.
+    pub fn header(self) -> HeaderValue {
+        match self {
+            Self::NoStore => HeaderValue::from_static("no-store"),
+            Self::Private => HeaderValue::from_static("private, no-store"),
+            Self::PublicRevalidated => HeaderValue::from_static("no-cache"),
+            Self::PublicFor(age) => HeaderValue::from_str(&format!("public, max-age={}", age.as_secs()))
+                .unwrap_or(HeaderValue::from_static("no-cache")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_headers_pass() {
+        // A cookie, a realm or a signed URL of an upstream must not reach a client (threats S1, S10, S12).
+        let mut upstream = HeaderMap::new();
+        for name in [
+            "set-cookie",
+            "location",
+            "www-authenticate",
+            "x-amz-request-id",
+            "oci-namespace",
+            "link",
+        ] {
+            upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        for name in [
+            "content-type",
+            "etag",
+            "ratelimit-limit",
+            "oci-subject",
+            "docker-content-digest",
+        ] {
+            upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        let passed = allowed(&upstream);
+        let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "content-type",
+                "docker-content-digest",
+                "etag",
+                "oci-subject",
+                "ratelimit-limit"
+            ]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! The one place where failures become OCI errors and statuses. Use [`Problem`] for everything a client is refused:
+//! it is logged with its request, carries `no-store`, and its message is what the person at the client reads.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::access::identity::IdentityError;
+use crate::oci::endpoint::EndpointError;
+use crate::oci::{Code, ContentRange, ErrorBody};
+use crate::pull::{Error, Missing};
+use crate::route::RouteError;
+use crate::serve::CachePolicy;
+use crate::upstream::Failure;
+
+/// A refusal: status, OCI error, and the headers that go with it.
+#[derive(Debug)]
+pub struct Problem {
+    pub status: StatusCode,
+    pub body: ErrorBody,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: ErrorBody::new(code, message),
+            headers: Vec::new(),
+        }
+    }
+
+    /// 401 with this challenge.
+    pub fn challenge(challenge: HeaderValue, message: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);
+        problem.headers.push((header::WWW_AUTHENTICATE, challenge));
+        problem
+    }
+
+    /// The client may not have this, and signing in (again) would not help or is not possible here.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let json = self.body.to_json();
+        let mut headers: HeaderMap = self.headers.into_iter().collect();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(json.len()));
+        headers.insert(header::CACHE_CONTROL, CachePolicy::NoStore.header());
+        let mut response = Response::new(Body::from(json));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+impl From<RouteError> for Problem {
+    fn from(error: RouteError) -> Self {
+        let (status, code) = match &error {
+            RouteError::Endpoint(EndpointError::Unknown) => (StatusCode::NOT_FOUND, Code::Unsupported),
+            RouteError::Endpoint(bad) => (StatusCode::BAD_REQUEST, bad.code()),
+            RouteError::BadNamespace(_) | RouteError::Contradiction { .. } => {
+                (StatusCode::BAD_REQUEST, Code::NameInvalid)
+            }
+            RouteError::UnknownRegistry(_) | RouteError::Disabled(_) | RouteError::UnknownHost { .. } => {
+                (StatusCode::NOT_FOUND, Code::NameUnknown)
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::Unauthorized, error.to_string())
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::from(Error::Upstream(failure))
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let (status, code) = match &error {
+            Error::Upstream(Failure::Denied { .. }) | Error::CatalogNeedsOwnRight { .. } => {
+                (StatusCode::FORBIDDEN, Code::Denied)
+            }
+            Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
+            }
+            Error::Upstream(failure) if failure.timed_out() => {
+                (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
+            }
+            Error::NotFound { what, .. } => (StatusCode::NOT_FOUND, unknown(*what)),
+            Error::Rejected { status, said, .. } => {
+                (*status, said.as_ref().map_or(Code::Unknown, |said| said.code))
+            }
+            Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
+            Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
+            Error::WrongDigest { .. } | Error::BadManifest { .. } | Error::NoManifest { .. } => {
+                (StatusCode::BAD_GATEWAY, Code::ManifestInvalid)
+            }
+            Error::Unavailable {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                ..
+            } => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
+            Error::NoUpstream { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
+            Error::Upstream(_)
+            | Error::Unavailable { .. }
+            | Error::OtherDigest { .. }
+            | Error::TooLarge { .. }
+            | Error::NoLength { .. }
+            | Error::WrongRange { .. }
+            | Error::BadList { .. } => (StatusCode::BAD_GATEWAY, Code::Unavailable),
+        };
+        let mut problem = Self::new(status, code, message);
+        problem.headers = headers_of(error);
+        problem
+    }
+}
+
+/// What a client needs beside the text: when to come back, what is left, how long the thing is.
+fn headers_of(error: Error) -> Vec<(HeaderName, HeaderValue)> {
+    match error {
+        Error::RateLimited { headers, .. } => headers
+            .iter()
+            .filter(|(name, _)| **name == header::RETRY_AFTER || name.as_str().contains("ratelimit"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        Error::Upstream(Failure::RateLimited { retry_after, .. }) => {
+            let value = retry_after.and_then(|value| HeaderValue::from_str(&value).ok());
+            value
+                .map(|value| (header::RETRY_AFTER, value))
+                .into_iter()
+                .collect()
+        }
+        Error::RangeNotSatisfiable { length: Some(length) } => {
+            vec![(
+                header::CONTENT_RANGE,
+                ContentRange::Unsatisfied { length }.header(),
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn unknown(what: Missing) -> Code {
+    match what {
+        Missing::Manifest => Code::ManifestUnknown,
+        Missing::Blob => Code::BlobUnknown,
+        Missing::Repository => Code::NameUnknown,
+        Missing::Path => Code::Unsupported,
+    }
+}

@@ -1,0 +1,238 @@
+//! docxy's token service, which its challenges name: `/auth/token` for the shared host, `/auth/token/REGISTRY` where
+//! a request named the registry by `?ns=` or by virtual host. The upstream's answer comes back as it is.
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+
+use super::Shared;
+use super::error::Problem;
+use crate::access::Identity;
+use crate::config::values::{Credential, Secret};
+use crate::oci::{Code, Scope};
+use crate::pull::Outcome;
+use crate::route::login::LoginTarget;
+use crate::route::{Auth, Visit};
+use crate::telemetry::Record;
+use crate::upstream::{ClientSecret, Login, LoginAnswer};
+
+/// Largest form; docker's are under 1 KiB, refresh tokens can have several.
+const MAX_FORM: usize = 64 * 1024;
+
+pub async fn get_shared(state: State<Shared>, request: Request) -> Response {
+    get(state, None, request).await
+}
+
+pub async fn get_named(state: State<Shared>, Path(registry): Path<String>, request: Request) -> Response {
+    get(state, Some(registry), request).await
+}
+
+pub async fn post_shared(state: State<Shared>, request: Request) -> Response {
+    post(state, None, request).await
+}
+
+pub async fn post_named(state: State<Shared>, Path(registry): Path<String>, request: Request) -> Response {
+    post(state, Some(registry), request).await
+}
+
+/// What a client asks the token service for.
+#[derive(Default)]
+struct TokenRequest {
+    scopes: Vec<Scope>,
+    credential: Option<ClientSecret>,
+    offline: bool,
+    client_id: Option<String>,
+}
+
+async fn get(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    let asked = by_get(request.uri.query(), &request.headers);
+    finish(&parts, realm, &request, asked).await
+}
+
+async fn post(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
+    let (request, body) = request.into_parts();
+    let asked = match Limited::new(body, MAX_FORM).collect().await {
+        Ok(form) => by_post(&form.to_bytes(), &request.headers),
+        Err(_) => Err(bad_request(
+            "the form is longer than 64 KiB or did not arrive whole",
+        )),
+    };
+    finish(&parts, realm, &request, asked).await
+}
+
+async fn finish(
+    parts: &Shared,
+    realm: Option<String>,
+    request: &http::request::Parts,
+    asked: Result<TokenRequest, Problem>,
+) -> Response {
+    let record = request.extensions.get::<Record>();
+    if let Some(record) = record {
+        record.note(|facts| {
+            facts.kind = Some("token");
+            facts.outcome = Some(Outcome::Own.to_string());
+        });
+    }
+    let result = match (asked, request.extensions.get::<Visit>()) {
+        (Ok(asked), Some(visit)) => token(parts, realm.as_deref(), visit, asked, record).await,
+        (Err(problem), _) => Err(problem),
+        (_, None) => Err(bad_request("the request names no host")),
+    };
+    match result {
+        Ok(json) => json_answer(json),
+        Err(problem) => {
+            if let Some(record) = record {
+                record.note(|facts| {
+                    facts.outcome = Some(Outcome::Denied.to_string());
+                    facts.error = Some(problem.body.message.clone());
+                });
+            }
+            problem.into_response()
+        }
+    }
+}
+
+async fn token(
+    parts: &Shared,
+    realm: Option<&str>,
+    visit: &Visit,
+    asked: TokenRequest,
+    record: Option<&Record>,
+) -> Result<Vec<u8>, Problem> {
+    let tokens = parts.access.tokens();
+    let LoginTarget {
+        registry,
+        scopes,
+        takes_credentials,
+    } = parts.routes.login(visit, realm, &asked.scopes)?;
+    if let Some(record) = record {
+        record.note(|facts| facts.registry = Some(registry.name.to_string()));
+    }
+    let Some(credential) = asked
+        .credential
+        .filter(|_| takes_credentials && registry.auth == Auth::Passthrough)
+    else {
+        return Ok(tokens.anonymous_answer());
+    };
+    if let ClientSecret::Refresh(token) = &credential
+        && tokens.belongs_elsewhere(token, &registry.name)
+    {
+        // A refresh token of another registry: that one gets nothing, and neither does this one (threat S1).
+        return Ok(tokens.anonymous_answer());
+    }
+    let login = Login {
+        credential,
+        scopes,
+        offline: asked.offline,
+        client_id: asked.client_id,
+    };
+    match parts.pull.upstream(&registry.name)?.login(&login).await? {
+        LoginAnswer::Token { json } => {
+            tokens.remember(&registry.name, json.expose());
+            Ok(json.expose().clone())
+        }
+        LoginAnswer::NotNeeded => Ok(tokens.anonymous_answer()),
+        LoginAnswer::BasicAccepted => match &login.credential {
+            ClientSecret::Password(credential) => tokens
+                .sealed_answer(&registry.name, &login.scopes, credential)
+                .map_err(|error| {
+                    Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        Code::Unknown,
+                        error.to_string(),
+                    )
+                }),
+            ClientSecret::Refresh(_) => Err(refused(&registry.name.to_string())),
+        },
+        LoginAnswer::Refused { .. } => Err(refused(&registry.name.to_string())),
+    }
+}
+
+fn refused(registry: &str) -> Problem {
+    let message = format!("{registry} does not accept this user name and password (or token)");
+    Problem::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
+}
+
+/// docker, podman, skopeo: the password in `Authorization`, the rest in the query.
+fn by_get(query: Option<&str>, headers: &HeaderMap) -> Result<TokenRequest, Problem> {
+    let mut asked = TokenRequest::default();
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "scope" => add_scopes(&mut asked.scopes, &value)?,
+            "offline_token" => asked.offline = value == "true",
+            "client_id" => asked.client_id = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    asked.credential = credential_of(headers)?;
+    Ok(asked)
+}
+
+/// `OAuth2` clients (containerd first of all): everything in a form.
+fn by_post(form: &Bytes, headers: &HeaderMap) -> Result<TokenRequest, Problem> {
+    let mut asked = TokenRequest::default();
+    let (mut grant, mut username, mut password, mut refresh) = (None, None, None, None);
+    for (key, value) in form_urlencoded::parse(form) {
+        match &*key {
+            "scope" => add_scopes(&mut asked.scopes, &value)?,
+            "access_type" => asked.offline = value == "offline",
+            "client_id" => asked.client_id = Some(value.into_owned()),
+            "grant_type" => grant = Some(value.into_owned()),
+            "username" => username = Some(value.into_owned()),
+            "password" => password = Some(value.into_owned()),
+            "refresh_token" => refresh = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    asked.credential = match (grant.as_deref(), username, password, refresh) {
+        (Some("password"), Some(username), Some(password), _) => {
+            let password = Secret::new(password.into_bytes());
+            Some(ClientSecret::Password(Credential { username, password }))
+        }
+        (Some("refresh_token"), _, _, Some(token)) => Some(ClientSecret::Refresh(Secret::new(token))),
+        (None, ..) => credential_of(headers)?,
+        _ => {
+            return Err(bad_request(
+                "grant_type must be password (with username and password) or refresh_token (with refresh_token)",
+            ));
+        }
+    };
+    Ok(asked)
+}
+
+fn credential_of(headers: &HeaderMap) -> Result<Option<ClientSecret>, Problem> {
+    match Identity::of(headers)? {
+        Identity::Password(credential) => Ok(Some(ClientSecret::Password(credential))),
+        // A token service is asked with passwords; a token here proves nothing about its bearer.
+        Identity::Nobody | Identity::Token(_) => Ok(None),
+    }
+}
+
+fn add_scopes(scopes: &mut Vec<Scope>, text: &str) -> Result<(), Problem> {
+    const MOST: usize = 64;
+    if text.is_empty() {
+        return Ok(());
+    }
+    scopes.extend(Scope::parse_list(text).map_err(|error| bad_request(&error.to_string()))?);
+    if scopes.len() > MOST {
+        Err(bad_request("more than 64 scopes in one request"))
+    } else {
+        Ok(())
+    }
+}
+
+fn bad_request(message: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, message)
+}
+
+fn json_answer(json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,369 @@
+//! The distribution API.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::Shared;
+use super::error::Problem;
+use crate::access::challenge::{Again, bearer};
+use crate::access::tokens::Known;
+use crate::access::{Identity, Permit};
+use crate::oci::range::RangeHeader;
+use crate::oci::{Code, Endpoint};
+use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
+use crate::route::visit::BaseUrl;
+use crate::route::{Auth, Target, Visit};
+use crate::serve::headers::OCI_NAMESPACE;
+use crate::telemetry::Record;
+use crate::upstream::{Failure, Login, LoginAnswer, Method as Upstream, Right};
+
+/// Everything under `/v2`.
+pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
+    // A pull has no body; whatever a client sends as one is not read.
+    let (request, _) = request.into_parts();
+    let record = request.extensions.get::<Record>().cloned();
+    let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
+        if let Some(record) = &record {
+            record.note(|facts| {
+                facts.outcome = Some(outcome.to_string());
+                facts.error = error;
+                facts.upstream_status = upstream;
+            });
+        }
+    };
+    match answer(&parts, &request, record.as_ref()).await {
+        Ok(pulled) => {
+            note(pulled.outcome, None, Some(pulled.upstream_status));
+            let mut response = pulled.response;
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, pulled.cache.header());
+            response
+        }
+        Err(Stop::Own(response)) => {
+            note(Outcome::Own, None, None);
+            response
+        }
+        Err(Stop::Refused(refused)) => {
+            let Refused {
+                problem,
+                outcome,
+                upstream_status,
+            } = *refused;
+            note(outcome, Some(problem.body.message.clone()), upstream_status);
+            problem.into_response()
+        }
+    }
+}
+
+/// Why there is nothing from upstream.
+enum Stop {
+    /// docxy answered itself.
+    Own(Response),
+    Refused(Box<Refused>),
+}
+
+struct Refused {
+    problem: Problem,
+    outcome: Outcome,
+    upstream_status: Option<StatusCode>,
+}
+
+impl Stop {
+    fn denied(problem: Problem, upstream_status: Option<StatusCode>) -> Self {
+        Self::Refused(Box::new(Refused {
+            problem,
+            outcome: Outcome::Denied,
+            upstream_status,
+        }))
+    }
+}
+
+impl<P: Into<Problem>> From<P> for Stop {
+    fn from(problem: P) -> Self {
+        let problem = problem.into();
+        let outcome = Outcome::Failed(pull::Blame::Client);
+        Self::Refused(Box::new(Refused {
+            problem,
+            outcome,
+            upstream_status: None,
+        }))
+    }
+}
+
+async fn answer(
+    parts: &Shared,
+    request: &http::request::Parts,
+    record: Option<&Record>,
+) -> Result<Pulled, Stop> {
+    let method = match request.method {
+        Method::GET => Upstream::Get,
+        Method::HEAD => Upstream::Head,
+        _ => return Err(read_only().into()),
+    };
+    let visit = request.extensions.get::<Visit>().ok_or_else(no_visit)?;
+    let (path, query) = (request.uri.path(), request.uri.query());
+    let target = parts.routes.resolve(visit, path, query)?;
+    if let Some(record) = record {
+        record.note(|facts| {
+            facts.door = Some(target.door.as_str());
+            facts.registry = Some(target.registry.name.to_string());
+            facts.repository = target.endpoint.repository().map(ToString::to_string);
+            facts.kind = Some(kind(&target.endpoint));
+        });
+    }
+    let asker = Asker {
+        parts,
+        target: &target,
+        base: parts.routes.origins().sign_in_base(visit),
+    };
+    let identity = match Identity::of(&request.headers) {
+        Ok(identity) => identity,
+        Err(error) => return Err(asker.unreadable(&error.to_string())),
+    };
+    let mut result = match target.endpoint {
+        Endpoint::Upload(_) => Err(read_only().into()),
+        Endpoint::Base => asker.base(&identity).await,
+        _ => {
+            asker
+                .content(&identity, method, wishes(&request.headers, query)?)
+                .await
+        }
+    };
+    if let Some(namespace) = &target.namespace
+        && let Ok(value) = HeaderValue::from_str(namespace.as_str())
+    {
+        match &mut result {
+            Ok(pulled) => {
+                pulled.response.headers_mut().insert(OCI_NAMESPACE, value);
+            }
+            Err(Stop::Own(response)) => {
+                response.headers_mut().insert(OCI_NAMESPACE, value);
+            }
+            Err(Stop::Refused(refused)) => refused.problem.headers.push((OCI_NAMESPACE, value)),
+        }
+    }
+    result
+}
+
+/// One request's target, and what its client can be asked for.
+struct Asker<'a> {
+    parts: &'a Shared,
+    target: &'a Target,
+    /// Where the client could sign in.
+    base: Option<BaseUrl>,
+}
+
+impl Asker<'_> {
+    async fn content(&self, identity: &Identity, method: Upstream, wishes: Wishes) -> Result<Pulled, Stop> {
+        let can_challenge = self.base.is_some();
+        let permit = self
+            .parts
+            .access
+            .authorise(identity, self.target, &self.parts.routes, can_challenge)
+            .map_err(|_| self.sign_in(Again::No, "sign in to pull here", None))?;
+        match self.parts.pull.get(&permit, self.target, method, &wishes).await {
+            Ok(pulled) => Ok(pulled),
+            Err(error) => Err(self.refuse(identity, &permit, error)),
+        }
+    }
+
+    /// `/v2/`: may this client expect to be served, and if not, where does it sign in?
+    async fn base(&self, identity: &Identity) -> Result<Pulled, Stop> {
+        let registry = &self.target.registry;
+        if registry.auth == Auth::Configured || (self.base.is_none() && *identity == Identity::Nobody) {
+            return Err(Stop::Own(welcome()));
+        }
+        let accepted = match identity {
+            Identity::Nobody => {
+                return Err(self.sign_in(Again::No, "sign in, or ask for an anonymous token", None));
+            }
+            Identity::Token(token) if self.parts.access.tokens().is_current(token, &registry.name) => true,
+            Identity::Token(token) => match self.parts.access.tokens().known(token) {
+                Known::Unknown => {
+                    let right = Right::Bearer {
+                        registry: registry.name.clone(),
+                        token: token.clone(),
+                    };
+                    self.ping(&right).await?
+                }
+                _ => false,
+            },
+            Identity::Password(credential)
+                if self.target.door.names_registry() || self.parts.routes.login_is_for(registry) =>
+            {
+                let login = Login {
+                    credential: crate::upstream::ClientSecret::Password(credential.clone()),
+                    scopes: Vec::new(),
+                    offline: false,
+                    client_id: None,
+                };
+                let answer = self.parts.pull.upstream(&registry.name)?.login(&login).await?;
+                !matches!(answer, LoginAnswer::Refused { .. })
+            }
+            Identity::Password(_) => false,
+        };
+        if accepted {
+            return Err(Stop::Own(welcome()));
+        }
+        Err(self.sign_in(
+            Again::InvalidToken,
+            &format!("{} does not accept this sign-in", registry.name),
+            None,
+        ))
+    }
+
+    async fn ping(&self, right: &Right) -> Result<bool, Stop> {
+        match self
+            .parts
+            .pull
+            .upstream(&self.target.registry.name)?
+            .ping(right)
+            .await
+        {
+            Ok(status) => Ok(status.is_success()),
+            Err(Failure::Denied { .. }) => Ok(false),
+            Err(failure) => Err(refused(Error::Upstream(failure))),
+        }
+    }
+
+    /// What a client is told when a pull failed. Denials of every kind are asked to sign in where that can help; so
+    /// is a client without credentials when the anonymous rate limit is used up, because it may have its own.
+    fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
+        let name = &self.target.registry.name;
+        let upstream_status = error.upstream_status();
+        let passthrough = matches!(permit, Permit::Try(_));
+        match &error {
+            Error::Upstream(Failure::Denied { .. }) if passthrough => {
+                let again = match identity {
+                    Identity::Nobody => Again::No,
+                    _ => Again::InsufficientScope,
+                };
+                let message = match identity {
+                    Identity::Nobody => format!("{name} does not give this to anonymous clients; sign in"),
+                    _ => format!("{name} does not give this to you, or does not have it"),
+                };
+                self.sign_in(again, &message, upstream_status)
+            }
+            Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. }
+                if passthrough && *identity == Identity::Nobody && self.base.is_some() =>
+            {
+                let message =
+                    format!("the anonymous rate limit of {name} is used up; sign in to use your own");
+                self.sign_in(Again::No, &message, upstream_status)
+            }
+            Error::CatalogNeedsOwnRight { .. } if passthrough => {
+                let again = if *identity == Identity::Nobody {
+                    Again::No
+                } else {
+                    Again::InsufficientScope
+                };
+                self.sign_in(again, &error.to_string(), None)
+            }
+            _ => refused(error),
+        }
+    }
+
+    /// 401 where the client can be told a realm it can trust, else 403.
+    fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
+        let challenge = self
+            .base
+            .as_ref()
+            .and_then(|base| bearer(base, self.target, again));
+        let problem = match challenge {
+            Some(challenge) => Problem::challenge(challenge, message),
+            None => Problem::denied(format!(
+                "{message}. Signing in is not possible under this address: set public_url in docxy.toml to the \
+                 https:// address of this docxy (or allow_plain_login = true for http://)"
+            )),
+        };
+        Stop::denied(problem, upstream_status)
+    }
+
+    /// `Authorization` that nobody can read.
+    fn unreadable(&self, why: &str) -> Stop {
+        match self
+            .base
+            .as_ref()
+            .and_then(|base| bearer(base, self.target, Again::InvalidToken))
+        {
+            Some(challenge) => Stop::denied(Problem::challenge(challenge, why), None),
+            None => Problem::new(StatusCode::BAD_REQUEST, Code::Unauthorized, why).into(),
+        }
+    }
+}
+
+fn refused(error: Error) -> Stop {
+    let (outcome, upstream_status) = (error.outcome(), error.upstream_status());
+    Stop::Refused(Box::new(Refused {
+        problem: error.into(),
+        outcome,
+        upstream_status,
+    }))
+}
+
+fn welcome() -> Response {
+    let mut response = Response::new(Body::from("{}"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn read_only() -> Problem {
+    let message = "docxy only pulls here; push to the registry itself";
+    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message);
+    problem
+        .headers
+        .push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+    problem
+}
+
+fn no_visit() -> Problem {
+    let message = "a request that was not placed; this is a fault in docxy";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
+}
+
+/// The client's wishes; its other headers stay here.
+fn wishes(headers: &HeaderMap, query: Option<&str>) -> Result<Wishes, Problem> {
+    let range = match headers.get(header::RANGE).map(RangeHeader::parse) {
+        None | Some(Ok(RangeHeader::OtherUnit)) => None,
+        Some(Ok(range)) => Some(range),
+        Some(Err(error)) => {
+            return Err(Problem::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                Code::RangeInvalid,
+                error.to_string(),
+            ));
+        }
+    };
+    let mut conditions = HeaderMap::new();
+    for name in CONDITIONS {
+        for value in headers.get_all(&name) {
+            conditions.append(name.clone(), value.clone());
+        }
+    }
+    Ok(Wishes {
+        accept: headers.get_all(header::ACCEPT).iter().cloned().collect(),
+        range,
+        conditions,
+        query: pull::without_namespace(query),
+    })
+}
+
+fn kind(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Base => "base",
+        Endpoint::Catalog => "catalog",
+        Endpoint::Manifest(..) => "manifest",
+        Endpoint::Blob(..) => "blob",
+        Endpoint::Tags(_) => "tags",
+        Endpoint::Referrers(..) => "referrers",
+        Endpoint::Upload(_) => "upload",
+    }
+}

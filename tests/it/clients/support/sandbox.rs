@@ -1,0 +1,110 @@
+//! A private view of the machine for the programs under test.
+//!
+//! Each program runs in its own mount namespace, where a few names lead to loopback addresses and the public
+//! registries lead nowhere, and in its own process namespace, so that killing one process ends everything it
+//! started and undoes everything it mounted. Nothing of the machine itself is changed.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::process;
+
+/// The program that enters the namespaces and stays outside of them.
+pub const ENTRANCE: &str = "unshare";
+/// A name that leads to 127.0.0.1: the shared host of docxy, where a test needs a name.
+pub const HUB_HOST: &str = "hub.test";
+/// A name that leads to 127.0.0.1, for a virtual host of one registry.
+pub const VIRTUAL_HOST: &str = "private.test";
+/// A name that dockerd does not count as loopback, so that it insists on a valid certificate: 0.0.0.0 is "this
+/// machine" for Linux, while dockerd takes 127.0.0.0/8 and `::1` for insecure registries.
+pub const SECURE_HOST: &str = "secure.test";
+
+/// Public names that a client may ask behind our back: they lead to a closed port.
+const NOWHERE: [&str; 8] = [
+    "registry-1.docker.io",
+    "index.docker.io",
+    "docker.io",
+    "auth.docker.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.example.com",
+    "localhost.localdomain",
+];
+
+/// One test's home: a folder for everything the programs keep, and the names they know.
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("docxy-clients-")
+            .tempdir()
+            .expect("a temporary folder");
+        let mut hosts = format!("127.0.0.1 localhost {HUB_HOST} {VIRTUAL_HOST}\n0.0.0.0 {SECURE_HOST}\n");
+        for name in NOWHERE {
+            let _ = writeln!(hosts, "127.0.0.1 {name}");
+        }
+        fs::write(folder.path().join("hosts"), hosts).expect("hosts");
+        fs::write(
+            folder.path().join("resolv.conf"),
+            "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+        )
+        .expect("resolv.conf");
+        fs::create_dir(folder.path().join("home")).expect("home");
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file below this test's folder and says where it is.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a file in a folder")).expect("the file's folder");
+        fs::write(&path, content).expect("the file");
+        path
+    }
+
+    /// A program that sees the names above, and dies with the thread that started it.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        const ENTER: &str = r#"mount --bind "$0/hosts" /etc/hosts &&
+            { [ ! -e /etc/resolv.conf ] || mount --bind "$0/resolv.conf" /etc/resolv.conf; } && exec "$@""#;
+        let mut command = process::mortal(ENTRANCE);
+        command
+            .args(["--mount", "--propagation", "private"])
+            .args([
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "--",
+                "sh",
+                "-c",
+                ENTER,
+            ])
+            .arg(self.path())
+            .arg(program.as_ref())
+            .env("HOME", self.path().join("home"))
+            .env("XDG_RUNTIME_DIR", self.path().join("home"));
+        for proxy in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
+            command.env_remove(proxy);
+        }
+        command
+    }
+}

@@ -1,0 +1,75 @@
+//! The manual and the examples: everything in them loads, and nothing is missing from them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use docxy::config::{keys, load_text};
+
+use super::{nothing, of_text};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn manual() -> String {
+    fs::read_to_string(root().join("docs/configuration.md")).unwrap()
+}
+
+#[test]
+fn every_block_of_the_manual_loads() {
+    // People copy from the manual; a block with a mistake in it is a bug report.
+    let manual = manual();
+    let blocks: Vec<&str> = manual
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect();
+    assert!(blocks.len() > 5);
+    for block in blocks {
+        if let Err(problems) = of_text(block) {
+            panic!("{problems}\n{block}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_knows_every_key_and_no_other() {
+    // A key that is not in the manual does not exist for anyone; one that is only there is a lie.
+    let mut documented = BTreeSet::new();
+    let mut section = String::new();
+    for line in manual().lines() {
+        if let Some(heading) = line.strip_prefix("### `[") {
+            section = format!("{}.", heading.split("]`").next().unwrap_or_default());
+        } else if line.starts_with("### Top level") {
+            section.clear();
+        } else if line.starts_with("## ") {
+            section = "-".to_owned();
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let key = row.split('`').next().unwrap_or_default();
+            if section != "-" {
+                documented.insert(format!("{section}{key}"));
+            }
+        }
+    }
+    let known: BTreeSet<String> = keys::all().into_iter().collect();
+    assert_eq!(
+        known.symmetric_difference(&documented).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+}
+
+#[test]
+fn every_example_loads() {
+    // The examples are the first thing an operator copies to a server.
+    let mut seen = 0;
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = fs::read_to_string(&path).unwrap();
+            if let Err(problems) = load_text(&path, &text, &nothing()) {
+                panic!("{problems}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "{seen} examples");
+}

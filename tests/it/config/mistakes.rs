@@ -1,0 +1,254 @@
+//! What docxy says to a person who made a mistake. The whole text is asserted: it is the product here.
+
+use std::fmt::Write as _;
+
+use docxy::config::{Sources, load, load_text};
+use proptest::prelude::*;
+
+use super::{environment, nothing, of_text};
+
+/// Each text with what is said about it.
+fn said(texts: &[&str]) -> String {
+    let mut said = String::new();
+    for text in texts {
+        let answer = match of_text(text) {
+            Ok(_) => "NOTHING IS SAID".to_owned(),
+            Err(problems) => problems.to_string(),
+        };
+        let _ = writeln!(said, "<<<\n{}\n>>>\n{answer}\n", text.trim());
+    }
+    said
+}
+
+fn said_of(sources: &Sources) -> String {
+    match load(sources) {
+        Ok(_) => "NOTHING IS SAID".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+fn with_set(assignments: &[&str]) -> Sources {
+    let mut sources = nothing();
+    sources.flags.set = assignments.iter().map(|&text| text.to_owned()).collect();
+    sources
+}
+
+#[test]
+fn misspelt_and_misplaced_keys() {
+    // A key that is silently ignored costs an operator an evening; the message must lead to the right one.
+    insta::assert_snapshot!(said(&[
+        "lisen = [\"127.0.0.1:5000\"]",
+        "[cache]\nmax-size = \"1GiB\"",
+        "[tls]\npublic_url = \"https://hub.example.com\"",
+        "redirect_http = false",
+        "[registry.\"ghcr.io\"]\nenabled = false",
+        "[registries.ghcr.io]\nenabled = false",
+        "[registries.docker.elastic.co]\nenabled = false",
+        "[registries.\"ghcr.io\"]\nurl = \"https://ghcr.io\"",
+        "colour = \"blue\"",
+        "[cache]\ncolour = \"blue\"",
+        "listen = [{ adress = \"127.0.0.1:5000\" }]",
+    ]));
+}
+
+#[test]
+fn values_of_the_wrong_kind() {
+    // An operator writes TOML by hand and from memory; each slip has one obvious repair.
+    insta::assert_snapshot!(said(&[
+        "listen = \"127.0.0.1:5000\"",
+        "listen = [\":5000\", \"*:80\", \"localhost:5000\", \"10.0.0.1\", 5000, \"hub.example.com:80\"]",
+        "allow_plain_login = \"true\"",
+        "shared_max_age = 3600",
+        "shared_max_age = 1.5",
+        "[timeouts]\nconnect = \"5 sec\"",
+        "[cache]\nmax_size = \"32g\"",
+        "[cache]\nmode = \"disk\"",
+        "[cache]\nmode = \"of\"",
+        "cache = \"off\"",
+        "[limits]\nmax_header_fields = -1",
+        "[tls]\nmin_version = \"1.1\"",
+        "[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"a.pem\" }]",
+        "trusted_proxies = [\"10.0.0.0/33\", \"gateway\"]",
+        "state_path = \"~/docxy\"",
+        "[network.hosts]\n\"ghcr.io\" = [\"ten\"]",
+        "[registries.\"ghcr.io\"]\nauth = \"configure\"",
+        "[registries.\"https://ghcr.io/\"]\nenabled = true",
+        "login_registries = [\"ghcr.io/owner\"]",
+    ]));
+}
+
+#[test]
+fn addresses() {
+    // Addresses end up in clients' configuration and in realms; a sloppy one breaks pulls far from here.
+    insta::assert_snapshot!(said(&[
+        "public_url = \"hub.example.com\"",
+        "public_url = \"https://hub.example.com/docker/\"",
+        "public_url = \"https://user:hunter2@hub.example.com\"",
+        "public_url = \"ftp://hub.example.com\"",
+        "public_url = \"https://hub.example.com?x=1\"",
+        "[registries.\"home.example.com\"]\nurls = [\"http://192.168.1.5:5000\"]",
+        "[registries.\"home.example.com\"]\nurls = [\"https://me:hunter2@home.example.com\"]",
+        "[registries.\"ghcr.io\"]\nproxy = \"ftp://user:hunter2@proxy.example.com\"",
+        "[registries.\"ghcr.io\"]\nproxy = \"proxy.example.com:3128\"",
+        "[registries.\"ghcr.io\"]\nproxy = { url = \"http://a:hunter2@p.example.com\", username = \"b\" }",
+        "[network]\nproxy = \"http://127.0.0.1:5000\"",
+    ]));
+}
+
+#[test]
+fn registries_that_get_in_each_others_way() {
+    // One name means one registry: otherwise a private image's name could be asked of a public registry.
+    insta::assert_snapshot!(said(&[
+        "[registries.\"index.docker.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_file = \"p\"",
+        "[registries.\"hub.example.com\"]\naliases = [\"ghcr.io\"]",
+        "[registries.\"hub.example.com\"]\naliases = [\"index.docker.io\"]",
+        "[registries.\"a.example.com\"]\naliases = [\"index.docker.io\"]",
+        "[registries.\"a.example.com\"]\naliases = [\"harbor\"]\n[registries.\"b.example.com\"]\naliases = [\"harbor\"]",
+        "[registries.\"ghcr.io\"]\nhosts = [\"hub.example.com\"]\n[registries.\"quay.io\"]\nhosts = [\"HUB.example.com\"]",
+        "[registries.\"ghcr.io\"]\nhosts = [\"https://hub.example.com/\", \"hub.example.com:443\", \"*.example.com\"]",
+        "default_registry = \"registry.example.com\"",
+        "default_registry = \"index.docker.io\"",
+        "login_registries = [\"quay.io\"]\n[registries.\"quay.io\"]\nenabled = false",
+        "[registries.\"GHCR.io\"]\nenabled = true\n[registries.\"ghcr.io\"]\nenabled = false",
+    ]));
+}
+
+#[test]
+fn credentials_that_can_not_work() {
+    // A pull that fails with 401 next week is worse than a start that fails now.
+    insta::assert_snapshot!(said(&[
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\npassword_file = \"p\"",
+        "[registries.\"ghcr.io\"]\nusername = \"u\"\npassword_file = \"p\"",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword = \"hunter2\"\npassword_file = \"p\"",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\nexec = [\"/helper\"]",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_env = \"GHCR_TOKEN\"",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword = [\"hunter2\"]",
+        "[registries.\"ghcr.io\"]\ntls_verify = false\nca_file = \"ca.pem\"",
+    ]));
+}
+
+#[test]
+fn values_that_do_not_go_together() {
+    // Each value is fine alone; only together they make a proxy that does not do what was meant.
+    insta::assert_snapshot!(said(&[
+        "listen = []",
+        "listen = [\"127.0.0.1:443\"]\n[tls]\nlisten = [\"127.0.0.1:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]",
+        "listen = [{ address = \"0.0.0.0:80\", proxy_protocol = true }]",
+        "[tls]\nlisten = [\"0.0.0.0:443\"]",
+        "[tls]\ncertificates = [{ cert = \"c\", key = \"k\" }]",
+        "state_path = \"/var/lib/docxy/cache/../cache/state\"\n[cache]\npath = \"/var/lib/docxy/cache\"",
+        "state_path = \"/srv/docxy\"\n[cache]\npath = \"/srv/docxy/cache\"",
+        "[timeouts]\nidle = \"0s\"",
+        "[limits]\nmax_header_bytes = \"1KiB\"\nmax_header_fields = 3",
+        "[log]\nlevel = \"verbose\"",
+        "[log]\nlevel = \"inof\"",
+        "[log]\nlevel = \"docxy=loud\"",
+    ]));
+}
+
+#[test]
+fn not_toml() {
+    // A syntax error is reported where it is, and does not drag a tail of other messages behind it.
+    insta::assert_snapshot!(said(&[
+        "listen = [\"127.0.0.1:5000\"",
+        "public_url = https://hub.example.com\n[cache\nmode = \"off\"",
+        "[cache]\nmode = \"off\"\nmode = \"off\"",
+    ]));
+}
+
+#[test]
+fn everything_is_said_at_once() {
+    // Whoever fixes a file wants one round, in the order of the file, and no message that only follows from another.
+    let text = "\
+lisen = [\"127.0.0.1:5000\"]
+shared_max_age = 10
+
+[tls]
+listen = [\"0.0.0.0:443\"]
+certificates = \"fullchain.pem\"
+
+[cache]
+mode = \"memory\"
+
+[registries.\"ghcr.io\"]
+auth = \"configured\"
+";
+    let mut sources = environment(&[("DOCXY__LOG__FORMAT", "xml")]);
+    sources.flags.set.push("cache.max_size=big".to_owned());
+    let problems = load_text(std::path::Path::new("/etc/docxy/docxy.toml"), text, &sources).unwrap_err();
+    assert_eq!(problems.len(), 7);
+    insta::assert_snapshot!(problems);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(
+        text in "(\\[(tls|cache|network|registries(\\.(\"ghcr\\.io\"|x))?)\\]\n|\
+                 (listen|mode|hosts|proxy|urls|max_size|certificates|é) ?= ?\
+                 (\"[a-zé:/@.0-9]{0,9}\"|[0-9.:-]{1,4}|\\[\"\\{\"\\]|\\{ url = \"a\" \\}|true|\\[)\n?|.){0,9}",
+    ) {
+        // Whatever stands in a file, an operator gets a message and exit code 1.
+        let _ = of_text(&text);
+    }
+
+    #[test]
+    fn no_variable_makes_it_panic(name in "(LISTEN|CACHE|REGISTRIES|GHCR_IO|URLS|__|_|é|\"){0,5}", value in ".{0,9}") {
+        // The environment is written by templates that go wrong in every way.
+        let _ = load(&environment(&[(&format!("DOCXY__{name}"), &value)]));
+    }
+}
+
+#[test]
+fn variables_and_flags() {
+    // Containers are configured by environment alone: a variable that does nothing must not stay unnoticed.
+    let variables = |variables: &[(&str, &str)]| said_of(&environment(variables));
+    let said = [
+        variables(&[("DOCXY__LISEN", "127.0.0.1:5000")]),
+        variables(&[("DOCXY__MODE", "off")]),
+        variables(&[("DOCXY__CACHE", "off")]),
+        variables(&[("DOCXY__CACHE__MODE", "disk")]),
+        variables(&[("DOCXY__LISTEN", "127.0.0.1:5000,:80")]),
+        variables(&[("DOCXY__LISTEN", "[127.0.0.1:5000]")]),
+        variables(&[("DOCXY__TLS__REDIRECT_HTTP", "maybe")]),
+        variables(&[("DOCXY____LISTEN", "127.0.0.1:5000")]),
+        variables(&[("DOCXY__REGISTRIES__MY_REGISTRY__AUTH", "configured")]),
+        variables(&[("DOCXY__REGISTRIES__GHCR_IO__AUHT", "configured")]),
+        variables(&[("HTTPS_PROXY", "gopher://user:hunter2@p.example.com")]),
+        variables(&[("all_proxy", "http://localhost:5000")]),
+        variables(&[("DOCXY_CONFIG", "/nonexistent/docxy.toml")]),
+        variables(&[("DOCXY_CERT_PATH", "/c.pem"), ("DOCXY_HTTP_PORT", "http")]),
+        variables(&[("DOCXY_HTTPS_PORT", "8443")]),
+        said_of(&with_set(&["cache.mode"])),
+        said_of(&with_set(&["cache.mod=off"])),
+        said_of(&with_set(&["tls=1", "tls.redirect_http=true"])),
+    ];
+    insta::assert_snapshot!(said.join("\n\n"));
+}
+
+#[test]
+fn warnings() {
+    // What works but is risky is said once at start, loudly enough to be noticed.
+    let text = "\
+listen = [\"0.0.0.0:5000\"]
+public_url = \"http://hub.example.com\"
+trusted_proxies = [\"0.0.0.0/0\"]
+
+[network]
+proxy = \"http://user:hunter2@proxy.example.com:3128\"
+
+[registries.\"ghcr.io\"]
+auth = \"configured\"
+username = \"u\"
+password = \"hunter2\"
+
+[registries.\"harbor.example.com\"]
+urls = [\"http://harbor.example.com\"]
+tls_verify = false
+auth = \"configured\"
+exec = [\"helper\"]
+";
+    let loaded = of_text(text).unwrap();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+}

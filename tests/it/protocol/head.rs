@@ -1,0 +1,111 @@
+//! HEAD: what containerd asks first, and what costs no quota as long as it stays a HEAD (P4).
+
+use crate::support::{
+    client::Response,
+    single::{MANIFEST, Single},
+    stub::{Cdn, Quirk, StubRegistry},
+};
+
+/// What the specification demands of a HEAD: digest and length; and what HTTP does: no body.
+#[track_caller]
+fn assert_complete(answer: &Response, one: &Single) {
+    answer.assert_status(&[200], &one.stub);
+    let root = one.image().root;
+    assert_eq!(
+        answer.header("docker-content-digest"),
+        Some(&*root.digest),
+        "{}",
+        one.stub.story()
+    );
+    let length = root.bytes.len().to_string();
+    assert_eq!(
+        answer.header("content-length"),
+        Some(&*length),
+        "{}",
+        one.stub.story()
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some(&*root.media_type),
+        "{}",
+        one.stub.story()
+    );
+    assert_eq!(answer.body.len(), 0);
+}
+
+#[tokio::test]
+async fn head_stays_head() {
+    // A HEAD turned into a GET costs every user of docxy a pull of the quota.
+    let one = Single::sound().await;
+    let by_digest = format!("/v2/library/redis/manifests/{}", one.image().digest());
+    for path in [MANIFEST, &by_digest] {
+        assert_complete(&one.head(path).await, &one);
+    }
+    assert_eq!(one.stub.gets("*/manifests/*").len(), 0, "{}", one.stub.story());
+    assert_eq!(one.stub.heads("*/manifests/*").len(), 2, "{}", one.stub.story());
+}
+
+#[tokio::test]
+async fn a_head_that_lacks_something_is_repaired_by_one_get() {
+    // Without length or digest containerd GETs again, docker 29 refuses.
+    for quirk in [
+        Quirk::HeadManifestWithoutLength,
+        Quirk::HeadManifestWithoutDigest,
+        Quirk::NoDigest,
+        Quirk::Chunked,
+    ] {
+        let one = Single::with(StubRegistry::builder().quirk(quirk)).await;
+        assert_complete(&one.head(MANIFEST).await, &one);
+        assert!(
+            one.stub.gets("*/manifests/*").len() <= 1,
+            "{quirk:?}: {}",
+            one.stub.story()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_what_is_missing_is_404_without_a_get() {
+    // A miss must not cost quota either.
+    let one = Single::sound().await;
+    let answer = one.head("/v2/library/redis/manifests/none").await;
+    answer.assert_status(&[404], &one.stub);
+    assert_eq!(answer.body.len(), 0);
+    assert_eq!(one.stub.gets("*/manifests/*").len(), 0, "{}", one.stub.story());
+}
+
+#[tokio::test]
+async fn head_of_a_blob_tells_its_length() {
+    // podman and crane ask before they fetch.
+    for stub in [
+        StubRegistry::builder(),
+        StubRegistry::builder().cdn(Cdn::on("127.0.0.2")),
+    ] {
+        let one = Single::with(stub).await;
+        let (layer, path) = one.layer();
+        let answer = one.head(&path).await;
+        answer.assert_status(&[200], &one.stub);
+        let length = layer.bytes.len().to_string();
+        assert_eq!(
+            answer.header("content-length"),
+            Some(&*length),
+            "{}",
+            one.stub.story()
+        );
+        assert_eq!(
+            answer.header("docker-content-digest"),
+            Some(&*layer.digest),
+            "{}",
+            one.stub.story()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_never_asked_for_by_head_before_its_get() {
+    // Harbor says 404 to a HEAD of what it has not fetched yet; a GET would have worked.
+    let one = Single::with(StubRegistry::builder().quirk(Quirk::HeadBlobMissing)).await;
+    let (layer, path) = one.layer();
+    one.get(&path).await.assert_is(&layer, &one.stub);
+    assert_eq!(one.stub.heads("*/blobs/*").len(), 0, "{}", one.stub.story());
+}

@@ -1,0 +1,197 @@
+//! A container client as the real ones behave: it asks, is challenged, goes to the realm it was told, and asks again.
+
+use std::net::SocketAddr;
+
+use super::{
+    app::TestApp,
+    client::{Request, Response},
+    image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST},
+};
+
+/// The Accept lines of dockerd 28, which sends several.
+pub const ACCEPT: [&str; 6] = [
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/json",
+    DOCKER_MANIFEST,
+    DOCKER_LIST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+];
+
+#[derive(Clone, Debug)]
+pub struct Puller {
+    to: SocketAddr,
+    host: Option<String>,
+    ns: Option<String>,
+    login: Option<(String, String)>,
+}
+
+/// What a Bearer challenge said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    pub realm: String,
+    pub service: String,
+    pub scope: Option<String>,
+    pub error: Option<String>,
+}
+
+impl Puller {
+    pub fn of(app: &TestApp) -> Self {
+        Self {
+            to: app.addr(),
+            host: None,
+            ns: None,
+            login: None,
+        }
+    }
+
+    /// Straight to some other address (a stub), as if there were no proxy.
+    pub fn at(to: SocketAddr) -> Self {
+        Self {
+            to,
+            host: None,
+            ns: None,
+            login: None,
+        }
+    }
+
+    pub fn host(self, host: &str) -> Self {
+        Self {
+            host: Some(host.to_owned()),
+            ..self
+        }
+    }
+
+    /// Adds `?ns=`, as containerd does.
+    pub fn ns(self, ns: &str) -> Self {
+        Self {
+            ns: Some(ns.to_owned()),
+            ..self
+        }
+    }
+
+    pub fn login(self, user: &str, password: &str) -> Self {
+        Self {
+            login: Some((user.to_owned(), password.to_owned())),
+            ..self
+        }
+    }
+
+    /// A request to this client's door, without any credential.
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        let mut target = path.to_owned();
+        if let Some(ns) = &self.ns {
+            target += if path.contains('?') { "&" } else { "?" };
+            target += &format!("ns={ns}");
+        }
+        let mut request = Request::new(method, target);
+        if let Some(host) = &self.host {
+            request = request.header("Host", host);
+        }
+        if path.contains("/manifests/") {
+            request = ACCEPT
+                .iter()
+                .fold(request, |request, line| request.header("Accept", *line));
+        }
+        request
+    }
+
+    /// One request without credentials.
+    pub async fn ask(&self, path: &str) -> Response {
+        self.request("GET", path).send(self.to).await
+    }
+
+    /// One request with this token.
+    pub async fn ask_with(&self, path: &str, token: &str) -> Response {
+        self.request("GET", path).bearer(token).send(self.to).await
+    }
+
+    /// A request, and when it is challenged the token dance and the request again.
+    pub async fn get(&self, path: &str) -> Response {
+        self.send("GET", path).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str) -> Response {
+        let first = self.request(method, path).send(self.to).await;
+        if first.status != 401 {
+            return first;
+        }
+        let challenge = challenge(&first);
+        let scopes: Vec<&str> = challenge.scope.as_deref().into_iter().collect();
+        let answer = self.token(&challenge.realm, &scopes).await;
+        if answer.status != 200 {
+            return answer;
+        }
+        self.request(method, path)
+            .bearer(&token_in(&answer))
+            .send(self.to)
+            .await
+    }
+
+    /// Asks a realm for a token by GET, with the password when there is one. The realm's host is sent as Host, to this client's address.
+    pub async fn token(&self, realm: &str, scopes: &[&str]) -> Response {
+        let (host, path) = split(realm);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("service", "docxy");
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+        let mut request = Request::get(format!("{path}?{}", query.finish())).header("Host", host);
+        if let Some((user, password)) = &self.login {
+            request = request.basic(user, password);
+        }
+        request.send(self.to).await
+    }
+
+    /// The same by POST, as containerd does first.
+    pub async fn post_token(&self, realm: &str, fields: &[(&str, &str)]) -> Response {
+        let (host, path) = split(realm);
+        Request::form(path, fields)
+            .header("Host", host)
+            .send(self.to)
+            .await
+    }
+}
+
+/// The one Bearer challenge of a 401.
+#[track_caller]
+pub fn challenge(response: &Response) -> Challenge {
+    assert_eq!(response.status, 401, "not a challenge: {}", response.everything());
+    let value = response
+        .header("www-authenticate")
+        .unwrap_or_else(|| panic!("a 401 without WWW-Authenticate: {}", response.everything()));
+    let rest = value
+        .strip_prefix("Bearer ")
+        .unwrap_or_else(|| panic!("not a Bearer challenge: {value}"));
+    let param = |name: &str| {
+        let rest = rest.split_once(&format!("{name}=\""))?.1;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    Challenge {
+        realm: param("realm").unwrap_or_else(|| panic!("no realm in {value}")),
+        service: param("service").unwrap_or_else(|| panic!("no service in {value}")),
+        scope: param("scope"),
+        error: param("error"),
+    }
+}
+
+/// The token of a token service's answer.
+#[track_caller]
+pub fn token_in(response: &Response) -> String {
+    assert_eq!(response.status, 200, "no token: {}", response.everything());
+    let json = response.json();
+    let token = json["token"].as_str().or_else(|| json["access_token"].as_str());
+    token.unwrap_or_else(|| panic!("no token in {json}")).to_owned()
+}
+
+/// Host and path of an absolute URL.
+fn split(realm: &str) -> (&str, &str) {
+    let rest = realm
+        .split_once("://")
+        .unwrap_or_else(|| panic!("the realm {realm:?} is not absolute"))
+        .1;
+    rest.split_at(
+        rest.find('/')
+            .unwrap_or_else(|| panic!("the realm {realm:?} has no path")),
+    )
+}
