@@ -3,6 +3,7 @@
 //! `support` holds what every subject needs; each other module is one subject, laid out like the promises it checks.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a test that cannot go on stops where it is, and says so"
 )]
 
