@@ -168,8 +168,8 @@ async fn a_post_that_is_none_is_refused_as_oauth_says() {
         answer.json();
     }
     let long = "x".repeat(2 << 20);
-    let answer = Request::form("/auth/token", &[("grant_type", "password"), ("password", &long)])
-        .try_open(pair.app.addr());
+    let request = Request::form("/auth/token", &[("grant_type", "password"), ("password", &long)]);
+    let answer = request.try_open(pair.app.addr());
     // Refused, or cut off while still sending: both bound the memory.
     if let Ok(open) = answer.await {
         assert!([400, 401, 413].contains(&open.status), "{}", open.status);
