@@ -62,7 +62,7 @@ pub enum CredentialSource {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// TCP and TLS, each address (5 s)
+    /// DNS, TCP, the proxy's handshake and TLS together (5 s); `transport` says how it is shared among addresses
     pub connect: Duration,
     /// from the request sent to the response's header (15 s)
     pub headers: Duration,

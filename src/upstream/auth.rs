@@ -92,14 +92,17 @@ impl Auth {
         let mut credential = self.credential(right).await?;
         let mut shown = self.before(question, right, &mut credential, scopes).await?;
         let landed = self.ask_once(question, shown.as_ref()).await?;
-        if !challenged(&landed) || matches!(right, Right::Bearer { .. }) {
+        if !refused(&landed) || matches!(right, Right::Bearer { .. }) {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
-        if let Some((key, token)) = shown.as_ref().and_then(|shown| shown.token.as_ref()) {
-            self.tokens.forget(key, token);
-        }
+        self.forget(shown.as_ref());
         let refused_basic = shown.as_ref().is_some_and(|shown| shown.token.is_none());
-        let scheme = self.learn(landed.answer.headers())?;
+        let scheme = match self.scheme.load_full() {
+            _ if challenged(&landed) => self.learn(landed.answer.headers())?,
+            // Some registries forget the challenge when a token has merely expired.
+            Some(known) => (*known).clone(),
+            None => return Ok((landed, is_anonymous(shown.as_ref()))),
+        };
         if shown.as_ref().is_some_and(|shown| shown.is_new(begun, &scheme)) {
             // Another token of the same kind would be refused as this one was.
             return Ok((landed, is_anonymous(shown.as_ref())));
@@ -117,6 +120,9 @@ impl Auth {
         }
         drop(landed);
         let landed = self.ask_once(question, shown.as_ref()).await?;
+        if refused(&landed) {
+            self.forget(shown.as_ref());
+        }
         Ok((landed, is_anonymous(shown.as_ref())))
     }
 
@@ -154,6 +160,13 @@ impl Auth {
             realm: realm.clone(),
             name: service.map(str::to_owned),
             max_answer: self.config.max_token_answer,
+        }
+    }
+
+    /// A token that was refused is of no use: rights may have changed by the next request.
+    fn forget(&self, shown: Option<&Shown>) {
+        if let Some((key, token)) = shown.and_then(|shown| shown.token.as_ref()) {
+            self.tokens.forget(key, token);
         }
     }
 
@@ -350,10 +363,12 @@ async fn fetch_token(
     }
 }
 
+fn refused(landed: &Landed) -> bool {
+    landed.at_registry && landed.answer.status() == StatusCode::UNAUTHORIZED
+}
+
 fn challenged(landed: &Landed) -> bool {
-    landed.at_registry
-        && landed.answer.status() == StatusCode::UNAUTHORIZED
-        && landed.answer.headers().contains_key(WWW_AUTHENTICATE)
+    refused(landed) && landed.answer.headers().contains_key(WWW_AUTHENTICATE)
 }
 
 fn is_anonymous(shown: Option<&Shown>) -> bool {

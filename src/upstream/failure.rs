@@ -71,7 +71,8 @@ pub enum Failure {
     UncheckedRedirect { registry: RegistryName, host: String },
     /// The registry sends for tokens to a host that is none of its own (threat S1).
     #[error(
-        "{registry} names the token realm {realm}, {reason}; if it is right, add it: registries.\"{registry}\".realms = [\"{realm}\"]"
+        "{registry} names the token realm {realm}, {reason}, which gets no credential{}",
+        lift(registry, realm, reason)
     )]
     RealmRefused {
         registry: RegistryName,
@@ -269,6 +270,13 @@ fn advice(registry: &RegistryName, class: Class) -> String {
         ""
     };
     format!("{hint}; if that is meant, set registries.\"{registry}\".allow_private_addresses = true")
+}
+
+fn lift(registry: &RegistryName, realm: &str, reason: &str) -> String {
+    if reason != super::realm::FOREIGN {
+        return String::new();
+    }
+    format!("; if it is right, add it: registries.\"{registry}\".realms = [\"{realm}\"]")
 }
 
 fn of(expected: Option<u64>) -> String {

@@ -13,6 +13,9 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("registry.hub.docker.com", &["auth.docker.io"]),
 ];
 
+/// The one reason for a refusal that the key `realms` can lift.
+pub(super) const FOREIGN: &str = "a host that is not its own";
+
 /// A URL that may be asked for tokens; only `vet` makes one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Realm(Url);
@@ -43,7 +46,7 @@ impl Realm {
         if same_place(base, &url) || same_domain(base, &url) || known(base, &url) || listed(allowed, &url) {
             return Ok(Self(url));
         }
-        Err(refuse(shown, "a host that is not its own"))
+        Err(refuse(shown, FOREIGN))
     }
 
     pub fn url(&self) -> &Url {

@@ -7,7 +7,8 @@
 //!
 //! What the limit `connect` really covers: DNS, TCP, the proxy's handshake and TLS together. Within it each address of
 //! one family gets an equal share (connect / number of addresses); the other family starts 300 ms after the first one,
-//! or at once when that one has failed (RFC 8305 in the connector's simple form).
+//! or at once when that one has failed (RFC 8305 in the connector's simple form). Through socks5 only the first allowed
+//! address of a name is tried, because that connector takes one.
 
 mod classify;
 mod dial;
@@ -24,7 +25,7 @@ use http::{HeaderMap, Method, Response};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use self::classify::Classifier;
+use self::classify::{Classifier, is_broken_connection};
 use self::dial::{Dial, NoteDials};
 use self::guard::Class;
 use self::proxy::{Proxy, ProxyConfig, ProxyError};
@@ -32,8 +33,6 @@ use self::resolver::{ResolveError, Resolver, Rules, canonical};
 use super::Timeouts;
 use super::failure::{Failure, Phase};
 use crate::oci::RegistryName;
-
-pub(super) use self::classify::is_broken_connection;
 
 /// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -202,7 +201,11 @@ impl Transport {
             match answer {
                 Ok(answer) => return self.bounded(answer.into(), &host),
                 // The other side closed an idle connection just as we used it (RFC 9110 section 9.2.2 lets us repeat).
-                Err(error) if !retried && dial.reused() && is_broken_connection(&error) => retried = true,
+                Err(error)
+                    if !retried && call.body.is_none() && dial.reused() && is_broken_connection(&error) =>
+                {
+                    retried = true;
+                }
                 Err(error) => return Err(classifier.failure(error)),
             }
         }

@@ -1,6 +1,7 @@
 //! The upstream side over real sockets: time limits, redirects, challenges, proxies, and who sees which secret.
 
 mod bodies;
+mod logins;
 mod proxies;
 mod redirects;
 mod secrets;

@@ -93,7 +93,7 @@ pub(super) fn resolution(registry: &RegistryName, host: &str, error: &ResolveErr
 }
 
 /// The connection was closed or reset under the request or the body.
-pub(in crate::upstream) fn is_broken_connection(error: &reqwest::Error) -> bool {
+pub(super) fn is_broken_connection(error: &reqwest::Error) -> bool {
     let closed = find::<hyper::Error>(error)
         .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
     closed
@@ -123,6 +123,9 @@ fn tls_reason(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => "its certificate is for another name".to_owned(),
+        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            "it does not speak TLS; for a plain HTTP registry write http:// in urls".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use docxy::upstream::failure::Cause;
 use docxy::upstream::{Failure, Right};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -84,12 +86,22 @@ async fn each_way_a_certificate_can_be_wrong_is_named() {
             (outcome, _) => panic!("{expected:?}: {outcome:?}"),
         }
     }
-    let plain = Stub::start(|_| answer(200, &[], "ok")).await;
-    let failure = Setup::at(&format!("https://{}", plain.address))
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut client, _) = plain.accept().await.unwrap();
+        client
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
+        let _ = client.read_u8().await;
+    });
+    let failure = Setup::at(&url)
         .build()
         .send(&get(TAGS), &Right::Anonymous)
         .await
         .unwrap_err();
+    assert!(failure.to_string().contains("http://"), "{failure}");
     assert!(
         matches!(
             &failure,

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use docxy::config::values::{Credential, Secret};
-use docxy::oci::{RegistryName, Scope};
-use docxy::upstream::{ClientSecret, CredentialSource, Failure, Login, LoginAnswer, Right, Upstream};
+use docxy::config::values::Secret;
+use docxy::oci::RegistryName;
+use docxy::upstream::{CredentialSource, Failure, Right, Upstream};
 use http::StatusCode;
 
 use super::stub::{Seen, Setup, Step, Stub, TAGS, answer, basic, bearer, credential, get};
 
 /// `CANARY-user:CANARY-password`
-const BASIC: &str = "Basic Q0FOQVJZLXVzZXI6Q0FOQVJZLXBhc3N3b3Jk";
+pub const BASIC: &str = "Basic Q0FOQVJZLXVzZXI6Q0FOQVJZLXBhc3N3b3Jk";
 
 /// A registry with its token service at /token; `service` answers there, and a content request is answered if its token is
 /// in `good`.
-async fn registry(
+pub async fn registry(
     service: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
     good: &'static [&'static str],
 ) -> Stub {
@@ -38,7 +38,7 @@ async fn registry(
     .await
 }
 
-fn grants(json: &'static str) -> impl Fn(&Seen) -> Vec<Step> {
+pub fn grants(json: &'static str) -> impl Fn(&Seen) -> Vec<Step> {
     move |_| answer(200, &[], json)
 }
 
@@ -46,7 +46,7 @@ fn targets(stub: &Stub) -> Vec<String> {
     stub.seen().into_iter().map(|seen| seen.target).collect()
 }
 
-fn asked_for_tokens(stub: &Stub) -> Vec<Seen> {
+pub fn asked_for_tokens(stub: &Stub) -> Vec<Seen> {
     stub.seen()
         .into_iter()
         .filter(|seen| seen.target.starts_with("/token"))
@@ -286,7 +286,7 @@ async fn configured_without_a_credential_is_anonymous() {
     assert!(answer.anonymous);
 }
 
-fn basic_registry(seen: &Seen) -> Vec<Step> {
+pub fn basic_registry(seen: &Seen) -> Vec<Step> {
     match seen.header("authorization") {
         Some(BASIC) => answer(200, &[], "content"),
         _ => answer(401, &[("WWW-Authenticate", r#"Basic realm="registry""#)], ""),
@@ -418,145 +418,6 @@ async fn a_credential_for_another_registry_never_leaves() {
     assert_eq!(stub.seen().len(), 0);
 }
 
-fn login(credential: ClientSecret, scopes: &[&str]) -> Login {
-    Login {
-        credential,
-        scopes: scopes.iter().map(|scope| Scope::parse(scope).unwrap()).collect(),
-        offline: true,
-        client_id: Some("docker".to_owned()),
-    }
-}
-
-fn password() -> ClientSecret {
-    ClientSecret::Password(credential())
-}
-
-#[tokio::test]
-async fn a_login_is_passed_to_the_token_service_and_its_answer_comes_back_unchanged() {
-    // `docker login` through docxy must give what it gives at the registry, byte for byte (A2).
-    const JSON: &str = "{ \"token\":\"CANARY\", \"refresh_token\" : \"CANARY-r\",\n\"x\":1 }";
-    let stub = registry(grants(JSON), &[]).await;
-    let mut setup = Setup::at(&stub.url(""));
-    setup.config.library_prefix = true;
-    let upstream = setup.build();
-    let scopes = ["repository:redis:pull", "repository:me/x:push,pull"];
-    let outcome = upstream.login(&login(password(), &scopes)).await.unwrap();
-    assert!(!format!("{outcome:?}").contains("CANARY"));
-    let LoginAnswer::Token { json } = outcome else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!(json.expose(), JSON.as_bytes());
-    let asked = &asked_for_tokens(&stub)[0];
-    assert_eq!(
-        (asked.method.as_str(), asked.header("authorization")),
-        ("GET", Some(BASIC))
-    );
-    assert_eq!(
-        asked.target,
-        "/token?service=the+service&client_id=docker&scope=repository%3Alibrary%2Fredis%3Apull\
-         &scope=repository%3Ame%2Fx%3Apush%2Cpull&account=CANARY-user&offline_token=true"
-    );
-}
-
-#[tokio::test]
-async fn a_refresh_token_goes_by_post_and_only_in_the_body() {
-    // A refresh token in a URL would be in every log on the way.
-    let stub = registry(grants(r#"{"access_token":"a"}"#), &[]).await;
-    let refresh = ClientSecret::Refresh(Secret::new("CANARY-refresh".to_owned()));
-    let upstream = Setup::at(&stub.url("")).build();
-    let outcome = upstream
-        .login(&login(refresh, &["repository:a/b:pull"]))
-        .await
-        .unwrap();
-    assert!(matches!(outcome, LoginAnswer::Token { .. }));
-    let asked = &asked_for_tokens(&stub)[0];
-    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/token"));
-    assert_eq!(asked.header("authorization"), None);
-    assert_eq!(
-        asked.body,
-        "grant_type=refresh_token&refresh_token=CANARY-refresh&service=the+service&client_id=docker\
-         &scope=repository%3Aa%2Fb%3Apull"
-    );
-}
-
-#[tokio::test]
-async fn a_service_that_knows_only_post_gets_the_password_grant() {
-    // Some token services speak OAuth2 only.
-    for status in [404, 405] {
-        let stub = registry(
-            move |seen| match seen.method.as_str() {
-                "POST" => answer(200, &[], r#"{"access_token":"a"}"#),
-                _ => answer(status, &[], ""),
-            },
-            &[],
-        )
-        .await;
-        let outcome = Setup::at(&stub.url(""))
-            .build()
-            .login(&login(password(), &[]))
-            .await
-            .unwrap();
-        assert!(matches!(outcome, LoginAnswer::Token { .. }));
-        let asked = &asked_for_tokens(&stub)[1];
-        assert!(
-            asked
-                .body
-                .starts_with("grant_type=password&username=CANARY-user&password=CANARY-password"),
-            "{asked:?}"
-        );
-        assert!(asked.body.contains("access_type=offline"), "{asked:?}");
-    }
-}
-
-#[tokio::test]
-async fn wrong_passwords_are_refused_and_outages_are_not() {
-    // `docker login` with a wrong password must say so; while the service is down it must not.
-    for (status, refused) in [(401, true), (403, true), (400, true), (500, false), (429, false)] {
-        let stub = registry(move |_| answer(status, &[], "{}"), &[]).await;
-        let outcome = Setup::at(&stub.url(""))
-            .build()
-            .login(&login(password(), &[]))
-            .await;
-        assert_eq!(
-            matches!(outcome, Ok(LoginAnswer::Refused { .. })),
-            refused,
-            "{status}: {outcome:?}"
-        );
-        assert_eq!(outcome.is_err(), !refused);
-    }
-}
-
-#[tokio::test]
-async fn logins_at_basic_and_open_registries() {
-    // A Basic registry has no token to give, an open one nothing to ask: the caller must be able to tell.
-    let stub = Stub::start(basic_registry).await;
-    let upstream = Setup::at(&stub.url("")).build();
-    assert!(matches!(
-        upstream.login(&login(password(), &[])).await.unwrap(),
-        LoginAnswer::BasicAccepted
-    ));
-    let wrong = ClientSecret::Password(Credential {
-        username: "x".to_owned(),
-        password: Secret::new(b"y".to_vec()),
-    });
-    assert!(matches!(
-        upstream.login(&login(wrong, &[])).await.unwrap(),
-        LoginAnswer::Refused { .. }
-    ));
-    let open = Stub::start(|_| answer(200, &[], "{}")).await;
-    let outcome = Setup::at(&open.url(""))
-        .build()
-        .login(&login(password(), &["repository:a:pull"]))
-        .await
-        .unwrap();
-    assert!(matches!(outcome, LoginAnswer::NotNeeded));
-    assert!(
-        open.seen()
-            .iter()
-            .all(|seen| seen.header("authorization").is_none())
-    );
-}
-
 #[tokio::test]
 async fn a_ping_reports_the_status_whatever_it_is() {
     // gcr.io answers 401 at /v2/ to a good token without a scope: a status, not a failure.
@@ -588,4 +449,64 @@ async fn a_herd_shares_one_token() {
         assert!(pull.unwrap());
     }
     assert_eq!(asked_for_tokens(&stub).len(), 1);
+}
+
+#[tokio::test]
+async fn a_stale_token_is_replaced_even_without_a_new_challenge() {
+    // Some registries answer a bare 401 to an expired token; pulls must not fail until docxy's copy expires too.
+    let rotating = Arc::new(AtomicUsize::new(1));
+    let round = rotating.clone();
+    let stub = Stub::start(move |seen| {
+        let current = round.load(Ordering::SeqCst);
+        if seen.target.starts_with("/token") {
+            return answer(200, &[], &format!(r#"{{"token":"t{current}"}}"#));
+        }
+        match seen.header("authorization") {
+            Some(shown) if shown == format!("Bearer t{current}") => answer(200, &[], ""),
+            Some(_) => answer(401, &[], ""),
+            None => {
+                let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+                answer(401, &[("WWW-Authenticate", &realm)], "")
+            }
+        }
+    })
+    .await;
+    let upstream = Setup::at(&stub.url("")).build();
+    upstream.send(&get(TAGS), &Right::Anonymous).await.unwrap();
+    rotating.store(2, Ordering::SeqCst);
+    upstream.send(&get(TAGS), &Right::Anonymous).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_denied_repository_costs_one_token_and_one_request() {
+    // Private images asked for anonymously are everyday traffic; each must not cost the upstream four requests.
+    let stub = registry(grants(r#"{"token":"weak"}"#), &[]).await;
+    let upstream = Setup::at(&stub.url("")).build();
+    for expected in [3, 5] {
+        let denied = upstream.send(&get(TAGS), &Right::Anonymous).await.unwrap_err();
+        assert!(matches!(denied, Failure::Denied { .. }));
+        assert_eq!(stub.seen().len(), expected);
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_printed_holds_a_secret() {
+    // A developer who logs `{upstream:?}` must not log a password or a token (S12).
+    let stub = registry(grants(r#"{"token":"CANARY-issued"}"#), &["CANARY-issued"]).await;
+    let mut setup = Setup::at(&stub.url(""));
+    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.transport.proxy = Some(docxy::upstream::transport::proxy::ProxyConfig::Environment(
+        docxy::upstream::transport::proxy::Environment {
+            https: Some(
+                docxy::upstream::transport::proxy::Proxy::parse("http://u:CANARY@proxy.test").unwrap(),
+            ),
+            ..Default::default()
+        },
+    ));
+    let printed = format!("{:?} {:?}", setup.config, setup.transport);
+    let upstream = setup.build();
+    let answer = upstream.send(&get(TAGS), &Right::Configured).await.unwrap();
+    let printed = format!("{printed} {upstream:?} {answer:?} {:?} {:?}", bearer(), basic());
+    let without_name = printed.replace("CANARY-user", "");
+    assert!(!without_name.contains("CANARY"), "{without_name}");
 }
