@@ -108,6 +108,11 @@ impl Pull {
         let answer = self.upstream(registry)?.send(ask, permit.right()).await?;
         let status = answer.status;
         match status {
+            // "Not modified" answers only who named what it has.
+            StatusCode::NOT_MODIFIED if !is_conditional(&ask.headers) => Err(Error::Unavailable {
+                registry: registry.clone(),
+                status,
+            }),
             StatusCode::OK
             | StatusCode::PARTIAL_CONTENT
             | StatusCode::NOT_MODIFIED
@@ -191,6 +196,10 @@ fn with_accept(mut headers: HeaderMap, accept: &[HeaderValue]) -> HeaderMap {
         headers.append(header::ACCEPT, line.clone());
     }
     headers
+}
+
+fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
 }
 
 fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {

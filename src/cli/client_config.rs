@@ -221,7 +221,7 @@ fn k3s(base: &Base, registries: &Chosen<'_>) -> Recipe {
                 .to_owned(),
             "then restart k3s. The node falls back to the registry itself.".to_owned(),
         ],
-        text: format!("mirrors:\n{}", entries.collect::<String>()),
+        text: format!("mirrors:\n{}", entries.collect::<Vec<_>>().concat()),
     }
 }
 
@@ -264,7 +264,7 @@ fn prefix_of<'a>(name: &'a RegistryName, registry: &'a Registry) -> Option<&'a s
         .find(|name| is_path_name(name))
 }
 
-pub(super) fn is_path_name(name: &str) -> bool {
+fn is_path_name(name: &str) -> bool {
     !name.contains([':', '['])
 }
 

@@ -1,23 +1,24 @@
 //! What a person who starts docxy for the first time should type next.
 
-use super::client_config::{Base, is_path_name};
-use crate::config::Schema;
+use super::client_config::Base;
+use crate::config::{Schema, presets::PRESETS};
 
 /// Three lines, for a start without any configuration.
 pub fn text(schema: &Schema) -> String {
     let base = Base::of(schema);
-    let names: Vec<&str> = schema
+    let enabled: Vec<&str> = schema
         .enabled_registries()
         .map(|(name, _)| name.as_str())
         .collect();
-    let other = names
-        .iter()
-        .find(|name| **name != schema.default_registry.as_str() && is_path_name(name));
+    let well_known = PRESETS.iter().map(|preset| preset.name);
+    let other = well_known
+        .filter(|name| *name != schema.default_registry.as_str())
+        .find(|name| enabled.contains(name));
     let other = other.map_or(String::new(), |name| {
         format!(
             "    # or {}/{name}/OWNER/IMAGE, and {} registries more",
             base.authority(),
-            names.len() - 2
+            enabled.len().saturating_sub(2)
         )
     });
     format!(

@@ -174,13 +174,10 @@ impl<'a> Names<'a> {
         };
         let mut warnings = Vec::new();
         if let Some(first) = self.used.first() {
-            let rest = match self.used.len() {
-                1 => "is one of Docxy's old names".to_owned(),
-                _ => format!("and {} are Docxy's old names", self.used[1..].join(", ")),
-            };
+            let names = self.used.join(", ");
             warnings.push(warn(
                 first,
-                format!("{rest}; they keep working, and every newer key wins over them"),
+                format!("Docxy's old names are in use ({names}); they keep working, and every newer key wins over them"),
                 "`docxy check-config` shows what they mean in today's keys",
             ));
         }

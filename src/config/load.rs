@@ -23,8 +23,9 @@ use super::{
 /// Read when neither `--config` nor `DOCXY_CONFIG` names another; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/docxy/docxy.toml";
 
-/// Everything a configuration is made from. Explicit, so that a test needs no global environment.
-#[derive(Clone, Debug)]
+/// Everything a configuration is made from. Explicit, so that a test needs no global environment. Not `Debug`: it holds
+/// every secret of the environment.
+#[derive(Clone)]
 pub struct Sources {
     /// `--config`; wins over `DOCXY_CONFIG`.
     pub config: Option<PathBuf>,
@@ -35,7 +36,7 @@ pub struct Sources {
 }
 
 /// The flags that set keys, in the words they were given.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Flags {
     pub listen: Vec<String>,
     pub public_url: Option<String>,
@@ -229,7 +230,8 @@ fn set_flag(assignment: &str, tree: &mut Table, problems: &mut Problems) {
         return;
     };
     let path = lower_registry(path);
-    let origin = Origin::Flag(format!("--set {}", path.join(".")));
+    let key = path.iter().fold(String::new(), |key, part| join_key(&key, part));
+    let origin = Origin::Flag(format!("--set {key}"));
     let node = parse_value(text, &origin).unwrap_or_else(|_| raw(text.to_owned(), origin.clone()));
     if let Err(component) = insert(tree, &path, node) {
         let what = format!("`{component}` is set as a whole by another --set");

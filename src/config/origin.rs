@@ -69,7 +69,8 @@ pub struct SourceFile {
 pub struct Origins(BTreeMap<String, Origin>);
 
 impl Origins {
-    /// `key` as [`join_key`] writes it: `cache.mode`, `registries."ghcr.io".auth`.
+    /// `key` as [`join_key`] writes it: `cache.mode`, `registries."ghcr.io".auth`, and for a registry's section as a
+    /// whole `registries."ghcr.io"`.
     pub fn of(&self, key: &str) -> &Origin {
         self.0.get(key).unwrap_or(&Origin::Default)
     }

@@ -84,6 +84,8 @@ impl keys::Visit for Reader<'_> {
             for (written, entry) in std::mem::take(&mut reader.frame.rest) {
                 match parse_registry_name(&written) {
                     Ok(parsed) => {
+                        let section = join_key(&reader.prefix, &written);
+                        reader.origins.record(section, entry.key_origin.clone());
                         reader.frame.rest.insert(written.clone(), entry);
                         let registry = registries.entry(parsed).or_default();
                         keys::Visit::section(reader, &written, |reader| keys::registry(reader, registry));
@@ -112,7 +114,10 @@ impl Reader<'_> {
             return Some(table);
         }
         let key = join_key(&self.prefix, name);
-        let fix = format!("write its keys under [{key}]");
+        let fix = match &node.origin {
+            Origin::Environment(_) => format!("write {}", environment::variable_of(&join_key(&key, "key"))),
+            _ => format!("write its keys under [{key}]"),
+        };
         self.problems
             .push(&node.origin, &key, format!("is a section, found {kind}"), fix);
         None

@@ -72,7 +72,10 @@ impl Reading<'_> {
             Value::Raw(text) if text.trim_start().starts_with(open) => {
                 match parse_value(text.trim(), &node.origin) {
                     Ok(node) => Some(Cow::Owned(node)),
-                    Err(reason) => self.fail(&node.origin, format!("not a TOML value: {reason}"), None),
+                    Err(reason) => {
+                        let fix = "in [ ] and { } texts need quotes, as in [\"a\", \"b\"]".to_owned();
+                        self.fail(&node.origin, format!("not a TOML value: {reason}"), fix)
+                    }
                 }
             }
             _ => Some(Cow::Borrowed(node)),
@@ -323,23 +326,24 @@ impl Setting for RegistryName {
     }
 }
 
+/// The host and port of something that was written as an address: no scheme, no path, and no user, who may have
+/// brought a password.
+pub(super) fn authority_of(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit('@').next().unwrap_or(authority)
+}
+
 /// A registry's name, or what is wrong with it and what to write.
 pub(super) fn parse_registry_name(text: &str) -> Result<RegistryName, (String, String)> {
     const FIX: &str = "write a host with an optional port, as in ghcr.io or harbor.example.com:8443";
-    if text.contains("://") || text.contains('/') {
-        let host = text.split("://").last().unwrap_or(text);
-        let host = host.split('/').next().unwrap_or(host);
+    if text.contains(['/', '@']) {
         return Err((
-            format!("{text:?} is an address, not a registry's name"),
-            format!("write {host:?}"),
+            "is an address, not a registry's name".to_owned(),
+            format!("write {:?}", authority_of(text)),
         ));
     }
-    RegistryName::parse(text).map_err(|error| {
-        (
-            format!("{text:?} is not a registry's name: {error}"),
-            FIX.to_owned(),
-        )
-    })
+    RegistryName::parse(text).map_err(|error| (error.to_string(), FIX.to_owned()))
 }
 
 impl Setting for CertificateFiles {

@@ -36,7 +36,11 @@ pub fn as_toml(loaded: &Loaded) -> String {
         };
         let _ = writeln!(text, "{assignment:ORIGIN_COLUMN$} # {}", line.origin);
     }
-    for (variable, proxy) in environment_proxies(&loaded.schema.network.environment_proxies) {
+    let proxies = environment_proxies(&loaded.schema.network.environment_proxies);
+    if !proxies.is_empty() {
+        text.push_str("\n# outbound proxies where no `proxy` key says anything\n");
+    }
+    for (variable, proxy) in proxies {
         let assignment = format!("# {variable} = {}", toml_value(&proxy));
         let _ = writeln!(text, "{assignment:ORIGIN_COLUMN$} # environment {variable}");
     }

@@ -20,6 +20,12 @@ pub(super) struct Entry {
     pub node: Node,
 }
 
+impl Entry {
+    fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub value: Value,
@@ -112,29 +118,16 @@ pub(super) fn parse_key(text: &str) -> Option<Vec<String>> {
 
 /// Lays `upper` over `lower`: tables are merged, everything else is replaced.
 pub(super) fn overlay(lower: &mut Table, upper: Table) {
-    for (key, entry) in upper {
-        match (lower.get_mut(&key), entry) {
-            (
-                Some(Entry {
-                    node:
-                        Node {
-                            value: Value::Table(below),
-                            ..
-                        },
-                    ..
-                }),
-                Entry {
-                    node:
-                        Node {
-                            value: Value::Table(above),
-                            ..
-                        },
-                    ..
-                },
-            ) => overlay(below, above),
-            (_, entry) => {
-                lower.insert(key, entry);
+    for (key, above) in upper {
+        match (lower.get_mut(&key), above) {
+            (Some(below), above) if below.is_table() && above.is_table() => {
+                below.key_origin = above.key_origin;
+                if let (Value::Table(below), Value::Table(above)) = (&mut below.node.value, above.node.value)
+                {
+                    overlay(below, above);
+                }
             }
+            (_, above) => drop(lower.insert(key, above)),
         }
     }
 }

@@ -18,7 +18,7 @@ use url::Url;
 use super::{
     origin::{Origins, Problem, Problems, Warning},
     schema::{Limits, ListenEntry, Log, Schema, Timeouts},
-    setting::nearest,
+    setting::{authority_of, nearest},
     values::Size,
 };
 use crate::oci::RegistryName;
@@ -327,14 +327,19 @@ fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
 fn hosts(key: &str, names: &[String], findings: &mut Findings<'_>) {
     for name in names {
         if let Err(reason) = addresses::check_host(name) {
-            let bare = name.split("://").last().unwrap_or(name);
-            let bare = bare.split(['/', ':']).next().unwrap_or(bare);
+            let authority = authority_of(name);
+            let bare = authority.split(':').next().unwrap_or(authority);
             let fix = if bare == name || bare.is_empty() {
                 "write a name such as \"hub.example.com\"".to_owned()
             } else {
                 format!("write {bare:?}")
             };
-            findings.problem(key, format!("{name:?} {reason}"), fix);
+            let what = if authority == name {
+                format!("{name:?} {reason}")
+            } else {
+                reason.to_owned()
+            };
+            findings.problem(key, what, fix);
         }
     }
 }

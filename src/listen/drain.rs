@@ -27,6 +27,11 @@ impl Trigger {
 pub struct Drain(watch::Receiver<bool>);
 
 impl Drain {
+    /// A drain that never begins.
+    pub fn never() -> Self {
+        drain().1
+    }
+
     pub fn has_started(&self) -> bool {
         *self.0.borrow()
     }

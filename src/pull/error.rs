@@ -71,6 +71,10 @@ pub enum Error {
         registry: RegistryName,
         reason: ManifestError,
     },
+    #[error(
+        "{registry} sent something of the type {said:?} that is no manifest; a captive portal or a wrong url does that"
+    )]
+    NoManifest { registry: RegistryName, said: String },
     #[error("{registry} sent a {} of more than {limit} bytes, the most docxy reads", what.as_str())]
     TooLarge {
         registry: RegistryName,

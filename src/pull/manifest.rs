@@ -48,7 +48,7 @@ impl Pull {
             respond(status, headers, Body::empty())
         } else {
             let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
-            let digest = verified(registry, reference, &headers, &bytes)?;
+            let digest = verified(registry, reference, &mut headers, &bytes)?;
             headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
             ranged(bytes, wishes.range.as_ref(), headers)
                 .map_err(|Unsatisfiable(length)| Error::RangeNotSatisfiable { length: Some(length) })?
@@ -148,25 +148,22 @@ impl Pull {
     }
 }
 
-/// The digest of a manifest that is what was asked for and unambiguous (CVE-2021-41190).
+/// The digest of a manifest that is what was asked for and unambiguous (CVE-2021-41190). Its Content-Type is set right
+/// where the registry serves plain files and does not know it.
 pub(super) fn verified(
     registry: &RegistryName,
     reference: &Reference,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
     bytes: &Bytes,
 ) -> Result<Digest, Error> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    let content_type = std::str::from_utf8(content_type).unwrap_or_default();
+    let content_type = content_type(registry, headers, bytes)?;
     let said = headers
         .get(DOCKER_CONTENT_DIGEST)
         .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
     let asked = match reference {
         Reference::Digest(asked) => Some(asked.clone()),
         // A signed schema 1 manifest hashes without its signatures; nobody asks for one by digest any more.
-        Reference::Tag(_) if media::essence(content_type) == media::DOCKER_SCHEMA1_SIGNED => None,
+        Reference::Tag(_) if media::essence(&content_type) == media::DOCKER_SCHEMA1_SIGNED => None,
         Reference::Tag(_) => said,
     };
     let digest = match asked {
@@ -183,9 +180,43 @@ pub(super) fn verified(
         }
         None => Digest::of(Algorithm::Sha256, bytes),
     };
-    check(content_type, bytes).map_err(|reason| Error::BadManifest {
+    check(&content_type, bytes).map_err(|reason| Error::BadManifest {
         registry: registry.clone(),
         reason,
     })?;
     Ok(digest)
+}
+
+/// The media type a manifest came with; else the one it names itself; else it is none. A type of an artifact that
+/// docxy does not know passes, as long as it is no page (threat S11).
+fn content_type(registry: &RegistryName, headers: &mut HeaderMap, bytes: &Bytes) -> Result<String, Error> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "mediaType")]
+        media_type: String,
+    }
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let said = String::from_utf8_lossy(said).into_owned();
+    let essence = media::essence(&said);
+    if essence.starts_with("application/") && essence != "application/octet-stream" {
+        return Ok(said);
+    }
+    let named = serde_json::from_slice::<Named>(bytes)
+        .ok()
+        .map(|named| named.media_type);
+    match named.filter(|named| media::is_index(named) || media::is_manifest(named)) {
+        Some(named) => {
+            if let Ok(value) = HeaderValue::from_str(&named) {
+                headers.insert(header::CONTENT_TYPE, value);
+            }
+            Ok(named)
+        }
+        None => Err(Error::NoManifest {
+            registry: registry.clone(),
+            said: said.chars().take(80).collect(),
+        }),
+    }
 }

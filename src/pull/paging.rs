@@ -129,7 +129,9 @@ pub(super) fn next_page(upstream: &HeaderMap) -> Option<String> {
 pub(super) fn link(path: &str, query: &str, namespace: Option<&RegistryName>) -> Option<HeaderValue> {
     let mut query = query.to_owned();
     if let Some(ns) = namespace {
-        let pair = Serializer::new(String::new()).append_pair("ns", ns.as_str()).finish();
+        let pair = Serializer::new(String::new())
+            .append_pair("ns", ns.as_str())
+            .finish();
         query = format!("{query}&{pair}");
     }
     HeaderValue::from_str(&format!("<{path}?{query}>; rel=\"next\"")).ok()

@@ -70,7 +70,7 @@ impl Pull {
         let public = answer.anonymous;
         let mut headers = allowed(&answer.headers);
         let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
-        verified(registry, &tag, &headers, &bytes)?;
+        verified(registry, &tag, &mut headers, &bytes)?;
         let content_type = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())

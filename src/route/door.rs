@@ -95,7 +95,7 @@ impl Routes {
             (None, Some(host)) => (host, Door::VirtualHost),
             (None, None) => return self.shared_host(visit, endpoint, asked),
         };
-        let endpoint = self.within(registry, endpoint)?;
+        let endpoint = self.within(registry, endpoint);
         Ok(Target {
             registry: enabled(registry)?,
             door,
@@ -154,35 +154,23 @@ impl Routes {
         }
     }
 
-    /// On a door that has named the registry: its own name or alias is stripped, another registry's is a
-    /// contradiction, and anything else (`google.com/...` on gcr.io) belongs to the repository.
-    fn within(&self, registry: &Registry, endpoint: Endpoint) -> Result<Endpoint, RouteError> {
-        let Some(repository) = endpoint.repository() else {
-            return Ok(endpoint);
-        };
-        Ok(match self.own_name(registry, repository)? {
+    /// On a door that has named the registry: its own name or alias is stripped, and anything else belongs to the
+    /// repository: `google.com/...` on gcr.io, and `docker.io/library/...` on a registry that mirrors others.
+    fn within(&self, registry: &Registry, endpoint: Endpoint) -> Endpoint {
+        match endpoint
+            .repository()
+            .and_then(|repository| self.own_name(registry, repository))
+        {
             Some(rest) => endpoint.with_repository(rest),
             None => endpoint,
-        })
+        }
     }
 
     /// The repository without the registry's own name in front, if it stands there.
-    pub(super) fn own_name(
-        &self,
-        registry: &Registry,
-        repository: &Repository,
-    ) -> Result<Option<Repository>, RouteError> {
-        let (first, Some(rest)) = repository.split_first() else {
-            return Ok(None);
-        };
-        match self.named(first) {
-            Some(named) if named.name == registry.name => Ok(Some(rest)),
-            Some(other) if looks_like_a_registry(first) => Err(RouteError::Contradiction {
-                first: registry.name.clone(),
-                second: other.name.clone(),
-            }),
-            _ => Ok(None),
-        }
+    pub(super) fn own_name(&self, registry: &Registry, repository: &Repository) -> Option<Repository> {
+        let (first, rest) = repository.split_first();
+        let named = self.named(first)?;
+        (named.name == registry.name).then_some(rest).flatten()
     }
 
     pub(super) fn configured(&self, name: &str) -> Result<&Arc<Registry>, RouteError> {

@@ -33,11 +33,7 @@ impl Routes {
         };
         if let Some(registry) = named {
             let registry = enabled(registry)?;
-            let scopes = unique(
-                scopes
-                    .iter()
-                    .filter_map(|scope| self.scope_within(&registry, scope)),
-            );
+            let scopes = unique(scopes.iter().map(|scope| self.scope_within(&registry, scope)));
             return Ok(LoginTarget {
                 registry,
                 scopes,
@@ -76,18 +72,14 @@ impl Routes {
         })
     }
 
-    /// A scope as the named registry knows it; None when it names another one.
-    fn scope_within(&self, registry: &Registry, scope: &Scope) -> Option<Scope> {
-        let Some(repository) = repository_of(scope) else {
-            return Some(scope.clone());
-        };
-        match self.own_name(registry, &repository) {
-            Ok(Some(rest)) => Some(Scope {
+    /// A scope as the named registry knows it.
+    fn scope_within(&self, registry: &Registry, scope: &Scope) -> Scope {
+        match repository_of(scope).and_then(|repository| self.own_name(registry, &repository)) {
+            Some(rest) => Scope {
                 name: rest.to_string(),
                 ..scope.clone()
-            }),
-            Ok(None) => Some(scope.clone()),
-            Err(_) => None,
+            },
+            None => scope.clone(),
         }
     }
 

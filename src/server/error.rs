@@ -104,7 +104,7 @@ impl From<Error> for Problem {
             }
             Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
             Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
-            Error::WrongDigest { .. } | Error::BadManifest { .. } => {
+            Error::WrongDigest { .. } | Error::BadManifest { .. } | Error::NoManifest { .. } => {
                 (StatusCode::BAD_GATEWAY, Code::ManifestInvalid)
             }
             Error::Unavailable {

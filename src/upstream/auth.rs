@@ -7,6 +7,8 @@ use arc_swap::ArcSwapOption;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Method, StatusCode};
 
+use tokio::time::Instant;
+
 use super::credentials::Credentials;
 use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
@@ -50,6 +52,18 @@ struct Shown {
     anonymous: bool,
 }
 
+impl Shown {
+    /// It holds a token that was fetched since `begun` from the very service that `scheme` names.
+    fn is_new(&self, begun: Instant, scheme: &Scheme) -> bool {
+        match (&self.token, scheme) {
+            (Some((key, token)), Scheme::Bearer { realm, service }) => {
+                token.asked >= begun && key.is_of(realm, service.as_deref())
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Auth {
     pub fn new(config: Arc<Config>, transport: Transport) -> Self {
         Self {
@@ -74,6 +88,7 @@ impl Auth {
         scopes: &[Scope],
     ) -> Result<(Landed, bool), Failure> {
         self.own(right)?;
+        let begun = Instant::now();
         let mut credential = self.credential(right).await?;
         let mut shown = self.before(question, right, &mut credential, scopes).await?;
         let landed = self.ask_once(question, shown.as_ref()).await?;
@@ -85,6 +100,10 @@ impl Auth {
         }
         let refused_basic = shown.as_ref().is_some_and(|shown| shown.token.is_none());
         let scheme = self.learn(landed.answer.headers())?;
+        if shown.as_ref().is_some_and(|shown| shown.is_new(begun, &scheme)) {
+            // Another token of the same kind would be refused as this one was.
+            return Ok((landed, is_anonymous(shown.as_ref())));
+        }
         if scheme == Scheme::Basic && refused_basic {
             // The same password again helps nobody; another one from the same source may.
             match self.reread(right, credential.as_ref()).await? {

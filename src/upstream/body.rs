@@ -180,7 +180,7 @@ mod tests {
     async fn a_slow_body_has_all_the_time_it_wants() {
         // Whoever pulls 10 GB over a thin line must not be cut off by a limit on the whole (R1).
         let before = tokio::time::Instant::now();
-        let collected = slow(1000, IDLE - Duration::from_secs(1)).collect().await.unwrap();
+        let collected = slow(1000, Duration::from_secs(59)).collect().await.unwrap();
         assert_eq!(collected.to_bytes().len(), 1000);
         assert!(before.elapsed() > Duration::from_hours(16));
     }

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use tokio::time::Instant;
+
 use super::body::Body;
 use super::failure::{Failure, Phase};
 use super::fetch;
@@ -219,6 +221,8 @@ impl Service {
             }
         }
         fetch::identity_only(&self.registry, &self.host(), answer.headers())?;
+        // The header came this moment; the life that the service states began a little before.
+        let asked = Instant::now();
         // A few hundred bytes: here, unlike with blobs, the whole has a limit.
         let json = tokio::time::timeout(limit, answer.into_body().collect_up_to(self.max_answer))
             .await
@@ -230,11 +234,11 @@ impl Service {
                     limit,
                 })
             })?;
-        let token = self.parse(&json)?;
+        let token = self.parse(&json, asked)?;
         Ok(Verdict::Granted { token, json })
     }
 
-    fn parse(&self, json: &[u8]) -> Result<Token, Failure> {
+    fn parse(&self, json: &[u8], asked: Instant) -> Result<Token, Failure> {
         let answer: Answer = serde_json::from_slice(json).map_err(|error| {
             // The parser's own message may quote the answer, and with it the token.
             self.bad(&format!(
@@ -255,6 +259,7 @@ impl Service {
         Ok(Token {
             value: Secret::new(value),
             life: answer.expires_in.as_ref().and_then(life).unwrap_or(DEFAULT_LIFE),
+            asked,
         })
     }
 

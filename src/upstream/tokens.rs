@@ -44,6 +44,10 @@ impl Key {
             identity,
         }
     }
+
+    pub fn is_of(&self, realm: &Realm, service: Option<&str>) -> bool {
+        self.realm == *realm && self.service.as_deref() == service
+    }
 }
 
 /// Whose token it is.
@@ -91,6 +95,7 @@ pub(super) struct Token {
     pub value: Secret<String>,
     /// As the service said, from the moment of the request.
     pub life: Duration,
+    pub asked: Instant,
 }
 
 type Fetching = Shared<BoxFuture<'static, Result<Arc<Token>, Failure>>>;
@@ -157,9 +162,8 @@ impl Tokens {
             key: Some(key),
         };
         let task = tokio::spawn(async move {
-            let asked = Instant::now();
             let outcome = fetch.await.map(Arc::new);
-            guard.finish(&outcome, asked);
+            guard.finish(&outcome);
             outcome
         });
         let registry = self.registry.clone();
@@ -183,14 +187,14 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn finish(mut self, outcome: &Result<Arc<Token>, Failure>, asked: Instant) {
-        let (Ok(token), Some(key)) = (outcome, self.key.take()) else {
-            return;
-        };
+    fn finish(mut self, outcome: &Result<Arc<Token>, Failure>) {
+        // A failure is not remembered: dropping the guard empties the slot.
+        let Ok(token) = outcome else { return };
+        let Some(key) = self.key.take() else { return };
         let mut slots = lock(&self.slots);
         // Fetched again at 80 % of its life: a token must not expire on its way.
         let life = token.life.clamp(SHORTEST_LIFE, LONGEST_LIFE);
-        let until = asked + life.mul_f64(0.8);
+        let until = token.asked + life.mul_f64(0.8);
         slots.insert(
             key,
             Slot::Ready {
@@ -270,6 +274,7 @@ mod tests {
         Token {
             value: Secret::new(value.to_owned()),
             life: Duration::from_secs(life),
+            asked: Instant::now(),
         }
     }
 

@@ -53,7 +53,8 @@ fn an_arrow_that_points_up_is_found_however_it_is_written() {
             "use crate::{\n    config::{presets, values::Secret},\n};",
         ),
         ("src/upstream.rs", "use super::access::Permit;"),
-        ("src/pull/blob.rs", "use crate::route::Target;"),
+        ("src/pull/blob.rs", "use crate::route::{Routes, Target};"),
+        ("src/serve.rs", "use crate::route::Target;"),
         ("src/access.rs", "use crate::server::Layers;"),
         ("src/server/v2.rs", "use crate::app::App;"),
         ("src/server/v2.rs", "use crate::config::Schema;"),
@@ -98,6 +99,7 @@ fn an_arrow_that_points_down_is_no_breach() {
             "src/server/v2.rs",
             "use crate::{access::Permit, route::Routes, pull, oci};",
         ),
+        ("src/pull/blob.rs", "use crate::{access::Permit, route::Target};"),
         ("src/app.rs", "use crate::{config::Schema, listen, server, tls};"),
         ("src/cli/serve.rs", "use crate::{app, config};"),
         (
@@ -228,6 +230,10 @@ impl<'a> Room<'a> {
             ));
         };
         match (self.name, other.name) {
+            // The two words that travel down with a request: what it means, and the proof that it may be asked.
+            ("pull" | "push", _) if matches!(target[..], ["access", "Permit"] | ["route", "Target"]) => {
+                Ok(())
+            }
             // What a person writes is read by the composition root alone; every other room has a Config of its own.
             (_, "config") if own < 7 => Err("only app and cli read the configuration".into()),
             ("config", _) if layer > 0 => Err("the configuration knows the ground only".into()),

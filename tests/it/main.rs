@@ -19,3 +19,4 @@ mod protocol;
 mod signin;
 mod support;
 mod tls;
+mod upstream;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 use url::Url;
 
-use super::{Fields, Reading, Setting};
+use super::{Fields, Reading, Setting, authority_of};
 use crate::config::{
     schema::ListenEntry,
     tree::{Node, Value},
@@ -21,8 +21,8 @@ impl Setting for Url {
         if !text.contains("://") {
             return at.fail(
                 &node.origin,
-                format!("{text:?} has no scheme"),
-                format!("write \"https://{text}\""),
+                "the address has no scheme",
+                format!("write \"https://{}\"", authority_of(text)),
             );
         }
         let url = match Url::parse(text) {
@@ -58,6 +58,15 @@ impl Setting for Url {
     }
 }
 
+/// For messages: an address with a user in it stays untold, since a password may stand behind the user.
+fn shown(text: &str) -> String {
+    if text.contains('@') {
+        "this".to_owned()
+    } else {
+        format!("{text:?}")
+    }
+}
+
 /// Without the slash that the parser adds to a bare host.
 pub(super) fn show_url(url: &Url) -> String {
     let text = url.as_str();
@@ -74,7 +83,11 @@ impl Setting for IpAddr {
         let text = at.text(node, Self::EXPECTED)?;
         match text.parse() {
             Ok(address) => Some(address),
-            Err(_) => at.fail(&node.origin, format!("{text:?} is not an IP address"), None),
+            Err(_) => at.fail(
+                &node.origin,
+                format!("{} is not an IP address", shown(text)),
+                None,
+            ),
         }
     }
 
@@ -97,7 +110,7 @@ impl Setting for IpNet {
             Some(network) => Some(network.trunc()),
             None => at.fail(
                 &node.origin,
-                format!("{text:?} is neither a network nor an IP address"),
+                format!("{} is neither a network nor an IP address", shown(text)),
                 "write it as in \"10.0.0.0/8\", \"fd00::/8\" or \"192.0.2.7\"".to_owned(),
             ),
         }
@@ -142,7 +155,7 @@ impl Setting for SocketAddr {
         };
         at.fail(
             &node.origin,
-            format!("{text:?} is not an IP address with a port"),
+            format!("{} is not an IP address with a port", shown(text)),
             fix.or_else(|| Some("write it as in \"127.0.0.1:5000\" or \"[::1]:5000\"".to_owned())),
         )
     }

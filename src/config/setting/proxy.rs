@@ -122,6 +122,9 @@ impl Setting for ProxyUrl {
 
 /// The messages never repeat the text: it may hold a password.
 fn parse_proxy(text: &str) -> Result<Proxy, String> {
+    if !text.contains("://") {
+        return Err("the address has no scheme".to_owned());
+    }
     let mut url = Url::parse(text).map_err(|error| format!("not a proxy's address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
         return Err(format!("the scheme {:?} is no proxy's", url.scheme()));

@@ -2,9 +2,11 @@
 
 use super::{Findings, addresses};
 use crate::config::{
-    origin::join_key,
+    origin::{Origin, Problem, join_key},
     schema::{Proxy, ProxyEntry, Schema},
 };
+
+const OWN_LISTENER: &str = "is one of docxy's own listeners: requests would go round in circles";
 
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     if let Some(ProxyEntry::Through(proxy)) = &schema.network.proxy {
@@ -22,25 +24,19 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         .flatten()
     {
         if is_own_listener(schema, &found.proxy) {
-            findings.problem(
-                "",
-                format!(
-                    "{} names docxy itself as the outbound proxy: requests would go round in circles",
-                    found.variable
-                ),
-                "unset it for docxy, or write proxy = \"none\" under [network]",
-            );
+            findings.problems.push(Problem {
+                origin: Origin::Environment(found.variable.clone()),
+                key: String::new(),
+                what: OWN_LISTENER.to_owned(),
+                fix: Some("unset it for docxy, or write proxy = \"none\" under [network]".to_owned()),
+            });
         }
     }
 }
 
 fn proxy_of_key(schema: &Schema, key: &str, proxy: &Proxy, findings: &mut Findings<'_>) {
     if is_own_listener(schema, proxy) {
-        findings.problem(
-            key,
-            "is one of docxy's own listeners: requests would go round in circles",
-            "name another proxy, or take the key out",
-        );
+        findings.problem(key, OWN_LISTENER, "name another proxy, or take the key out");
     }
     if proxy.password.is_some() {
         findings.warn(

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{Findings, addresses, host_of, hosts, listens_beyond_loopback};
 use crate::{
     config::{
-        origin::join_key,
+        origin::{Origin, join_key},
         schema::{AuthMode, Registry, Schema},
+        setting::authority_of,
     },
     oci::RegistryName,
 };
@@ -42,27 +43,53 @@ fn names(schema: &Schema, findings: &mut Findings<'_>) {
     let mut owners: BTreeMap<&RegistryName, &RegistryName> = BTreeMap::new();
     for (name, registry) in schema.enabled_registries() {
         for alias in registry.aliases.iter().filter(|alias| *alias != name) {
-            let key = format!("{}.aliases", join_key("registries", name.as_str()));
             if schema.registries.get(alias).is_some_and(|other| other.enabled) {
-                let other = join_key("registries", alias.as_str());
-                findings.problem(
-                    &key,
-                    format!("{alias} is an alias of {name} and a registry of its own"),
-                    format!(
-                        "write the keys of [{other}] under [registries.\"{name}\"], or take the alias out"
-                    ),
-                );
+                alias_and_name(name, alias, findings);
             } else if let Some(other) = owners.insert(alias, name)
                 && other != name
             {
-                findings.problem(
-                    &key,
-                    format!("{alias} is an alias of {other} too"),
-                    "leave it with one of the two",
-                );
+                alias_of_two(name, other, alias, findings);
             }
         }
     }
+}
+
+/// Told where the person wrote something: at the section of that name, unless docxy itself brings it.
+fn alias_and_name(name: &RegistryName, alias: &RegistryName, findings: &mut Findings<'_>) {
+    let own = join_key("registries", alias.as_str());
+    let aliases = format!("{}.aliases", join_key("registries", name.as_str()));
+    if *findings.origins.of(&own) == Origin::Preset {
+        findings.problem(
+            &aliases,
+            format!("{alias} is a registry of its own"),
+            format!("take the alias out, or write enabled = false under [{own}]"),
+        );
+    } else {
+        findings.problem(
+            &own,
+            format!("{alias} is an alias of {name}"),
+            format!("write these keys under [registries.\"{name}\"], or set aliases there without this one"),
+        );
+    }
+}
+
+fn alias_of_two(
+    name: &RegistryName,
+    other: &RegistryName,
+    alias: &RegistryName,
+    findings: &mut Findings<'_>,
+) {
+    let key = |name: &RegistryName| format!("{}.aliases", join_key("registries", name.as_str()));
+    let (told, owner) = if *findings.origins.of(&key(name)) == Origin::Preset {
+        (other, name)
+    } else {
+        (name, other)
+    };
+    findings.problem(
+        &key(told),
+        format!("{alias} is an alias of {owner} too"),
+        "leave it with one of the two",
+    );
 }
 
 fn virtual_hosts(schema: &Schema, findings: &mut Findings<'_>) {
@@ -120,7 +147,7 @@ impl One<'_, '_, '_> {
             if addresses::check_host(host).is_err() || port.parse::<u16>().is_err() {
                 self.problem(
                     "realms",
-                    format!("{realm:?} is not a host with an optional port"),
+                    format!("{:?} is not a host with an optional port", authority_of(realm)),
                     "write it as in \"auth.example.com\" or \"auth.example.com:8443\"",
                 );
             }
@@ -212,9 +239,16 @@ impl One<'_, '_, '_> {
             .as_ref()
             .filter(|variable| variable.value.is_none())
         {
+            // Someone may have put the password itself here.
+            let looks_like_one = !variable.name.bytes().any(|b| b.is_ascii_lowercase());
+            let name = if looks_like_one {
+                &variable.name
+            } else {
+                "of this name"
+            };
             self.problem(
                 "password_env",
-                format!("the environment has no variable {}", variable.name),
+                format!("the environment has no variable {name}"),
                 "set it for docxy's process, or use password_file",
             );
         }

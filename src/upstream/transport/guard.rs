@@ -97,10 +97,12 @@ fn of_v6(address: Ipv6Addr) -> Class {
     let last = carried(s[6], s[7]);
     match s {
         // mapped ::ffff:0:0/96, and translated ::ffff:0:0:0/96 (RFC 2765)
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => of_v4(last),
+        // and NAT64 64:ff9b::/96
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            of_v4(last)
+        }
         // compatible ::/96, deprecated
         [0, 0, 0, 0, 0, 0, ..] => of_v4(last).or(Class::Reserved),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => of_v4(last),
         // Local-use NAT64: the address stands behind the /48 (RFC 6052 skips the ninth byte) or at the end.
         [0x64, 0xff9b, 1, ..] => {
             let behind = Ipv4Addr::from(
@@ -139,7 +141,7 @@ impl Class {
     }
 }
 
-/// 2000::/3, the only block of global unicast addresses so far
+/// `2000::/3`, the only block of global unicast addresses so far
 fn global(first: u16) -> bool {
     (0x2000..0x4000).contains(&first)
 }

@@ -49,7 +49,7 @@ fn flags_over_environment_over_file_over_default() {
         .collect();
     assert_eq!(listen, ["127.0.0.1:3", "[::1]:3"]);
     assert_eq!(schema.log.level, "debug");
-    assert_eq!(schema.shared_max_age, Duration::from_secs(7200));
+    assert_eq!(schema.shared_max_age, Duration::from_hours(2));
     assert_eq!(schema.timeouts.connect, Duration::from_secs(5));
     let registry = |name: &str| {
         let found = schema.registries.iter().find(|(known, _)| known.as_str() == name);
@@ -80,7 +80,7 @@ fn flags_over_environment_over_file_over_default() {
         ),
         (
             "registries.\"ghcr.io\".challenge",
-            "flag --set registries.ghcr.io.challenge",
+            "flag --set registries.\"ghcr.io\".challenge",
         ),
         ("registries.\"ghcr.io\".enabled", "default"),
     ] {

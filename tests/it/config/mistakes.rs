@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use docxy::config::{Sources, load, load_text};
+use proptest::prelude::*;
 
 use super::{environment, nothing, of_text};
 
@@ -99,6 +100,9 @@ fn registries_that_get_in_each_others_way() {
     // One name means one registry: otherwise a private image's name could be asked of a public registry.
     insta::assert_snapshot!(said(&[
         "[registries.\"index.docker.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_file = \"p\"",
+        "[registries.\"hub.example.com\"]\naliases = [\"ghcr.io\"]",
+        "[registries.\"hub.example.com\"]\naliases = [\"index.docker.io\"]",
+        "[registries.\"a.example.com\"]\naliases = [\"index.docker.io\"]",
         "[registries.\"a.example.com\"]\naliases = [\"harbor\"]\n[registries.\"b.example.com\"]\naliases = [\"harbor\"]",
         "[registries.\"ghcr.io\"]\nhosts = [\"hub.example.com\"]\n[registries.\"quay.io\"]\nhosts = [\"HUB.example.com\"]",
         "[registries.\"ghcr.io\"]\nhosts = [\"https://hub.example.com/\", \"hub.example.com:443\", \"*.example.com\"]",
@@ -175,6 +179,24 @@ auth = \"configured\"
     let problems = load_text(std::path::Path::new("/etc/docxy/docxy.toml"), text, &sources).unwrap_err();
     assert_eq!(problems.len(), 7);
     insta::assert_snapshot!(problems);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(
+        text in "(\\[(tls|cache|network|registries(\\.(\"ghcr\\.io\"|x))?)\\]\n|\
+                 (listen|mode|hosts|proxy|urls|max_size|certificates|é) ?= ?\
+                 (\"[a-zé:/@.0-9]{0,9}\"|[0-9.:-]{1,4}|\\[\"\\{\"\\]|\\{ url = \"a\" \\}|true|\\[)\n?|.){0,9}",
+    ) {
+        // Whatever stands in a file, an operator gets a message and exit code 1.
+        let _ = of_text(&text);
+    }
+
+    #[test]
+    fn no_variable_makes_it_panic(name in "(LISTEN|CACHE|REGISTRIES|GHCR_IO|URLS|__|_|é|\"){0,5}", value in ".{0,9}") {
+        // The environment is written by templates that go wrong in every way.
+        let _ = load(&environment(&[(&format!("DOCXY__{name}"), &value)]));
+    }
 }
 
 #[test]

@@ -60,6 +60,54 @@ password_env = \"QUAY_TOKEN\"
 }
 
 #[test]
+fn no_mistake_repeats_a_secret() {
+    // Messages of a failed start go to the journal, which many people read.
+    for text in [
+        "public_url = \"me:hunter2@hub.example.com\"",
+        "public_url = \"https://me:hunter2@hub.example.com:99999\"",
+        "default_registry = \"https://me:hunter2@ghcr.io\"",
+        "default_registry = \"me:hunter2@ghcr.io\"",
+        "allowed_hosts = [\"https://me:hunter2@ghcr.io\"]",
+        "[network]\nproxy = \"me:hunter2@proxy.example.com:80\"",
+        "[network]\nproxy = \"http://me:hunter2@proxy.example.com:99999\"",
+        "[network]\nproxy = \"http://me:hunter2@\"",
+        "[network]\nproxy = \"http://me:hunter2@127.0.0.1:5000\"",
+        "[network]\nproxy = { url = \"http://me:hunter2@p.example.com\", pasword_file = \"p\" }",
+        "[registries.\"ghcr.io\"]\nurls = [\"me:hunter2@ghcr.io\", \"https://me:hunter2@ghcr.io\"]",
+        "[registries.\"ghcr.io\"]\nrealms = [\"https://me:hunter2@ghcr.io\"]",
+        "[registries.\"ghcr.io\"]\nhosts = [\"me:hunter2@ghcr.io\"]",
+        "[registries.\"ghcr.io\"]\npassword = hunter2",
+        "[registries.\"ghcr.io\"]\npassword = [\"hunter2\"]",
+        "[registries.\"ghcr.io\"]\npassword = \"hunter2\"",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_env = \"hunter2\"",
+    ] {
+        let said = load_text(Path::new("docxy.toml"), text, &nothing())
+            .unwrap_err()
+            .to_string();
+        assert!(!said.contains(CANARY), "{text}\n{said}");
+    }
+    for variable in [
+        "HTTPS_PROXY",
+        "DOCXY__NETWORK__PROXY",
+        "DOCXY__PUBLIC_URL",
+        "DOCXY__LISTEN",
+    ] {
+        for value in [
+            "ftp://me:hunter2@p.example.com",
+            "http://me:hunter2@p.example.com:x",
+            "me:hunter2@",
+        ] {
+            if let Err(problems) = docxy::config::load(&environment(&[(variable, value)])) {
+                assert!(
+                    !problems.to_string().contains(CANARY),
+                    "{variable}={value}\n{problems}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn secret_files_are_for_their_owner() {
     // On a shared machine another user must not read the company's registry password.
     let folder = tempfile::tempdir().unwrap();

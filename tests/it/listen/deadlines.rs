@@ -24,7 +24,9 @@ async fn seconds_until_closed(mut stream: TcpStream, mut dribble: &[u8]) -> u64 
             Ok(Ok(0) | Err(_)) => return start.elapsed().as_secs(),
             Ok(Ok(_)) => {}
             Err(_) => {
-                let Some((byte, rest)) = dribble.split_first() else { panic!("never closed") };
+                let Some((byte, rest)) = dribble.split_first() else {
+                    panic!("never closed")
+                };
                 dribble = rest;
                 if stream.write_all(&[*byte]).await.is_err() {
                     return start.elapsed().as_secs();
@@ -45,7 +47,11 @@ async fn a_connection_that_says_too_little_is_closed_in_ten_seconds() {
     // An operator under slowloris: silence, half a preface or a head that dribbles in, each costs the attacker a new
     // connection every ten seconds.
     let server = Server::plain(Config::default(), describe());
-    let slow_head: Vec<u8> = b"GET / HTTP/1.1\r\n".iter().chain([b'X'; 300].iter()).copied().collect();
+    let slow_head: Vec<u8> = b"GET / HTTP/1.1\r\n"
+        .iter()
+        .chain([b'X'; 300].iter())
+        .copied()
+        .collect();
     let slow_block = [&PREFACE[..], EMPTY_SETTINGS, HEADERS_BEGIN].concat();
     let opened = [PREFACE, EMPTY_SETTINGS].concat();
     let cases: [(&str, &[u8], &[u8]); 7] = [
@@ -53,7 +59,11 @@ async fn a_connection_that_says_too_little_is_closed_in_ten_seconds() {
         ("half a preface", b"PRI *", b""),
         ("a dribbled HTTP/1 head", b"", &slow_head),
         ("a stuck HTTP/1 head", b"GET / HTTP/1.1\r\nHost: a\r\n", b""),
-        ("HTTP/2 without the rest of its preface", &PREFACE[..20], b"\r\n\r"),
+        (
+            "HTTP/2 without the rest of its preface",
+            &PREFACE[..20],
+            b"\r\n\r",
+        ),
         ("a dribbled HTTP/2 header block", &slow_block, &[0; 300]),
         ("a dribbled HTTP/2 frame head", &opened, &HEADERS_BEGIN[..5]),
     ];
@@ -70,12 +80,18 @@ async fn an_idle_connection_is_kept_much_longer_than_a_head_may_take() {
     let server = Server::plain(Config::default(), describe());
     let mut stream = server.connect().await;
     for _ in 0..3 {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         read_until(&mut stream, "listener=0\n").await;
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     let seconds = seconds_until_closed(stream, b"").await;
-    assert!((14..=18).contains(&seconds), "75 s after the last answer, so 15 s from now: {seconds} s");
+    assert!(
+        (14..=18).contains(&seconds),
+        "75 s after the last answer, so 15 s from now: {seconds} s"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +99,10 @@ async fn the_second_head_has_its_ten_seconds_too() {
     // An operator: one good request does not buy an attacker a slow second one.
     let server = Server::plain(Config::default(), describe());
     let mut stream = server.connect().await;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut stream, "listener=0\n").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     stream.write_all(b"GET / HT").await.unwrap();
@@ -111,7 +130,10 @@ async fn an_http2_peer_that_does_not_answer_pings_is_gone() {
     let mut stream = server.connect().await;
     // GET / of http://a on stream 1: :method GET, :scheme http, :path /, :authority a, from HPACK's static table.
     let get = [0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
-    stream.write_all(&[PREFACE, EMPTY_SETTINGS, &get].concat()).await.unwrap();
+    stream
+        .write_all(&[PREFACE, EMPTY_SETTINGS, &get].concat())
+        .await
+        .unwrap();
     let _pieces = requests.recv().await.unwrap();
     let config = Config::default();
     let expected = (config.http2_ping_interval + config.http2_ping_timeout).as_secs();
@@ -125,7 +147,10 @@ async fn a_slow_service_is_not_the_clients_fault() {
     let (service, mut requests) = scripted();
     let server = Server::plain(Config::default(), service);
     let mut stream = server.connect().await;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let pieces = requests.recv().await.unwrap();
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(1000)).await;
@@ -147,13 +172,21 @@ async fn a_client_that_takes_nothing_is_cut() {
     };
     let server = Server::plain(Config::default(), axum::Router::new().fallback(endless));
     let mut http1 = server.connect().await;
-    http1.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    http1
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     let (mut sender, connection) = http2(server.connect().await).await;
-    let request = http::Request::get("http://a/").body(http_body_util::Empty::new()).unwrap();
+    let request = http::Request::get("http://a/")
+        .body(http_body_util::Empty::new())
+        .unwrap();
     let unread = sender.send_request(request).await.unwrap();
     // Twice the time: while the kernel moves the first megabytes, the paused clock may jump ahead.
     tokio::time::sleep(2 * Config::default().write_timeout).await;
-    assert!(connection.is_finished(), "the HTTP/2 client never opened its window");
+    assert!(
+        connection.is_finished(),
+        "the HTTP/2 client never opened its window"
+    );
     drop(unread);
     // What was sent before the cut is read, and then comes the end.
     let start = Instant::now();

@@ -32,7 +32,10 @@ async fn a_pull_in_flight_finishes() {
     assert!(answer.ends_with("last words\r\n0\r\n\r\n"), "{answer}");
     assert_eq!(other.await.unwrap(), (200, "last words".to_owned()));
     connection.await.unwrap().unwrap();
-    assert!(sender.ready().await.is_err(), "no new request on a connection that goes away");
+    assert!(
+        sender.ready().await.is_err(),
+        "no new request on a connection that goes away"
+    );
     assert_eq!(server.stop().await.cut, 0);
 }
 
@@ -51,7 +54,10 @@ async fn idle_connections_and_newcomers_do_not_delay_the_end() {
     let report = server.stop().await;
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!((report.accepted, report.cut), (3, 0));
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "nobody listens"
+    );
     drop(silent);
 }
 
@@ -74,6 +80,9 @@ async fn what_does_not_finish_is_cut_and_counted() {
     assert_eq!(report.cut, 3);
     for (mut stream, _pieces) in streams {
         let answer = read_to_end(&mut stream).await;
-        assert!(answer.ends_with("half\r\n"), "cut before the last chunk: {answer}");
+        assert!(
+            answer.ends_with("half\r\n"),
+            "cut before the last chunk: {answer}"
+        );
     }
 }

@@ -13,7 +13,7 @@ fn head_of(bytes: usize) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {filler}\r\n\r\n").into_bytes()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_head_may_have_64_kib_and_no_more() {
     // A client with a huge token (gcr.io's, AWS's) is served; one that fills memory is told 431, also while it still
     // sends.
@@ -42,7 +42,10 @@ async fn a_head_may_have_100_fields_and_no_more() {
             write!(head, "x-{field}: y\r\n").unwrap();
         }
         let answer = server.exchange(format!("{head}\r\n").as_bytes()).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{fields}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{fields}: {answer}"
+        );
 
         let (mut sender, _connection) = http2(server.connect().await).await;
         let mut request = http::Request::get("http://a/");
@@ -55,7 +58,7 @@ async fn a_head_may_have_100_fields_and_no_more() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_http2_head_has_the_same_64_kib() {
     // An operator: HTTP/2's compression and its many frames do not get around the limit. (`h2` answers a little too much
     // with 431 and ends the connection of whoever sends a lot too much.)
@@ -63,7 +66,9 @@ async fn an_http2_head_has_the_same_64_kib() {
     for (size, allowed) in [(60 * 1024, true), (66 * 1024, false), (1024 * 1024, false)] {
         let (mut sender, _connection) = http2(server.connect().await).await;
         let request = http::Request::get("http://a/").header("x", "y".repeat(size));
-        let answer = sender.send_request(request.body(http_body_util::Empty::new()).unwrap()).await;
+        let answer = sender
+            .send_request(request.body(http_body_util::Empty::new()).unwrap())
+            .await;
         let status = answer.map_or(431, |answer| answer.status().as_u16());
         assert_eq!(status, if allowed { 200 } else { 431 }, "{size}");
     }
@@ -72,20 +77,38 @@ async fn an_http2_head_has_the_same_64_kib() {
 #[tokio::test(start_paused = true)]
 async fn at_the_limit_the_longest_idle_connection_goes() {
     // A client that arrives while a flood of idle connections fills the server: it is served at once.
-    let server = Server::plain(Config { max_connections: 10, ..Config::default() }, describe());
+    let server = Server::plain(
+        Config {
+            max_connections: 10,
+            ..Config::default()
+        },
+        describe(),
+    );
     let mut idle = Vec::new();
     for _ in 0..10 {
         let mut stream = server.connect().await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         read_until(&mut stream, "listener=0\n").await;
         idle.push(stream);
     }
-    let answer = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let answer = server
+        .exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut scratch = [0; 1];
-    assert_eq!(idle[0].read(&mut scratch).await.unwrap(), 0, "the oldest is closed");
+    assert_eq!(
+        idle[0].read(&mut scratch).await.unwrap(),
+        0,
+        "the oldest is closed"
+    );
     for stream in &mut idle[1..] {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         read_until(stream, "listener=0\n").await;
     }
 }
@@ -94,15 +117,26 @@ async fn at_the_limit_the_longest_idle_connection_goes() {
 async fn busy_connections_are_never_closed_for_new_ones() {
     // Clients in the middle of their pulls at a full server: they finish; who comes later waits, and is served then.
     let (service, mut requests) = scripted();
-    let server = Server::plain(Config { max_connections: 2, ..Config::default() }, service);
+    let server = Server::plain(
+        Config {
+            max_connections: 2,
+            ..Config::default()
+        },
+        service,
+    );
     let mut busy = Vec::new();
     for _ in 0..2 {
         let mut stream = server.connect().await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         busy.push((stream, requests.recv().await.unwrap()));
     }
     let mut late = server.connect().await;
-    late.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    late.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
     assert!(requests.try_recv().is_err(), "nobody made room");
 

@@ -1,7 +1,8 @@
 //! Sockets and protocols, against the real accept loop over loopback.
 //!
 //! Most tests run on a paused clock: on one thread, with all that happens on loopback, the clock jumps to the next
-//! deadline exactly when nothing else is left to do.
+//! deadline exactly when nothing else is left to do. Tests that move much data do not: the kernel takes real time for
+//! that, in which a paused clock would jump.
 
 mod deadlines;
 mod drain;
@@ -50,7 +51,11 @@ impl Server {
         let address = listener.local_addr();
         let (trigger, drain) = listen::drain();
         let done = tokio::spawn(listen::serve(vec![listener], config, service, drain));
-        Self { address, drain: trigger, done }
+        Self {
+            address,
+            drain: trigger,
+            done,
+        }
     }
 
     pub async fn connect(&self) -> TcpStream {
@@ -95,7 +100,10 @@ async fn panicking() {
 }
 
 /// A service whose every body is what the test sends, piece by piece; it says when a request has begun.
-pub fn scripted() -> (Router, mpsc::UnboundedReceiver<mpsc::UnboundedSender<&'static str>>) {
+pub fn scripted() -> (
+    Router,
+    mpsc::UnboundedReceiver<mpsc::UnboundedSender<&'static str>>,
+) {
     let (began, requests) = mpsc::unbounded_channel();
     let service = Router::new().fallback(move || {
         let began = began.clone();
@@ -135,8 +143,9 @@ pub async fn http2<T>(stream: T) -> (Http2, JoinHandle<hyper::Result<()>>)
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
     (sender, tokio::spawn(connection))
 }
 

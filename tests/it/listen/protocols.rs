@@ -31,7 +31,10 @@ async fn http1_keeps_the_connection_for_the_next_request() {
     let mut stream = server.connect().await;
     let me = stream.local_addr().unwrap();
     for _ in 0..3 {
-        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
         let answer = read_until(&mut stream, "listener=0\n").await;
         assert!(answer.contains(&format!("peer={me}")), "{answer}");
     }
@@ -56,7 +59,10 @@ async fn tls_on_a_plain_port_is_answered_in_plain_words() {
     let hello = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 506]].concat();
     let answer = server.exchange(&hello).await;
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
-    assert!(answer.contains("Connection: close") && answer.ends_with("use http://\n"), "{answer}");
+    assert!(
+        answer.contains("Connection: close") && answer.ends_with("use http://\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,8 +74,12 @@ async fn a_panic_is_one_requests_own() {
         assert_eq!(get_http2(&mut sender, "http://a/panic").await.0, 500);
         assert_eq!(get_http2(&mut sender, "http://a/").await.0, 200);
     }
-    let both = b"GET /panic HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let both =
+        b"GET /panic HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let answer = server.exchange(both).await;
-    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 500") && answer.contains("HTTP/1.1 200"),
+        "{answer}"
+    );
     assert_eq!(server.stop().await.cut, 0);
 }

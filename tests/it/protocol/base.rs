@@ -39,7 +39,6 @@ async fn what_is_no_part_of_the_api_is_clear_json() {
         "/v1/_ping",
         "/v1/search?q=redis",
         "/v2/library/redis",
-        "/v2/library/redis/",
         "/v2/library/redis/tags",
         "/v2/library/redis/manifests",
         "/v2/x",

@@ -30,10 +30,15 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "a test's authority");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "a test's authority");
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        Self { issuer: Issuer::new(params, key), certificate }
+        Self {
+            issuer: Issuer::new(params, key),
+            certificate,
+        }
     }
 
     pub fn der(&self) -> CertificateDer<'static> {
@@ -52,7 +57,11 @@ impl Authority {
 
     pub fn issue_for(&self, names: &[&str], key: &KeyPair) -> String {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        CertificateParams::new(names).unwrap().signed_by(key, &self.issuer).unwrap().pem()
+        CertificateParams::new(names)
+            .unwrap()
+            .signed_by(key, &self.issuer)
+            .unwrap()
+            .pem()
     }
 
     /// A pair of files `NAME.crt` and `NAME.key`.
@@ -110,7 +119,10 @@ pub async fn handshake(
 
 /// The certificate a client is shown for a name, unverified.
 pub async fn shown(server: &Server, name: &str) -> CertificateDer<'static> {
-    let trust = docxy::tls::Trust { ca_file: None, verify: false };
+    let trust = docxy::tls::Trust {
+        ca_file: None,
+        verify: false,
+    };
     let config = docxy::tls::Roots::load().client_config(&trust).unwrap();
     let stream = handshake(server.address, config, name).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()

@@ -22,7 +22,9 @@ async fn a_renewed_certificate_is_shown_and_open_connections_live_on() {
     let certificates = load(std::slice::from_ref(&files));
     let server = serve(Arc::clone(&certificates));
     let old = first_der(&files);
-    let mut open = handshake(server.address, authority.any_client(), "localhost").await.unwrap();
+    let mut open = handshake(server.address, authority.any_client(), "localhost")
+        .await
+        .unwrap();
     open.write_all(GET).await.unwrap();
     read_until(&mut open, "listener=0\n").await;
 
@@ -44,10 +46,16 @@ async fn a_bad_new_pair_changes_nothing() {
     let other = authority.write(folder.path(), "b", &["b.test"]);
     let certificates = load(&[files.clone(), other.clone()]);
     let server = serve(Arc::clone(&certificates));
-    let (good_cert, good_key) = (std::fs::read(&files.cert).unwrap(), std::fs::read(&files.key).unwrap());
+    let (good_cert, good_key) = (
+        std::fs::read(&files.cert).unwrap(),
+        std::fs::read(&files.key).unwrap(),
+    );
     let good = first_der(&files);
 
-    let new_key = authority.issue(&["a.test"], &rcgen::PKCS_ECDSA_P256_SHA256).1.serialize_pem();
+    let new_key = authority
+        .issue(&["a.test"], &rcgen::PKCS_ECDSA_P256_SHA256)
+        .1
+        .serialize_pem();
     for bad in [new_key.as_bytes(), b"", b"not PEM"] {
         std::fs::write(&files.key, bad).unwrap();
         assert_eq!(certificates.reload(), 0);
@@ -75,7 +83,10 @@ async fn a_swapped_link_is_noticed_by_the_watcher() {
         authority.write(&root.join(version), "tls", &["localhost"]);
     }
     symlink("v1", root.join("data")).unwrap();
-    let files = CertificateFiles { cert: root.join("data/tls.crt"), key: root.join("data/tls.key") };
+    let files = CertificateFiles {
+        cert: root.join("data/tls.crt"),
+        key: root.join("data/tls.key"),
+    };
     let certificates = load(std::slice::from_ref(&files));
     let server = serve(Arc::clone(&certificates));
     let (stop, stopped) = oneshot::channel::<()>();

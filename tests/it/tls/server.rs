@@ -18,7 +18,11 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 fn traditional(folder: &Path, pkcs8: &str) -> String {
     let file = folder.join("pkcs8.pem");
     std::fs::write(&file, pkcs8).unwrap();
-    let output = Command::new("openssl").args(["pkey", "-traditional", "-in"]).arg(file).output().unwrap();
+    let output = Command::new("openssl")
+        .args(["pkey", "-traditional", "-in"])
+        .arg(file)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -35,12 +39,19 @@ async fn every_kind_of_key_is_taken_by_both_versions() {
         ("BEGIN PRIVATE KEY", &ec, ec_key.clone()),
         ("BEGIN EC PRIVATE KEY", &ec, traditional(folder.path(), &ec_key)),
         ("BEGIN PRIVATE KEY", &rsa, rsa_key.clone()),
-        ("BEGIN RSA PRIVATE KEY", &rsa, traditional(folder.path(), &rsa_key)),
+        (
+            "BEGIN RSA PRIVATE KEY",
+            &rsa,
+            traditional(folder.path(), &rsa_key),
+        ),
     ];
     for (kind, cert, key) in cases {
         assert!(key.contains(kind), "{kind}");
         let server = serve(load(&[write_pair(folder.path(), "pair", cert, &key)]));
-        for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
+        for (version, expected) in [
+            (&TLS12, ProtocolVersion::TLSv1_2),
+            (&TLS13, ProtocolVersion::TLSv1_3),
+        ] {
             let client = authority.client(&[version], &[]);
             let mut stream = handshake(server.address, client, "localhost").await.unwrap();
             assert_eq!(stream.get_ref().1.protocol_version(), Some(expected));
@@ -72,7 +83,14 @@ async fn the_protocol_is_agreed_on_in_the_handshake() {
             stream.write_all(GET).await.unwrap();
             read_to_end(&mut stream).await
         };
-        assert!(answer.contains(if chosen == Some("h2") { "HTTP/2.0" } else { "HTTP/1.1" }), "{answer}");
+        assert!(
+            answer.contains(if chosen == Some("h2") {
+                "HTTP/2.0"
+            } else {
+                "HTTP/1.1"
+            }),
+            "{answer}"
+        );
     }
 }
 
@@ -108,7 +126,9 @@ async fn the_oldest_version_is_the_operators_choice() {
     let server = serve(Certificates::load(&[files], MinVersion::Tls13).unwrap());
     let old = handshake(server.address, authority.client(&[&TLS12], &[]), "localhost").await;
     assert!(old.is_err());
-    handshake(server.address, authority.client(&[&TLS13], &[]), "localhost").await.unwrap();
+    handshake(server.address, authority.client(&[&TLS13], &[]), "localhost")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +141,10 @@ async fn a_handshake_has_ten_seconds_and_plain_http_gets_an_answer() {
     assert_eq!(server.exchange(b"\x16\x03\x01\x02\x00\x01").await, "");
     assert_eq!(start.elapsed().as_secs(), 10);
     let answer = server.exchange(GET).await;
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("use https://\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.ends_with("use https://\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -130,12 +153,21 @@ async fn a_load_balancer_may_pass_tls_through() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let certificates = load(&[authority.write(folder.path(), "a", &["localhost"])]);
-    let config = Config { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..Config::default() };
+    let config = Config {
+        trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()],
+        ..Config::default()
+    };
     let server = Server::start(config, describe(), true, Some(certificates));
     let mut stream = server.connect().await;
-    stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 12345 443\r\n").await.unwrap();
+    stream
+        .write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 12345 443\r\n")
+        .await
+        .unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(authority.any_client()));
-    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let mut stream = connector
+        .connect("localhost".try_into().unwrap(), stream)
+        .await
+        .unwrap();
     stream.write_all(GET).await.unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.contains("peer=192.0.2.7:12345 secure=true"), "{answer}");
@@ -154,7 +186,11 @@ fn what_cannot_be_used_is_named_with_the_remedy() {
     let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bad_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let cases = [
-        (&cert[..], other_key.serialize_pem(), "pair.key does not belong to the certificate in"),
+        (
+            &cert[..],
+            other_key.serialize_pem(),
+            "pair.key does not belong to the certificate in",
+        ),
         (&key, key.clone(), "pair.crt holds no certificate"),
         ("", key.clone(), "pair.crt holds no certificate"),
         (&cert, cert.clone(), "pair.key holds no private key"),
@@ -165,14 +201,23 @@ fn what_cannot_be_used_is_named_with_the_remedy() {
     ];
     for (cert, key, expected) in cases {
         let files = write_pair(folder.path(), "pair", cert, &key);
-        let error = Certificates::load(&[files], MinVersion::Tls12).unwrap_err().to_string();
+        let error = Certificates::load(&[files], MinVersion::Tls12)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.contains(&folder.path().display().to_string()), "{error}");
     }
     let files = write_pair(folder.path(), "pair", &cert, &key);
     std::fs::remove_file(&files.key).unwrap();
-    let error = Certificates::load(&[files], MinVersion::Tls12).unwrap_err().to_string();
-    assert!(error.contains("cannot read") && error.contains("pair.key"), "{error}");
-    let none = Certificates::load(&[], MinVersion::Tls12).unwrap_err().to_string();
+    let error = Certificates::load(&[files], MinVersion::Tls12)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("cannot read") && error.contains("pair.key"),
+        "{error}"
+    );
+    let none = Certificates::load(&[], MinVersion::Tls12)
+        .unwrap_err()
+        .to_string();
     assert!(none.contains("tls.certificates"), "{none}");
 }

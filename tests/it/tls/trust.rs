@@ -9,15 +9,26 @@ use super::{Authority, handshake, load, serve, write_pair};
 use crate::listen::Server;
 
 fn own(ca_file: &Path) -> Trust {
-    Trust { ca_file: Some(ca_file.to_owned()), verify: true }
+    Trust {
+        ca_file: Some(ca_file.to_owned()),
+        verify: true,
+    }
 }
 
-const SYSTEM: Trust = Trust { ca_file: None, verify: true };
+const SYSTEM: Trust = Trust {
+    ca_file: None,
+    verify: true,
+};
 
 async fn connects(server: &Server, trust: &Trust, name: &str) -> Result<(), String> {
-    let config = Roots::load().client_config(trust).map_err(|error| error.to_string())?;
+    let config = Roots::load()
+        .client_config(trust)
+        .map_err(|error| error.to_string())?;
     assert!(config.alpn_protocols.is_empty(), "the caller's to set");
-    handshake(server.address, config, name).await.map(drop).map_err(|error| error.to_string())
+    handshake(server.address, config, name)
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -44,8 +55,15 @@ async fn only_a_trusted_authoritys_word_counts() {
 async fn verification_can_be_switched_off() {
     // An operator of a registry with a hopeless certificate, who was warned: any certificate is taken.
     let folder = tempfile::tempdir().unwrap();
-    let server = serve(load(&[Authority::new().write(folder.path(), "a", &["registry.test"])]));
-    let trust = Trust { ca_file: None, verify: false };
+    let server = serve(load(&[Authority::new().write(
+        folder.path(),
+        "a",
+        &["registry.test"],
+    )]));
+    let trust = Trust {
+        ca_file: None,
+        verify: false,
+    };
     for name in ["registry.test", "other.test", "127.0.0.1"] {
         connects(&server, &trust, name).await.unwrap();
     }
@@ -56,7 +74,12 @@ fn self_signed(folder: &Path, name: &str, year: i32) -> (Server, PathBuf) {
     let mut params = CertificateParams::new(vec!["registry.test".to_owned()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    let files = write_pair(folder, name, &params.self_signed(&key).unwrap().pem(), &key.serialize_pem());
+    let files = write_pair(
+        folder,
+        name,
+        &params.self_signed(&key).unwrap().pem(),
+        &key.serialize_pem(),
+    );
     (serve(load(std::slice::from_ref(&files))), files.cert)
 }
 
@@ -71,7 +94,9 @@ async fn a_self_signed_registry_is_trusted_by_its_own_certificate() {
     let (_, other) = self_signed(folder.path(), "other", 2200);
     assert!(connects(&server, &own(&other), "registry.test").await.is_err());
     let (expired, cert) = self_signed(folder.path(), "expired", 2001);
-    let error = connects(&expired, &own(&cert), "registry.test").await.unwrap_err();
+    let error = connects(&expired, &own(&cert), "registry.test")
+        .await
+        .unwrap_err();
     assert!(error.contains("Expired"), "{error}");
 }
 
@@ -80,9 +105,18 @@ async fn a_bad_ca_file_is_named() {
     // A person whose docxy does not start: the message names the file.
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("ca.pem");
-    let error = Roots::load().client_config(&own(&missing)).unwrap_err().to_string();
-    assert!(error.contains("cannot read") && error.contains("ca.pem"), "{error}");
+    let error = Roots::load()
+        .client_config(&own(&missing))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("cannot read") && error.contains("ca.pem"),
+        "{error}"
+    );
     std::fs::write(&missing, "nothing\n").unwrap();
-    let error = Roots::load().client_config(&own(&missing)).unwrap_err().to_string();
+    let error = Roots::load()
+        .client_config(&own(&missing))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("ca.pem holds no certificate"), "{error}");
 }

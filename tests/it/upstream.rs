@@ -1,0 +1,10 @@
+//! The upstream side over real sockets: time limits, redirects, challenges, proxies, and who sees which secret.
+
+mod bodies;
+mod proxies;
+mod redirects;
+mod secrets;
+mod stub;
+mod timeouts;
+mod tls;
+mod tokens;

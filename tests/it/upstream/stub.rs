@@ -1,0 +1,269 @@
+//! A server of a few lines that answers what a test scripts, byte for byte, and remembers what it was asked.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use docxy::config::values::{Credential, Secret};
+use docxy::oci::{Endpoint, RegistryName};
+use docxy::upstream::transport;
+use docxy::upstream::{Ask, Config, Method, Right, Timeouts, Upstream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use url::Url;
+
+pub const TAGS: &str = "/v2/a/b/tags/list";
+
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: String,
+    pub target: String,
+    /// Names in lower case
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+}
+
+pub enum Step {
+    Send(Vec<u8>),
+    /// Holds the connection open and says no more.
+    Hang,
+    Close,
+}
+
+pub fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<Step> {
+    let mut head = format!("HTTP/1.1 {status} X\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+    {
+        let _ = write!(head, "Content-Length: {}\r\n", body.len());
+    }
+    vec![Step::Send(format!("{head}\r\n{body}").into_bytes())]
+}
+
+pub fn raw(bytes: &str) -> Vec<Step> {
+    vec![Step::Send(bytes.as_bytes().to_vec())]
+}
+
+#[derive(Clone)]
+pub struct Stub {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    https: bool,
+}
+
+impl Stub {
+    pub async fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::serve(script, None).await
+    }
+
+    pub async fn start_tls(
+        tls: rustls::ServerConfig,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(script, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn serve(
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let stub = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            https: tls.is_some(),
+        };
+        let (script, seen) = (Arc::new(script), stub.seen.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (script, seen, tls) = (script.clone(), seen.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => talk(stream, &*script, &seen).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => talk(stream, &*script, &seen).await,
+                            Err(_) => None,
+                        },
+                    }
+                });
+            }
+        });
+        stub
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        self.url_at("127.0.0.1", path)
+    }
+
+    pub fn url_at(&self, host: &str, path: &str) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{host}:{}{path}", self.port())
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    script: &(dyn Fn(&Seen) -> Vec<Step> + Send + Sync),
+    seen: &Mutex<Vec<Seen>>,
+) -> Option<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let request = read_request(&mut stream, &mut buffer).await?;
+        seen.lock().unwrap().push(request.clone());
+        for step in script(&request) {
+            match step {
+                Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
+                Step::Hang => std::future::pending().await,
+                Step::Close => return None,
+            }
+        }
+        stream.flush().await.ok()?;
+    }
+}
+
+pub async fn read_request<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut Vec<u8>) -> Option<Seen> {
+    let end = loop {
+        if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().unwrap());
+    while buffer.len() < end + length {
+        stream.read_buf(buffer).await.ok()?;
+    }
+    let body = String::from_utf8_lossy(&buffer[end..end + length]).into_owned();
+    buffer.drain(..end + length);
+    Some(Seen {
+        method,
+        target,
+        headers,
+        body,
+    })
+}
+
+/// An upstream in the making: everything private allowed, short limits, no proxy.
+pub struct Setup {
+    pub config: Config,
+    pub transport: transport::Config,
+}
+
+pub const REGISTRY: &str = "registry.test";
+
+impl Setup {
+    pub fn at(url: &str) -> Self {
+        let registry = RegistryName::parse(REGISTRY).unwrap();
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(5),
+            headers: Duration::from_secs(15),
+            idle: Duration::from_mins(1),
+        };
+        Self {
+            config: Config {
+                name: registry.clone(),
+                urls: vec![Url::parse(url).unwrap()],
+                library_prefix: false,
+                credentials: None,
+                realms: Vec::new(),
+                max_token_answer: 64 * 1024,
+                timeouts,
+                max_redirects: 10,
+            },
+            transport: transport::Config {
+                registry,
+                tls: super::tls::trusting(&[]),
+                proxy: None,
+                allow_private: true,
+                static_hosts: ["evil.test", "cdn.test", "registry.test"]
+                    .map(|name| (name.to_owned(), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]))
+                    .into(),
+                ipv6: true,
+                timeouts,
+                max_idle_connections: 16,
+            },
+        }
+    }
+
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.config.timeouts = timeouts;
+        self.transport.timeouts = timeouts;
+        self
+    }
+
+    pub fn build(self) -> Upstream {
+        Upstream::new(self.config, self.transport.build().unwrap())
+    }
+}
+
+pub fn ask(method: Method, path: &str) -> Ask {
+    Ask {
+        method,
+        endpoint: Endpoint::parse(path).unwrap(),
+        query: None,
+        headers: http::HeaderMap::new(),
+    }
+}
+
+pub fn get(path: &str) -> Ask {
+    ask(Method::Get, path)
+}
+
+pub const PASSWORD: &str = "CANARY-password";
+pub const TOKEN: &str = "CANARY-token";
+
+pub fn credential() -> Credential {
+    Credential {
+        username: "CANARY-user".to_owned(),
+        password: Secret::new(PASSWORD.as_bytes().to_vec()),
+    }
+}
+
+pub fn basic() -> Right {
+    Right::Basic {
+        registry: RegistryName::parse(REGISTRY).unwrap(),
+        credential: credential(),
+    }
+}
+
+pub fn bearer() -> Right {
+    Right::Bearer {
+        registry: RegistryName::parse(REGISTRY).unwrap(),
+        token: Secret::new(TOKEN.to_owned()),
+    }
+}
