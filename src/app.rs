@@ -7,7 +7,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -107,5 +107,6 @@ fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts>
         access: Access::new(Tokens::new(state::sealer(loaded)?)),
         pull: Pull::new(resolve::pull(schema), upstreams),
         drain,
+        sign_in_hint: Once::new(),
     })
 }

@@ -8,7 +8,7 @@ mod token;
 mod v2;
 mod visit;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use ipnet::IpNet;
 
@@ -38,6 +38,8 @@ pub struct Parts {
     pub access: Access,
     pub pull: Pull,
     pub drain: Drain,
+    /// The hint how signing in is turned on is given once.
+    pub sign_in_hint: Once,
 }
 
 /// Shared by all requests.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
+    keys,
     origin::{Origin, Problems},
     schema::{EnvironmentProxies, EnvironmentProxy},
     setting::proxy_from_environment,
-    tree::{Node, Table, Value, insert},
+    tree::{Node, Table, Value, insert, parse_value},
 };
 
 /// What all of docxy's own variables begin with. `DOCXY_CONFIG` is the one exception.
@@ -47,16 +48,28 @@ pub(super) fn layer(environment: &Environment, known: &[String], problems: &mut 
                 }
             }
         }
-        let node = Node {
+        let table = is_section(&path)
+            .then(|| parse_value(value.trim(), &origin).ok())
+            .flatten();
+        let node = table.unwrap_or_else(|| Node {
             value: Value::Raw(value.clone()),
             origin: origin.clone(),
-        };
+        });
         if let Err(component) = insert(&mut tree, &path, node) {
             let what = format!("`{component}` is set as a whole by another variable");
             problems.push(&origin, "", what, "keep one of the two".to_owned());
         }
     }
     tree
+}
+
+/// A whole section may come as a TOML table, and is merged with the layers below like one.
+fn is_section(path: &[String]) -> bool {
+    match path {
+        [one] => keys::all().iter().any(|key| key.starts_with(&format!("{one}."))),
+        [registries, _] => registries == "registries",
+        _ => false,
+    }
 }
 
 /// How a key is spelt as a variable.

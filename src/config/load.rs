@@ -195,9 +195,10 @@ fn flag_layer(flags: &Flags, problems: &mut Problems) -> Table {
     for assignment in &flags.set {
         set_flag(assignment, &mut tree, problems);
     }
-    let mut put = |key: &[&str], flag: &str, text: String| {
+    let mut put = |key: &[&str], flag: &str, value: Value| {
         let path: Vec<String> = key.iter().map(|&part| part.to_owned()).collect();
-        let node = raw(text, Origin::Flag(flag.to_owned()));
+        let origin = Origin::Flag(flag.to_owned());
+        let node = Node { value, origin };
         if insert(&mut tree, &path, node).is_err() {
             problems.push(
                 &Origin::Flag(flag.to_owned()),
@@ -208,13 +209,15 @@ fn flag_layer(flags: &Flags, problems: &mut Problems) -> Table {
         }
     };
     if !flags.listen.is_empty() {
-        put(&["listen"], "--listen", flags.listen.join(","));
+        let origin = Origin::Flag("--listen".to_owned());
+        let items = flags.listen.iter().map(|text| raw(text.clone(), origin.clone()));
+        put(&["listen"], "--listen", Value::Array(items.collect()));
     }
     if let Some(url) = &flags.public_url {
-        put(&["public_url"], "--public-url", url.clone());
+        put(&["public_url"], "--public-url", Value::Raw(url.clone()));
     }
     if let Some(level) = &flags.log_level {
-        put(&["log", "level"], "--log-level", level.clone());
+        put(&["log", "level"], "--log-level", Value::Raw(level.clone()));
     }
     tree
 }

@@ -7,7 +7,7 @@ use super::{
     origin::{Origin, Origins, Problems, join_key},
     schema::{Registry, Schema},
     setting::{Reading, Setting, nearest, parse_registry_name},
-    tree::{Entry, Node, Table, Value, parse_value},
+    tree::{Entry, Node, Table, Value},
 };
 use crate::oci::RegistryName;
 
@@ -103,12 +103,7 @@ impl keys::Visit for Reader<'_> {
 impl Reader<'_> {
     fn take_table(&mut self, name: &str) -> Option<Table> {
         let entry = self.frame.take(name)?;
-        let node = match &entry.node.value {
-            Value::Raw(text) if text.trim_start().starts_with('{') => {
-                parse_value(text.trim(), &entry.node.origin).unwrap_or(entry.node)
-            }
-            _ => entry.node,
-        };
+        let node = entry.node;
         let kind = node.kind();
         if let Value::Table(table) = node.value {
             return Some(table);

@@ -66,10 +66,12 @@ impl Reading<'_> {
         }
     }
 
-    /// The node itself, or the list or table that a variable or flag holds as TOML.
+    /// The node itself, or the list or table that a variable or flag holds as TOML. Both brackets decide:
+    /// `[::]:5000` is no list.
     pub fn structured<'n>(&mut self, node: &'n Node, open: char) -> Option<Cow<'n, Node>> {
+        let close = if open == '[' { ']' } else { '}' };
         match &node.value {
-            Value::Raw(text) if text.trim_start().starts_with(open) => {
+            Value::Raw(text) if text.trim_start().starts_with(open) && text.trim_end().ends_with(close) => {
                 match parse_value(text.trim(), &node.origin) {
                     Ok(node) => Some(Cow::Owned(node)),
                     Err(reason) => {

@@ -6,7 +6,7 @@ mod proxies;
 mod registries;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Component, Path, PathBuf},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    origin::{Origins, Problem, Problems, Warning},
+    origin::{Origins, Problem, Warning},
     schema::{Limits, ListenEntry, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
     values::Size,
@@ -311,13 +311,30 @@ fn log(log: &Log, findings: &mut Findings<'_>) {
 }
 
 fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
-    for (name, addresses) in &schema.network.hosts {
+    for (name, given) in &schema.network.hosts {
         hosts("network.hosts", std::slice::from_ref(name), findings);
-        if addresses.is_empty() {
+        if let Some(address) = given.iter().find(|address| addresses::is_local_ip(**address)) {
+            refused_later(schema, name, *address, findings);
+        }
+        if given.is_empty() {
             findings.problem(
                 "network.hosts",
                 format!("{name} has no address"),
                 "write one, or take the name out",
+            );
+        }
+    }
+}
+
+/// The address guard judges static addresses too (threat S2): better said now than at the first pull.
+fn refused_later(schema: &Schema, host: &str, address: IpAddr, findings: &mut Findings<'_>) {
+    for (name, registry) in schema.enabled_registries() {
+        let is_its_host = registry.urls.iter().any(|url| url.host_str() == Some(host));
+        if is_its_host && !registry.allow_private_addresses {
+            findings.problem(
+                "network.hosts",
+                format!("{host} is given {address}, an address of this machine or of a private network"),
+                format!("add allow_private_addresses = true under [registries.\"{name}\"]"),
             );
         }
     }
@@ -357,6 +374,3 @@ fn listens_beyond_loopback(schema: &Schema) -> bool {
 fn host_of(url: &Url) -> &str {
     url.host_str().unwrap_or_default()
 }
-
-/// What [`files()`] collects.
-type FileProblems = Problems;

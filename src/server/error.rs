@@ -13,6 +13,9 @@ use crate::route::RouteError;
 use crate::serve::CachePolicy;
 use crate::upstream::Failure;
 
+/// What a 429 says where the registry itself says nothing (Docker Hub): clients that respect it wait at all.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("60");
+
 /// A refusal: status, OCI error, and the headers that go with it.
 #[derive(Debug)]
 pub struct Problem {
@@ -129,17 +132,22 @@ impl From<Error> for Problem {
 /// What a client needs beside the text: when to come back, what is left, how long the thing is.
 fn headers_of(error: Error) -> Vec<(HeaderName, HeaderValue)> {
     match error {
-        Error::RateLimited { headers, .. } => headers
-            .iter()
-            .filter(|(name, _)| **name == header::RETRY_AFTER || name.as_str().contains("ratelimit"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+        Error::RateLimited { headers, .. } => {
+            let passes =
+                |name: &HeaderName| *name == header::RETRY_AFTER || name.as_str().contains("ratelimit");
+            let mut passed: Vec<_> = headers
+                .iter()
+                .filter(|(name, _)| passes(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            if !headers.contains_key(header::RETRY_AFTER) {
+                passed.push((header::RETRY_AFTER, RETRY_AFTER));
+            }
+            passed
+        }
         Error::Upstream(Failure::RateLimited { retry_after, .. }) => {
             let value = retry_after.and_then(|value| HeaderValue::from_str(&value).ok());
-            value
-                .map(|value| (header::RETRY_AFTER, value))
-                .into_iter()
-                .collect()
+            vec![(header::RETRY_AFTER, value.unwrap_or(RETRY_AFTER))]
         }
         Error::RangeNotSatisfiable { length: Some(length) } => {
             vec![(

@@ -194,7 +194,7 @@ fn by_post(form: &Bytes, headers: &HeaderMap) -> Result<TokenRequest, Problem> {
             Some(ClientSecret::Password(Credential { username, password }))
         }
         (Some("refresh_token"), _, _, Some(token)) => Some(ClientSecret::Refresh(Secret::new(token))),
-        (None, ..) => credential_of(headers)?,
+        (None, ..) if headers.contains_key(header::AUTHORIZATION) => credential_of(headers)?,
         _ => {
             return Err(bad_request(
                 "grant_type must be password (with username and password) or refresh_token (with refresh_token)",

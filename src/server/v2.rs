@@ -19,6 +19,9 @@ use crate::serve::headers::OCI_NAMESPACE;
 use crate::telemetry::Record;
 use crate::upstream::{Failure, Login, LoginAnswer, Method as Upstream, Right};
 
+const NO_SIGN_IN: &str = "Signing in is not possible under this address: set public_url in docxy.toml to the https:// \
+                          address of this docxy (or allow_plain_login = true for http://)";
+
 /// Everything under `/v2`.
 pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
     // A pull has no body; whatever a client sends as one is not read.
@@ -274,12 +277,19 @@ impl Asker<'_> {
             .and_then(|base| bearer(base, self.target, again));
         let problem = match challenge {
             Some(challenge) => Problem::challenge(challenge, message),
-            None => Problem::denied(format!(
-                "{message}. Signing in is not possible under this address: set public_url in docxy.toml to the \
-                 https:// address of this docxy (or allow_plain_login = true for http://)"
-            )),
+            None => {
+                self.hint_once();
+                Problem::denied(format!("{message}. {NO_SIGN_IN}"))
+            }
         };
         Stop::denied(problem, upstream_status)
+    }
+
+    /// Tells the operator, once, what his clients will not: how signing in is turned on.
+    fn hint_once(&self) {
+        self.parts
+            .sign_in_hint
+            .call_once(|| tracing::warn!("a client was refused: {NO_SIGN_IN}"));
     }
 
     /// `Authorization` that nobody can read.

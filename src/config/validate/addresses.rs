@@ -9,9 +9,16 @@ use url::{Host, Url};
 pub(super) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => is_localhost(name),
-        Some(Host::Ipv4(address)) => is_local_v4(address),
-        Some(Host::Ipv6(address)) => is_local_v6(address),
+        Some(Host::Ipv4(address)) => is_local_ip(address.into()),
+        Some(Host::Ipv6(address)) => is_local_ip(address.into()),
         None => false,
+    }
+}
+
+pub(super) fn is_local_ip(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_local_v4(address),
+        IpAddr::V6(address) => is_local_v6(address),
     }
 }
 

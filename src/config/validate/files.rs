@@ -2,10 +2,9 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::FileProblems;
 use crate::config::{
     load::{Loaded, reason},
-    origin::join_key,
+    origin::{Problems, join_key},
     schema::ProxyEntry,
 };
 
@@ -21,8 +20,8 @@ enum Privacy {
 
 /// Checks every file that an enabled part of the configuration names. What is in them is the business of those who use
 /// them.
-pub fn files(loaded: &Loaded) -> Result<(), FileProblems> {
-    let mut problems = FileProblems::default();
+pub fn files(loaded: &Loaded) -> Result<(), Problems> {
+    let mut problems = Problems::default();
     let mut check = |key: &str, path: &Path, privacy| {
         if let Err((what, fix)) = check_file(path, privacy) {
             let what = format!("{}: {what}", path.display());

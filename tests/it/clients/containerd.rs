@@ -25,7 +25,7 @@ async fn pulls_from_every_registry(generation: Generation) {
     let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("library/app", &hub_images)]).await;
     let other = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("library/app", &images)]).await;
     let config = registry("docker.io", &hub, "") + &registry(OTHER, &other, "");
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let containerd = Containerd::start(&sandbox, generation).await;
     for name in ["docker.io", OTHER] {
         containerd.hosts(name, &format!("http://{}", door.authority()), "");
@@ -82,7 +82,7 @@ async fn gives_a_password_to_its_registry_alone(generation: Generation) {
     let hub = DockerRegistry::start(&sandbox, SignIn::Token(&hub_tokens), &content).await;
     let other = DockerRegistry::start(&sandbox, SignIn::Token(&tokens), &content).await;
     let config = registry("docker.io", &hub, &realm(&hub_tokens)) + &registry(OTHER, &other, &realm(&tokens));
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let containerd = Containerd::start(&sandbox, generation).await;
     containerd.hosts(OTHER, &format!("http://{}", door.authority()), "");
 

@@ -32,7 +32,7 @@ async fn signs_in_to_a_bearer_upstream(generation: Generation) {
     let config = shared_host_login()
         + &registry(OWN, &own, &(realm(&tokens) + &virtual_host()))
         + &registry(STRANGER, &stranger, &realm(&strange_tokens));
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let insecure = Some(door.named(VIRTUAL_HOST));
     let docker = Dockerd::start(
         &sandbox,
@@ -68,7 +68,7 @@ async fn signs_in_to_a_basic_upstream(generation: Generation) {
     let stranger = DockerRegistry::start(&sandbox, SignIn::Basic, &content).await;
     let config =
         shared_host_login() + &registry(OWN, &own, &virtual_host()) + &registry(STRANGER, &stranger, "");
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let insecure = Some(door.named(VIRTUAL_HOST));
     let docker = Dockerd::start(
         &sandbox,

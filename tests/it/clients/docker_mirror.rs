@@ -19,7 +19,7 @@ async fn pulls_through_a_mirror(generation: Generation) {
     let sandbox = Sandbox::new();
     let images = Catalogue::new(1).await;
     let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("library/app", &images)]).await;
-    let door = Door::open(&sandbox, &registry("docker.io", &hub, "")).await;
+    let door = Door::open(&registry("docker.io", &hub, "")).await;
     let mirror = Some(format!("http://{}", door.authority()));
     let docker = Dockerd::start(
         &sandbox,
@@ -61,7 +61,7 @@ async fn uses_a_docker_hub_account(generation: Generation) {
     let (public, private) = (Catalogue::new(1).await, Catalogue::new(2).await);
     let content = [("library/app", &public), ("private/app", &private)];
     let hub = DockerRegistry::start(&sandbox, SignIn::Token(&tokens), &content).await;
-    let door = Door::open(&sandbox, &registry("docker.io", &hub, &realm(&tokens))).await;
+    let door = Door::open(&registry("docker.io", &hub, &realm(&tokens))).await;
     let mirror = Some(format!("http://{}", door.authority()));
     let docker = Dockerd::start(
         &sandbox,

@@ -20,7 +20,7 @@ async fn pulls_by_path_prefix(generation: Generation) {
     let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[]).await;
     let upstream = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("owner/image", &images)]).await;
     let config = registry("docker.io", &hub, "") + &registry("ghcr.io", &upstream, "");
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let docker = Dockerd::start(&sandbox, generation, Setup::default()).await;
 
     let repository = format!("{}/ghcr.io/owner/image", door.authority());

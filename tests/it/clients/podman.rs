@@ -16,7 +16,7 @@ async fn pulls_through_mirrors_with_a_path() {
     let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("library/app", &hub_images)]).await;
     let other = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("owner/image", &images)]).await;
     let config = registry("docker.io", &hub, "") + &registry("ghcr.io", &other, "");
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let mirrors: String = ["docker.io", "ghcr.io"]
         .map(|name| mirror(name, &door.authority()))
         .concat();

@@ -13,7 +13,7 @@ async fn are_found_where_the_registry_has_no_referrers_api() {
     let sandbox = Sandbox::new();
     let images = Catalogue::new(1).await;
     let upstream = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("owner/image", &images)]).await;
-    let door = Door::open(&sandbox, &registry("ghcr.io", &upstream, "")).await;
+    let door = Door::open(&registry("ghcr.io", &upstream, "")).await;
 
     let subject = &images.oci.manifest.digest;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();

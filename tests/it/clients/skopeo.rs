@@ -17,7 +17,7 @@ async fn copies_every_kind_of_image() {
     let other_registry = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("owner/image", &other)]).await;
     let config = registry("docker.io", &hub_registry, "")
         + &registry("ghcr.io", &other_registry, &format!("hosts = [{VIRTUAL_HOST:?}]"));
-    let door = Door::open(&sandbox, &config).await;
+    let door = Door::open(&config).await;
     let skopeo = Skopeo::new(&sandbox);
 
     let plain = door.authority();
@@ -54,7 +54,7 @@ async fn inspects_without_fetching_layers() {
     let sandbox = Sandbox::new();
     let images = Catalogue::new(1).await;
     let upstream = DockerRegistry::start(&sandbox, SignIn::Nobody, &[("owner/image", &images)]).await;
-    let door = Door::open(&sandbox, &registry("ghcr.io", &upstream, "")).await;
+    let door = Door::open(&registry("ghcr.io", &upstream, "")).await;
 
     let reference = format!("docker://{}/ghcr.io/owner/image:oci", door.authority());
     let inspect = ["inspect", "--tls-verify=false", "--no-tags", &reference];

@@ -34,7 +34,7 @@ impl Tls {
         let upstream = DockerRegistry::start_tls(sandbox, SignIn::Nobody, &authority, &content).await;
         let config = registry("docker.io", &upstream, &trusting(&authority.ca))
             + &format!("hosts = [{SECURE_HOST:?}]\n");
-        let door = Door::open_tls(sandbox, &authority, &config).await;
+        let door = Door::open_tls(&authority, &config).await;
         Self {
             authority,
             images,

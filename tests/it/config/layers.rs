@@ -223,14 +223,36 @@ fn variables_hold_lists_and_tables() {
             "{ url = \"http://p.example.com\", remote_dns = true }",
         ),
         ("DOCXY__LIMITS__MAX_CONNECTIONS", "100"),
+        ("DOCXY__LOG", "{ access = false }"),
+        (
+            "DOCXY__REGISTRIES__DOCKER_IO",
+            "{ hosts = [\"hub.example.com\"] }",
+        ),
     ]))
     .unwrap();
+    assert!(!loaded.schema.log.access);
+    let hub = loaded
+        .schema
+        .registries
+        .values()
+        .find(|registry| !registry.hosts.is_empty());
+    assert!(hub.unwrap().library_prefix);
     assert_eq!(loaded.schema.trusted_proxies.len(), 2);
     assert!(loaded.schema.listen[1].proxy_protocol);
     assert_eq!(loaded.schema.tls.certificates.len(), 1);
     assert_eq!(loaded.schema.network.hosts["ghcr.io"].len(), 1);
     assert_eq!(loaded.schema.limits.max_connections, 100);
     assert!(matches!(&loaded.schema.network.proxy, Some(ProxyEntry::Through(proxy)) if proxy.remote_dns));
+}
+
+#[test]
+fn an_ipv6_listener_is_not_a_list() {
+    // Brackets belong to the address; a flag must take what a URL takes.
+    let mut sources = environment(&[("DOCXY__LISTEN", "[::]:5000")]);
+    let loaded = load(&sources).unwrap();
+    assert_eq!(loaded.schema.listen[0].address.to_string(), "[::]:5000");
+    sources.flags.listen = vec!["[::1]:80".to_owned(), "127.0.0.1:80".to_owned()];
+    assert_eq!(load(&sources).unwrap().schema.listen.len(), 2);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn addresses() {
         "[registries.\"ghcr.io\"]\nproxy = \"proxy.example.com:3128\"",
         "[registries.\"ghcr.io\"]\nproxy = { url = \"http://a:hunter2@p.example.com\", username = \"b\" }",
         "[network]\nproxy = \"http://127.0.0.1:5000\"",
+        "[network]\nhosts = { \"ghcr.io\" = [\"10.0.0.5\"], \"https://quay.io\" = [], \"b.example.com\" = [\"10.0.0.5\"] }",
     ]));
 }
 

@@ -43,7 +43,7 @@ impl Authority {
         Self {
             ca: sandbox.file("tls/trust/ca.crt", authority.pem()),
             certificate: sandbox.file("tls/leaf.pem", leaf.pem()),
-            key: sandbox.file("tls/leaf.key", leaf_key.serialize_pem()),
+            key: sandbox.secret("tls/leaf.key", leaf_key.serialize_pem()),
         }
     }
 }

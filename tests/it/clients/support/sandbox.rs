@@ -7,6 +7,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -71,6 +72,13 @@ impl Sandbox {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a file in a folder")).expect("the file's folder");
         fs::write(&path, content).expect("the file");
+        path
+    }
+
+    /// The same for a file that its owner alone may read.
+    pub fn secret(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.file(name, content);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file's mode");
         path
     }
 
