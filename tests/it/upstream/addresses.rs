@@ -89,7 +89,7 @@ async fn the_guard_stands_before_every_request_realm_and_hop() {
             assert!(
                 matches!(failure, Failure::AddressRefused { .. }),
                 "{host}: {failure:?}"
-            )
+            );
         };
 
         let mut direct = Setup::at(&target.replace("/token", ""));
