@@ -22,7 +22,8 @@ pub struct Config {
     pub http2_ping_interval: Duration,
     /// How long it may take to answer that.
     pub http2_ping_timeout: Duration,
-    /// How long a peer may take not one byte of what is being sent to it.
+    /// How long a peer may take nothing of what is being sent to it. The kernel tells of progress only when a third of
+    /// its send buffer (4 MiB at most, by default) is free again, so five minutes are a floor of about 5 KB/s.
     pub write_timeout: Duration,
     /// Request line and header fields together, in bytes; more is answered 431.
     pub max_header_bytes: usize,

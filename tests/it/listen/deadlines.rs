@@ -193,3 +193,36 @@ async fn a_client_that_takes_nothing_is_cut() {
     read_to_end(&mut http1).await;
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_little_is_kept() {
+    // A person on a bad line: as long as it moves now and then, a pull goes on, longer than any deadline of ours.
+    let (service, mut requests) = scripted();
+    let server = Server::plain(Config::default(), service);
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let pieces = requests.recv().await.unwrap();
+    for _ in 0..COUNT {
+        pieces.send(PIECE).unwrap();
+    }
+    drop(pieces);
+    let mut taken = 0;
+    let mut scratch = vec![0; 8 * 1024 * 1024];
+    loop {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        match stream.read(&mut scratch).await.unwrap() {
+            0 => break,
+            count => taken += count,
+        }
+    }
+    assert!(taken > COUNT * PIECE.len(), "{taken}");
+}
+
+const COUNT: usize = 3000;
+const PIECE: &str = match std::str::from_utf8(&[b'x'; 8192]) {
+    Ok(piece) => piece,
+    Err(_) => unreachable!(),
+};
