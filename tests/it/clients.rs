@@ -8,6 +8,7 @@
 
 mod support;
 
+mod cdn;
 mod containerd;
 mod docker_login;
 mod docker_mirror;

@@ -102,7 +102,7 @@ async fn containerd_pulls(generation: Generation) {
     drop(containerd.pull(&[], reference).await.failed());
     upstream.assert_gave_nothing().await;
 
-    containerd.hosts("docker.io", &url, &format!("ca = {:?}", authority.ca));
+    containerd.hosts("docker.io", &url, &format!("ca = \"{}\"", authority.ca.display()));
     drop(containerd.pull(&[], reference).await.succeeded());
     containerd
         .assert_holds(reference, &images.oci.manifest, images.oci.native())

@@ -46,4 +46,14 @@ impl Authority {
             key: sandbox.secret("tls/leaf.key", leaf_key.serialize_pem()),
         }
     }
+
+    /// docxy's configuration for a TLS listener with this certificate, besides the plain one.
+    pub fn listener(&self) -> String {
+        format!(
+            "[tls]\nlisten = [\"127.0.0.1:0\"]\nredirect_http = false\n\
+             certificates = [{{ cert = \"{}\", key = \"{}\" }}]\n",
+            self.certificate.display(),
+            self.key.display(),
+        )
+    }
 }

@@ -5,10 +5,11 @@ use std::{fs, path::PathBuf};
 use super::{
     dockerd::assert_store_holds,
     generation::Generation,
-    image::{Blob, Image},
+    image::Image,
     process::{self, Daemon, Finished},
     sandbox::Sandbox,
 };
+use crate::support::image::Content;
 
 /// Bytes of a layer that containerd 2 fetches in one range, when it fetches several at once.
 const PARALLEL_FETCH: usize = 4 * 1024 * 1024;
@@ -28,18 +29,18 @@ impl<'a> Containerd<'a> {
         let config = match generation {
             Generation::Debian12 => format!(
                 "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-                 [plugins.\"io.containerd.internal.v1.opt\"]\npath = {:?}\n",
-                folder.join("opt"),
+                 [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{}\"\n",
+                folder.join("opt").display(),
             ),
             Generation::Sid => format!(
                 "version = 3\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
                  \"io.containerd.cri.v1.runtime\", \"io.containerd.nri.v1.nri\"]\n\
-                 [plugins.\"io.containerd.internal.v1.opt\"]\npath = {:?}\n\
+                 [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{}\"\n\
                  [plugins.\"io.containerd.transfer.v1.local\"]\nmax_concurrent_downloads = 4\n\
                  concurrent_layer_fetch_buffer = {PARALLEL_FETCH}\n\
                  [[plugins.\"io.containerd.transfer.v1.local\".unpack_config]]\nplatform = {:?}\n\
                  snapshotter = \"native\"\n",
-                folder.join("opt"),
+                folder.join("opt").display(),
                 platform(),
             ),
         };
@@ -91,7 +92,7 @@ impl<'a> Containerd<'a> {
     }
 
     /// Asserts that the image is known under this reference, with every byte of every blob.
-    pub async fn assert_holds(&self, reference: &str, named: &Blob, image: &Image) {
+    pub async fn assert_holds(&self, reference: &str, named: &Content, image: &Image) {
         let mut command = process::mortal(&self.ctr);
         command
             .arg("--address")

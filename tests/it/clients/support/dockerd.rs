@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::{
     generation::Generation,
-    image::{Blob, Image, sha256},
+    image::Image,
     process::{self, Daemon, Finished},
     sandbox::Sandbox,
 };
+use crate::support::image::{Content, sha256};
 
 /// A dockerd with its own folders, socket and containerd, that pulls and never runs anything.
 pub struct Dockerd {
@@ -135,7 +136,7 @@ impl Dockerd {
     }
 
     /// Asserts that an image arrived, under the digest of what its tag names, with every byte of every layer.
-    pub async fn assert_holds(&self, reference: &str, named: &Blob, image: &Image) {
+    pub async fn assert_holds(&self, reference: &str, named: &Content, image: &Image) {
         let inspected = self
             .docker(&["image", "inspect", reference])
             .await
@@ -172,7 +173,7 @@ impl Dockerd {
 }
 
 /// Asserts that containerd's content store holds each blob of the image as it was published.
-pub fn assert_store_holds(containerd: &std::path::Path, named: &Blob, image: &Image) {
+pub fn assert_store_holds(containerd: &std::path::Path, named: &Content, image: &Image) {
     let store = containerd.join("io.containerd.content.v1.content/blobs/sha256");
     for blob in image.layers.iter().chain([named, &image.manifest, &image.config]) {
         let hex = blob.digest.trim_start_matches("sha256:");

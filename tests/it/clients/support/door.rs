@@ -16,11 +16,7 @@ impl Door {
 
     /// The same with a TLS listener besides.
     pub async fn open_tls(authority: &Authority, config: &str) -> Self {
-        let tls = format!(
-            "[tls]\nlisten = [\"127.0.0.1:0\"]\nredirect_http = false\n\
-             certificates = [{{ cert = {:?}, key = {:?} }}]\n",
-            authority.certificate, authority.key,
-        );
+        let tls = authority.listener();
         Self(TestApp::builder().config(config).config(&tls).start().await)
     }
 
@@ -41,6 +37,7 @@ impl Door {
 }
 
 impl Drop for Door {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what docxy said")]
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("--- docxy's log\n{}", self.0.log_text());
@@ -66,5 +63,5 @@ pub fn realm(tokens: &TokenServer) -> String {
 
 /// The key that makes docxy trust a registry's certificate.
 pub fn trusting(ca: &Path) -> String {
-    format!("ca_file = {ca:?}\n")
+    format!("ca_file = \"{}\"\n", ca.display())
 }

@@ -1,55 +1,26 @@
 //! Real images, made anew for each test: layers are archives that tar, gzip and zstd wrote.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::process;
-
-pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+use crate::support::image::{
+    self as stubs, Content, DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_CONFIG, OCI_EMPTY, OCI_INDEX,
+    OCI_MANIFEST, noise, sha256,
+};
 
 /// The layer that is big enough for clients to fetch in several ranges at once.
 const LARGE: usize = 12 * 1024 * 1024;
 const SMALL: usize = 96 * 1024;
 const LAYERS: usize = 10;
 
-/// A piece of content under its digest.
-#[derive(Clone)]
-pub struct Blob {
-    pub media_type: &'static str,
-    pub bytes: Vec<u8>,
-    pub digest: String,
-}
-
-impl Blob {
-    fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
-        let digest = sha256(&bytes);
-        Self {
-            media_type,
-            bytes,
-            digest,
-        }
-    }
-
-    fn of(media_type: &'static str, document: &Value) -> Self {
-        Self::new(media_type, serde_json::to_vec_pretty(document).expect("JSON"))
-    }
-
-    fn descriptor(&self) -> Value {
-        json!({ "mediaType": self.media_type, "digest": self.digest, "size": self.bytes.len() })
-    }
-}
-
 /// One image for one platform.
 #[derive(Clone)]
 pub struct Image {
-    pub manifest: Blob,
-    pub config: Blob,
-    pub layers: Vec<Blob>,
+    pub manifest: Content,
+    pub config: Content,
+    pub layers: Vec<Content>,
     /// Digests of the unpacked layers, which docker and podman name an image's content by.
     pub diff_ids: Vec<String>,
     architecture: &'static str,
@@ -58,7 +29,7 @@ pub struct Image {
 /// An image for several platforms.
 #[derive(Clone)]
 pub struct Index {
-    pub manifest: Blob,
+    pub manifest: Content,
     pub images: Vec<Image>,
 }
 
@@ -73,6 +44,25 @@ impl Index {
             .iter()
             .find(|image| image.architecture == native)
             .expect("an image for this machine")
+    }
+}
+
+impl From<&Index> for stubs::Image {
+    /// The same content for a registry of ours, where a real one can't do what a test needs.
+    fn from(index: &Index) -> Self {
+        let blobs = |image: &Image| {
+            image
+                .layers
+                .iter()
+                .chain([&image.config])
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        Self {
+            root: index.manifest.clone(),
+            children: index.images.iter().map(|image| image.manifest.clone()).collect(),
+            blobs: index.images.iter().flat_map(blobs).collect(),
+        }
     }
 }
 
@@ -140,15 +130,15 @@ impl Family {
         };
         let document = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": manifests });
         Index {
-            manifest: Blob::of(media_type, &document),
+            manifest: json_content(media_type, &document),
             images,
         }
     }
 
     fn image(self, architecture: &'static str, layers: Vec<Layer>) -> Image {
         let (manifest_type, config_type) = match self {
-            Self::Oci => (OCI_MANIFEST, "application/vnd.oci.image.config.v1+json"),
-            Self::Docker => (DOCKER_MANIFEST, "application/vnd.docker.container.image.v1+json"),
+            Self::Oci => (OCI_MANIFEST, OCI_CONFIG),
+            Self::Docker => (DOCKER_MANIFEST, DOCKER_CONFIG),
         };
         let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let config = json!({
@@ -158,16 +148,16 @@ impl Family {
             "config": { "Cmd": ["/bin/true"] },
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
-        let config = Blob::of(config_type, &config);
-        let layers: Vec<Blob> = layers.into_iter().map(|layer| layer.packed).collect();
+        let config = json_content(config_type, &config);
+        let layers: Vec<Content> = layers.into_iter().map(|layer| layer.packed).collect();
         let document = json!({
             "schemaVersion": 2,
             "mediaType": manifest_type,
             "config": config.descriptor(),
-            "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
+            "layers": layers.iter().map(Content::descriptor).collect::<Vec<_>>(),
         });
         Image {
-            manifest: Blob::of(manifest_type, &document),
+            manifest: json_content(manifest_type, &document),
             config,
             layers,
             diff_ids,
@@ -207,9 +197,9 @@ async fn zstd_image(folder: &Path, seed: u64) -> Image {
 }
 
 /// An artifact as the OCI image specification describes it: an empty config, one layer of any type, a subject.
-fn signature_of(subject: &Blob) -> Image {
-    let config = Blob::new("application/vnd.oci.empty.v1+json", b"{}".to_vec());
-    let layer = Blob::new("application/vnd.example.signature", b"signed by a test".to_vec());
+fn signature_of(subject: &Content) -> Image {
+    let config = Content::new(OCI_EMPTY, b"{}".to_vec());
+    let layer = Content::new("application/vnd.example.signature", b"signed by a test".to_vec());
     let document = json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -219,7 +209,7 @@ fn signature_of(subject: &Blob) -> Image {
         "subject": subject.descriptor(),
     });
     Image {
-        manifest: Blob::of(OCI_MANIFEST, &document),
+        manifest: json_content(OCI_MANIFEST, &document),
         config,
         layers: vec![layer],
         diff_ids: Vec::new(),
@@ -230,10 +220,10 @@ fn signature_of(subject: &Blob) -> Image {
 impl Image {
     /// The index that lists this artifact, kept under the tag `sha256-HEX` by registries without a referrers API
     /// (OCI distribution specification, "Referrers Tag Schema").
-    pub fn referrers_index(&self) -> Blob {
+    pub fn referrers_index(&self) -> Content {
         let mut descriptor = self.manifest.descriptor();
         descriptor["artifactType"] = json!("application/vnd.example.signature");
-        Blob::of(
+        json_content(
             OCI_INDEX,
             &json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor] }),
         )
@@ -247,7 +237,7 @@ struct Packing {
 }
 
 struct Layer {
-    packed: Blob,
+    packed: Content,
     diff_id: String,
 }
 
@@ -281,32 +271,12 @@ impl Layer {
         let packed = process::run(pack).await.succeeded().stdout;
         let diff_id = sha256(&fs::read(&archive).expect("the archive"));
         Self {
-            packed: Blob::new(packing.media_type, packed),
+            packed: Content::new(packing.media_type, packed),
             diff_id,
         }
     }
 }
 
-pub fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes)
-        .as_ref()
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
-/// Bytes that look random and are always the same (xorshift64).
-fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
+fn json_content(media_type: &str, content: &Value) -> Content {
+    Content::new(media_type, serde_json::to_vec_pretty(content).expect("JSON"))
 }

@@ -4,10 +4,11 @@ use std::{fs, path::PathBuf};
 
 use super::{
     dockerd::assert_archive_holds,
-    image::{Blob, Image},
+    image::Image,
     process::{self, Finished},
     sandbox::Sandbox,
 };
+use crate::support::image::Content;
 
 pub struct Podman<'a> {
     sandbox: &'a Sandbox,
@@ -65,7 +66,7 @@ impl<'a> Podman<'a> {
     }
 
     /// Asserts that an image arrived with the digest its tag names, and that podman unpacked these layers.
-    pub async fn assert_unpacked(&self, reference: &str, named: &Blob, image: &Image) {
+    pub async fn assert_unpacked(&self, reference: &str, named: &Content, image: &Image) {
         let inspected = self
             .podman(&["image", "inspect", reference])
             .await
@@ -84,7 +85,7 @@ impl<'a> Podman<'a> {
     }
 
     /// Asserts that besides every byte of every layer comes out again; podman can't write zstd layers so.
-    pub async fn assert_holds(&self, reference: &str, named: &Blob, image: &Image) {
+    pub async fn assert_holds(&self, reference: &str, named: &Content, image: &Image) {
         self.assert_unpacked(reference, named, image).await;
         let file = self.folder.join("saved.tar");
         let path = file.to_str().expect("a printable path");

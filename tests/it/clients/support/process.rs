@@ -94,6 +94,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what its programs said")]
     fn keep_log(&self) {
         let lines = self.log.lines();
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("logs");

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::image::{Blob, Catalogue, Image, Index};
+use super::image::{Catalogue, Image, Index};
+use crate::support::image::Content;
 
 pub struct Publisher {
     registry: SocketAddr,
@@ -45,7 +46,7 @@ impl Publisher {
     }
 
     /// Starts an upload and ends it with one PUT (OCI distribution specification, "POST then PUT").
-    async fn blob(&self, repository: &str, blob: &Blob) {
+    async fn blob(&self, repository: &str, blob: &Content) {
         let start = format!("http://{}/v2/{repository}/blobs/uploads/", self.registry);
         let started = self
             .client
@@ -62,12 +63,12 @@ impl Publisher {
         assert_eq!(stored.status(), 201, "the registry takes blob {}", blob.digest);
     }
 
-    async fn manifest(&self, repository: &str, reference: &str, manifest: &Blob) {
+    async fn manifest(&self, repository: &str, reference: &str, manifest: &Content) {
         let url = format!("http://{}/v2/{repository}/manifests/{reference}", self.registry);
         let put = self
             .client
             .put(url)
-            .header("Content-Type", manifest.media_type)
+            .header("Content-Type", &manifest.media_type)
             .body(manifest.bytes.clone());
         let stored = put.send().await.expect("the registry answers");
         let status = stored.status();

@@ -1,14 +1,15 @@
 //! Debian's docker-registry (distribution 2.8), a real upstream with a request log.
 
 use std::{
-    fmt::Write as _,
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
+
+use serde_json::{Value, json};
 
 use super::{
     authority::Authority,
@@ -72,23 +73,20 @@ impl DockerRegistry {
             SignIn::Basic => {
                 let users = folder.join("htpasswd");
                 fs::write(&users, htpasswd().await).expect("the users' file");
-                let _ = writeln!(config, "auth: {{htpasswd: {{realm: test, path: {users:?}}}}}");
+                config["auth"] = json!({ "htpasswd": { "realm": "test", "path": users } });
             }
             SignIn::Token(server) => {
-                let _ = writeln!(
-                    config,
-                    "auth: {{token: {{realm: {:?}, service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {:?}}}}}",
-                    server.realm, server.certificate,
-                );
+                config["auth"] = json!({ "token": {
+                    "realm": server.realm,
+                    "service": SERVICE,
+                    "issuer": ISSUER,
+                    "rootcertbundle": server.certificate,
+                } });
             }
         }
         let mut client = reqwest::Client::builder().no_proxy();
         if let Some(authority) = authority {
-            let tls = format!(
-                "tls: {{certificate: {:?}, key: {:?}}}",
-                authority.certificate, authority.key
-            );
-            config = config.replace(PLAIN, &tls);
+            config["http"]["tls"] = json!({ "certificate": authority.certificate, "key": authority.key });
             let ca = fs::read(&authority.ca).expect("the authority");
             client = client.tls_certs_only([reqwest::Certificate::from_pem(&ca).expect("a certificate")]);
         }
@@ -235,7 +233,7 @@ impl Seen {
 }
 
 /// Content is written by a registry without users, which ends before the one under test starts.
-async fn fill(folder: &std::path::Path, content: &[(&str, &Catalogue)]) {
+async fn fill(folder: &Path, content: &[(&str, &Catalogue)]) {
     let (_daemon, address) = launch(folder, &open_config(folder)).await;
     let publisher = Publisher::new(address);
     for (repository, catalogue) in content {
@@ -243,19 +241,19 @@ async fn fill(folder: &std::path::Path, content: &[(&str, &Catalogue)]) {
     }
 }
 
-const PLAIN: &str = "tls: {}";
-
-fn open_config(folder: &std::path::Path) -> String {
-    format!(
-        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\n\
-         http: {{addr: \"127.0.0.1:0\", secret: test, {PLAIN}}}\n",
-        folder.join("storage"),
-    )
+/// JSON, which is YAML too.
+fn open_config(folder: &Path) -> Value {
+    json!({
+        "version": "0.1",
+        "log": { "level": "info" },
+        "storage": { "filesystem": { "rootdirectory": folder.join("storage") } },
+        "http": { "addr": "127.0.0.1:0", "secret": "test" },
+    })
 }
 
-async fn launch(folder: &std::path::Path, config: &str) -> (Daemon, SocketAddr) {
-    let file: PathBuf = folder.join("config.yml");
-    fs::write(&file, config).expect("the registry's configuration");
+async fn launch(folder: &Path, config: &Value) -> (Daemon, SocketAddr) {
+    let file = folder.join("config.yml");
+    fs::write(&file, config.to_string()).expect("the registry's configuration");
     let mut command = process::mortal("docker-registry");
     command.arg("serve").arg(file);
     Daemon::start("docker-registry", command, |line| {

@@ -2,7 +2,7 @@
 //!
 //! Each program runs in its own mount namespace, where a few names lead to loopback addresses and the public
 //! registries lead nowhere, and in its own process namespace, so that killing one process ends everything it
-//! started and undoes everything it mounted. Nothing of the machine itself is changed.
+//! started and undoes everything it mounted. Of the machine itself nothing is changed.
 
 use std::{
     fmt::Write as _,
@@ -37,6 +37,20 @@ const NOWHERE: [&str; 8] = [
     "registry.example.com",
     "localhost.localdomain",
 ];
+
+/// Prepares the namespace and becomes the program: `$0` is the sandbox's folder, `$@` the program.
+///
+/// dockerd and podman write to a few places whatever they are told; they get empty ones that vanish with them.
+const ENTER: &str = r#"
+    set -e
+    for place in /run /etc/docker /opt/containerd /var/lib/containers; do
+        mkdir -p "$place"
+        mount -t tmpfs tmpfs "$place"
+    done
+    mount --bind "$0/hosts" /etc/hosts
+    if [ -e /etc/resolv.conf ]; then mount --bind "$0/resolv.conf" /etc/resolv.conf; fi
+    exec "$@"
+"#;
 
 /// One test's home: a folder for everything the programs keep, and the names they know.
 pub struct Sandbox {
@@ -84,8 +98,6 @@ impl Sandbox {
 
     /// A program that sees the names above, and dies with the thread that started it.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        const ENTER: &str = r#"mount --bind "$0/hosts" /etc/hosts &&
-            { [ ! -e /etc/resolv.conf ] || mount --bind "$0/resolv.conf" /etc/resolv.conf; } && exec "$@""#;
         let mut command = process::mortal(ENTRANCE);
         command
             .args(["--mount", "--propagation", "private"])

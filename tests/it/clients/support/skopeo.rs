@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    image::{Blob, Image},
+    image::Image,
     process::{self, Finished},
     sandbox::Sandbox,
 };
+use crate::support::image::Content;
 
 pub struct Skopeo<'a> {
     sandbox: &'a Sandbox,
@@ -49,7 +50,7 @@ pub struct Copied {
 
 impl Copied {
     /// Asserts that the folder holds an image, or an index with its images, as it was published.
-    pub fn assert_holds(&self, named: &Blob, images: &[Image]) {
+    pub fn assert_holds(&self, named: &Content, images: &[Image]) {
         let bytes = fs::read(self.folder.join("manifest.json")).expect("the named manifest");
         assert!(
             bytes == named.bytes,
@@ -71,11 +72,11 @@ impl Copied {
     }
 }
 
-fn hex(blob: &Blob) -> &str {
+fn hex(blob: &Content) -> &str {
     blob.digest.trim_start_matches("sha256:")
 }
 
-fn same(file: &Path, blob: &Blob) {
+fn same(file: &Path, blob: &Content) {
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", blob.digest));
     assert!(
         bytes == blob.bytes,
