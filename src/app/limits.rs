@@ -5,10 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Raises the soft limit to the hard one and returns it; what could not be raised stays as it was.
 pub fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (
-        limit.current.unwrap_or(u64::MAX),
-        limit.maximum.unwrap_or(u64::MAX),
-    );
+    let count = |limit: Option<u64>| limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let (soft, hard) = (count(limit.current), count(limit.maximum));
     if soft >= hard {
         return soft;
     }
