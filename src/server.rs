@@ -1,5 +1,6 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod base;
 mod error;
 mod health;
 mod layers;

@@ -59,6 +59,13 @@ struct UpstreamAnswer {
     expires_in: Option<u64>,
 }
 
+/// A living token of docxy's handing out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Current {
+    Anonymous,
+    For(RegistryName),
+}
+
 /// What a token that a client presents turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Known {
@@ -156,17 +163,19 @@ impl Tokens {
         }
     }
 
-    /// Is this an unexpired token that docxy handed out for this registry? Then `/v2/` need not ask upstream
-    /// (gcr.io answers 401 there to a token without scope).
-    pub fn is_current(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+    /// For which registry docxy handed out this token, while it lives. `/v2/` then need not ask upstream (gcr.io
+    /// answers 401 there to a token without scope).
+    pub fn current(&self, token: &Secret<String>) -> Option<Current> {
         match self.known(token) {
-            Known::Anonymous => true,
-            Known::Sealed { registry: of, .. } => of == *registry,
-            Known::From(of) => {
-                let entry = self.handed_out.get(&self.sealer.hash(token.expose().as_bytes()));
-                of == *registry && entry.is_some_and(|entry| entry.until > Instant::now())
+            Known::Anonymous => Some(Current::Anonymous),
+            Known::Sealed { registry, .. } => Some(Current::For(registry)),
+            Known::From(registry) => {
+                let entry = self
+                    .handed_out
+                    .get(&self.sealer.hash(token.expose().as_bytes()))?;
+                (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Void | Known::Unknown => false,
+            Known::Void | Known::Unknown => None,
         }
     }
 
@@ -277,8 +286,7 @@ mod tests {
             tokens.known(&Secret::new("again".into())),
             Known::From(registry("docker.io"))
         );
-        assert!(tokens.is_current(&hub, &registry("docker.io")));
-        assert!(!tokens.is_current(&hub, &registry("ghcr.io")));
+        assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         let unknown = Secret::new("mine".to_owned());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
@@ -319,9 +327,9 @@ mod tests {
         let tokens = tokens();
         tokens.remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#);
         let hub = Secret::new("hub".to_owned());
-        assert!(tokens.is_current(&hub, &registry("docker.io")));
+        assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
-        assert!(!tokens.is_current(&hub, &registry("docker.io")));
+        assert_eq!(tokens.current(&hub), None);
         assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
     }
 }

@@ -10,7 +10,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
 use crate::route::Target;
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Answer, Method};
+use crate::upstream::{Answer, Failure, Method};
 
 impl Pull {
     pub(super) async fn blob(
@@ -84,7 +84,11 @@ impl Pull {
         let repairable = method == Method::Head
             && match &asked {
                 Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
-                Err(Error::Rejected { .. } | Error::Unavailable { .. }) => true,
+                Err(
+                    Error::Upstream(Failure::HeadRefused { .. })
+                    | Error::Rejected { .. }
+                    | Error::Unavailable { .. },
+                ) => true,
                 Err(_) => false,
             };
         if !repairable {

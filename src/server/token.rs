@@ -88,7 +88,7 @@ async fn finish(
             if let Some(record) = record {
                 record.note(|facts| {
                     facts.outcome = Some(Outcome::Denied.to_string());
-                    facts.error = Some(problem.body.message.clone());
+                    facts.error = Some(problem.for_log().to_owned());
                 });
             }
             problem.into_response()
