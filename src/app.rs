@@ -55,7 +55,7 @@ async fn serve(
     loaded: &Loaded,
     listeners: Vec<Listener>,
     certificates: Option<Arc<Certificates>>,
-    open_files: u64,
+    open_files: usize,
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();

@@ -159,7 +159,7 @@ fn cost(rival: &Rival, path: &str, clients: usize, size: u64) -> Result<Cost> {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let gib = (size * clients as u64) as f64 / f64::from(1u32 << 30);
     Ok(Cost {
-        cpu: (rival.cpu()? - before).as_secs_f64() / gib,
+        cpu: rival.cpu()?.saturating_sub(before).as_secs_f64() / gib,
         rate: gib / took.as_secs_f64(),
     })
 }

@@ -227,7 +227,7 @@ impl Tokens {
     }
 }
 
-/// `token` for docker, `access_token` for OAuth2 clients.
+/// `token` for docker, `access_token` for `OAuth2` clients.
 fn answer(token: &str) -> Vec<u8> {
     let json = serde_json::json!({ "token": token, "access_token": token, "expires_in": OWN_LIFE.as_secs() });
     json.to_string().into_bytes()

@@ -3,12 +3,10 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit to the hard one and returns it; what could not be raised stays as it was.
-pub fn raise_open_files() -> u64 {
+pub fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (
-        limit.current.unwrap_or(u64::MAX),
-        limit.maximum.unwrap_or(u64::MAX),
-    );
+    let count = |limit: Option<u64>| limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let (soft, hard) = (count(limit.current), count(limit.maximum));
     if soft >= hard {
         return soft;
     }
@@ -29,11 +27,4 @@ pub fn raise_open_files() -> u64 {
             soft
         }
     }
-}
-
-/// Client connections that fit into this many open files: one socket for the client, one upstream, and some to spare.
-pub fn connections(open_files: u64) -> usize {
-    const SPARE: u64 = 64;
-    const MOST: u64 = 1 << 20;
-    usize::try_from((open_files.saturating_sub(SPARE) / 2).clamp(16, MOST)).unwrap_or(16)
 }

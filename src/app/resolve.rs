@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use url::Host;
 
-use super::limits;
 use crate::config::schema;
 use crate::config::schema::{
     AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
@@ -81,14 +80,9 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
         .collect()
 }
 
-pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
+pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
     let limits = &schema.limits;
-    let max_connections = match limits.max_connections {
-        0 => limits::connections(open_files),
-        set => set as usize,
-    };
-    listen::Config {
-        max_connections,
+    let config = listen::Config {
         first_byte_timeout: limits.header_timeout,
         handshake_timeout: limits.handshake_timeout,
         header_timeout: limits.header_timeout,
@@ -98,6 +92,17 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
         drain: limits.drain,
         trusted_proxies: schema.trusted_proxies.clone(),
         ..listen::Config::default()
+    };
+    match limits.max_connections {
+        0 => listen::Config {
+            max_connections: usize::MAX,
+            ..config
+        }
+        .within(open_files),
+        set => listen::Config {
+            max_connections: set as usize,
+            ..config
+        },
     }
 }
 

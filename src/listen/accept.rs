@@ -139,9 +139,10 @@ async fn accept<S: Service>(
     drain: Drain,
 ) {
     let warned = Arc::new(AtomicBool::new(false));
+    let mut shortage = Shortage::default();
     loop {
         let next = async {
-            let (stream, peer) = next(&socket, &room.idle).await;
+            let (stream, peer) = next(&socket, &room.idle, &mut shortage).await;
             Some((stream, peer, room.slot().await?))
         };
         let accepted = tokio::select! {
@@ -207,9 +208,14 @@ const SHED: usize = 16;
 /// How often the log repeats that there is no room.
 const REPEAT: Duration = Duration::from_secs(10);
 
+/// When the log was last told, over all connections: under a flood every one of them may begin with an error.
+#[derive(Default)]
+struct Shortage {
+    told: Option<Instant>,
+}
+
 /// The next connection, however long it takes: no error of `accept` ends a server.
-async fn next(source: &impl Accept, idle: &Idle) -> (TcpStream, SocketAddr) {
-    let mut told: Option<Instant> = None;
+async fn next(source: &impl Accept, idle: &Idle, shortage: &mut Shortage) -> (TcpStream, SocketAddr) {
     loop {
         let error = match source.accept().await {
             Ok(accepted) => return accepted,
@@ -218,8 +224,8 @@ async fn next(source: &impl Accept, idle: &Idle) -> (TcpStream, SocketAddr) {
             Err(error) => error,
         };
         // Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM): asking again at once would spin.
-        if told.is_none_or(|at| at.elapsed() >= REPEAT) {
-            told = Some(Instant::now());
+        if shortage.told.is_none_or(|at| at.elapsed() >= REPEAT) {
+            shortage.told = Some(Instant::now());
             tracing::error!(
                 "cannot accept connections: {error}; trying on (descriptors: raise LimitNOFILE or ulimit -n)"
             );
@@ -264,7 +270,12 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tokio::time::pause();
         let before = Instant::now();
-        next(&Scripted(Mutex::new(errors.into()), listener), idle).await;
+        next(
+            &Scripted(Mutex::new(errors.into()), listener),
+            idle,
+            &mut Shortage::default(),
+        )
+        .await;
         before.elapsed()
     }
 

@@ -29,10 +29,8 @@ struct State {
     waiting_for_client: usize,
     /// The place among the idle, while there is no request in flight.
     place: Option<Place>,
-    /// When the last piece of a response was written, or the last request ended.
+    /// When a piece of a response was last written or asked for, or a request ended.
     moved: Instant,
-    /// When a response body was last asked for more.
-    fed: Instant,
     /// Since when a request's head has been arriving.
     head: Option<Instant>,
     /// Since when the connection is meant to end.
@@ -62,13 +60,11 @@ impl Activity {
     /// A connection without a request.
     pub(super) fn new(idle: Arc<Idle>) -> Arc<Self> {
         let close = Arc::new(Notify::new());
-        let now = Instant::now();
         let state = State {
             in_flight: 0,
             waiting_for_client: 0,
             place: Some(idle.enter(&close)),
-            moved: now,
-            fed: now,
+            moved: Instant::now(),
             head: None,
             closing: None,
             unread_input: false,
@@ -96,7 +92,7 @@ impl Activity {
                 None => (state.moved + config.keep_alive, Overdue::Idle),
             })
         } else if state.waiting_for_client == state.in_flight {
-            Some((state.fed + config.write_timeout, Overdue::Stalled))
+            Some((state.moved + config.write_timeout, Overdue::Stalled))
         } else {
             None
         }
@@ -177,7 +173,7 @@ impl InFlight {
     /// The client's side asks for the next piece of the response's body.
     pub(super) fn asked(&mut self) {
         let mut state = self.activity.lock();
-        state.fed = Instant::now();
+        state.moved = Instant::now();
         if std::mem::take(&mut self.waiting_for_client) {
             state.waiting_for_client -= 1;
         }

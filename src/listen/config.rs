@@ -22,7 +22,8 @@ pub struct Config {
     pub http2_ping_interval: Duration,
     /// How long it may take to answer that.
     pub http2_ping_timeout: Duration,
-    /// How long a peer may take not one byte of what is being sent to it.
+    /// How long a peer may take nothing of what is being sent to it. The kernel tells of progress only when a third of
+    /// its send buffer (4 MiB at most, by default) is free again, so five minutes are a floor of about 5 KB/s.
     pub write_timeout: Duration,
     /// Request line and header fields together, in bytes; more is answered 431.
     pub max_header_bytes: usize,
@@ -32,6 +33,21 @@ pub struct Config {
     pub drain: Duration,
     /// Who may speak the PROXY protocol to listeners that ask for it.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Descriptors a process needs for its own files and listeners.
+const OTHER_DESCRIPTORS: usize = 64;
+
+impl Config {
+    /// Allows no more connections than a process with so many file descriptors (`RLIMIT_NOFILE`) can serve: a request
+    /// needs a second one, for its upstream or its file. Without this a flood of idle connections would be shed only
+    /// when there is no descriptor left for the upstream either.
+    #[must_use]
+    pub fn within(mut self, descriptors: usize) -> Self {
+        let affordable = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+        self.max_connections = self.max_connections.min(affordable).max(1);
+        self
+    }
 }
 
 impl Default for Config {
@@ -44,11 +60,24 @@ impl Default for Config {
             keep_alive: Duration::from_secs(75),
             http2_ping_interval: Duration::from_secs(30),
             http2_ping_timeout: Duration::from_secs(20),
-            write_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_mins(5),
             max_header_bytes: 64 * 1024,
             max_header_fields: 100,
             drain: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_their_upstreams() {
+        // An operator with the usual `ulimit -n 1024`: docxy at its limit can still dial.
+        assert_eq!(Config::default().within(1024).max_connections, 480);
+        assert_eq!(Config::default().within(1_000_000).max_connections, 8192);
+        assert_eq!(Config::default().within(0).max_connections, 1);
     }
 }

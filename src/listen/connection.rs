@@ -228,7 +228,8 @@ impl<S: Service> Door<S> {
         let http = builder
             .serve_connection(io, self.handler(connection, &activity))
             .with_upgrades();
-        self.drive(http, |http| http.graceful_shutdown(), &activity).await
+        self.drive(http, http1::UpgradeableConnection::graceful_shutdown, &activity)
+            .await
     }
 
     async fn http2<T>(&self, stream: T, connection: Connection, activity: Arc<Activity>) -> Result<(), Ended>

@@ -33,7 +33,7 @@ const BACKLOG: i32 = 4096;
 
 /// A client whose machine vanished without a word is found out after about three minutes (60 s, then the kernel's
 /// probes every 15 s), also while a slow upstream lets nothing be written to it.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_AFTER: Duration = Duration::from_mins(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
 impl Listener {

@@ -275,12 +275,11 @@ impl Asker<'_> {
             .base
             .as_ref()
             .and_then(|base| bearer(base, self.target, again));
-        let problem = match challenge {
-            Some(challenge) => Problem::challenge(challenge, message),
-            None => {
-                self.hint_once();
-                Problem::denied(format!("{message}. {NO_SIGN_IN}"))
-            }
+        let problem = if let Some(challenge) = challenge {
+            Problem::challenge(challenge, message)
+        } else {
+            self.hint_once();
+            Problem::denied(format!("{message}. {NO_SIGN_IN}"))
         };
         Stop::denied(problem, upstream_status)
     }

@@ -180,6 +180,62 @@ impl Failure {
         }
     }
 
+    /// The message for a client: the registry and what happened, but no host, address or key of the configuration. Where the
+    /// upstreams of a network are is its operator's business, who finds them in the log (`Display`).
+    pub fn for_client(&self) -> String {
+        let registry = self.registry();
+        match self {
+            Self::Denied { .. }
+            | Self::RateLimited { .. }
+            | Self::ForeignCredential { .. }
+            | Self::NotAskable { .. }
+            | Self::TooManyRedirects { .. } => self.to_string(),
+            Self::CredentialUnavailable { .. } => {
+                format!(
+                    "docxy's own credential for {registry} is not available; its operator finds the reason in the log"
+                )
+            }
+            Self::Unreachable { cause, .. } => format!("{registry} can't be reached: {}", cause.in_short()),
+            Self::Timeout { phase, limit, .. } => {
+                format!("{registry} {phase} within {limit:?}; try again later")
+            }
+            Self::AddressRefused { .. } | Self::UncheckedRedirect { .. } => {
+                format!(
+                    "{registry} leads to an address that docxy does not dial; its operator finds the reason in the log"
+                )
+            }
+            Self::RealmRefused { .. } => {
+                format!(
+                    "{registry} names a token service that docxy does not trust; its operator finds the reason in the log"
+                )
+            }
+            Self::BadRedirect { reason, .. } => {
+                format!("{registry} sent a redirect that is not followed: {reason}")
+            }
+            Self::StorageRefused { status, .. } | Self::HeadRefused { status, .. } => {
+                format!(
+                    "the storage of {registry} refused the request with {}; try again",
+                    status.as_u16()
+                )
+            }
+            Self::BadAnswer { reason, .. } => format!("{registry} gave a bad answer: {reason}"),
+            Self::Broken {
+                received, expected, ..
+            } => {
+                format!(
+                    "the body from {registry} broke after {received} bytes{}",
+                    of(*expected)
+                )
+            }
+            Self::TokenService { status, .. } => {
+                format!(
+                    "the token service of {registry} answered {}; try again later",
+                    status.as_u16()
+                )
+            }
+        }
+    }
+
     /// 504 rather than 502.
     pub fn timed_out(&self) -> bool {
         match self {
@@ -218,6 +274,19 @@ pub enum Cause {
     Proxy { proxy: String, reason: String },
     /// The connection closed before an answer came.
     Closed,
+}
+
+impl Cause {
+    fn in_short(&self) -> &'static str {
+        match self {
+            Self::Dns(_) => "its name does not resolve",
+            Self::Refused => "the connection was refused",
+            Self::Connect(_) => "the connection failed",
+            Self::Tls(_) => "its certificate or its TLS is not acceptable",
+            Self::Proxy { .. } => "the outbound proxy failed",
+            Self::Closed => "the connection closed before an answer came",
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -281,4 +350,75 @@ fn lift(registry: &RegistryName, realm: &str, reason: &str) -> String {
 
 fn of(expected: Option<u64>) -> String {
     expected.map_or_else(String::new, |n| format!(" of {n}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_not_told_where_things_are() {
+        // The addresses inside an operator's network are nobody else's business; which registry failed is the client's.
+        let registry = RegistryName::parse("r.test").unwrap();
+        let host = || "10.1.2.3:5000".to_owned();
+        let status = StatusCode::BAD_GATEWAY;
+        let failures = [
+            Failure::Unreachable {
+                registry: registry.clone(),
+                host: host(),
+                cause: Cause::Proxy {
+                    proxy: host(),
+                    reason: host(),
+                },
+            },
+            Failure::Timeout {
+                registry: registry.clone(),
+                host: host(),
+                phase: Phase::Headers,
+                limit: Duration::from_secs(15),
+            },
+            Failure::AddressRefused {
+                registry: registry.clone(),
+                host: host(),
+                address: [10, 1, 2, 3].into(),
+                class: Class::Private,
+            },
+            Failure::RealmRefused {
+                registry: registry.clone(),
+                realm: host(),
+                reason: super::super::realm::FOREIGN,
+            },
+            Failure::StorageRefused {
+                registry: registry.clone(),
+                host: host(),
+                status,
+            },
+            Failure::BadAnswer {
+                registry: registry.clone(),
+                host: host(),
+                reason: "not HTTP".to_owned(),
+            },
+            Failure::Broken {
+                registry: registry.clone(),
+                host: host(),
+                received: 3,
+                expected: Some(9),
+            },
+            Failure::TokenService {
+                registry: registry.clone(),
+                host: host(),
+                status,
+            },
+            Failure::CredentialUnavailable {
+                registry: registry.clone(),
+                reason: "password_file /etc/10.1.2.3 can't be read".to_owned(),
+            },
+        ];
+        for failure in failures {
+            let (own, told) = (failure.to_string(), failure.for_client());
+            assert!(own.contains("r.test") && own.contains("10.1.2.3"), "{own}");
+            assert!(told.contains("r.test") && !told.contains("10.1.2.3"), "{told}");
+            assert!(!told.contains("registries."), "{told}");
+        }
+    }
 }

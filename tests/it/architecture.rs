@@ -394,8 +394,8 @@ fn code_only(text: &str) -> String {
             rest.find("*/").map_or(rest.len(), |at| at + 2)
         } else if c == '"' {
             string_end(rest)
-        } else if rest.starts_with("r#\"") {
-            rest[3..].find("\"#").map_or(rest.len(), |at| at + 5)
+        } else if let Some(inside) = rest.strip_prefix("r#\"") {
+            inside.find("\"#").map_or(rest.len(), |at| at + 5)
         } else if rest.starts_with("'\"'") {
             3
         } else {

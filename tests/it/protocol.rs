@@ -8,4 +8,5 @@ mod headers;
 mod manifests;
 mod redirects;
 mod referrers;
+mod secure;
 mod tags;

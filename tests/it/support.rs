@@ -15,8 +15,6 @@ use std::{future::Future, time::Duration};
 
 /// Waits for a signal that must come; the limit only turns a hang into a failure that says what was awaited.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), event).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited 30 s in vain for {what}"),
-    }
+    let outcome = tokio::time::timeout(Duration::from_secs(30), event).await;
+    outcome.unwrap_or_else(|_| panic!("waited 30 s in vain for {what}"))
 }

@@ -1,5 +1,6 @@
 //! The upstream side over real sockets: time limits, redirects, challenges, proxies, and who sees which secret.
 
+mod addresses;
 mod bodies;
 mod logins;
 mod proxies;

@@ -11,7 +11,7 @@ use super::{Server, describe, get_http2, http2, read_to_end, read_until, scripte
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-/// HEADERS on stream 1, 100 bytes, without END_HEADERS.
+/// HEADERS on stream 1, 100 bytes, without `END_HEADERS`.
 const HEADERS_BEGIN: &[u8] = &[0, 0, 100, 1, 0, 0, 0, 0, 1];
 
 /// How many seconds pass until the server closes, while the client sends one byte a second if it has any left.
@@ -52,7 +52,7 @@ async fn a_connection_that_says_too_little_is_closed_in_ten_seconds() {
         .chain([b'X'; 300].iter())
         .copied()
         .collect();
-    let slow_block = [&PREFACE[..], EMPTY_SETTINGS, HEADERS_BEGIN].concat();
+    let slow_block = [PREFACE, EMPTY_SETTINGS, HEADERS_BEGIN].concat();
     let opened = [PREFACE, EMPTY_SETTINGS].concat();
     let cases: [(&str, &[u8], &[u8]); 7] = [
         ("silence", b"", b""),
@@ -85,7 +85,7 @@ async fn an_idle_connection_is_kept_much_longer_than_a_head_may_take() {
             .await
             .unwrap();
         read_until(&mut stream, "listener=0\n").await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     }
     let seconds = seconds_until_closed(stream, b"").await;
     assert!(
@@ -165,7 +165,7 @@ async fn a_slow_service_is_not_the_clients_fault() {
 async fn a_client_that_takes_nothing_is_cut() {
     // An operator: a client that asks for a big blob and stops reading gives its slot and its upstream back.
     let endless = || async {
-        let piece = bytes::Bytes::from_static(&[0; 65536]);
+        let piece = bytes::Bytes::from(vec![0; 65536]);
         axum::body::Body::from_stream(futures_util::stream::repeat_with(move || {
             Ok::<_, std::convert::Infallible>(piece.clone())
         }))
@@ -193,3 +193,36 @@ async fn a_client_that_takes_nothing_is_cut() {
     read_to_end(&mut http1).await;
     assert!(start.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_little_is_kept() {
+    // A person on a bad line: as long as it moves now and then, a pull goes on, longer than any deadline of ours.
+    let (service, mut requests) = scripted();
+    let server = Server::plain(Config::default(), service);
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let pieces = requests.recv().await.unwrap();
+    for _ in 0..COUNT {
+        pieces.send(PIECE).unwrap();
+    }
+    drop(pieces);
+    let mut taken = 0;
+    let mut scratch = vec![0; 8 * 1024 * 1024];
+    loop {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        match stream.read(&mut scratch).await.unwrap() {
+            0 => break,
+            count => taken += count,
+        }
+    }
+    assert!(taken > COUNT * PIECE.len(), "{taken}");
+}
+
+const COUNT: usize = 3000;
+const PIECE: &str = match std::str::from_utf8(&[b'x'; 8192]) {
+    Ok(piece) => piece,
+    Err(_) => unreachable!(),
+};

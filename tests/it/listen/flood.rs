@@ -236,7 +236,7 @@ fn server_process() {
         max_connections: usize::try_from(number("FLOOD_CONNECTIONS")).unwrap(),
         header_timeout: Duration::from_secs(number("FLOOD_HEADER_SECONDS")),
         // Longer than the tests take, so that the silent connections stay.
-        first_byte_timeout: Duration::from_secs(600),
+        first_byte_timeout: Duration::from_mins(10),
         ..Config::default()
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();

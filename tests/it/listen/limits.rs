@@ -137,7 +137,7 @@ async fn busy_connections_are_never_closed_for_new_ones() {
     late.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    tokio::time::sleep(std::time::Duration::from_hours(1)).await;
     assert!(requests.try_recv().is_err(), "nobody made room");
 
     let (mut first, pieces) = busy.remove(0);

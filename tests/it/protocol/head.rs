@@ -3,7 +3,7 @@
 use crate::support::{
     client::Response,
     single::{MANIFEST, Single},
-    stub::{Cdn, Quirk, StubRegistry},
+    stub::{Cdn, Fault, On, Quirk, StubRegistry},
 };
 
 /// What the specification demands of a HEAD: digest and length; and what HTTP does: no body.
@@ -108,4 +108,16 @@ async fn a_blob_is_never_asked_for_by_head_before_its_get() {
     let (layer, path) = one.layer();
     one.get(&path).await.assert_is(&layer, &one.stub);
     assert_eq!(one.stub.heads("*/blobs/*").len(), 0, "{}", one.stub.story());
+}
+
+#[tokio::test]
+async fn a_head_that_the_upstream_refuses_is_repaired_by_one_get() {
+    // A registry that knows no HEAD, or breaks on it, is no reason to fail: the GET would have worked.
+    let one = Single::with(StubRegistry::builder().quirk(Quirk::HeadManifestRefused)).await;
+    assert_complete(&one.head(MANIFEST).await, &one);
+    let one = Single::sound().await;
+    one.stub.fault(On::head("*/manifests/*"), Fault::Status(500));
+    // A fault is no quirk: nothing says that the GET would do better, so both readings are accepted.
+    let answer = one.head(MANIFEST).await;
+    answer.assert_status(&[200, 502], &one.stub);
 }

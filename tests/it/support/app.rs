@@ -61,7 +61,7 @@ impl TestApp {
     }
 
     pub fn log_text(&self) -> String {
-        self.log().iter().map(|line| format!("{line}\n")).collect()
+        self.log.text()
     }
 
     /// Waits for a log line with these fields.
@@ -105,7 +105,6 @@ pub struct Builder {
     config: toml::Table,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
-    arguments: Vec<String>,
 }
 
 impl Builder {
@@ -123,7 +122,6 @@ impl Builder {
             config,
             environment: Vec::new(),
             files: Vec::new(),
-            arguments: Vec::new(),
         }
     }
 
@@ -158,11 +156,6 @@ impl Builder {
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
-        self
-    }
-
-    pub fn argument(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -212,10 +205,8 @@ impl Builder {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("docxy.toml");
         let mut config = self.config;
-        for key in ["state_path"] {
-            let path = dir.path().join(key).to_str().unwrap().to_owned();
-            config.entry(key).or_insert(toml::Value::String(path));
-        }
+        let state = dir.path().join("state").to_str().unwrap().to_owned();
+        config.entry("state_path").or_insert(toml::Value::String(state));
         write(&file, &toml::to_string(&config).unwrap());
         for (name, content) in &self.files {
             write(&dir.path().join(name), content);
@@ -224,13 +215,12 @@ impl Builder {
         command
             .arg("--config")
             .arg(&file)
-            .args(&self.arguments)
             .current_dir(dir.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", dir.path())
-            .env("XDG_STATE_HOME", dir.path().join("state"))
-            .env("XDG_CACHE_HOME", dir.path().join("cache"))
+            .env("XDG_STATE_HOME", dir.path().join("xdg-state"))
+            .env("XDG_CACHE_HOME", dir.path().join("xdg-cache"))
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: sends exactly the bytes it is told (hostile paths, Hosts, several Accept lines), reads as much as it
 //! is told, and knows a broken body from a whole one.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -44,7 +44,7 @@ impl Request {
         Self::new("HEAD", target)
     }
 
-    /// A form, as OAuth2 token requests are sent.
+    /// A form, as `OAuth2` token requests are sent.
     pub fn form(target: impl Into<String>, fields: &[(&str, &str)]) -> Self {
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
@@ -114,13 +114,13 @@ impl Request {
     fn wire(&self, to: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if !self.has("Host") {
-            head += &format!("Host: {to}\r\n");
+            let _ = write!(head, "Host: {to}\r\n");
         }
         if !self.body.is_empty() {
-            head += &format!("Content-Length: {}\r\n", self.body.len());
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
         for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         head += "Connection: close\r\n\r\n";
         let mut wire = head.into_bytes();

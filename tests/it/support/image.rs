@@ -1,6 +1,8 @@
 //! Images made on the spot: real manifests, configurations and layers (tar files a client can unpack), the same bytes for
 //! the same recipe on every run.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -229,8 +231,10 @@ fn json_content(media_type: &str, value: &Value) -> Content {
 }
 
 fn hex(algorithm: &str, bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{algorithm}:{digits}")
+    bytes.iter().fold(format!("{algorithm}:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A tar archive (POSIX ustar) of one file.

@@ -81,8 +81,8 @@ impl Puller {
     pub fn request(&self, method: &str, path: &str) -> Request {
         let mut target = path.to_owned();
         if let Some(ns) = &self.ns {
-            target += if path.contains('?') { "&" } else { "?" };
-            target += &format!("ns={ns}");
+            target.push_str(if path.contains('?') { "&ns=" } else { "?ns=" });
+            target.push_str(ns);
         }
         let mut request = Request::new(method, target);
         if let Some(host) = &self.host {

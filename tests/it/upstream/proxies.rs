@@ -356,6 +356,8 @@ async fn remote_dns_sends_only_what_was_configured_and_https_redirects() {
             proxy: outer.proxy("http", "").with_remote_dns(true),
             no_proxy: NoProxy::default(),
         });
+        // Behind the tunnel waits a stub that speaks no TLS.
+        setup.transport.timeouts.connect = std::time::Duration::from_millis(300);
         let failure = status(setup).await.unwrap_err();
         assert_eq!(
             outer.log().len(),

@@ -1,6 +1,6 @@
 //! The registry door: the distribution API, as correct or as crooked as the quirks say.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn route(state: &State, seen: &Seen, number: usize) -> Reply {
     };
     let user = match authorise(state, seen, &what) {
         Ok(user) => user,
-        Err(denial) => return denial,
+        Err(denial) => return *denial,
     };
     state.journal.update(number, |seen| seen.user.clone_from(&user));
 
@@ -91,36 +91,36 @@ fn parse(rest: &str) -> Option<What<'_>> {
 }
 
 /// Who asks, or the challenge. Answers in the shape of the real registries: a missing repository looks like a forbidden one.
-fn authorise(state: &State, seen: &Seen, what: &What<'_>) -> Result<Option<String>, Reply> {
-    let header = seen.authorization();
+fn authorise(state: &State, seen: &Seen, what: &What<'_>) -> Result<Option<String>, Box<Reply>> {
     match state.options.auth {
         Auth::Open => Ok(None),
-        Auth::Basic => {
-            let pair = header.and_then(decoded_basic);
-            let user = pair.as_deref().and_then(|pair| pair.split_once(':'));
-            match user {
-                Some((user, password)) if state.password_is(user, password) => {
-                    if let What::In(name, _) = what
-                        && !state.may_read(Some(user), name)
-                        && state.repository(name).is_some()
-                    {
-                        return Err(Reply::error(403, "DENIED", "scripted registry: not yours"));
-                    }
-                    Ok(Some(user.to_owned()))
-                }
-                _ => Err(
-                    Reply::error(401, "UNAUTHORIZED", "scripted registry: authentication required").header(
-                        "www-authenticate",
-                        r#"Basic realm="scripted registry", charset="UTF-8""#,
-                    ),
-                ),
-            }
-        }
-        Auth::Token | Auth::TokenForPrivate => bearer(state, header, what),
+        Auth::Basic => basic(state, seen.authorization(), what),
+        Auth::Token | Auth::TokenForPrivate => bearer(state, seen.authorization(), what),
     }
 }
 
-fn bearer(state: &State, header: Option<&str>, what: &What<'_>) -> Result<Option<String>, Reply> {
+fn basic(state: &State, header: Option<&str>, what: &What<'_>) -> Result<Option<String>, Box<Reply>> {
+    let pair = header.and_then(decoded_basic);
+    let known = pair.as_deref().and_then(|pair| pair.split_once(':'));
+    let Some((user, _)) = known.filter(|(user, password)| state.password_is(user, password)) else {
+        let reply = Reply::error(401, "UNAUTHORIZED", "scripted registry: authentication required");
+        let challenge = r#"Basic realm="scripted registry", charset="UTF-8""#;
+        return Err(Box::new(reply.header("www-authenticate", challenge)));
+    };
+    if let What::In(name, _) = what
+        && !state.may_read(Some(user), name)
+        && state.repository(name).is_some()
+    {
+        return Err(Box::new(Reply::error(
+            403,
+            "DENIED",
+            "scripted registry: not yours",
+        )));
+    }
+    Ok(Some(user.to_owned()))
+}
+
+fn bearer(state: &State, header: Option<&str>, what: &What<'_>) -> Result<Option<String>, Box<Reply>> {
     let (scope, public) = match what {
         What::Base => (None, false),
         What::Catalog => (Some("registry:catalog:*".to_owned()), false),
@@ -137,13 +137,13 @@ fn bearer(state: &State, header: Option<&str>, what: &What<'_>) -> Result<Option
         let realm = state.options.realm.as_ref().unwrap_or(&default);
         let mut value = format!(r#"Bearer realm="{realm}",service="scripted""#);
         if let Some(scope) = &scope {
-            value += &format!(r#",scope="{scope}""#);
+            let _ = write!(value, r#",scope="{scope}""#);
         }
         if let Some(error) = error {
-            value += &format!(r#",error="{error}""#);
+            let _ = write!(value, r#",error="{error}""#);
         }
-        Reply::error(401, "UNAUTHORIZED", "scripted registry: authentication required")
-            .header("www-authenticate", value)
+        let reply = Reply::error(401, "UNAUTHORIZED", "scripted registry: authentication required");
+        Box::new(reply.header("www-authenticate", value))
     };
     let Some(header) = header else {
         return if public { Ok(None) } else { Err(challenge(None)) };
@@ -216,7 +216,8 @@ fn manifest(state: &State, seen: &Seen, name: &str, repository: &Repository, ref
     let mut reply = Reply::new(status, content.bytes.clone())
         .header("content-type", media_type)
         .header("etag", format!("\"{}\"", content.digest));
-    if !options.has(Quirk::NoDigest) && !(head && options.has(Quirk::HeadManifestWithoutDigest)) {
+    let silent = options.has(Quirk::NoDigest) || (head && options.has(Quirk::HeadManifestWithoutDigest));
+    if !silent {
         let told = if options.has(Quirk::WrongDigest) {
             sha256(b"other bytes")
         } else {

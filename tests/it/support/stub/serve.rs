@@ -173,7 +173,7 @@ async fn answer(
     let body = Limited::new(incoming, 64 * 1024)
         .collect()
         .await
-        .map_or(Bytes::new(), |body| body.to_bytes());
+        .map_or(Bytes::new(), http_body_util::Collected::to_bytes);
     let path = head.uri.path().to_owned();
     let door = match listener {
         Door::Registry if path.starts_with(token::PATH) => Door::Token,

@@ -1,4 +1,4 @@
-//! The token door: the distribution token protocol by GET, OAuth2 by POST.
+//! The token door: the distribution token protocol by GET, `OAuth2` by POST.
 
 use serde_json::json;
 
@@ -21,16 +21,14 @@ pub(super) fn answer(state: &State, seen: &Seen, number: usize) -> Reply {
         _ => return Reply::new(405, "method not allowed\n"),
     };
     let parameters = if post { &seen.body } else { &seen.query };
-    let user = match if post {
+    let user = if post {
         by_form(state, seen)
     } else {
         by_header(state, seen)
-    } {
-        Ok(user) => user,
-        Err(Refused) => {
-            let details = json!({ "details": "scripted token service: incorrect username or password" });
-            return Reply::new(401, details.to_string()).header("content-type", "application/json");
-        }
+    };
+    let Ok(user) = user else {
+        let details = json!({ "details": "scripted token service: incorrect username or password" });
+        return Reply::new(401, details.to_string()).header("content-type", "application/json");
     };
     state.journal.update(number, |seen| seen.user.clone_from(&user));
 
