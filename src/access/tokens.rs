@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::seal::{NoRandom, Sealer, same};
 use crate::config::values::{Credential, Secret};
-use crate::oci::{RegistryName, Repository, Scope};
+use crate::oci::{Grant, RegistryName, Repository, Scope};
 use crate::upstream::Right;
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
@@ -50,14 +50,10 @@ struct Sealed {
     expires: u64,
 }
 
-/// The fields docxy must know of an upstream's token answer.
-#[derive(Deserialize)]
-struct UpstreamAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    refresh_token: Option<String>,
-    expires_in: Option<u64>,
-}
+/// An upstream's token answer that docxy can't read, and so can't remember, and so must not hand out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the token answer of the registry can't be read")]
+pub struct Unreadable;
 
 /// What a token that a client presents turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,14 +104,13 @@ impl Tokens {
         Ok(answer(&format!("{SEALED_PREFIX}{}", self.sealer.seal(plain)?)))
     }
 
-    /// Remembers which registry made the tokens of this answer, before the client gets them.
-    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) {
-        let Ok(found) = serde_json::from_slice::<UpstreamAnswer>(upstream_answer) else {
-            return;
-        };
+    /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
+    /// would later go to any registry that a request names.
+    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) -> Result<(), Unreadable> {
+        let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
         let life = found
-            .expires_in
-            .map_or(DEFAULT_LIFE, Duration::from_secs)
+            .life
+            .unwrap_or(DEFAULT_LIFE)
             .clamp(DEFAULT_LIFE, REFRESH_LIFE);
         for (token, life) in [
             (found.token, life),
@@ -130,6 +125,7 @@ impl Tokens {
                 self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
             }
         }
+        Ok(())
     }
 
     /// What this token is.
@@ -252,18 +248,20 @@ mod tests {
     }
 
     fn token_of(answer: &[u8]) -> Secret<String> {
-        let answer: UpstreamAnswer = serde_json::from_slice(answer).expect("JSON");
-        Secret::new(answer.token.expect("a token"))
+        let token = Grant::parse(answer).ok().and_then(|grant| grant.token);
+        Secret::new(token.expect("a token"))
     }
 
     #[test]
     fn a_token_goes_only_to_the_registry_it_came_from() {
         // Threat S1: one client, two registries, one Authorization header.
         let tokens = tokens();
-        tokens.remember(
-            &registry("docker.io"),
-            br#"{"token":"hub","refresh_token":"again"}"#,
-        );
+        tokens
+            .remember(
+                &registry("docker.io"),
+                br#"{"token":"hub","refresh_token":"again"}"#,
+            )
+            .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(matches!(
             tokens.right(&hub, &registry("docker.io"), None),
@@ -317,7 +315,9 @@ mod tests {
     async fn a_token_stops_being_current_when_its_life_ends() {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
-        tokens.remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#);
+        tokens
+            .remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#)
+            .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(tokens.is_current(&hub, &registry("docker.io")));
         tokio::time::advance(Duration::from_secs(301)).await;

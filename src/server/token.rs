@@ -132,7 +132,9 @@ async fn token(
     };
     match parts.pull.upstream(&registry.name)?.login(&login).await? {
         LoginAnswer::Token { json } => {
-            tokens.remember(&registry.name, json.expose());
+            tokens.remember(&registry.name, json.expose()).map_err(|error| {
+                Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
+            })?;
             Ok(json.expose().clone())
         }
         LoginAnswer::NotNeeded => Ok(tokens.anonymous_answer()),

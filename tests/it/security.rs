@@ -4,4 +4,5 @@
 
 mod dials;
 mod spoof;
+mod tokens;
 mod verbs;

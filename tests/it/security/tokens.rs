@@ -1,0 +1,66 @@
+//! Tokens in the hands of somebody who tries what they open (S1, S16).
+
+use crate::support::{
+    image::Image,
+    pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
+    puller::token_in,
+    stub::{Auth, Fault, On},
+};
+
+#[tokio::test]
+async fn a_token_is_remembered_however_its_service_writes_the_answer() {
+    // Some services write seconds as text. A token that docxy hands out but does not remember would go to any registry
+    // that a later request names (S1).
+    let answers = [
+        r#"{"token":"TOKEN","expires_in":"3600"}"#,
+        r#"{"token":"TOKEN","expires_in":299.5}"#,
+        r#"{"token":"TOKEN","expires_in":-1}"#,
+        r#"{"token":"TOKEN","expires_in":1e30}"#,
+        r#"{"token":"TOKEN","expires_in":null}"#,
+        r#"{"token":"TOKEN","expires_in":{}}"#,
+        r#"{"token":"TOKEN","refresh_token":7}"#,
+        r#"{"token":"TOKEN","refresh_token":"a","refresh_token":"b"}"#,
+        r#"{"access_token":"TOKEN","refresh_token":[]}"#,
+        r#"{"token":"x","access_token":"TOKEN","scope":[[]]}"#,
+    ];
+    let pair = Pair::signed("").await;
+    let person = pair.client().login("alice", HUB_PASSWORD);
+    let mut handed_out = 0;
+    for (n, answer) in answers.iter().enumerate() {
+        let token = format!("canary-odd-token-{n}");
+        pair.hub.clear_faults();
+        let json = answer.replace("TOKEN", &token);
+        let headers = vec![("content-type", "application/json".to_owned())];
+        pair.hub.fault(
+            On::token(),
+            Fault::Answer {
+                status: 200,
+                headers,
+                body: json,
+            },
+        );
+        let answered = person.token(&pair.realm(), &["repository:acme/app:pull"]).await;
+        if !answered.text().contains(&token) {
+            continue;
+        }
+        handed_out += 1;
+        for client in [pair.client().ns("ghcr.io"), pair.client()] {
+            client.ask_with("/v2/ghcr.io/acme/app/manifests/1", &token).await;
+        }
+        let crossed = pair
+            .ghcr
+            .secrets_seen()
+            .into_iter()
+            .filter(|seen| seen.contains(&token))
+            .count();
+        assert_eq!(crossed, 0, "{answer}: {}", pair.ghcr.story());
+    }
+    println!(
+        "S1 by odd token answers: {handed_out} of {} handed out, 0 crossed",
+        answers.len()
+    );
+    assert!(
+        handed_out >= 6,
+        "services that write numbers oddly must still work: {handed_out}"
+    );
+}
