@@ -42,8 +42,7 @@ struct HandedOut {
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     registry: String,
-    /// Repositories it may pull from; a login without scope has none.
-    repositories: Vec<String>,
+    opens: Opens,
     username: String,
     password: Vec<u8>,
     /// Seconds since 1970.
@@ -55,6 +54,38 @@ struct Sealed {
 #[error("the token answer of the registry can't be read")]
 pub struct Unreadable;
 
+/// What the scopes of a sealed token open; a login without scope opens nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Opens {
+    /// Repositories that may be pulled from.
+    repositories: Vec<String>,
+    catalog: bool,
+}
+
+impl Opens {
+    fn of(scopes: &[Scope]) -> Self {
+        let asks = |scope: &&Scope, wanted: &str| scope.actions.iter().any(|a| a == wanted || a == "*");
+        Self {
+            repositories: scopes
+                .iter()
+                .filter(|scope| scope.is_of_repository() && asks(scope, "pull"))
+                .map(|scope| scope.name.clone())
+                .collect(),
+            catalog: scopes
+                .iter()
+                .any(|scope| scope.kind == "registry" && scope.name == "catalog" && asks(&scope, "*")),
+        }
+    }
+
+    /// `None` is the catalog, the one thing of a registry that is in no repository.
+    fn covers(&self, asked: Option<&Repository>) -> bool {
+        match asked {
+            Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
+            None => self.catalog,
+        }
+    }
+}
+
 /// What a token that a client presents turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Known {
@@ -62,7 +93,7 @@ pub enum Known {
     /// Of docxy's own making, for this registry.
     Sealed {
         registry: RegistryName,
-        repositories: Vec<String>,
+        opens: Opens,
         credential: Credential,
     },
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
@@ -95,7 +126,7 @@ impl Tokens {
     ) -> Result<Vec<u8>, NoRandom> {
         let sealed = Sealed {
             registry: registry.to_string(),
-            repositories: scopes.iter().map(|scope| scope.name.clone()).collect(),
+            opens: Opens::of(scopes),
             username: credential.username.clone(),
             password: credential.password.expose().clone(),
             expires: now() + OWN_LIFE.as_secs(),
@@ -166,7 +197,7 @@ impl Tokens {
         }
     }
 
-    /// What this token lets us present to this registry, for this repository. A token of another registry grants
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of another registry grants
     /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
     pub fn right(
         &self,
@@ -178,12 +209,10 @@ impl Tokens {
             Known::Anonymous | Known::Void => Right::Anonymous,
             Known::Sealed {
                 registry: of,
-                repositories,
+                opens,
                 credential,
             } => {
-                let in_scope =
-                    repository.is_none_or(|asked| repositories.iter().any(|r| r == asked.as_str()));
-                if of == *registry && in_scope {
+                if of == *registry && opens.covers(repository) {
                     Right::Basic {
                         registry: of,
                         credential,
@@ -204,7 +233,7 @@ impl Tokens {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
             registry,
-            repositories,
+            opens,
             username,
             password,
             expires,
@@ -214,7 +243,7 @@ impl Tokens {
         let life = expires.checked_sub(now())?;
         (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
             registry,
-            repositories,
+            opens,
             credential: Credential {
                 username,
                 password: Secret::new(password),

@@ -64,3 +64,45 @@ async fn a_token_is_remembered_however_its_service_writes_the_answer() {
         "services that write numbers oddly must still work: {handed_out}"
     );
 }
+
+#[tokio::test]
+async fn a_sealed_token_opens_what_its_scopes_name_and_nothing_else() {
+    // It stands for a password: whoever steals one of a single image must not list a company's catalogue with it.
+    let pair = Pair::start(
+        hub(Auth::Basic).image("catalog", "1", Image::layers(1).seed(77)),
+        ghcr(Auth::Basic),
+        "",
+    )
+    .await;
+    let person = pair.client().login("alice", HUB_PASSWORD);
+    let app = "/v2/acme/app/manifests/1";
+    let table = [
+        ("repository:acme/app:pull", app, true),
+        ("repository:acme/app:pull,push", app, true),
+        ("repository:acme/app:*", app, true),
+        ("repository:acme/app:push", app, false),
+        ("repository:acme/app:", app, false),
+        ("repository:acme/app:delete", app, false),
+        ("other:acme/app:pull", app, false),
+        ("registry:acme/app:*", app, false),
+        ("repository:acme/app:pull", "/v2/_catalog", false),
+        ("", "/v2/_catalog", false),
+        ("registry:catalog:*", "/v2/_catalog", true),
+        ("registry:catalog:*", "/v2/catalog/manifests/1", false),
+        ("repository:catalog:pull", "/v2/_catalog", false),
+        ("repository:acme/app:pull", "/v2/library/redis/manifests/7", false),
+        ("", app, false),
+    ];
+    for (scope, path, opens) in table {
+        let scopes: Vec<&str> = if scope.is_empty() { vec![] } else { vec![scope] };
+        let token = token_in(&person.token(&pair.realm(), &scopes).await);
+        let answer = pair.client().ask_with(path, &token).await;
+        assert_eq!(
+            answer.status == 200,
+            opens,
+            "{scope:?} at {path}: {}",
+            answer.everything()
+        );
+    }
+    println!("S1: {} pairs of sealed scope and path", table.len());
+}
