@@ -174,11 +174,11 @@ impl Tokens {
         }
     }
 
-    /// Was this token made by, or for, another registry than this one?
+    /// Must this registry not see this refresh token? docxy's own are no registry's business.
     pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
         match self.known(token) {
-            Known::Anonymous | Known::Void => true,
-            Known::Sealed { registry: of, .. } | Known::From(of) => of != *registry,
+            Known::Anonymous | Known::Void | Known::Sealed { .. } => true,
+            Known::From(of) => of != *registry,
             Known::Unknown => false,
         }
     }

@@ -106,3 +106,31 @@ async fn a_sealed_token_opens_what_its_scopes_name_and_nothing_else() {
     }
     println!("S1: {} pairs of sealed scope and path", table.len());
 }
+
+#[tokio::test]
+async fn a_sealed_token_is_no_refresh_token() {
+    // A registry that turned from Basic to Bearer must not be shown docxy's own token.
+    let pair = Pair::start(hub(Auth::Basic), ghcr(Auth::Token), "").await;
+    let person = pair.client().login("alice", HUB_PASSWORD);
+    let sealed = token_in(&person.token(&pair.realm(), &["repository:acme/app:pull"]).await);
+    let realm = format!("Bearer realm=\"{}/token\",service=\"x\"", pair.hub.url());
+    let headers = vec![("www-authenticate", realm)];
+    pair.hub.fault(
+        On::path("/v2/*"),
+        Fault::Answer {
+            status: 401,
+            headers,
+            body: String::new(),
+        },
+    );
+    // docxy learns the new challenge.
+    pair.client().ask("/v2/acme/app/manifests/1").await;
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", &*sealed)];
+    pair.client().post_token(&pair.realm(), &fields).await;
+    let seen = pair.hub.secrets_seen();
+    assert!(
+        !seen.iter().any(|secret| secret.contains(&sealed)),
+        "{}",
+        pair.hub.story()
+    );
+}
