@@ -2,7 +2,7 @@
 
 use crate::support::{
     image::Image,
-    pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
+    pair::{HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
     puller::token_in,
     stub::{Auth, Fault, On},
 };
@@ -133,4 +133,28 @@ async fn a_sealed_token_is_no_refresh_token() {
         "{}",
         pair.hub.story()
     );
+}
+
+#[tokio::test]
+async fn a_scope_of_a_registry_with_a_port_is_not_told_to_the_default_one() {
+    // The names of a company's images are nobody else's business (S16): a scope that names another place is left out.
+    let pair = Pair::signed("").await;
+    let person = pair.client().login("alice", HUB_PASSWORD);
+    let scopes = [
+        "repository:harbor.corp.example:5000/secret/project:pull",
+        "repository:localhost:5000/secret/project:pull",
+        "repository:[::1]:5000/secret/project:pull",
+        "repository:harbor:5000/secret/project:pull,push",
+        "repository:Secret/Project:pull",
+        "repository(plugin):harbor.corp.example:5000/secret/project:pull",
+    ];
+    for scope in scopes {
+        for with in [vec![scope], vec![scope, "repository:acme/app:pull"]] {
+            pair.hub.forget();
+            person.token(&pair.realm(), &with).await;
+            let told = pair.hub.story().to_lowercase().contains("secret");
+            assert!(!told, "{with:?}: {}", pair.hub.story());
+        }
+    }
+    assert_no_secret_crossed(&pair.hub, &pair.ghcr);
 }
