@@ -3,6 +3,7 @@
 //! beyond them, and the matrices that cut across subjects.
 
 mod dials;
+mod hangs;
 mod spoof;
 mod tokens;
 mod verbs;
