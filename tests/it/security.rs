@@ -4,6 +4,7 @@
 
 mod dials;
 mod hangs;
+mod liars;
 mod spoof;
 mod tokens;
 mod verbs;

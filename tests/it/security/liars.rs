@@ -1,0 +1,38 @@
+//! A registry whose answers are made to confuse: ranges, types and texts (I9, CVE-2021-41190).
+
+use crate::support::{
+    client::Request,
+    single::{MANIFEST, Single},
+    stub::{Fault, On},
+};
+
+#[tokio::test]
+async fn a_content_range_at_the_end_of_numbers_is_an_error_not_a_fault() {
+    // Arithmetic on what a registry says must not panic, nor wrap around to a length that fits.
+    let one = Single::sound().await;
+    let (_, blob) = one.layer();
+    for (range, said) in [
+        ("bytes=0-", "bytes 0-18446744073709551615/*"),
+        ("bytes=0-18446744073709551615", "bytes 0-18446744073709551615/*"),
+        ("bytes=1-", "bytes 1-18446744073709551615/*"),
+        ("bytes=0-", "bytes 0-18446744073709551614/18446744073709551615"),
+        ("bytes=0-", "bytes 0-18446744073709551616/*"),
+        (
+            "bytes=-1",
+            "bytes 18446744073709551614-18446744073709551614/18446744073709551615",
+        ),
+    ] {
+        one.stub.clear_faults();
+        let headers = vec![("content-range", said.to_owned())];
+        one.stub.fault(
+            On::get("*/blobs/*"),
+            Fault::Answer {
+                status: 206,
+                headers,
+                body: String::new(),
+            },
+        );
+        let answer = one.send(Request::get(&*blob).header("Range", range)).await;
+        answer.assert_refused(502, &["UNAVAILABLE", "UNKNOWN"], "docker.io", &one.stub);
+    }
+}
