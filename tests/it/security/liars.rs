@@ -36,3 +36,29 @@ async fn a_content_range_at_the_end_of_numbers_is_an_error_not_a_fault() {
         answer.assert_refused(502, &["UNAVAILABLE", "UNKNOWN"], "docker.io", &one.stub);
     }
 }
+
+#[tokio::test]
+async fn a_manifest_has_one_type() {
+    // CVE-2021-41190: what docxy checked as one type, a client must not read as another.
+    let one = Single::sound().await;
+    let image = one.image();
+    let other = "application/vnd.oci.image.index.v1+json";
+    for types in [[&*image.root.media_type, other], [other, &*image.root.media_type]] {
+        one.stub.clear_faults();
+        let headers = types.map(|value| ("content-type", value.to_owned())).to_vec();
+        let body = String::from_utf8(image.root.bytes.to_vec()).unwrap();
+        one.stub.fault(
+            On::path("*/manifests/*"),
+            Fault::Answer {
+                status: 200,
+                headers,
+                body,
+            },
+        );
+        for method in ["GET", "HEAD"] {
+            let answer = one.send(Request::new(method, MANIFEST)).await;
+            let lines = answer.headers.get_all("content-type").iter().count();
+            assert_eq!(lines, 1, "{method} {types:?}: {}", answer.everything());
+        }
+    }
+}
