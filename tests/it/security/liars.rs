@@ -62,3 +62,30 @@ async fn a_manifest_has_one_type() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_registrys_own_words_do_not_fill_the_log() {
+    // A megabyte in the wrong place of a list must not come back as a megabyte of error, in the answer and in the log.
+    let one = Single::sound().await;
+    let long = "A".repeat(1024 * 1024);
+    let headers = vec![("content-type", "application/json".to_owned())];
+    for body in [
+        format!("{{\"tags\":\"{long}\"}}"),
+        format!("{{\"tags\":[{{\"{long}\":1}}]}}"),
+    ] {
+        one.stub.clear_faults();
+        one.stub.fault(
+            On::path("*/tags/list"),
+            Fault::Answer {
+                status: 200,
+                headers: headers.clone(),
+                body,
+            },
+        );
+        let answer = one.get("/v2/library/redis/tags/list?n=1").await;
+        answer.assert_status(&[502], &one.stub);
+        assert!(answer.body.len() < 4096, "{} bytes of error", answer.body.len());
+    }
+    let log = one.app.stop().await.log;
+    assert!(log.len() < 64 * 1024, "{} bytes of log", log.len());
+}
