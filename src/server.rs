@@ -10,6 +10,7 @@ mod v2;
 mod visit;
 
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub redirect_to: Option<url::Url>,
     /// One line a request.
     pub access_log: bool,
+    /// How long the form of a token request may take to arrive (threat R6).
+    pub form_timeout: Duration,
 }
 
 /// What the handlers work with.
