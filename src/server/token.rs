@@ -1,6 +1,8 @@
 //! docxy's token service, which its challenges name: `/auth/token` for the shared host, `/auth/token/REGISTRY` where
 //! a request named the registry by `?ns=` or by virtual host. The upstream's answer comes back as it is.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +23,9 @@ use crate::upstream::{ClientSecret, Login, LoginAnswer};
 
 /// Largest form; docker's are under 1 KiB, refresh tokens can have several.
 const MAX_FORM: usize = 64 * 1024;
+/// From the end of the request's head to the end of its form, which is a packet or two: whoever takes longer holds the
+/// connection for its own sake (threat R6).
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub async fn get_shared(state: State<Shared>, request: Request) -> Response {
     get(state, None, request).await
@@ -55,13 +60,25 @@ async fn get(State(parts): State<Shared>, realm: Option<String>, request: Reques
 
 async fn post(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
     let (request, body) = request.into_parts();
-    let asked = match Limited::new(body, MAX_FORM).collect().await {
-        Ok(form) => by_post(&form.to_bytes(), &request.headers),
-        Err(_) => Err(bad_request(
+    let asked = read_form(body)
+        .await
+        .and_then(|form| by_post(&form, &request.headers));
+    finish(&parts, realm, &request, asked).await
+}
+
+async fn read_form(body: Body) -> Result<Bytes, Problem> {
+    let form = Limited::new(body, MAX_FORM).collect();
+    match tokio::time::timeout(FORM_TIMEOUT, form).await {
+        Ok(Ok(form)) => Ok(form.to_bytes()),
+        Ok(Err(_)) => Err(bad_request(
             "the form is longer than 64 KiB or did not arrive whole",
         )),
-    };
-    finish(&parts, realm, &request, asked).await
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::Unknown,
+            format!("the form did not arrive within {} s", FORM_TIMEOUT.as_secs()),
+        )),
+    }
 }
 
 async fn finish(
@@ -235,4 +252,43 @@ fn json_answer(json: Vec<u8>) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::{self, StreamExt};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_dribbles_in_is_answered_408() {
+        // An operator under attack: a form sent byte by byte holds its connection for ten seconds, however long it goes
+        // on; the answer tells an honest client on a bad line what happened.
+        let dribble = stream::repeat("x").then(|byte| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::io::Error>(byte)
+        });
+        let start = Instant::now();
+        let problem = read_form(Body::from_stream(dribble)).await.expect_err("refused");
+        assert_eq!(start.elapsed(), FORM_TIMEOUT);
+        assert_eq!(problem.status, StatusCode::REQUEST_TIMEOUT);
+        assert!(problem.body.message.contains("10 s"), "{}", problem.body.message);
+    }
+
+    #[tokio::test]
+    async fn a_form_of_any_other_fault_is_answered_400() {
+        // A client that sends too much, or breaks off: it is told that it is at fault, not that it was slow.
+        let long = Body::from(vec![b'x'; MAX_FORM + 1]);
+        let torn = Body::from_stream(stream::iter([
+            Ok("grant_type="),
+            Err(std::io::Error::other("gone")),
+        ]));
+        for body in [long, torn] {
+            let problem = read_form(body).await.expect_err("refused");
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+        }
+        let form = read_form(Body::from("scope=")).await.expect("a whole form");
+        assert_eq!(&*form, b"scope=");
+    }
 }
