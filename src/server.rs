@@ -3,6 +3,8 @@
 mod error;
 mod health;
 mod layers;
+#[cfg(debug_assertions)]
+mod panicking;
 mod router;
 mod token;
 mod v2;
