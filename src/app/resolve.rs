@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use url::Host;
 
-use super::limits;
 use crate::config::schema;
 use crate::config::schema::{
     AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
@@ -83,12 +82,8 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
 
 pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
     let limits = &schema.limits;
-    let max_connections = match limits.max_connections {
-        0 => limits::connections(open_files),
-        set => set as usize,
-    };
     listen::Config {
-        max_connections,
+        max_connections: super::limits::connections(limits.max_connections, open_files),
         first_byte_timeout: limits.header_timeout,
         handshake_timeout: limits.handshake_timeout,
         header_timeout: limits.header_timeout,
