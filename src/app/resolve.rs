@@ -80,9 +80,10 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
         .collect()
 }
 
-pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
+pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
     let limits = &schema.limits;
-    let config = listen::Config {
+    listen::Config {
+        max_connections: super::limits::connections(limits.max_connections, open_files),
         first_byte_timeout: limits.header_timeout,
         handshake_timeout: limits.handshake_timeout,
         header_timeout: limits.header_timeout,
@@ -92,17 +93,6 @@ pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
         drain: limits.drain,
         trusted_proxies: schema.trusted_proxies.clone(),
         ..listen::Config::default()
-    };
-    match limits.max_connections {
-        0 => listen::Config {
-            max_connections: usize::MAX,
-            ..config
-        }
-        .within(open_files),
-        set => listen::Config {
-            max_connections: set as usize,
-            ..config
-        },
     }
 }
 

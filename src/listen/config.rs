@@ -35,21 +35,6 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Descriptors a process needs for its own files and listeners.
-const OTHER_DESCRIPTORS: usize = 64;
-
-impl Config {
-    /// Allows no more connections than a process with so many file descriptors (`RLIMIT_NOFILE`) can serve: a request
-    /// needs a second one, for its upstream or its file. Without this a flood of idle connections would be shed only
-    /// when there is no descriptor left for the upstream either.
-    #[must_use]
-    pub fn within(mut self, descriptors: usize) -> Self {
-        let affordable = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-        self.max_connections = self.max_connections.min(affordable).max(1);
-        self
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -66,18 +51,5 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_leave_descriptors_for_their_upstreams() {
-        // An operator with the usual `ulimit -n 1024`: docxy at its limit can still dial.
-        assert_eq!(Config::default().within(1024).max_connections, 480);
-        assert_eq!(Config::default().within(1_000_000).max_connections, 8192);
-        assert_eq!(Config::default().within(0).max_connections, 1);
     }
 }
