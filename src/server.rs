@@ -1,5 +1,6 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod base;
 mod error;
 mod health;
 mod layers;
@@ -9,6 +10,7 @@ mod v2;
 mod visit;
 
 use std::sync::{Arc, Once};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub redirect_to: Option<url::Url>,
     /// One line a request.
     pub access_log: bool,
+    /// How long the form of a token request may take to arrive (threat R6).
+    pub form_timeout: Duration,
 }
 
 /// What the handlers work with.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::seal::{NoRandom, Sealer, same};
 use crate::config::values::{Credential, Secret};
-use crate::oci::{RegistryName, Repository, Scope};
+use crate::oci::{Grant, RegistryName, Repository, Scope};
 use crate::upstream::Right;
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
@@ -42,21 +42,55 @@ struct HandedOut {
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     registry: String,
-    /// Repositories it may pull from; a login without scope has none.
-    repositories: Vec<String>,
+    opens: Opens,
     username: String,
     password: Vec<u8>,
     /// Seconds since 1970.
     expires: u64,
 }
 
-/// The fields docxy must know of an upstream's token answer.
-#[derive(Deserialize)]
-struct UpstreamAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    refresh_token: Option<String>,
-    expires_in: Option<u64>,
+/// An upstream's token answer that docxy can't read, and so can't remember, and so must not hand out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the token answer of the registry can't be read")]
+pub struct Unreadable;
+
+/// What the scopes of a sealed token open; a login without scope opens nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Opens {
+    /// Repositories that may be pulled from.
+    repositories: Vec<String>,
+    catalog: bool,
+}
+
+impl Opens {
+    fn of(scopes: &[Scope]) -> Self {
+        let asks = |scope: &&Scope, wanted: &str| scope.actions.iter().any(|a| a == wanted || a == "*");
+        Self {
+            repositories: scopes
+                .iter()
+                .filter(|scope| scope.is_of_repository() && asks(scope, "pull"))
+                .map(|scope| scope.name.clone())
+                .collect(),
+            catalog: scopes
+                .iter()
+                .any(|scope| scope.kind == "registry" && scope.name == "catalog" && asks(&scope, "*")),
+        }
+    }
+
+    /// `None` is the catalog, the one thing of a registry that is in no repository.
+    fn covers(&self, asked: Option<&Repository>) -> bool {
+        match asked {
+            Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
+            None => self.catalog,
+        }
+    }
+}
+
+/// A living token of docxy's handing out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Current {
+    Anonymous,
+    For(RegistryName),
 }
 
 /// What a token that a client presents turned out to be.
@@ -66,7 +100,7 @@ pub enum Known {
     /// Of docxy's own making, for this registry.
     Sealed {
         registry: RegistryName,
-        repositories: Vec<String>,
+        opens: Opens,
         credential: Credential,
     },
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
@@ -99,7 +133,7 @@ impl Tokens {
     ) -> Result<Vec<u8>, NoRandom> {
         let sealed = Sealed {
             registry: registry.to_string(),
-            repositories: scopes.iter().map(|scope| scope.name.clone()).collect(),
+            opens: Opens::of(scopes),
             username: credential.username.clone(),
             password: credential.password.expose().clone(),
             expires: now() + OWN_LIFE.as_secs(),
@@ -108,14 +142,13 @@ impl Tokens {
         Ok(answer(&format!("{SEALED_PREFIX}{}", self.sealer.seal(plain)?)))
     }
 
-    /// Remembers which registry made the tokens of this answer, before the client gets them.
-    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) {
-        let Ok(found) = serde_json::from_slice::<UpstreamAnswer>(upstream_answer) else {
-            return;
-        };
+    /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
+    /// would later go to any registry that a request names.
+    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) -> Result<(), Unreadable> {
+        let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
         let life = found
-            .expires_in
-            .map_or(DEFAULT_LIFE, Duration::from_secs)
+            .life
+            .unwrap_or(DEFAULT_LIFE)
             .clamp(DEFAULT_LIFE, REFRESH_LIFE);
         for (token, life) in [
             (found.token, life),
@@ -130,6 +163,7 @@ impl Tokens {
                 self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
             }
         }
+        Ok(())
     }
 
     /// What this token is.
@@ -147,30 +181,32 @@ impl Tokens {
         }
     }
 
-    /// Was this token made by, or for, another registry than this one?
+    /// Must this registry not see this refresh token? docxy's own are no registry's business.
     pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
         match self.known(token) {
-            Known::Anonymous | Known::Void => true,
-            Known::Sealed { registry: of, .. } | Known::From(of) => of != *registry,
+            Known::Anonymous | Known::Void | Known::Sealed { .. } => true,
+            Known::From(of) => of != *registry,
             Known::Unknown => false,
         }
     }
 
-    /// Is this an unexpired token that docxy handed out for this registry? Then `/v2/` need not ask upstream
-    /// (gcr.io answers 401 there to a token without scope).
-    pub fn is_current(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+    /// For which registry docxy handed out this token, while it lives. `/v2/` then need not ask upstream (gcr.io
+    /// answers 401 there to a token without scope).
+    pub fn current(&self, token: &Secret<String>) -> Option<Current> {
         match self.known(token) {
-            Known::Anonymous => true,
-            Known::Sealed { registry: of, .. } => of == *registry,
-            Known::From(of) => {
-                let entry = self.handed_out.get(&self.sealer.hash(token.expose().as_bytes()));
-                of == *registry && entry.is_some_and(|entry| entry.until > Instant::now())
+            Known::Anonymous => Some(Current::Anonymous),
+            Known::Sealed { registry, .. } => Some(Current::For(registry)),
+            Known::From(registry) => {
+                let entry = self
+                    .handed_out
+                    .get(&self.sealer.hash(token.expose().as_bytes()))?;
+                (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Void | Known::Unknown => false,
+            Known::Void | Known::Unknown => None,
         }
     }
 
-    /// What this token lets us present to this registry, for this repository. A token of another registry grants
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of another registry grants
     /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
     pub fn right(
         &self,
@@ -182,12 +218,10 @@ impl Tokens {
             Known::Anonymous | Known::Void => Right::Anonymous,
             Known::Sealed {
                 registry: of,
-                repositories,
+                opens,
                 credential,
             } => {
-                let in_scope =
-                    repository.is_none_or(|asked| repositories.iter().any(|r| r == asked.as_str()));
-                if of == *registry && in_scope {
+                if of == *registry && opens.covers(repository) {
                     Right::Basic {
                         registry: of,
                         credential,
@@ -208,7 +242,7 @@ impl Tokens {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
             registry,
-            repositories,
+            opens,
             username,
             password,
             expires,
@@ -218,7 +252,7 @@ impl Tokens {
         let life = expires.checked_sub(now())?;
         (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
             registry,
-            repositories,
+            opens,
             credential: Credential {
                 username,
                 password: Secret::new(password),
@@ -252,18 +286,20 @@ mod tests {
     }
 
     fn token_of(answer: &[u8]) -> Secret<String> {
-        let answer: UpstreamAnswer = serde_json::from_slice(answer).expect("JSON");
-        Secret::new(answer.token.expect("a token"))
+        let token = Grant::parse(answer).ok().and_then(|grant| grant.token);
+        Secret::new(token.expect("a token"))
     }
 
     #[test]
     fn a_token_goes_only_to_the_registry_it_came_from() {
         // Threat S1: one client, two registries, one Authorization header.
         let tokens = tokens();
-        tokens.remember(
-            &registry("docker.io"),
-            br#"{"token":"hub","refresh_token":"again"}"#,
-        );
+        tokens
+            .remember(
+                &registry("docker.io"),
+                br#"{"token":"hub","refresh_token":"again"}"#,
+            )
+            .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(matches!(
             tokens.right(&hub, &registry("docker.io"), None),
@@ -277,8 +313,7 @@ mod tests {
             tokens.known(&Secret::new("again".into())),
             Known::From(registry("docker.io"))
         );
-        assert!(tokens.is_current(&hub, &registry("docker.io")));
-        assert!(!tokens.is_current(&hub, &registry("ghcr.io")));
+        assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         let unknown = Secret::new("mine".to_owned());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
@@ -317,11 +352,13 @@ mod tests {
     async fn a_token_stops_being_current_when_its_life_ends() {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
-        tokens.remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#);
+        tokens
+            .remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#)
+            .expect("readable");
         let hub = Secret::new("hub".to_owned());
-        assert!(tokens.is_current(&hub, &registry("docker.io")));
+        assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
-        assert!(!tokens.is_current(&hub, &registry("docker.io")));
+        assert_eq!(tokens.current(&hub), None);
         assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
     }
 }

@@ -115,6 +115,7 @@ pub fn server(schema: &Schema) -> server::Config {
             .clone()
             .filter(|url| redirects && url.scheme() == "https"),
         access_log: schema.log.access,
+        form_timeout: schema.limits.header_timeout,
     }
 }
 

@@ -76,6 +76,11 @@ impl Scope {
         Ok(scopes)
     }
 
+    /// `repository`, also of a class: `repository(plugin)`.
+    pub fn is_of_repository(&self) -> bool {
+        self.kind == "repository" || self.kind.starts_with("repository(")
+    }
+
     pub fn asks_push(&self) -> bool {
         self.actions.iter().any(|a| a == "push")
     }

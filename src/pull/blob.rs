@@ -10,7 +10,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
 use crate::route::Target;
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Answer, Method};
+use crate::upstream::{Answer, Failure, Method};
 
 impl Pull {
     pub(super) async fn blob(
@@ -84,7 +84,11 @@ impl Pull {
         let repairable = method == Method::Head
             && match &asked {
                 Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
-                Err(Error::Rejected { .. } | Error::Unavailable { .. }) => true,
+                Err(
+                    Error::Upstream(Failure::HeadRefused { .. })
+                    | Error::Rejected { .. }
+                    | Error::Unavailable { .. },
+                ) => true,
                 Err(_) => false,
             };
         if !repairable {
@@ -163,7 +167,8 @@ fn check_range(registry: &RegistryName, asked: Option<ByteRange>, answer: &Answe
                 ) => first == wanted && limit.is_none_or(|limit| last <= limit),
                 (ByteRange::Suffix(_), None) => false,
             };
-            let body_fits = content_length(&answer.headers).is_none_or(|length| length == last - first + 1);
+            let body_fits = content_length(&answer.headers)
+                .is_none_or(|length| length.checked_sub(1) == Some(last - first));
             if right && body_fits { Ok(()) } else { Err(wrong()) }
         }
         _ => Ok(()),

@@ -98,6 +98,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// A list that is no JSON, or not of the right shape: where, but not in the parser's words, which quote the list at
+    /// any length.
+    pub(super) fn bad_list(registry: &RegistryName, error: &serde_json::Error) -> Self {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "a value of the wrong kind",
+            serde_json::error::Category::Eof => "it ends too early",
+            serde_json::error::Category::Syntax | serde_json::error::Category::Io => "no JSON",
+        };
+        Self::BadList {
+            registry: registry.clone(),
+            reason: format!("{what} at line {}, column {}", error.line(), error.column()),
+        }
+    }
+
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         match self {

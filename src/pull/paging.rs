@@ -60,10 +60,8 @@ impl Page {
     /// The page of a list whose upstream did not cut it: sorted, behind `last`, at most `n`. None when the upstream
     /// did as it was asked, so that its bytes and its order pass as they are.
     pub fn cut(&self, registry: &RegistryName, json: &[u8]) -> Result<Option<Cut>, Error> {
-        let list: TagList = serde_json::from_slice(json).map_err(|error| Error::BadList {
-            registry: registry.clone(),
-            reason: error.to_string(),
-        })?;
+        let list: TagList =
+            serde_json::from_slice(json).map_err(|error| Error::bad_list(registry, &error))?;
         let tags = list.tags.unwrap_or_default();
         let too_many = self.n.is_some_and(|n| tags.len() as u64 > n);
         let from_the_start = self.last.as_ref().is_some_and(|last| tags.contains(last));
@@ -82,10 +80,7 @@ impl Page {
             name: &list.name,
             tags: &page,
         })
-        .map_err(|error| Error::BadList {
-            registry: registry.clone(),
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| Error::bad_list(registry, &error))?;
         Ok(Some(Cut {
             json,
             next: next.zip(self.n).map(|(last, n)| next_query(n, &last)),

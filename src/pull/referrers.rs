@@ -117,15 +117,14 @@ fn artifact_type(query: Option<&str>) -> Option<String> {
 
 /// The index with only the descriptors of this artifact type; everything else of it stays.
 fn filter(registry: &crate::oci::RegistryName, json: &[u8], wanted: &str) -> Result<Vec<u8>, Error> {
-    let bad = |reason: String| Error::BadList {
-        registry: registry.clone(),
-        reason,
-    };
-    let mut index: Value = serde_json::from_slice(json).map_err(|error| bad(error.to_string()))?;
+    let mut index: Value = serde_json::from_slice(json).map_err(|error| Error::bad_list(registry, &error))?;
     let manifests = index
         .get_mut("manifests")
         .and_then(Value::as_array_mut)
-        .ok_or_else(|| bad("an index without manifests".to_owned()))?;
+        .ok_or_else(|| Error::BadList {
+            registry: registry.clone(),
+            reason: "an index without manifests".to_owned(),
+        })?;
     manifests.retain(|descriptor| descriptor.get("artifactType").and_then(Value::as_str) == Some(wanted));
-    serde_json::to_vec(&index).map_err(|error| bad(error.to_string()))
+    serde_json::to_vec(&index).map_err(|error| Error::bad_list(registry, &error))
 }

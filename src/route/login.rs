@@ -86,7 +86,9 @@ impl Routes {
     /// On the shared host the first component of the scope's name decides, as it does in a path.
     fn scope_by_prefix(&self, scope: &Scope) -> Option<(Arc<Registry>, Scope)> {
         let Some(repository) = repository_of(scope) else {
-            return Some((Arc::clone(&self.default), scope.clone()));
+            // A name that is none here (a host with a port) is another registry's, and not the default one's to know.
+            let of_default = !scope.is_of_repository();
+            return of_default.then(|| (Arc::clone(&self.default), scope.clone()));
         };
         match self.prefix(&repository) {
             Ok(Some((registry, rest))) => Some((
@@ -106,14 +108,17 @@ impl Routes {
             .iter()
             .filter_map(repository_of)
             .find_map(|repository| self.prefix(&repository).err())
-            .unwrap_or_else(|| RouteError::UnknownRegistry(self.default.name.to_string()))
+            .unwrap_or_else(|| {
+                let name = scopes.first().map_or("", |scope| &scope.name);
+                let first = name.split('/').next().unwrap_or_default();
+                RouteError::UnknownRegistry(first.to_owned())
+            })
     }
 }
 
 fn repository_of(scope: &Scope) -> Option<Repository> {
     scope
-        .kind
-        .starts_with("repository")
+        .is_of_repository()
         .then(|| Repository::parse(&scope.name).ok())
         .flatten()
 }

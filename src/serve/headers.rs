@@ -38,11 +38,17 @@ pub fn allowed(upstream: &HeaderMap) -> HeaderMap {
                 .any(|prefix| name.as_str().starts_with(prefix))
                 && *name != OCI_NAMESPACE)
     };
-    upstream
-        .iter()
-        .filter(|(name, _)| passes(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let mut passed = HeaderMap::new();
+    for (name, value) in upstream.iter().filter(|(name, _)| passes(name)) {
+        if ALLOWED.contains(name) && name != header::WARNING {
+            // These have one value. Where an upstream sends two, docxy judges the first, so a client must see no other
+            // (CVE-2021-41190).
+            passed.entry(name).or_insert_with(|| value.clone());
+        } else {
+            passed.append(name, value.clone());
+        }
+    }
+    passed
 }
 
 /// Who may keep an answer, for a cache that stands in front of docxy. Never what the upstream said: it does not know

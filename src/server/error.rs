@@ -22,6 +22,8 @@ pub struct Problem {
     pub status: StatusCode,
     pub body: ErrorBody,
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What only the operator should read: hosts, addresses, keys of the configuration.
+    log: Option<Box<str>>,
 }
 
 impl Problem {
@@ -30,7 +32,13 @@ impl Problem {
             status,
             body: ErrorBody::new(code, message),
             headers: Vec::new(),
+            log: None,
         }
+    }
+
+    /// The text for the log, which may say more than the client's.
+    pub fn for_log(&self) -> &str {
+        self.log.as_deref().unwrap_or(&self.body.message)
     }
 
     /// 401 with this challenge.
@@ -90,7 +98,11 @@ impl From<Failure> for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
+        let full = error.to_string();
+        let message = match &error {
+            Error::Upstream(failure) => failure.for_client(),
+            _ => full.clone(),
+        };
         let (status, code) = match &error {
             Error::Upstream(Failure::Denied { .. }) | Error::CatalogNeedsOwnRight { .. } => {
                 (StatusCode::FORBIDDEN, Code::Denied)
@@ -125,6 +137,7 @@ impl From<Error> for Problem {
         };
         let mut problem = Self::new(status, code, message);
         problem.headers = headers_of(error);
+        problem.log = Some(full.into());
         problem
     }
 }

@@ -55,10 +55,17 @@ async fn get(State(parts): State<Shared>, realm: Option<String>, request: Reques
 
 async fn post(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
     let (request, body) = request.into_parts();
-    let asked = match Limited::new(body, MAX_FORM).collect().await {
-        Ok(form) => by_post(&form.to_bytes(), &request.headers),
-        Err(_) => Err(bad_request(
+    // The listener's deadlines end with the head: a form that never comes would hold its connection for ever.
+    let form = Limited::new(body, MAX_FORM).collect();
+    let asked = match tokio::time::timeout(parts.config.form_timeout, form).await {
+        Ok(Ok(form)) => by_post(&form.to_bytes(), &request.headers),
+        Ok(Err(_)) => Err(bad_request(
             "the form is longer than 64 KiB or did not arrive whole",
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::Unsupported,
+            "the form did not arrive in time",
         )),
     };
     finish(&parts, realm, &request, asked).await
@@ -88,7 +95,7 @@ async fn finish(
             if let Some(record) = record {
                 record.note(|facts| {
                     facts.outcome = Some(Outcome::Denied.to_string());
-                    facts.error = Some(problem.body.message.clone());
+                    facts.error = Some(problem.for_log().to_owned());
                 });
             }
             problem.into_response()
@@ -132,7 +139,9 @@ async fn token(
     };
     match parts.pull.upstream(&registry.name)?.login(&login).await? {
         LoginAnswer::Token { json } => {
-            tokens.remember(&registry.name, json.expose());
+            tokens.remember(&registry.name, json.expose()).map_err(|error| {
+                Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
+            })?;
             Ok(json.expose().clone())
         }
         LoginAnswer::NotNeeded => Ok(tokens.anonymous_answer()),

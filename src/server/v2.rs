@@ -1,6 +1,5 @@
 //! The distribution API.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -8,16 +7,15 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::Shared;
 use super::error::Problem;
 use crate::access::challenge::{Again, bearer};
-use crate::access::tokens::Known;
 use crate::access::{Identity, Permit};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::visit::BaseUrl;
-use crate::route::{Auth, Target, Visit};
+use crate::route::{Target, Visit};
 use crate::serve::headers::OCI_NAMESPACE;
 use crate::telemetry::Record;
-use crate::upstream::{Failure, Login, LoginAnswer, Method as Upstream, Right};
+use crate::upstream::{Failure, Method as Upstream};
 
 const NO_SIGN_IN: &str = "Signing in is not possible under this address: set public_url in docxy.toml to the https:// \
                           address of this docxy (or allow_plain_login = true for http://)";
@@ -55,20 +53,20 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
                 outcome,
                 upstream_status,
             } = *refused;
-            note(outcome, Some(problem.body.message.clone()), upstream_status);
+            note(outcome, Some(problem.for_log().to_owned()), upstream_status);
             problem.into_response()
         }
     }
 }
 
 /// Why there is nothing from upstream.
-enum Stop {
+pub(super) enum Stop {
     /// docxy answered itself.
     Own(Response),
     Refused(Box<Refused>),
 }
 
-struct Refused {
+pub(super) struct Refused {
     problem: Problem,
     outcome: Outcome,
     upstream_status: Option<StatusCode>,
@@ -128,7 +126,7 @@ async fn answer(
     };
     let mut result = match target.endpoint {
         Endpoint::Upload(_) => Err(read_only().into()),
-        Endpoint::Base => asker.base(&identity).await,
+        Endpoint::Base => Err(asker.base(&identity).await),
         _ => {
             asker
                 .content(&identity, method, wishes(&request.headers, query)?)
@@ -152,11 +150,11 @@ async fn answer(
 }
 
 /// One request's target, and what its client can be asked for.
-struct Asker<'a> {
-    parts: &'a Shared,
-    target: &'a Target,
+pub(super) struct Asker<'a> {
+    pub(super) parts: &'a Shared,
+    pub(super) target: &'a Target,
     /// Where the client could sign in.
-    base: Option<BaseUrl>,
+    pub(super) base: Option<BaseUrl>,
 }
 
 impl Asker<'_> {
@@ -170,65 +168,6 @@ impl Asker<'_> {
         match self.parts.pull.get(&permit, self.target, method, &wishes).await {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
-        }
-    }
-
-    /// `/v2/`: may this client expect to be served, and if not, where does it sign in?
-    async fn base(&self, identity: &Identity) -> Result<Pulled, Stop> {
-        let registry = &self.target.registry;
-        if registry.auth == Auth::Configured || (self.base.is_none() && *identity == Identity::Nobody) {
-            return Err(Stop::Own(welcome()));
-        }
-        let accepted = match identity {
-            Identity::Nobody => {
-                return Err(self.sign_in(Again::No, "sign in, or ask for an anonymous token", None));
-            }
-            Identity::Token(token) if self.parts.access.tokens().is_current(token, &registry.name) => true,
-            Identity::Token(token) => match self.parts.access.tokens().known(token) {
-                Known::Unknown => {
-                    let right = Right::Bearer {
-                        registry: registry.name.clone(),
-                        token: token.clone(),
-                    };
-                    self.ping(&right).await?
-                }
-                _ => false,
-            },
-            Identity::Password(credential)
-                if self.target.door.names_registry() || self.parts.routes.login_is_for(registry) =>
-            {
-                let login = Login {
-                    credential: crate::upstream::ClientSecret::Password(credential.clone()),
-                    scopes: Vec::new(),
-                    offline: false,
-                    client_id: None,
-                };
-                let answer = self.parts.pull.upstream(&registry.name)?.login(&login).await?;
-                !matches!(answer, LoginAnswer::Refused { .. })
-            }
-            Identity::Password(_) => false,
-        };
-        if accepted {
-            return Err(Stop::Own(welcome()));
-        }
-        Err(self.sign_in(
-            Again::InvalidToken,
-            &format!("{} does not accept this sign-in", registry.name),
-            None,
-        ))
-    }
-
-    async fn ping(&self, right: &Right) -> Result<bool, Stop> {
-        match self
-            .parts
-            .pull
-            .upstream(&self.target.registry.name)?
-            .ping(right)
-            .await
-        {
-            Ok(status) => Ok(status.is_success()),
-            Err(Failure::Denied { .. }) => Ok(false),
-            Err(failure) => Err(refused(Error::Upstream(failure))),
         }
     }
 
@@ -270,7 +209,7 @@ impl Asker<'_> {
     }
 
     /// 401 where the client can be told a realm it can trust, else 403.
-    fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
+    pub(super) fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
         let challenge = self
             .base
             .as_ref()
@@ -304,24 +243,13 @@ impl Asker<'_> {
     }
 }
 
-fn refused(error: Error) -> Stop {
+pub(super) fn refused(error: Error) -> Stop {
     let (outcome, upstream_status) = (error.outcome(), error.upstream_status());
     Stop::Refused(Box::new(Refused {
         problem: error.into(),
         outcome,
         upstream_status,
     }))
-}
-
-fn welcome() -> Response {
-    let mut response = Response::new(Body::from("{}"));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn read_only() -> Problem {

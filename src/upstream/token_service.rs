@@ -7,7 +7,6 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use serde::Deserialize;
 use url::Url;
 
 use tokio::time::Instant;
@@ -19,7 +18,7 @@ use super::realm::Realm;
 use super::tokens::Token;
 use super::transport::{Call, NamedBy, Transport, host_and_port};
 use crate::config::values::{Credential, Secret};
-use crate::oci::{RegistryName, Scope};
+use crate::oci::{Grant, RegistryName, Scope};
 
 /// A token's life when the service does not say (the token specification).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -239,7 +238,7 @@ impl Service {
     }
 
     fn parse(&self, json: &[u8], asked: Instant) -> Result<Token, Failure> {
-        let answer: Answer = serde_json::from_slice(json).map_err(|error| {
+        let answer = Grant::parse(json).map_err(|error| {
             // The parser's own message may quote the answer, and with it the token.
             self.bad(&format!(
                 "its token answer is no JSON of a token (line {}, column {})",
@@ -258,7 +257,7 @@ impl Service {
         }
         Ok(Token {
             value: Secret::new(value),
-            life: answer.expires_in.as_ref().and_then(life).unwrap_or(DEFAULT_LIFE),
+            life: answer.life.unwrap_or(DEFAULT_LIFE),
             asked,
         })
     }
@@ -298,21 +297,4 @@ fn secret_header(scheme: &str, secret: &str) -> HeaderValue {
 fn retry_after(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     (value.len() <= 64).then(|| value.to_owned())
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<serde_json::Value>,
-}
-
-/// Seconds; some services write them as a string.
-fn life(value: &serde_json::Value) -> Option<Duration> {
-    let seconds = match value {
-        serde_json::Value::Number(number) => number.as_f64()?,
-        serde_json::Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(seconds.clamp(0.0, 1e9)).ok()
 }

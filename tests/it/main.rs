@@ -16,6 +16,7 @@ mod errors;
 mod listen;
 mod oci;
 mod protocol;
+mod security;
 mod signin;
 mod support;
 mod tls;

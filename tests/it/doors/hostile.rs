@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Many ways to write the address of one host, some right, some only so to a careless parser.
-fn spellings(port: u16) -> Vec<String> {
+pub fn spellings(port: u16) -> Vec<String> {
     let hosts = [
         "127.0.0.9",
         "127.0.0.9.",

@@ -96,12 +96,11 @@ async fn pushing_is_refused_as_the_specification_says() {
 #[tokio::test]
 async fn the_catalogue_is_only_for_those_with_their_own_right() {
     // docxy's own credentials must not list a company's images to anyone who asks.
-    let keys = "[registries.\"docker.io\"]\nauth = \"configured\"\nusername = \"robot\"\npassword = \"robot-password\"\n";
     let stub = StubRegistry::builder()
         .auth(Auth::Token)
         .user("robot", "robot-password")
         .image("secret/project", "1", Image::layers(1));
-    let one = Single::start(stub, keys).await;
+    let one = Single::built(stub, |app| app.configured("docker.io", "robot", "robot-password")).await;
     let answer = one.get("/v2/_catalog").await;
     assert!(answer.status >= 400, "{}", answer.everything());
     assert!(!answer.text().contains("secret/project"), "{}", answer.text());

@@ -72,6 +72,7 @@ async fn private_content_is_private() {
 #[tokio::test]
 async fn content_that_is_anyones_may_be_stored_by_digest_only() {
     // A digest never changes, a tag may: `max-age` from shared_max_age for the one, `no-cache` for the other.
+    // Where the key stands is not laid down; the top of the file is the literal reading.
     let one = Single::start(
         crate::support::stub::StubRegistry::builder().image("library/redis", "7", Image::layers(2)),
         "shared_max_age = \"10m\"",

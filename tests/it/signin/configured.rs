@@ -50,6 +50,7 @@ async fn a_password_may_come_from_a_file_the_environment_or_a_helper() {
         )
         .await;
 
+        // The name of the variable follows `DOCXY__SECTION__KEY`; a container's environment may hold the dot.
         let name = "DOCXY__REGISTRIES__DOCKER.IO__PASSWORD";
         assert_works(&world(auth, |app| app.config(keys).env(name, HUB_PASSWORD)).await).await;
 
@@ -64,14 +65,15 @@ async fn a_password_may_come_from_a_file_the_environment_or_a_helper() {
 #[tokio::test]
 async fn a_wrong_configured_password_is_docxys_problem_and_said_so() {
     // The client can do nothing about it: no challenge, and the operator must find the key to change.
-    let keys =
-        "[registries.\"docker.io\"]\nauth = \"configured\"\nusername = \"alice\"\npassword_file = \"p\"\n";
-    let pair = world(Auth::Token, |app| app.config(keys).file("p", "wrong")).await;
+    let pair = world(Auth::Token, |app| {
+        app.configured("docker.io", "alice", "canary-mistyped")
+    })
+    .await;
     let answer = pair.client().ask(PRIVATE).await;
     answer.assert_status(&[403, 502], &pair.hub);
     let (_, message) = answer.oci_error();
     assert!(
-        message.contains("docker.io") && !message.contains("wrong"),
+        message.contains("docker.io") && !message.contains("canary-mistyped"),
         "{message}"
     );
 }
@@ -79,20 +81,19 @@ async fn a_wrong_configured_password_is_docxys_problem_and_said_so() {
 #[tokio::test]
 async fn a_changed_password_file_is_read_again_after_a_401() {
     // Secrets rotate; docxy must not need a restart.
-    let keys =
-        "[registries.\"docker.io\"]\nauth = \"configured\"\nusername = \"alice\"\npassword_file = \"p\"\n";
-    let pair = world(Auth::Token, |app| app.config(keys).file("p", "stale")).await;
+    let pair = world(Auth::Token, |app| app.configured("docker.io", "alice", "stale")).await;
     assert_ne!(pair.client().ask(PRIVATE).await.status, 200);
-    std::fs::write(pair.app.dir().join("p"), HUB_PASSWORD).unwrap();
+    std::fs::write(pair.app.dir().join("docker.io.password"), HUB_PASSWORD).unwrap();
     pair.assert_from_hub(&pair.client().ask(PRIVATE).await, "acme/app", "1");
 }
 
 #[tokio::test]
 async fn the_others_stay_passed_through() {
     // One registry's credentials are not another's.
-    let keys =
-        "[registries.\"docker.io\"]\nauth = \"configured\"\nusername = \"alice\"\npassword_file = \"p\"\n";
-    let pair = world(Auth::Token, |app| app.config(keys).file("p", HUB_PASSWORD)).await;
+    let pair = world(Auth::Token, |app| {
+        app.configured("docker.io", "alice", HUB_PASSWORD)
+    })
+    .await;
     pair.assert_from_hub(&pair.client().ask(PRIVATE).await, "acme/app", "1");
     let answer = pair.client().ask("/v2/ghcr.io/acme/app/manifests/1").await;
     answer.assert_status(&[401], &pair.ghcr);
@@ -108,9 +109,10 @@ async fn the_others_stay_passed_through() {
 async fn a_redirect_does_not_take_the_password_along() {
     // Basic upstreams redirect to object stores too (CVE-2020-15157's cousin).
     let canary = StubRegistry::builder().on("127.0.0.9").start().await;
-    let keys =
-        "[registries.\"docker.io\"]\nauth = \"configured\"\nusername = \"alice\"\npassword_file = \"p\"\n";
-    let pair = world(Auth::Basic, |app| app.config(keys).file("p", HUB_PASSWORD)).await;
+    let pair = world(Auth::Basic, |app| {
+        app.configured("docker.io", "alice", HUB_PASSWORD)
+    })
+    .await;
     pair.hub.fault(
         On::get("*/blobs/*"),
         Fault::redirect(307, format!("{}/x", canary.url())),

@@ -309,3 +309,65 @@ async fn a_login_without_scope_is_asked_of_the_first() {
     answer.assert_status(&[401], &pair.ghcr);
     assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
 }
+
+#[tokio::test]
+async fn the_way_of_containerd_works() {
+    // HEAD with ns, 401, POST with the merged scopes to the realm it was told, HEAD and GET with the token, all without ns there.
+    let pair = Pair::signed("").await;
+    let client = pair.client().ns("ghcr.io");
+    let head = client.request("HEAD", PRIVATE).send(pair.app.addr()).await;
+    let said = challenge(&head);
+    assert_eq!(head.body.len(), 0);
+    assert_eq!(said.realm, pair.realm_of("ghcr.io"), "{}", head.everything());
+    let scope = format!("repository:ghcr.io/acme/app:pull {}", said.scope.unwrap());
+    let fields = [
+        ("client_id", "containerd-client"),
+        ("grant_type", "password"),
+        ("service", &*said.service),
+        ("scope", &*scope),
+        ("username", "alice"),
+        ("password", GHCR_PASSWORD),
+    ];
+    let token = token_in(&client.post_token(&said.realm, &fields).await);
+    let root = pair.ghcr.image("acme/app", "1").root;
+    let head = client
+        .request("HEAD", PRIVATE)
+        .bearer(&token)
+        .send(pair.app.addr())
+        .await;
+    head.assert_status(&[200], &pair.ghcr);
+    assert_eq!(head.header("docker-content-digest"), Some(&*root.digest));
+    assert_eq!(
+        head.header("content-length"),
+        Some(&*root.bytes.len().to_string())
+    );
+    let by_digest = client
+        .ask_with(&format!("/v2/acme/app/manifests/{}", root.digest), &token)
+        .await;
+    by_digest.assert_is(&root, &pair.ghcr);
+    for blob in &pair.ghcr.image("acme/app", "1").blobs {
+        client
+            .ask_with(&format!("/v2/acme/app/blobs/{}", blob.digest), &token)
+            .await
+            .assert_is(blob, &pair.ghcr);
+    }
+    assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_no_login_never_sees_the_password() {
+    // A login where none is needed must not fail, and a password that nobody asked for stays here.
+    let pair = Pair::open("").await;
+    let client = pair.client().login("alice", HUB_PASSWORD);
+    for scopes in [vec![], vec!["repository:library/redis:pull"]] {
+        let token = token_in(&client.token(&pair.realm(), &scopes).await);
+        let answer = client.ask_with("/v2/library/redis/manifests/7", &token).await;
+        pair.assert_from_hub(&answer, "library/redis", "7");
+    }
+    let seen = pair.hub.secrets_seen();
+    assert!(
+        !seen.iter().any(|secret| secret.contains(HUB_PASSWORD)),
+        "{}",
+        pair.hub.story()
+    );
+}

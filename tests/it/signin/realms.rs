@@ -1,7 +1,10 @@
 //! Realms upstream: only where the registry's credentials belong, whatever a challenge says (S1, CVE-2026-33540).
 
+use std::sync::Arc;
+
 use crate::support::{
     app::TestApp,
+    ca::TestCa,
     image::Image,
     puller::Puller,
     stub::{Auth, Fault, On, StubRegistry},
@@ -22,12 +25,14 @@ async fn a_foreign_realm_gets_nothing_and_the_error_says_which_key_allows_it() {
             .realm(format!("{}/token", canary.url()))
             .start()
             .await;
-        let keys = format!("auth = \"{auth}\"\nusername = \"alice\"\npassword = \"alice-password\"");
-        let keys = if auth == "configured" { keys } else { String::new() };
-        let app = TestApp::builder()
-            .registry_with("docker.io", &stub, &keys)
-            .start()
-            .await;
+        let app = TestApp::builder().registry("docker.io", &stub);
+        let own = auth == "configured";
+        let app = if own {
+            app.configured("docker.io", "alice", "alice-password")
+        } else {
+            app
+        };
+        let app = app.start().await;
         let client = Puller::of(&app).login("alice", "alice-password");
         let answer = client.ask(PRIVATE).await;
         answer.assert_status(&[502], &stub);
@@ -58,9 +63,9 @@ async fn challenges_made_to_confuse_send_no_secret_anywhere() {
         .image("acme/app", "1", Image::layers(1))
         .start()
         .await;
-    let keys = "auth = \"configured\"\nusername = \"alice\"\npassword = \"alice-password\"";
-    let app = TestApp::builder()
-        .registry_with("docker.io", &stub, keys)
+    let app = TestApp::builder().registry("docker.io", &stub);
+    let app = app
+        .configured("docker.io", "alice", "alice-password")
         .start()
         .await;
     let (good, evil) = (stub.addr(), canary.addr());
@@ -172,6 +177,75 @@ async fn a_redirect_of_the_token_service_takes_no_password_along() {
         client
             .post_token(&format!("{}/auth/token", app.url()), &fields)
             .await;
+    }
+    assert_eq!(canary.secrets_seen(), Vec::<String>::new(), "{}", canary.story());
+}
+
+#[tokio::test]
+async fn a_realm_in_the_clear_is_not_for_an_upstream_behind_tls() {
+    // "https only unless the upstream itself is http": a challenge must not talk a password down into the clear (CVE-2026-33540).
+    let ca = Arc::new(TestCa::new());
+    let canary = StubRegistry::builder().auth(Auth::Token).start().await;
+    let stub = StubRegistry::builder()
+        .auth(Auth::Token)
+        .tls(&ca)
+        .user("alice", "alice-password")
+        .private("acme/app", &["alice"])
+        .image("acme/app", "1", Image::layers(1))
+        .realm(format!("{}/token", canary.url()))
+        .start()
+        .await;
+    let keys = format!("ca_file = \"ca.pem\"\nrealms = [\"{}\"]", canary.addr());
+    let app = TestApp::builder()
+        .registry_with("docker.io", &stub, &keys)
+        .file("ca.pem", ca.pem());
+    let app = app.start().await;
+    let client = Puller::of(&app).login("alice", "alice-password");
+    let answers = [
+        client.ask(PRIVATE).await,
+        client
+            .token(
+                &format!("{}/auth/token", app.url()),
+                &["repository:acme/app:pull"],
+            )
+            .await,
+    ];
+    for answer in answers {
+        assert!(answer.status >= 400, "{}", answer.everything());
+    }
+    assert_eq!(canary.secrets_seen(), Vec::<String>::new(), "{}", canary.story());
+}
+
+#[tokio::test]
+async fn a_redirect_down_to_plain_http_takes_no_credential_along() {
+    // The bytes are verified by their digest, so the redirect may be followed; the token may not.
+    let ca = Arc::new(TestCa::new());
+    let canary = StubRegistry::builder().start().await;
+    let stub = StubRegistry::builder()
+        .auth(Auth::Token)
+        .tls(&ca)
+        .user("alice", "alice-password")
+        .private("acme/app", &["alice"])
+        .image("acme/app", "1", Image::layers(1))
+        .start()
+        .await;
+    let app = TestApp::builder().registry_with("docker.io", &stub, "ca_file = \"ca.pem\"");
+    let app = app.file("ca.pem", ca.pem()).start().await;
+    let client = Puller::of(&app).login("alice", "alice-password");
+    client
+        .get(PRIVATE)
+        .await
+        .assert_is(&stub.image("acme/app", "1").root, &stub);
+    let plain = [
+        format!("{}/x", canary.url()),
+        stub.url().replace("https", "http") + "/x",
+    ];
+    for location in plain {
+        stub.clear_faults();
+        stub.fault(On::get("*/blobs/*"), Fault::redirect(302, location));
+        let digest = stub.image("acme/app", "1").blobs[0].digest.clone();
+        let answer = client.get(&format!("/v2/acme/app/blobs/{digest}")).await;
+        assert!(answer.status >= 400, "{}", answer.everything());
     }
     assert_eq!(canary.secrets_seen(), Vec::<String>::new(), "{}", canary.story());
 }

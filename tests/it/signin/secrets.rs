@@ -3,7 +3,7 @@
 use crate::support::{
     app::TestApp,
     client::Request,
-    pair::{HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
+    pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
     puller::{challenge, token_in},
     stub::{Auth, Cdn, Fault, On, Quirk, StubRegistry},
 };
@@ -180,7 +180,8 @@ async fn nothing_secret_is_in_any_log_or_error() {
         ghcr(Auth::Basic).start().await,
     );
     let app: TestApp = Pair::app(&hub, &ghcr)
-        .config("[log]\nlevel = \"trace\"\n[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"alice\"\npassword = \"canary-ghcr-password\"\n")
+        .config("[log]\nlevel = \"trace\"")
+        .configured("ghcr.io", "alice", GHCR_PASSWORD)
         .start()
         .await;
     let pair = Pair { app, hub, ghcr };

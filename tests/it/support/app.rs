@@ -148,6 +148,14 @@ impl Builder {
             .config(&format!("[registries.{name:?}]\n{keys}\n"))
     }
 
+    /// docxy's own login at this registry, its password in a file.
+    pub fn configured(self, name: &str, user: &str, password: &str) -> Self {
+        let file = format!("{name}.password");
+        let keys = format!("auth = \"configured\"\nusername = {user:?}\npassword_file = {file:?}");
+        self.config(&format!("[registries.{name:?}]\n{keys}\n"))
+            .file(&file, password)
+    }
+
     /// A file beside the configuration; relative names in the configuration are resolved from there.
     pub fn file(mut self, name: &str, content: impl Into<String>) -> Self {
         self.files.push((name.to_owned(), content.into()));

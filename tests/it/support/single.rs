@@ -1,7 +1,7 @@
 //! docxy before one registry, the default one: enough wherever the registry's name plays no part.
 
 use super::{
-    app::TestApp,
+    app::{Builder as AppBuilder, TestApp},
     client::{Request, Response},
     image::{Content, Image},
     puller::{Puller, token_in},
@@ -18,12 +18,13 @@ pub const MANIFEST: &str = "/v2/library/redis/manifests/7";
 
 impl Single {
     pub async fn start(stub: stub::Builder, config: &str) -> Self {
+        Self::built(stub, |app| app.config(config)).await
+    }
+
+    /// With whatever else docxy is to be told.
+    pub async fn built(stub: stub::Builder, how: impl FnOnce(AppBuilder) -> AppBuilder) -> Self {
         let stub = stub.start().await;
-        let app = TestApp::builder()
-            .registry("docker.io", &stub)
-            .config(config)
-            .start()
-            .await;
+        let app = how(TestApp::builder().registry("docker.io", &stub)).start().await;
         Self { app, stub }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use docxy::upstream::failure::Cause;
 use docxy::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
 use docxy::upstream::{Failure, Right};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::stub::{Setup, Stub, TAGS, answer, get, read_request};
@@ -48,6 +48,23 @@ impl Outer {
         outer
     }
 
+    /// A proxy that is itself spoken to over TLS.
+    async fn over_tls(target: SocketAddr, tls: rustls::ServerConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let outer = Self {
+            address: listener.local_addr().unwrap(),
+            log: Arc::default(),
+        };
+        let (log, tls) = (outer.log.clone(), tokio_rustls::TlsAcceptor::from(Arc::new(tls)));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (log, tls) = (log.clone(), tls.clone());
+                tokio::spawn(async move { http(tls.accept(client).await.ok()?, target, &log, None).await });
+            }
+        });
+        outer
+    }
+
     /// `userinfo` is empty or ends with an @.
     pub fn config(&self, scheme: &str, userinfo: &str) -> ProxyConfig {
         ProxyConfig::Fixed {
@@ -65,8 +82,8 @@ impl Outer {
     }
 }
 
-async fn http(
-    mut client: TcpStream,
+async fn http<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: S,
     target: SocketAddr,
     log: &Mutex<Vec<String>>,
     refusal: Option<&str>,
@@ -212,6 +229,23 @@ async fn https_goes_through_connect_and_is_verified_behind_it() {
         ),
         "{failure:?}"
     );
+}
+
+#[tokio::test]
+async fn a_proxy_over_tls_is_verified_like_any_server() {
+    // The proxy's password must not be readable on the way to it, nor be given to an impostor.
+    let authority = tls::Authority::new("ours");
+    let registry = Stub::start_tls(authority.server("public.test"), |_| answer(200, &[], "ok")).await;
+    let outer = Outer::over_tls(registry.address, authority.server("127.0.0.1")).await;
+    let setup = |authorities: &[&tls::Authority]| {
+        let mut setup = public(Setup::at("https://public.test"));
+        setup.transport.proxy = Some(outer.config("https", "u:p@"));
+        setup.transport.tls = tls::trusting(authorities);
+        setup
+    };
+    assert_eq!(status(setup(&[&authority])).await.unwrap(), 200);
+    assert!(status(setup(&[])).await.is_err());
+    assert_eq!(outer.log(), ["CONNECT public.test:443 Basic dTpw"]);
 }
 
 #[tokio::test]

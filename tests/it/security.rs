@@ -1,0 +1,10 @@
+//! What an attacker tries who has read docxy's source: a hostile registry, a hostile client, a curious reader of logs.
+//! The first vectors of each threat stand with their subjects (`doors`, `signin`, `protocol`); here is what a review found
+//! beyond them, and the matrices that cut across subjects.
+
+mod dials;
+mod hangs;
+mod liars;
+mod spoof;
+mod tokens;
+mod verbs;
