@@ -5,6 +5,7 @@
 mod dials;
 mod hangs;
 mod liars;
+mod loops;
 mod spoof;
 mod tokens;
 mod verbs;
