@@ -2,6 +2,7 @@
 //! The first vectors of each threat stand with their subjects (`doors`, `signin`, `protocol`); here is what a review found
 //! beyond them, and the matrices that cut across subjects.
 
+mod canaries;
 mod dials;
 mod hangs;
 mod liars;
