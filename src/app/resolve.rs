@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use http::HeaderValue;
 use url::Host;
 
 use crate::config::schema;
@@ -96,7 +97,7 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
     }
 }
 
-pub fn server(schema: &Schema) -> server::Config {
+pub fn server(schema: &Schema, via: &HeaderValue) -> server::Config {
     let redirects = schema.tls.redirect_http && !schema.tls.listen.is_empty();
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
@@ -106,6 +107,7 @@ pub fn server(schema: &Schema) -> server::Config {
             .filter(|url| redirects && url.scheme() == "https"),
         access_log: schema.log.access,
         form_timeout: schema.limits.header_timeout,
+        via: via.clone(),
     }
 }
 
@@ -160,6 +162,7 @@ pub fn upstream(
     registry: &Registry,
     roots: &Roots,
     listeners: &[SocketAddr],
+    via: &HeaderValue,
 ) -> Result<Upstream> {
     let timeouts = Timeouts {
         connect: schema.timeouts.connect,
@@ -183,6 +186,7 @@ pub fn upstream(
         ipv6: schema.network.ipv6,
         timeouts,
         max_idle_connections: IDLE_CONNECTIONS,
+        via: via.clone(),
     };
     let config = upstream::Config {
         name: name.clone(),
