@@ -114,9 +114,13 @@ impl From<Error> for Problem {
                 (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
             }
             Error::NotFound { what, .. } => (StatusCode::NOT_FOUND, unknown(*what)),
-            Error::Rejected { status, said, .. } => {
-                (*status, said.as_ref().map_or(Code::Unknown, |said| said.code))
-            }
+            // What is no registry's own error is some box in between.
+            Error::Rejected { said: None, .. } => (StatusCode::BAD_GATEWAY, Code::Unavailable),
+            Error::Rejected {
+                status,
+                said: Some(said),
+                ..
+            } => (*status, said.code),
             Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
             Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
             Error::WrongDigest { .. } | Error::BadManifest { .. } | Error::NoManifest { .. } => {

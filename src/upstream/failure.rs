@@ -180,8 +180,8 @@ impl Failure {
         }
     }
 
-    /// The message for a client: the registry and what happened, but no host, address or key of the configuration. Where the
-    /// upstreams of a network are is its operator's business, who finds them in the log (`Display`).
+    /// The message for a client: the registry, what happened and which key helps, but no host or address of the operator's
+    /// network: where its upstreams are is his business, who finds them in the log (`Display`).
     pub fn for_client(&self) -> String {
         let registry = self.registry();
         match self {
@@ -189,6 +189,7 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
+            | Self::RealmRefused { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
             Self::CredentialUnavailable { .. } => {
                 format!(
@@ -202,11 +203,6 @@ impl Failure {
             Self::AddressRefused { .. } | Self::UncheckedRedirect { .. } => {
                 format!(
                     "{registry} leads to an address that docxy does not dial; its operator finds the reason in the log"
-                )
-            }
-            Self::RealmRefused { .. } => {
-                format!(
-                    "{registry} names a token service that docxy does not trust; its operator finds the reason in the log"
                 )
             }
             Self::BadRedirect { reason, .. } => {
@@ -277,15 +273,17 @@ pub enum Cause {
 }
 
 impl Cause {
-    fn in_short(&self) -> &'static str {
-        match self {
+    /// Without hosts and addresses.
+    fn in_short(&self) -> String {
+        let text = match self {
             Self::Dns(_) => "its name does not resolve",
             Self::Refused => "the connection was refused",
             Self::Connect(_) => "the connection failed",
-            Self::Tls(_) => "its certificate or its TLS is not acceptable",
+            Self::Tls(_) => return self.to_string(),
             Self::Proxy { .. } => "the outbound proxy failed",
             Self::Closed => "the connection closed before an answer came",
-        }
+        };
+        text.to_owned()
     }
 }
 

@@ -247,11 +247,19 @@ impl Builder {
         for (name, content) in &self.files {
             write(&dir.path().join(name), content);
         }
-        let mut command = Command::new("/bin/sh");
+        let docxy = env!("CARGO_BIN_EXE_docxy");
+        // Without a prelude no shell stands between: it would drop variables whose names it finds odd.
+        let mut command = if self.prelude.is_empty() {
+            Command::new(docxy)
+        } else {
+            let mut shell = Command::new("/bin/sh");
+            shell
+                .arg("-c")
+                .arg(format!("set -e\n{}exec \"$0\" \"$@\"", self.prelude))
+                .arg(docxy);
+            shell
+        };
         command
-            .arg("-c")
-            .arg(format!("set -e\n{}exec \"$0\" \"$@\"", self.prelude))
-            .arg(env!("CARGO_BIN_EXE_docxy"))
             .arg("--config")
             .arg(&file)
             .current_dir(dir.path())
