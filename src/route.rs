@@ -83,7 +83,9 @@ impl Config {
     pub fn build(self) -> Result<Routes, UnknownName> {
         let mut by_name = HashMap::new();
         let mut by_host = HashMap::new();
-        for registry in self.registries {
+        // One that is switched off loses its names to one that is not: only enabled ones were checked against each other.
+        let (enabled, disabled): (Vec<_>, Vec<_>) = self.registries.into_iter().partition(|r| r.enabled);
+        for registry in disabled.into_iter().chain(enabled) {
             let registry = Arc::new(registry);
             for name in std::iter::once(&registry.name).chain(&registry.aliases) {
                 by_name.insert(name.as_str().to_owned(), Arc::clone(&registry));

@@ -133,6 +133,10 @@ pub async fn redirect_to_https(State(parts): State<Shared>, request: Request, ne
         return next.run(request).await;
     };
     let path_and_query = request.uri().path_and_query().map_or("/", |pq| pq.as_str());
+    // `*`, and what HTTP/2 lets through as a path (`.evil.example/`), would become part of the host.
+    if !path_and_query.starts_with('/') {
+        return unknown_path(request).await;
+    }
     let location = format!("{}{path_and_query}", base.as_str().trim_end_matches('/'));
     match HeaderValue::from_str(&location) {
         Ok(location) => (

@@ -7,6 +7,7 @@ mod dials;
 mod hangs;
 mod liars;
 mod loops;
+mod redirects;
 mod spoof;
 mod tokens;
 mod verbs;

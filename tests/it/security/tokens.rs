@@ -158,3 +158,30 @@ async fn a_scope_of_a_registry_with_a_port_is_not_told_to_the_default_one() {
     }
     assert_no_secret_crossed(&pair.hub, &pair.ghcr);
 }
+
+#[tokio::test]
+async fn a_registry_that_is_switched_off_takes_no_names_from_others() {
+    // The configuration's own advice for an alias that collides is to switch the other off; then the alias must work.
+    let stub = crate::support::stub::StubRegistry::builder()
+        .image("a/b", "1", Image::layers(1))
+        .start()
+        .await;
+    let off = "[registries.\"ghcr.io\"]\nenabled = false\nhosts = [\"ghcr.example.com\"]\n";
+    let keys = "aliases = [\"ghcr.io\"]\nhosts = [\"ghcr.example.com\"]";
+    let app = crate::support::app::TestApp::builder()
+        .registry_with("a.test", &stub, keys)
+        .config(off)
+        .start()
+        .await;
+    let client = crate::support::puller::Puller::of(&app);
+    for (client, path) in [
+        (client.clone().ns("ghcr.io"), "/v2/a/b/manifests/1"),
+        (client.clone(), "/v2/ghcr.io/a/b/manifests/1"),
+        (client.host("ghcr.example.com"), "/v2/a/b/manifests/1"),
+    ] {
+        client
+            .ask(path)
+            .await
+            .assert_is(&stub.image("a/b", "1").root, &stub);
+    }
+}
