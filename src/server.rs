@@ -4,6 +4,8 @@ mod base;
 mod error;
 mod health;
 mod layers;
+#[cfg(debug_assertions)]
+mod panicking;
 mod router;
 mod token;
 mod v2;

@@ -8,7 +8,7 @@ use super::{Shared, health, layers, token, v2};
 
 /// The whole service. Paths that stand nowhere here get a JSON 404.
 pub fn router(parts: Shared) -> Router {
-    Router::new()
+    let routes = Router::new()
         // Container clients: the distribution API. The path is parsed raw, by `oci::Endpoint`.
         .route("/v2", any(v2::handle))
         .route("/v2/", any(v2::handle))
@@ -25,7 +25,11 @@ pub fn router(parts: Shared) -> Router {
         .route("/readyz", get(health::ready))
         .route("/generate_204", get(health::generate_204))
         // A person with a browser.
-        .route("/", get(health::welcome))
+        .route("/", get(health::welcome));
+    // Whoever tests docxy: debug builds only.
+    #[cfg(debug_assertions)]
+    let routes = routes.route("/debug/panic", get(super::panicking::handle));
+    routes
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unsupported_method)
         // From the inside out: the last line sees the request first.
