@@ -48,7 +48,10 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
     };
     listening();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(loaded, listeners, certificates, open_files))
+    let ended = runtime.block_on(serve(loaded, listeners, certificates, open_files));
+    // Without this a name that is still being looked up could delay the end by half a minute.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(
@@ -59,6 +62,7 @@ async fn serve(
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
+    let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let parts = build(loaded, &listeners, drain.clone())?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
@@ -86,7 +90,7 @@ async fn serve(
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
-        code = listen::watch_signals(trigger) => Ok(ExitCode::from(code.context("signals can't be watched")?)),
+        code = signals => Ok(ExitCode::from(code)),
     }
 }
 

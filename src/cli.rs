@@ -35,7 +35,8 @@ DOCXY__LOG__LEVEL=debug. Flags win over the environment, the environment over th
 Exit codes:
   0  success; for `serve`, after an orderly stop
   1  the start failed, the configuration has mistakes, or `healthcheck` found no healthy docxy
-  2  the command line itself is wrong";
+  2  the command line itself is wrong
+  130, 143  `serve` was told twice, by SIGINT or SIGTERM, and did not wait for transfers in flight";
 
 /// One proxy in front of every container registry.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// A drain that has not begun: the one who starts it, and what everyone else waits on.
@@ -45,14 +45,19 @@ impl Drain {
     }
 }
 
-/// Starts the drain at the first SIGTERM or SIGINT and returns the process's exit code at the second, so that an
-/// impatient operator is obeyed: whoever awaits it then exits without waiting for anything.
+/// Takes over SIGTERM and SIGINT at once: call it before anyone is told that docxy runs, since until then they kill.
+/// What it returns starts the drain at the first of them and resolves to the process's exit code at the second, so that
+/// an impatient operator is obeyed: whoever awaits it then exits without waiting for anything.
 ///
 /// # Errors
 /// The runtime could not install a signal handler.
-pub async fn watch_signals(trigger: Trigger) -> io::Result<u8> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub fn watch_signals(trigger: Trigger) -> io::Result<impl Future<Output = u8>> {
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    Ok(obey(terminate, interrupt, trigger))
+}
+
+async fn obey(mut terminate: Signal, mut interrupt: Signal, trigger: Trigger) -> u8 {
     let first = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -62,8 +67,8 @@ pub async fn watch_signals(trigger: Trigger) -> io::Result<u8> {
     );
     trigger.start();
     // 128 + signal number is what a shell reports for a process that died of it.
-    Ok(tokio::select! {
+    tokio::select! {
         _ = terminate.recv() => 128 + 15,
         _ = interrupt.recv() => 128 + 2,
-    })
+    }
 }
