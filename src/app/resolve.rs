@@ -82,6 +82,7 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
 
 pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
     let limits = &schema.limits;
+    let wanted = (limits.max_connections > 0).then_some(limits.max_connections as usize);
     let config = listen::Config {
         first_byte_timeout: limits.header_timeout,
         handshake_timeout: limits.handshake_timeout,
@@ -93,17 +94,7 @@ pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
         ..listen::Config::default()
     };
-    match limits.max_connections {
-        0 => listen::Config {
-            max_connections: usize::MAX,
-            ..config
-        }
-        .within(open_files),
-        set => listen::Config {
-            max_connections: set as usize,
-            ..config
-        },
-    }
+    config.with_connections(wanted, open_files)
 }
 
 pub fn server(schema: &Schema) -> server::Config {

@@ -39,13 +39,24 @@ pub struct Config {
 const OTHER_DESCRIPTORS: usize = 64;
 
 impl Config {
-    /// Allows no more connections than a process with so many file descriptors (`RLIMIT_NOFILE`) can serve: a request
-    /// needs a second one, for its upstream or its file. Without this a flood of idle connections would be shed only
-    /// when there is no descriptor left for the upstream either.
+    /// Allows as many connections as are wanted, but no more than a process with so many file descriptors
+    /// (`RLIMIT_NOFILE`) can serve: however many are idle, there must be one left for the next client's upstream.
+    /// Where nothing in particular is wanted, each connection has a descriptor for its upstream set aside.
     #[must_use]
-    pub fn within(mut self, descriptors: usize) -> Self {
-        let affordable = descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
-        self.max_connections = self.max_connections.min(affordable).max(1);
+    pub fn with_connections(mut self, wanted: Option<usize>, descriptors: usize) -> Self {
+        let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+        self.max_connections = match wanted {
+            None => possible / 2,
+            Some(wanted) if wanted > possible => {
+                tracing::warn!(
+                    "limits.max_connections = {wanted} does not fit into {descriptors} open files (RLIMIT_NOFILE): \
+                     allowing {possible}; raise LimitNOFILE or ulimit -n"
+                );
+                possible
+            }
+            Some(wanted) => wanted,
+        }
+        .max(1);
         self
     }
 }
@@ -76,8 +87,13 @@ mod tests {
     #[test]
     fn connections_leave_descriptors_for_their_upstreams() {
         // An operator with the usual `ulimit -n 1024`: docxy at its limit can still dial.
-        assert_eq!(Config::default().within(1024).max_connections, 480);
-        assert_eq!(Config::default().within(1_000_000).max_connections, 8192);
-        assert_eq!(Config::default().within(0).max_connections, 1);
+        let allowed = |wanted, descriptors| {
+            let config = Config::default().with_connections(wanted, descriptors);
+            config.max_connections
+        };
+        assert_eq!(allowed(None, 1024), 480);
+        assert_eq!(allowed(Some(900), 1024), 900);
+        assert_eq!(allowed(Some(100_000), 1024), 960);
+        assert_eq!(allowed(None, 0), 1);
     }
 }
