@@ -1,256 +1,255 @@
-//! R6 and R9 with counts: the server is a process of its own with its own limit of descriptors, and while something is
-//! done to it, an honest client asks again and again and is always answered.
+//! R6 and R9 with counts: the real docxy is a process of its own, and while something is done to it, an honest client
+//! pulls again and again and is always served. These tests have the machine to themselves (`.config/nextest.toml`).
+//! Figures of memory mean something in release builds: `make soak` prints those, at the full counts.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod attacked;
+mod resets;
 
-use docxy::listen::{self, Config, Listener};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::SockRef;
+use std::time::Instant;
 
-use super::describe;
+use futures_util::future::join_all;
+use tokio::io::AsyncWriteExt as _;
 
-const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+use self::attacked::{Attacked, last_words, raise_descriptors};
+use self::resets::{EMPTY_SETTINGS, PREFACE, rapid_reset};
+use super::{get_http2, http2, read_until};
+use crate::support::client::Request;
+
 const PROBES: usize = 200;
 
-/// Descriptors a process needs for other things than connections.
-const RESERVE: u64 = 200;
+/// Descriptors that the test and docxy each need for other things than the flood.
+const RESERVE: u64 = 300;
 
-#[test]
-fn silent_connections_by_the_thousand_cost_little_and_delay_nobody() {
-    // An operator on the open Internet: ten thousand idle connections are memory a small machine has, and no outage.
-    let descriptors = raise_descriptors();
-    let count = usize::try_from(descriptors - RESERVE).unwrap();
-    let server = Process::start(descriptors, count + PROBES, &Config::default());
-    server.probe(10);
-    let before = server.resident_kib();
-    let silent = server.open(count);
-    let figure = server.probe(PROBES);
-    let each = (server.resident_kib() - before) * 10 / count / 10;
-    eprintln!("{count} silent connections, about {each} KiB each; {figure}");
-    assert!(each < 10, "{each} KiB for each silent connection");
+/// Longer than the tests take, so that silent connections stay.
+const PATIENT: &str = "[limits]\nheader_timeout = \"10m\"\nkeep_alive = \"10m\"\n";
+
+#[tokio::test]
+async fn silent_connections_cost_little_and_delay_nobody() {
+    // An operator on the open Internet: thousands of idle connections are memory a small machine has, and no outage.
+    raise_descriptors();
+    silence(4000).await;
+}
+
+#[tokio::test]
+#[ignore = "the full count; `make soak`"]
+async fn soak_as_many_silent_connections_as_there_are_descriptors() {
+    // The same operator, before the worst that the limit of descriptors lets a flood do.
+    let most = raise_descriptors() - RESERVE;
+    silence(usize::try_from(most).unwrap()).await;
+}
+
+async fn silence(count: usize) {
+    let limit = count as u64 + RESERVE;
+    let config = format!("{PATIENT}max_connections = {}", count + PROBES / 2);
+    let docxy = Attacked::start(limit, &config).await;
+    docxy.probe(10).await;
+    let before = docxy.resident_kib();
+    let silent = docxy.open(count, b"").await;
+    let figure = docxy.probe(PROBES).await;
+    let each = kib_each(&docxy, before, count);
+    eprintln!("{count} silent connections at {limit} descriptors, {each:.1} KiB each; {figure}");
+    assert!(
+        docxy.open_descriptors() >= count,
+        "only {} descriptors are open: connections were given up that there was room for",
+        docxy.open_descriptors()
+    );
+    assert!(each < 10.0, "{each:.1} KiB for each silent connection");
     drop(silent);
 }
 
-#[test]
-fn more_connections_than_are_allowed_delay_nobody() {
+#[tokio::test]
+async fn idle_connections_of_clients_cost_little() {
+    // An operator with many nodes: each keeps a connection for a while after its last request; this is what that takes.
+    raise_descriptors();
+    kept_alive(1000).await;
+}
+
+#[tokio::test]
+#[ignore = "the full count; `make soak`"]
+async fn soak_ten_thousand_idle_connections_of_clients() {
+    // The same operator, with the R6 count of nodes, to read the figure from.
+    raise_descriptors();
+    kept_alive(9000).await;
+}
+
+async fn kept_alive(count: usize) {
+    const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let config = format!("{PATIENT}max_connections = {}", 2 * count + PROBES);
+    let docxy = Attacked::start(2 * count as u64 + RESERVE, &config).await;
+    docxy.probe(10).await;
+
+    let before = docxy.resident_kib();
+    let mut http1 = docxy.open(count, GET).await;
+    for stream in &mut http1 {
+        read_until(stream, "ok\n").await;
+    }
+    let each = kib_each(&docxy, before, count);
+    eprintln!("{count} idle HTTP/1 connections after one request, {each:.1} KiB each");
+    assert!(each < 40.0, "{each:.1} KiB");
+
+    let before = docxy.resident_kib();
+    let mut senders = Vec::new();
+    for _ in 0..count {
+        let (mut sender, _) = http2(docxy.connect().await).await;
+        assert_eq!(get_http2(&mut sender, "http://a/livez").await.0, 200);
+        senders.push(sender);
+    }
+    let each = kib_each(&docxy, before, count);
+    eprintln!(
+        "{count} idle HTTP/2 connections after one request, {each:.1} KiB each; {}",
+        docxy.probe(PROBES).await
+    );
+    assert!(each < 80.0, "{each:.1} KiB");
+}
+
+#[tokio::test]
+async fn more_connections_than_are_allowed_delay_nobody() {
     // A client of a server that a flood has filled to its limit: the flood's own connections go, the client is served.
     raise_descriptors();
-    let server = Process::start(2000, 500, &Config::default());
-    let silent = server.open(1500);
-    let figure = server.probe(PROBES);
+    let docxy = Attacked::start(2000, &format!("{PATIENT}max_connections = 500")).await;
+    let silent = docxy.open(1500, b"").await;
+    let figure = docxy.probe(PROBES).await;
     eprintln!("{} silent connections at a limit of 500; {figure}", silent.len());
 }
 
-#[test]
-fn without_descriptors_the_server_goes_on() {
-    // An operator with `ulimit -n 256` and no limit of connections: docxy lives, serves, and recovers (R9).
+#[tokio::test]
+async fn more_connections_than_descriptors_delay_nobody() {
+    // An operator with `ulimit -n 256` who allows a hundred thousand connections: there are descriptors left to dial.
     raise_descriptors();
-    let server = Process::start(256, 100_000, &Config::default());
-    let silent = server.open(1000);
-    let figure = server.probe(PROBES);
+    let docxy = Attacked::start(256, &format!("{PATIENT}max_connections = 100000")).await;
+    let silent = docxy.open(1000, b"").await;
+    let figure = docxy.probe(PROBES).await;
     eprintln!("{} silent connections at 256 descriptors; {figure}", silent.len());
-    drop(silent);
-    server.probe(PROBES);
+    let warned = docxy.app.logged("a warning that the limit does not fit", |line| {
+        line["level"] == "WARN" && line.to_string().contains("RLIMIT_NOFILE")
+    });
+    assert!(warned.await.to_string().contains("allowing 192"));
 }
 
-#[test]
-fn slow_heads_are_ended_in_both_protocols() {
+#[tokio::test]
+async fn without_descriptors_docxy_goes_on() {
+    // An operator whose machine has none left, whatever the limits say: docxy lives, serves, and recovers (R9).
+    raise_descriptors();
+    let docxy = Attacked::start(2000, PATIENT).await;
+    docxy.probe(10).await;
+    docxy.leave_descriptors(40);
+    let silent = docxy.open(1000, b"").await;
+    let exhausted = docxy.app.logged("a word on the descriptors", |line| {
+        line.to_string().contains("cannot accept connections")
+    });
+    exhausted.await;
+    let figure = docxy.probe(PROBES).await;
+    eprintln!("{} silent connections at 40 descriptors; {figure}", silent.len());
+    drop(silent);
+    docxy.probe(PROBES).await;
+}
+
+#[tokio::test]
+async fn slow_heads_are_ended_in_both_protocols() {
     // An operator under slowloris: every one of the slow connections is closed by its deadline, and nobody waits.
     raise_descriptors();
-    let config = Config {
-        header_timeout: Duration::from_secs(2),
-        ..Config::default()
-    };
-    let server = Process::start(4000, 3000, &config);
-    let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x64\x01\0\0\0\0\x01";
-    let mut slow = server.open(1000);
-    for (index, stream) in slow.iter_mut().enumerate() {
-        stream
-            .write_all(if index % 2 == 0 {
-                b"GET / HTTP/1.1\r\nHost:"
-            } else {
-                http2
-            })
-            .unwrap();
-    }
-    let figure = server.probe(PROBES);
-    let ended = slow
-        .iter_mut()
-        .filter_map(|stream| ends_within(stream, Duration::from_secs(20)))
-        .count();
-    eprintln!("{ended} of {} slow heads ended; {figure}", slow.len());
-    assert_eq!(ended, slow.len());
+    let docxy = Attacked::start(4000, "[limits]\nheader_timeout = \"2s\"").await;
+    // HEADERS on stream 1, 100 bytes, of which one comes.
+    let http2 = [PREFACE, EMPTY_SETTINGS, b"\0\0\x64\x01\0\0\0\0\x01\x82"].concat();
+    let mut slow = docxy.open(500, b"GET / HTTP/1.1\r\nHost:").await;
+    slow.extend(docxy.open(500, &http2).await);
+    let figure = docxy.probe(PROBES).await;
+    let ended = last_words(slow).await.len();
+    eprintln!("{ended} of 1000 slow heads ended; {figure}");
 }
 
-#[test]
-fn panicking_requests_fail_alone() {
-    // Whoever shares a server with a request that hits a bug: a thousand such requests break nobody else's (R9).
-    let server = Process::start(1000, 500, &Config::default());
-    for _ in 0..1000 {
-        let answer = server
-            .ask(b"GET /panic HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
-    }
-    eprintln!("1000 panics; {}", server.probe(PROBES));
-}
-
-/// The server under attack.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    /// Starts this very test binary as a server (see `server_process`).
-    fn start(descriptors: u64, max_connections: usize, config: &Config) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "listen::flood::server_process",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env("FLOOD_DESCRIPTORS", descriptors.to_string())
-            .env("FLOOD_CONNECTIONS", max_connections.to_string())
-            .env(
-                "FLOOD_HEADER_SECONDS",
-                config.header_timeout.as_secs().to_string(),
-            )
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| line.unwrap().strip_prefix("address ")?.parse().ok())
-            .unwrap();
-        Self { child, address }
-    }
-
-    /// Opens connections and says nothing on them. Each is reset when it is dropped, to leave no ports behind.
-    fn open(&self, count: usize) -> Vec<TcpStream> {
-        let connect = |_| {
-            let stream = TcpStream::connect(self.address).unwrap();
-            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-            stream
-        };
-        (0..count).map(connect).collect()
-    }
-
-    fn ask(&self, request: &[u8]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(request)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    }
-
-    /// An honest client, many times over: every request must be answered, and nearly all of them at once.
-    fn probe(&self, count: usize) -> String {
-        let mut times: Vec<Duration> = (0..count)
-            .map(|_| {
-                let start = Instant::now();
-                let answer = self.ask(GET).unwrap();
-                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-                start.elapsed()
-            })
-            .collect();
-        times.sort();
-        let p99 = times[(count * 99 / 100).min(count - 1)];
-        assert!(p99 < Duration::from_millis(100), "p99 {p99:?}");
-        format!(
-            "{count} of {count} probes answered, p50 {:?}, p99 {p99:?}",
-            times[count / 2]
+#[tokio::test]
+async fn slow_forms_are_refused() {
+    // An operator whose token service is fed byte by byte: each such request ends in ten seconds with 408, nobody waits.
+    raise_descriptors();
+    let docxy = Attacked::start(4000, "").await;
+    let begun = Instant::now();
+    let slow = docxy
+        .open(
+            500,
+            b"POST /auth/token HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\ngrant",
         )
+        .await;
+    let figure = docxy.probe(PROBES).await;
+    let answers = last_words(slow).await;
+    for answer in &answers {
+        let answer = String::from_utf8_lossy(answer);
+        assert!(
+            answer.starts_with("HTTP/1.1 408") && answer.contains(r#""errors""#),
+            "{answer}"
+        );
     }
-
-    fn resident_kib(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
+    eprintln!(
+        "{} slow forms refused after {:.1?}; {figure}",
+        answers.len(),
+        begun.elapsed()
+    );
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// How long it took until the server closed, if it did in time.
-fn ends_within(stream: &mut TcpStream, limit: Duration) -> Option<Duration> {
-    let start = Instant::now();
-    stream.set_read_timeout(Some(limit)).unwrap();
-    let mut scratch = [0; 1024];
-    loop {
-        match stream.read(&mut scratch) {
-            Ok(1..) => {}
-            Ok(0) => return Some(start.elapsed()),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                return Some(start.elapsed());
-            }
-            Err(_) => return None,
-        }
-    }
-}
-
-/// As many descriptors as this process may have; returns how many.
-fn raise_descriptors() -> u64 {
-    let maximum = getrlimit(Resource::Nofile)
-        .maximum
-        .unwrap_or(1_000_000)
-        .min(65_536);
-    limit_descriptors(maximum);
-    maximum
-}
-
-fn limit_descriptors(count: u64) {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(count),
-            maximum,
-        },
-    )
-    .unwrap();
-}
-
-#[test]
-#[ignore = "not a test: the server of the tests above, run by them as a process of its own"]
-fn server_process() {
-    // Nobody: this is the server that the tests in this file attack; it ends when its parent does.
-    let number = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    limit_descriptors(number("FLOOD_DESCRIPTORS"));
-    let config = Config {
-        max_connections: usize::try_from(number("FLOOD_CONNECTIONS")).unwrap(),
-        header_timeout: Duration::from_secs(number("FLOOD_HEADER_SECONDS")),
-        // Longer than the tests take, so that the silent connections stay.
-        first_byte_timeout: Duration::from_mins(10),
-        ..Config::default()
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_resets_streams_by_the_thousand_is_cut_off() {
+    // An operator under HTTP/2 rapid reset: the attacker loses its connection, and the registry behind hears next to
+    // nothing of requests that nobody wants.
+    const ATTACKERS: usize = 10;
+    const STREAMS: u32 = 10_000;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let docxy = Attacked::start(4000, "").await;
+    let path = docxy.path();
+    let attack = async {
+        let streams = join_all((0..ATTACKERS).map(|_| docxy.connect())).await;
+        join_all(
+            streams
+                .into_iter()
+                .map(|stream| rapid_reset(stream, &path, STREAMS)),
+        )
+        .await
     };
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
-    println!("\naddress {}", listener.local_addr());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.spawn(listen::serve(
-        vec![listener],
-        config,
-        describe(),
-        listen::Drain::never(),
-    ));
-    let _ = std::io::stdin().read(&mut [0]);
+    let (ends, figure) = tokio::join!(attack, docxy.probe(PROBES));
+    let calmed = ends.iter().filter(|&&end| end == Some(ENHANCE_YOUR_CALM)).count();
+    let passed = docxy.stub.gets(&path).len() - PROBES;
+    eprintln!(
+        "{ATTACKERS} connections with {STREAMS} resets each cut off, {calmed} with ENHANCE_YOUR_CALM seen, {passed} requests \
+         went upstream; {figure}"
+    );
+    assert!(calmed > 0, "{ends:?}");
+    assert!(passed < ATTACKERS * 200, "{passed} requests went upstream");
+}
+
+#[tokio::test]
+#[cfg_attr(not(debug_assertions), ignore = "release builds have no way to panic")]
+async fn panicking_requests_fail_alone() {
+    // Whoever shares a docxy with a request that hits a bug: a thousand such requests break nobody else's, not even
+    // those on their own connection (R9).
+    let docxy = Attacked::start(1000, "").await;
+    for _ in 0..1000 {
+        let answer = Request::get("/debug/panic").send(docxy.app.addr()).await;
+        answer.assert_refused(500, &["UNKNOWN"], "docxy", &docxy.stub);
+    }
+    let mut stream = docxy.connect().await;
+    for (path, status, end) in [("/debug/panic", "500", "}]}"), ("/livez", "200", "ok\n")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, end).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    let (mut sender, _) = http2(docxy.connect().await).await;
+    for (path, status) in [("/debug/panic", 500), ("/livez", 200)] {
+        let answer = get_http2(&mut sender, &format!("http://a{path}")).await;
+        assert_eq!(answer.0, status, "{}", answer.1);
+    }
+    eprintln!("1000 panics; {}", docxy.probe(PROBES).await);
+}
+
+#[tokio::test]
+#[ignore = "says something about release builds; `make soak`"]
+async fn soak_only_debug_builds_have_a_way_to_panic() {
+    // An operator: no request can make a released docxy panic on purpose.
+    let docxy = Attacked::start(1000, "").await;
+    let answer = Request::get("/debug/panic").send(docxy.app.addr()).await;
+    assert_eq!(answer.status, if cfg!(debug_assertions) { 500 } else { 404 });
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure of a few digits, for people")]
+fn kib_each(docxy: &Attacked, before: usize, count: usize) -> f64 {
+    docxy.resident_kib().saturating_sub(before) as f64 / count as f64
 }

@@ -13,6 +13,7 @@ mod deadlines;
 mod drain;
 mod flood;
 mod limits;
+mod process;
 mod protocols;
 mod proxy_protocol;
 
@@ -126,10 +127,15 @@ pub fn scripted() -> (
 }
 
 /// Everything until the server closes; what was read before a reset counts too.
-pub async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+pub async fn read_bytes(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut bytes).await {}
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
+}
+
+/// As `read_bytes`, for HTTP/1.
+pub async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    String::from_utf8_lossy(&read_bytes(stream).await).into_owned()
 }
 
 /// Everything up to and with `end`.

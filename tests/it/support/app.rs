@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -78,14 +79,24 @@ impl TestApp {
         line.await["fields"].clone()
     }
 
-    /// SIGTERM, and what came of it.
-    pub async fn stop(mut self) -> Stopped {
+    pub fn pid(&self) -> Pid {
         let id = i32::try_from(self.child.id().expect("docxy still runs")).unwrap();
-        let pid = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let status = within("docxy to end after SIGTERM", self.child.wait())
-            .await
-            .unwrap();
+        Pid::from_raw(id).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// SIGTERM, and what came of it.
+    pub async fn stop(self) -> Stopped {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for the end, which something else brings about.
+    pub async fn ended(mut self) -> Stopped {
+        let status = within("docxy to end", self.child.wait()).await.unwrap();
         within("the end of docxy's log", self.log.ended()).await;
         Stopped {
             status,
@@ -105,6 +116,8 @@ pub struct Builder {
     config: toml::Table,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
+    prelude: String,
+    stdin: Stdio,
 }
 
 impl Builder {
@@ -122,6 +135,8 @@ impl Builder {
             config,
             environment: Vec::new(),
             files: Vec::new(),
+            prelude: String::new(),
+            stdin: Stdio::null(),
         }
     }
 
@@ -164,6 +179,19 @@ impl Builder {
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Shell commands that the process runs before it becomes docxy, for what must be set from inside: `ulimit -n 256`.
+    pub fn prelude(mut self, commands: &str) -> Self {
+        self.prelude.push_str(commands);
+        self.prelude.push('\n');
+        self
+    }
+
+    /// What the prelude finds as descriptor 0.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = stdin.into();
         self
     }
 
@@ -219,8 +247,11 @@ impl Builder {
         for (name, content) in &self.files {
             write(&dir.path().join(name), content);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_docxy"));
+        let mut command = Command::new("/bin/sh");
         command
+            .arg("-c")
+            .arg(format!("set -e\n{}exec \"$0\" \"$@\"", self.prelude))
+            .arg(env!("CARGO_BIN_EXE_docxy"))
             .arg("--config")
             .arg(&file)
             .current_dir(dir.path())
@@ -230,7 +261,7 @@ impl Builder {
             .env("XDG_STATE_HOME", dir.path().join("xdg-state"))
             .env("XDG_CACHE_HOME", dir.path().join("xdg-cache"))
             .envs(self.environment)
-            .stdin(Stdio::null())
+            .stdin(self.stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);

@@ -1,0 +1,160 @@
+//! The real docxy as a process with a limit of descriptors of its own, the registry behind it, and the honest client that
+//! must be served whatever else is done to it.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::super::read_bytes;
+use crate::support::{
+    app::TestApp,
+    client::Request,
+    image::{Content, Image},
+    stub::StubRegistry,
+    within,
+};
+
+pub struct Attacked {
+    pub app: TestApp,
+    pub stub: StubRegistry,
+    layer: Content,
+}
+
+impl Attacked {
+    pub async fn start(descriptors: u64, config: &str) -> Self {
+        let image = Image::layers(1);
+        let stub = StubRegistry::builder()
+            .image("library/redis", "7", image)
+            .start()
+            .await;
+        let layer = stub.image("library/redis", "7").layer_blobs()[0].clone();
+        let app = TestApp::builder()
+            .registry("docker.io", &stub)
+            .config(config)
+            .prelude(&format!("ulimit -n {descriptors}"))
+            .start()
+            .await;
+        Self { app, stub, layer }
+    }
+
+    /// Where the honest client pulls from.
+    pub fn path(&self) -> String {
+        format!("/v2/library/redis/blobs/{}", self.layer.digest)
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.app.addr()).await.unwrap();
+        // Reset when it is dropped, to leave no ports behind.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        stream
+    }
+
+    /// Opens connections, and sends the same beginning on each.
+    pub async fn open(&self, count: usize, beginning: &[u8]) -> Vec<TcpStream> {
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut stream = self.connect().await;
+            stream.write_all(beginning).await.unwrap();
+            streams.push(stream);
+        }
+        streams
+    }
+
+    /// An honest client, many times over: each time docxy must say that it lives, and give a whole layer; and nearly
+    /// always at once.
+    pub async fn probe(&self, count: usize) -> String {
+        let (mut alive, mut pulled) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let start = Instant::now();
+            let answer = Request::get("/livez").send(self.app.addr()).await;
+            alive.push(start.elapsed());
+            answer.assert_status(&[200], &self.stub);
+            let start = Instant::now();
+            let answer = Request::get(self.path()).send(self.app.addr()).await;
+            pulled.push(start.elapsed());
+            answer.assert_is(&self.layer, &self.stub);
+        }
+        let (alive, pulled) = (Spread::of(alive), Spread::of(pulled));
+        let figure = format!("{count} of {count} probes and pulls answered; probes {alive}, pulls {pulled}");
+        assert!(
+            alive.p99 < Duration::from_millis(100) && pulled.p99 < Duration::from_millis(250),
+            "{figure}"
+        );
+        figure
+    }
+
+    /// What the process holds in memory.
+    pub fn resident_kib(&self) -> usize {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// Takes all but `spare` of the free descriptors away from the running process.
+    pub fn leave_descriptors(&self, spare: usize) {
+        let count = Some((self.open_descriptors() + spare) as u64);
+        let limit = Rlimit {
+            current: count,
+            maximum: count,
+        };
+        prlimit(Some(self.app.pid()), Resource::Nofile, limit).unwrap();
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.app.pid().as_raw_pid())
+    }
+}
+
+struct Spread {
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        Self {
+            p50: times[times.len() / 2],
+            p99: times[(times.len() * 99 / 100).min(times.len() - 1)],
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.1?} p99 {:.1?}", self.p50, self.p99)
+    }
+}
+
+/// What the server says on each connection until it has closed all of them.
+pub async fn last_words(streams: Vec<TcpStream>) -> Vec<Vec<u8>> {
+    let each = streams
+        .into_iter()
+        .map(|mut stream| async move { read_bytes(&mut stream).await });
+    within("the server to close every connection", join_all(each)).await
+}
+
+/// As many descriptors as this process may have, for it and for docxy; returns how many.
+pub fn raise_descriptors() -> u64 {
+    let maximum = getrlimit(Resource::Nofile)
+        .maximum
+        .unwrap_or(1_000_000)
+        .min(65_536);
+    let limit = Rlimit {
+        current: Some(maximum),
+        maximum: Some(maximum),
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    maximum
+}
