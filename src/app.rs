@@ -11,6 +11,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use http::HeaderValue;
 
 use crate::access::{Access, Tokens};
 use crate::config::load::Loaded;
@@ -58,7 +59,7 @@ async fn serve(
     loaded: &Loaded,
     listeners: Vec<Listener>,
     certificates: Option<Arc<Certificates>>,
-    open_files: usize,
+    open_files: u64,
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
@@ -99,14 +100,16 @@ fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts>
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let roots = Roots::load();
+    // Another name in each process: one docxy may stand behind another.
+    let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
-        let upstream = resolve::upstream(schema, name, registry, &roots, &addresses)
+        let upstream = resolve::upstream(schema, name, registry, &roots, &addresses, &via)
             .with_context(|| format!("registries.\"{name}\""))?;
         upstreams.insert(name.clone(), Arc::new(upstream));
     }
     Ok(Parts {
-        config: resolve::server(schema),
+        config: resolve::server(schema, &via),
         routes: resolve::routes(schema).build()?,
         access: Access::new(Tokens::new(state::sealer(loaded)?)),
         pull: Pull::new(resolve::pull(schema), upstreams),

@@ -14,6 +14,7 @@ mod visit;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 pub use router::router;
@@ -24,7 +25,7 @@ use crate::pull::Pull;
 use crate::route::Routes;
 
 /// Values only; `app` fills it from the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Whose `X-Forwarded-For`, `-Proto` and `-Host` count (threat S8).
     pub trusted_proxies: Vec<IpNet>,
@@ -34,6 +35,8 @@ pub struct Config {
     pub access_log: bool,
     /// How long the form of a token request may take to arrive (threat R6).
     pub form_timeout: Duration,
+    /// The `Via` of this docxy's own requests upstream.
+    pub via: HeaderValue,
 }
 
 /// What the handlers work with.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use http::HeaderValue;
 use url::Host;
 
 use crate::config::schema;
@@ -80,10 +81,10 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
         .collect()
 }
 
-pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
+pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
     let limits = &schema.limits;
-    let wanted = (limits.max_connections > 0).then_some(limits.max_connections as usize);
-    let config = listen::Config {
+    listen::Config {
+        max_connections: super::limits::connections(limits.max_connections, open_files),
         first_byte_timeout: limits.header_timeout,
         handshake_timeout: limits.handshake_timeout,
         header_timeout: limits.header_timeout,
@@ -93,11 +94,10 @@ pub fn listen(schema: &Schema, open_files: usize) -> listen::Config {
         drain: limits.drain,
         trusted_proxies: schema.trusted_proxies.clone(),
         ..listen::Config::default()
-    };
-    config.with_connections(wanted, open_files)
+    }
 }
 
-pub fn server(schema: &Schema) -> server::Config {
+pub fn server(schema: &Schema, via: &HeaderValue) -> server::Config {
     let redirects = schema.tls.redirect_http && !schema.tls.listen.is_empty();
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
@@ -107,6 +107,7 @@ pub fn server(schema: &Schema) -> server::Config {
             .filter(|url| redirects && url.scheme() == "https"),
         access_log: schema.log.access,
         form_timeout: schema.limits.header_timeout,
+        via: via.clone(),
     }
 }
 
@@ -161,6 +162,7 @@ pub fn upstream(
     registry: &Registry,
     roots: &Roots,
     listeners: &[SocketAddr],
+    via: &HeaderValue,
 ) -> Result<Upstream> {
     let timeouts = Timeouts {
         connect: schema.timeouts.connect,
@@ -184,6 +186,7 @@ pub fn upstream(
         ipv6: schema.network.ipv6,
         timeouts,
         max_idle_connections: IDLE_CONNECTIONS,
+        via: via.clone(),
     };
     let config = upstream::Config {
         name: name.clone(),

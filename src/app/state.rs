@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +44,8 @@ fn kept_key(folder: &Path) -> Result<[u8; KEY_LENGTH], Unusable> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let key = Sealer::random_key().map_err(|error| Unusable::Key(error.into()))?;
             write_key(folder, &path, &key).map_err(Unusable::Folder)?;
+            let written = fs::metadata(&path).map_err(Unusable::Folder)?;
+            check_owner(&path, &written).map_err(Unusable::Key)?;
             Ok(key)
         }
         Err(error) => Err(Unusable::Folder(error)),
@@ -52,11 +54,9 @@ fn kept_key(folder: &Path) -> Result<[u8; KEY_LENGTH], Unusable> {
 
 fn read_key(file: &mut fs::File, path: &Path) -> Result<[u8; KEY_LENGTH]> {
     let shown = path.display();
-    let mode = file
-        .metadata()
-        .with_context(|| format!("{shown}"))?
-        .permissions()
-        .mode();
+    let metadata = file.metadata().with_context(|| format!("{shown}"))?;
+    let mode = metadata.permissions().mode();
+    check_owner(path, &metadata)?;
     if mode & 0o077 != 0 {
         bail!(
             "{shown} can be read by others (mode {:o}); run: chmod 600 {shown}",
@@ -73,6 +73,26 @@ fn read_key(file: &mut fs::File, path: &Path) -> Result<[u8; KEY_LENGTH]> {
             "{shown} holds {length} bytes instead of {KEY_LENGTH}; delete it, docxy makes a new one"
         )
     })
+}
+
+/// Somebody who owns the key, or may exchange it, knows it: they could read every sealed password and forge tokens.
+fn check_owner(path: &Path, key: &fs::Metadata) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let shown = folder.display();
+    let folder = fs::metadata(folder).with_context(|| format!("{shown}"))?;
+    if folder.permissions().mode() & 0o022 != 0 {
+        bail!(
+            "{shown} can be written by others (mode {:o}); run: chmod 700 {shown}, and delete the keys in it",
+            folder.permissions().mode() & 0o777
+        );
+    }
+    let us = rustix::process::geteuid().as_raw();
+    for (shown, owner) in [(shown, folder.uid()), (path.display(), key.uid())] {
+        if owner != us && owner != 0 {
+            bail!("{shown} belongs to another user (number {owner}); delete it, docxy makes a new one");
+        }
+    }
+    Ok(())
 }
 
 /// Whole or not at all: a torn key would stop the next start.
@@ -108,6 +128,27 @@ mod tests {
         assert!(
             matches!(kept_key(&keys), Err(Unusable::Key(error)) if error.to_string().contains("chmod 600"))
         );
+    }
+
+    #[test]
+    fn a_key_that_others_could_have_exchanged_is_refused() {
+        // Whoever puts a key of their own there opens every sealed token, which is a password, and makes their own.
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = folder.path().join("keys");
+        kept_key(&keys).unwrap_or_else(|_| panic!("no key"));
+        for mode in [0o777, 0o720, 0o702, 0o1777] {
+            fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).expect("chmod");
+            assert!(
+                matches!(kept_key(&keys), Err(Unusable::Key(error)) if error.to_string().contains("chmod 700")),
+                "{mode:o}"
+            );
+        }
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o700)).expect("chmod");
+        if std::os::unix::fs::chown(keys.join("seal.key"), Some(12345), None).is_ok() {
+            assert!(
+                matches!(kept_key(&keys), Err(Unusable::Key(error)) if error.to_string().contains("another user"))
+            );
+        }
     }
 
     #[test]

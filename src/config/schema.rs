@@ -129,7 +129,7 @@ pub struct Timeouts {
 /// `[limits]`: towards clients (threat R6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// 0 derives it from `RLIMIT_NOFILE`, which limits other values too.
+    /// 0 derives it from `RLIMIT_NOFILE`.
     pub max_connections: u32,
     /// From the first byte of a request to the end of its header, and for that first byte on a new connection.
     pub header_timeout: Duration,

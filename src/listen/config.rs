@@ -35,32 +35,6 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Descriptors a process needs for its own files and listeners.
-const OTHER_DESCRIPTORS: usize = 64;
-
-impl Config {
-    /// Allows as many connections as are wanted, but no more than a process with so many file descriptors
-    /// (`RLIMIT_NOFILE`) can serve: however many are idle, there must be one left for the next client's upstream.
-    /// Where nothing in particular is wanted, each connection has a descriptor for its upstream set aside.
-    #[must_use]
-    pub fn with_connections(mut self, wanted: Option<usize>, descriptors: usize) -> Self {
-        let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-        self.max_connections = match wanted {
-            None => possible / 2,
-            Some(wanted) if wanted > possible => {
-                tracing::warn!(
-                    "limits.max_connections = {wanted} does not fit into {descriptors} open files (RLIMIT_NOFILE): \
-                     allowing {possible}; raise LimitNOFILE or ulimit -n"
-                );
-                possible
-            }
-            Some(wanted) => wanted,
-        }
-        .max(1);
-        self
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -77,23 +51,5 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_leave_descriptors_for_their_upstreams() {
-        // An operator with the usual `ulimit -n 1024`: docxy at its limit can still dial.
-        let allowed = |wanted, descriptors| {
-            let config = Config::default().with_connections(wanted, descriptors);
-            config.max_connections
-        };
-        assert_eq!(allowed(None, 1024), 480);
-        assert_eq!(allowed(Some(900), 1024), 900);
-        assert_eq!(allowed(Some(100_000), 1024), 960);
-        assert_eq!(allowed(None, 0), 1);
     }
 }

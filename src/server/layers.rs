@@ -99,6 +99,28 @@ pub async fn identify_visit(State(parts): State<Shared>, mut request: Request, n
     }
 }
 
+/// A redirect of a registry, or its `urls`, can lead back to docxy; asking once more would never end.
+pub async fn refuse_loops(State(parts): State<Shared>, request: Request, next: Next) -> Response {
+    let own = parts.config.via.as_bytes();
+    let lines = request.headers().get_all(header::VIA);
+    // Proxies on the way append theirs to the line.
+    if !lines
+        .iter()
+        .any(|line| line.as_bytes().windows(own.len()).any(|part| part == own))
+    {
+        return next.run(request).await;
+    }
+    tracing::warn!(
+        "a registry led docxy back to itself; look for its redirects, or for docxy's own address in urls"
+    );
+    Problem::new(
+        StatusCode::LOOP_DETECTED,
+        Code::Unavailable,
+        "this request of docxy's came back to docxy: a registry's redirect or its urls lead here",
+    )
+    .into_response()
+}
+
 /// Plain HTTP goes to the public URL with 301, except what load balancers ask.
 pub async fn redirect_to_https(State(parts): State<Shared>, request: Request, next: Next) -> Response {
     let secure = request

@@ -33,6 +33,7 @@ pub fn router(parts: Shared) -> Router {
         .fallback(layers::unknown_path)
         .method_not_allowed_fallback(layers::unsupported_method)
         // From the inside out: the last line sees the request first.
+        .layer(from_fn_with_state(parts.clone(), layers::refuse_loops)) // docxy's own requests that came back to it
         .layer(from_fn_with_state(parts.clone(), layers::redirect_to_https)) // before anything is answered in plain text
         .layer(from_fn_with_state(parts.clone(), layers::identify_visit)) // who, under which host; refuses bad Hosts
         .layer(from_fn_with_state(parts.clone(), layers::security_headers)) // also on what the layers above answer

@@ -1,6 +1,8 @@
 //! docxy's token service, which its challenges name: `/auth/token` for the shared host, `/auth/token/REGISTRY` where
 //! a request named the registry by `?ns=` or by virtual host. The upstream's answer comes back as it is.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -55,20 +57,26 @@ async fn get(State(parts): State<Shared>, realm: Option<String>, request: Reques
 
 async fn post(State(parts): State<Shared>, realm: Option<String>, request: Request) -> Response {
     let (request, body) = request.into_parts();
-    // The listener's deadlines end with the head: a form that never comes would hold its connection for ever.
+    let asked = read_form(body, parts.config.form_timeout)
+        .await
+        .and_then(|form| by_post(&form, &request.headers));
+    finish(&parts, realm, &request, asked).await
+}
+
+/// The listener's deadlines end with the head: a form that never comes would hold its connection for ever.
+async fn read_form(body: Body, limit: Duration) -> Result<Bytes, Problem> {
     let form = Limited::new(body, MAX_FORM).collect();
-    let asked = match tokio::time::timeout(parts.config.form_timeout, form).await {
-        Ok(Ok(form)) => by_post(&form.to_bytes(), &request.headers),
+    match tokio::time::timeout(limit, form).await {
+        Ok(Ok(form)) => Ok(form.to_bytes()),
         Ok(Err(_)) => Err(bad_request(
             "the form is longer than 64 KiB or did not arrive whole",
         )),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             Code::Unsupported,
-            "the form did not arrive in time",
+            format!("the form did not arrive within {limit:?}"),
         )),
-    };
-    finish(&parts, realm, &request, asked).await
+    }
 }
 
 async fn finish(
@@ -244,4 +252,49 @@ fn json_answer(json: Vec<u8>) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::{self, StreamExt};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_dribbles_in_is_answered_408() {
+        // An operator under attack: a form sent byte by byte holds its connection for ten seconds, however long it goes
+        // on; the answer tells an honest client on a bad line what happened.
+        let dribble = stream::repeat("x").then(|byte| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, std::io::Error>(byte)
+        });
+        let start = Instant::now();
+        let problem = read_form(Body::from_stream(dribble), LIMIT)
+            .await
+            .expect_err("refused");
+        assert_eq!(start.elapsed(), LIMIT);
+        assert_eq!(problem.status, StatusCode::REQUEST_TIMEOUT);
+        assert!(problem.body.message.contains("10s"), "{}", problem.body.message);
+    }
+
+    #[tokio::test]
+    async fn a_form_of_any_other_fault_is_answered_400() {
+        // A client that sends too much, or breaks off: it is told that it is at fault, not that it was slow.
+        let long = Body::from(vec![b'x'; MAX_FORM + 1]);
+        let torn = Body::from_stream(stream::iter([
+            Ok("grant_type="),
+            Err(std::io::Error::other("gone")),
+        ]));
+        for body in [long, torn] {
+            let problem = read_form(body, LIMIT).await.expect_err("refused");
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+        }
+        let form = read_form(Body::from("scope="), LIMIT)
+            .await
+            .expect("a whole form");
+        assert_eq!(&*form, b"scope=");
+    }
 }

@@ -2,8 +2,11 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +20,7 @@ pub enum Format {
 /// Values only.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A tracing filter: `info`, `docxy=debug,info`.
+    /// A tracing filter: `info`, `docxy=debug,info`. Below INFO it speaks for docxy's own lines only.
     pub filter: String,
     pub format: Format,
 }
@@ -42,12 +45,23 @@ pub fn start(config: &Config) -> Result<(), ParseError> {
             .json()
             .with_current_span(false)
             .with_span_list(false)
+            .finish()
+            .with(filter_fn(is_fit))
             .try_init()
     } else {
         builder
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
+            .finish()
+            .with(filter_fn(is_fit))
             .try_init()
     };
     Ok(())
+}
+
+/// Whatever the filter says, only docxy's own lines are shown below INFO: those of libraries are written for whoever
+/// debugs the library, and quote requests, handshakes and proxies (threat S12).
+fn is_fit(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    *line.level() <= Level::INFO || target == "docxy" || target.starts_with("docxy::")
 }

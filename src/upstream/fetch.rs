@@ -69,7 +69,7 @@ pub(super) async fn follow(transport: &Transport, question: &Question<'_>) -> Re
         let answer = transport.exchange(&call).await?;
         tracing::debug!(
             registry = %question.registry,
-            url = %RedactedUrl(&call.url),
+            url = %RedactedUrl { url: &call.url, from_redirect: redirects > 0 },
             status = answer.status().as_u16(),
             "asked"
         );

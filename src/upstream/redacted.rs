@@ -3,19 +3,27 @@
 use std::fmt;
 use url::Url;
 
-/// Longest path that is shown; some storages sign in the path.
+/// Longest path that is shown.
 const SHOWN: usize = 48;
 
-/// Prints scheme, host and the beginning of the path: no user, no query, no fragment (signed URLs, threat S12).
-pub(super) struct RedactedUrl<'a>(pub &'a Url);
+/// Prints scheme, host and the beginning of a path that docxy made itself: no user, no query, no fragment, and nothing
+/// that a redirect named (signed URLs, threat S12).
+pub(super) struct RedactedUrl<'a> {
+    pub url: &'a Url,
+    pub from_redirect: bool,
+}
 
 impl fmt::Display for RedactedUrl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = super::transport::host_and_port(self.0);
-        let path = self.0.path();
+        let host = super::transport::host_and_port(self.url);
+        let path = if self.from_redirect {
+            "/..."
+        } else {
+            self.url.path()
+        };
         let shown = path.get(..SHOWN).unwrap_or(path);
         let more = if shown.len() < path.len() { "..." } else { "" };
-        write!(f, "{}://{host}{shown}{more}", self.0.scheme())
+        write!(f, "{}://{host}{shown}{more}", self.url.scheme())
     }
 }
 
@@ -31,8 +39,20 @@ mod tests {
             "https://user:CANARY@cdn.test:8443/blobs/{long}CANARY?sig=CANARY#CANARY"
         ))
         .unwrap();
-        let shown = RedactedUrl(&url).to_string();
-        assert!(shown.starts_with("https://cdn.test:8443/blobs/xxx"), "{shown}");
-        assert!(!shown.contains("CANARY"), "{shown}");
+        let shown = |from_redirect| {
+            RedactedUrl {
+                url: &url,
+                from_redirect,
+            }
+            .to_string()
+        };
+        assert!(
+            shown(false).starts_with("https://cdn.test:8443/blobs/xxx"),
+            "{}",
+            shown(false)
+        );
+        assert!(!shown(false).contains("CANARY"), "{}", shown(false));
+        // Some storages sign in the path.
+        assert_eq!(shown(true), "https://cdn.test:8443/...");
     }
 }

@@ -21,7 +21,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::header::VIA;
+use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::time::Instant;
 use url::{Host, Url};
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Connections kept open to each host (16).
     pub max_idle_connections: usize,
+    /// How this docxy signs its requests (RFC 9110 section 7.6.3), so that it knows one that comes back to it.
+    pub via: HeaderValue,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,7 @@ impl Config {
             proxy: self.proxy,
             allow_private: self.allow_private,
             timeouts: self.timeouts,
+            via: self.via,
             resolver,
             direct,
             proxied,
@@ -142,6 +146,7 @@ pub struct Transport {
     proxy: Option<ProxyConfig>,
     allow_private: bool,
     timeouts: Timeouts,
+    via: HeaderValue,
     resolver: Resolver,
     direct: reqwest::Client,
     proxied: Vec<(Proxy, reqwest::Client)>,
@@ -221,7 +226,8 @@ impl Transport {
     ) -> Result<Result<reqwest::Response, reqwest::Error>, Failure> {
         let mut request = client
             .request(call.method.clone(), call.url.clone())
-            .headers(call.headers.clone());
+            .headers(call.headers.clone())
+            .header(VIA, self.via.clone());
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }

@@ -2,9 +2,11 @@
 //! The first vectors of each threat stand with their subjects (`doors`, `signin`, `protocol`); here is what a review found
 //! beyond them, and the matrices that cut across subjects.
 
+mod canaries;
 mod dials;
 mod hangs;
 mod liars;
+mod loops;
 mod spoof;
 mod tokens;
 mod verbs;

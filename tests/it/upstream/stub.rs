@@ -216,6 +216,7 @@ impl Setup {
                 ipv6: true,
                 timeouts,
                 max_idle_connections: 16,
+                via: http::HeaderValue::from_static("1.1 docxy-test"),
             },
         }
     }
