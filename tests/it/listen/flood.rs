@@ -27,7 +27,7 @@ const PATIENT: &str = "[limits]\nheader_timeout = \"10m\"\nkeep_alive = \"10m\"\
 async fn silent_connections_cost_little_and_delay_nobody() {
     // An operator on the open Internet: thousands of idle connections are memory a small machine has, and no outage.
     raise_descriptors();
-    silence(4000).await;
+    eprintln!("{}", silence(4000).await);
 }
 
 #[tokio::test]
@@ -35,10 +35,10 @@ async fn silent_connections_cost_little_and_delay_nobody() {
 async fn soak_as_many_silent_connections_as_there_are_descriptors() {
     // The same operator, before the worst that the limit of descriptors lets a flood do.
     let most = raise_descriptors() - RESERVE;
-    silence(usize::try_from(most).unwrap()).await;
+    eprintln!("{}", silence(usize::try_from(most).unwrap()).await);
 }
 
-async fn silence(count: usize) {
+async fn silence(count: usize) -> String {
     let limit = count as u64 + RESERVE;
     let config = format!("{PATIENT}max_connections = {}", count + PROBES / 2);
     let docxy = Attacked::start(limit, &config).await;
@@ -47,7 +47,6 @@ async fn silence(count: usize) {
     let silent = docxy.open(count, b"").await;
     let figure = docxy.probe(PROBES).await;
     let each = kib_each(&docxy, before, count);
-    eprintln!("{count} silent connections at {limit} descriptors, {each:.1} KiB each; {figure}");
     assert!(
         docxy.open_descriptors() >= count,
         "only {} descriptors are open: connections were given up that there was room for",
@@ -55,13 +54,14 @@ async fn silence(count: usize) {
     );
     assert!(each < 10.0, "{each:.1} KiB for each silent connection");
     drop(silent);
+    format!("{count} silent connections at {limit} descriptors, {each:.1} KiB each; {figure}")
 }
 
 #[tokio::test]
 async fn idle_connections_of_clients_cost_little() {
     // An operator with many nodes: each keeps a connection for a while after its last request; this is what that takes.
     raise_descriptors();
-    kept_alive(1000).await;
+    eprintln!("{}", kept_alive(1000).await);
 }
 
 #[tokio::test]
@@ -69,10 +69,10 @@ async fn idle_connections_of_clients_cost_little() {
 async fn soak_ten_thousand_idle_connections_of_clients() {
     // The same operator, with the R6 count of nodes, to read the figure from.
     raise_descriptors();
-    kept_alive(9000).await;
+    eprintln!("{}", kept_alive(9000).await);
 }
 
-async fn kept_alive(count: usize) {
+async fn kept_alive(count: usize) -> String {
     const GET: &[u8] = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
     let config = format!("{PATIENT}max_connections = {}", 2 * count + PROBES);
     let docxy = Attacked::start(2 * count as u64 + RESERVE, &config).await;
@@ -83,9 +83,7 @@ async fn kept_alive(count: usize) {
     for stream in &mut http1 {
         read_until(stream, "ok\n").await;
     }
-    let each = kib_each(&docxy, before, count);
-    eprintln!("{count} idle HTTP/1 connections after one request, {each:.1} KiB each");
-    assert!(each < 40.0, "{each:.1} KiB");
+    let each1 = kib_each(&docxy, before, count);
 
     let before = docxy.resident_kib();
     let mut senders = Vec::new();
@@ -94,12 +92,14 @@ async fn kept_alive(count: usize) {
         assert_eq!(get_http2(&mut sender, "http://a/livez").await.0, 200);
         senders.push(sender);
     }
-    let each = kib_each(&docxy, before, count);
-    eprintln!(
-        "{count} idle HTTP/2 connections after one request, {each:.1} KiB each; {}",
-        docxy.probe(PROBES).await
+    let each2 = kib_each(&docxy, before, count);
+
+    let figure = docxy.probe(PROBES).await;
+    let figure = format!(
+        "{count} idle connections after one request, {each1:.1} KiB each; as many of HTTP/2, {each2:.1} KiB each; {figure}"
     );
-    assert!(each < 80.0, "{each:.1} KiB");
+    assert!(each1 < 40.0 && each2 < 80.0, "{figure}");
+    figure
 }
 
 #[tokio::test]
@@ -110,6 +110,19 @@ async fn more_connections_than_are_allowed_delay_nobody() {
     let silent = docxy.open(1500, b"").await;
     let figure = docxy.probe(PROBES).await;
     eprintln!("{} silent connections at a limit of 500; {figure}", silent.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_that_never_ends_delays_nobody() {
+    // A client of a server under a flood that reconnects as fast as it is thrown out, at the limit of connections and,
+    // worse, at that of descriptors: it is served all the same. How fast depends on who gets the processors.
+    raise_descriptors();
+    let docxy = Attacked::start(2000, &format!("{PATIENT}max_connections = 500")).await;
+    let (count, figure) = docxy.while_flooded(2000, docxy.serve(PROBES)).await;
+    eprintln!("{count} silent connections, without a pause, at a limit of 500; {figure}");
+    docxy.leave_descriptors(40);
+    let (count, figure) = docxy.while_flooded(2000, docxy.serve(PROBES)).await;
+    eprintln!("{count} silent connections, without a pause, at 40 descriptors; {figure}");
 }
 
 #[tokio::test]
@@ -160,9 +173,9 @@ async fn slow_heads_are_ended_in_both_protocols() {
 
 #[tokio::test]
 async fn slow_forms_are_refused() {
-    // An operator whose token service is fed byte by byte: each such request ends in ten seconds with 408, nobody waits.
+    // An operator whose token service is fed byte by byte: each such request ends by its deadline with 408, nobody waits.
     raise_descriptors();
-    let docxy = Attacked::start(4000, "").await;
+    let docxy = Attacked::start(4000, "[limits]\nheader_timeout = \"2s\"").await;
     let begun = Instant::now();
     let slow = docxy
         .open(

@@ -1,6 +1,10 @@
 //! The real docxy as a process with a limit of descriptors of its own, the registry behind it, and the honest client that
 //! must be served whatever else is done to it.
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -47,10 +51,7 @@ impl Attacked {
     }
 
     pub async fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.app.addr()).await.unwrap();
-        // Reset when it is dropped, to leave no ports behind.
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-        stream
+        silent(self.app.addr()).await
     }
 
     /// Opens connections, and sends the same beginning on each.
@@ -64,27 +65,54 @@ impl Attacked {
         streams
     }
 
+    /// Opens silent connections as fast as it can while something else is done, and holds at most so many at a time;
+    /// returns how many there were.
+    pub async fn while_flooded<T>(&self, most: usize, done: impl Future<Output = T>) -> (usize, T) {
+        let address = self.app.addr();
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&opened);
+        let flood = tokio::spawn(async move {
+            let mut held = VecDeque::with_capacity(most);
+            loop {
+                if held.len() == most {
+                    held.pop_front();
+                }
+                held.push_back(silent(address).await);
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let done = done.await;
+        flood.abort();
+        (opened.load(Ordering::Relaxed), done)
+    }
+
     /// An honest client, many times over: each time docxy must say that it lives, and give a whole layer; and nearly
     /// always at once.
     pub async fn probe(&self, count: usize) -> String {
-        let (mut alive, mut pulled) = (Vec::new(), Vec::new());
+        let served = self.serve(count).await;
+        let prompt = |spread: &Spread| spread.p99 < Duration::from_millis(100);
+        assert!(prompt(&served.probes) && prompt(&served.pulls), "{served}");
+        served.to_string()
+    }
+
+    /// As `probe`, but an answer may take its time.
+    pub async fn serve(&self, count: usize) -> Served {
+        let (mut probes, mut pulls) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let start = Instant::now();
             let answer = Request::get("/livez").send(self.app.addr()).await;
-            alive.push(start.elapsed());
+            probes.push(start.elapsed());
             answer.assert_status(&[200], &self.stub);
             let start = Instant::now();
             let answer = Request::get(self.path()).send(self.app.addr()).await;
-            pulled.push(start.elapsed());
+            pulls.push(start.elapsed());
             answer.assert_is(&self.layer, &self.stub);
         }
-        let (alive, pulled) = (Spread::of(alive), Spread::of(pulled));
-        let figure = format!("{count} of {count} probes and pulls answered; probes {alive}, pulls {pulled}");
-        assert!(
-            alive.p99 < Duration::from_millis(100) && pulled.p99 < Duration::from_millis(250),
-            "{figure}"
-        );
-        figure
+        Served {
+            count,
+            probes: Spread::of(probes),
+            pulls: Spread::of(pulls),
+        }
     }
 
     /// What the process holds in memory.
@@ -113,6 +141,30 @@ impl Attacked {
 
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.app.pid().as_raw_pid())
+    }
+}
+
+async fn silent(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    // Reset when it is dropped, to leave no ports behind.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    stream
+}
+
+/// How an honest client was served.
+pub struct Served {
+    count: usize,
+    probes: Spread,
+    pulls: Spread,
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { count, probes, pulls } = self;
+        write!(
+            f,
+            "{count} of {count} probes and pulls answered; probes {probes}, pulls {pulls}"
+        )
     }
 }
 
