@@ -6,6 +6,7 @@ mod health;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod redirect;
 mod router;
 mod token;
 mod v2;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+pub use redirect::Redirect;
 pub use router::router;
 
 use crate::access::Access;
@@ -29,8 +31,8 @@ use crate::route::Routes;
 pub struct Config {
     /// Whose `X-Forwarded-For`, `-Proto` and `-Host` count (threat S8).
     pub trusted_proxies: Vec<IpNet>,
-    /// Where plain HTTP is sent with 301: the public URL, or None when plain HTTP is served.
-    pub redirect_to: Option<url::Url>,
+    /// Where plain HTTP is sent with 301; None when plain HTTP is served.
+    pub redirect: Option<Redirect>,
     /// One line a request.
     pub access_log: bool,
     /// How long the form of a token request may take to arrive (threat R6).

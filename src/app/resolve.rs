@@ -97,14 +97,21 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
     }
 }
 
+/// Plain HTTP is redirected where HTTPS is served: to the public URL, else to the first TLS port of the host asked.
+fn redirect(schema: &Schema) -> Option<server::Redirect> {
+    let tls = schema.tls.listen.first().filter(|_| schema.tls.redirect_http)?;
+    match &schema.public_url {
+        Some(url) => (url.scheme() == "https").then(|| server::Redirect::PublicUrl(url.clone())),
+        None => Some(server::Redirect::SameHost {
+            port: tls.address.port(),
+        }),
+    }
+}
+
 pub fn server(schema: &Schema, via: &HeaderValue) -> server::Config {
-    let redirects = schema.tls.redirect_http && !schema.tls.listen.is_empty();
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
-        redirect_to: schema
-            .public_url
-            .clone()
-            .filter(|url| redirects && url.scheme() == "https"),
+        redirect: redirect(schema),
         access_log: schema.log.access,
         form_timeout: schema.limits.header_timeout,
         via: via.clone(),

@@ -114,8 +114,6 @@ impl From<Error> for Problem {
                 (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
             }
             Error::NotFound { what, .. } => (StatusCode::NOT_FOUND, unknown(*what)),
-            // What is no registry's own error is some box in between.
-            Error::Rejected { said: None, .. } => (StatusCode::BAD_GATEWAY, Code::Unavailable),
             Error::Rejected {
                 status,
                 said: Some(said),
@@ -131,7 +129,9 @@ impl From<Error> for Problem {
                 ..
             } => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
             Error::NoUpstream { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
+            // A refusal that is no registry's own error comes from some box in between.
             Error::Upstream(_)
+            | Error::Rejected { said: None, .. }
             | Error::Unavailable { .. }
             | Error::OtherDigest { .. }
             | Error::TooLarge { .. }

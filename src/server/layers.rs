@@ -2,7 +2,6 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -119,34 +118,6 @@ pub async fn refuse_loops(State(parts): State<Shared>, request: Request, next: N
         "this request of docxy's came back to docxy: a registry's redirect or its urls lead here",
     )
     .into_response()
-}
-
-/// Plain HTTP goes to the public URL with 301, except what load balancers ask.
-pub async fn redirect_to_https(State(parts): State<Shared>, request: Request, next: Next) -> Response {
-    let secure = request
-        .extensions()
-        .get::<crate::route::Visit>()
-        .is_some_and(|visit| visit.secure);
-    let path = request.uri().path();
-    let is_probe = matches!(path, "/health" | "/livez" | "/readyz" | "/generate_204");
-    let Some(base) = parts.config.redirect_to.as_ref().filter(|_| !secure && !is_probe) else {
-        return next.run(request).await;
-    };
-    let path_and_query = request.uri().path_and_query().map_or("/", |pq| pq.as_str());
-    // `*`, and what HTTP/2 lets through as a path (`.evil.example/`), would become part of the host.
-    if !path_and_query.starts_with('/') {
-        return unknown_path(request).await;
-    }
-    let location = format!("{}{path_and_query}", base.as_str().trim_end_matches('/'));
-    match HeaderValue::from_str(&location) {
-        Ok(location) => (
-            StatusCode::MOVED_PERMANENTLY,
-            [(header::LOCATION, location)],
-            Body::empty(),
-        )
-            .into_response(),
-        Err(_) => unknown_path(request).await,
-    }
 }
 
 /// `/v1` of old clients, and everything else that docxy does not have.

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get};
 
-use super::{Shared, health, layers, token, v2};
+use super::{Shared, health, layers, redirect, token, v2};
 
 /// The whole service. Paths that stand nowhere here get a JSON 404.
 pub fn router(parts: Shared) -> Router {
@@ -34,7 +34,7 @@ pub fn router(parts: Shared) -> Router {
         .method_not_allowed_fallback(layers::unsupported_method)
         // From the inside out: the last line sees the request first.
         .layer(from_fn_with_state(parts.clone(), layers::refuse_loops)) // docxy's own requests that came back to it
-        .layer(from_fn_with_state(parts.clone(), layers::redirect_to_https)) // before anything is answered in plain text
+        .layer(from_fn_with_state(parts.clone(), redirect::to_https)) // before anything is answered in plain text
         .layer(from_fn_with_state(parts.clone(), layers::identify_visit)) // who, under which host; refuses bad Hosts
         .layer(from_fn_with_state(parts.clone(), layers::security_headers)) // also on what the layers above answer
         .layer(from_fn_with_state(parts.clone(), layers::catch_panics)) // a panic fails its own request only (R9)

@@ -189,7 +189,6 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
-            | Self::RealmRefused { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
             Self::CredentialUnavailable { .. } => {
                 format!(
@@ -203,6 +202,12 @@ impl Failure {
             Self::AddressRefused { .. } | Self::UncheckedRedirect { .. } => {
                 format!(
                     "{registry} leads to an address that docxy does not dial; its operator finds the reason in the log"
+                )
+            }
+            Self::RealmRefused { .. } => {
+                format!(
+                    "{registry} names a token service that docxy does not trust; if it is right, its operator adds it to \
+                     registries.\"{registry}\".realms (the log names it)"
                 )
             }
             Self::BadRedirect { reason, .. } => {

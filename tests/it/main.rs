@@ -6,7 +6,6 @@
     clippy::expect_used,
     reason = "a test that cannot go on stops where it is, and says so"
 )]
-#![expect(clippy::print_stderr, reason = "counts are for people to read")]
 
 mod architecture;
 mod cli;

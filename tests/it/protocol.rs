@@ -5,6 +5,7 @@ mod blobs;
 mod caching;
 mod head;
 mod headers;
+mod https;
 mod manifests;
 mod redirects;
 mod referrers;

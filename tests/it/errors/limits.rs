@@ -78,7 +78,8 @@ async fn a_manifest_that_claims_to_be_enormous_is_refused_early() {
     let mut open = Request::get(one.layer().1).open(one.app.addr()).await;
     assert_eq!(open.status, 200);
     let body = open.read(usize::MAX).await;
-    assert_eq!(body.len(), one.layer().0.bytes.len());
+    // How much of it leaves before the connection does is a matter of timing; that it is a prefix is not.
+    assert!(one.layer().0.bytes.starts_with(&body), "{} bytes", body.len());
     let rest = open.rest().await;
     assert!(!open.into_response(rest).complete);
 }

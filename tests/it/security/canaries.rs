@@ -282,7 +282,7 @@ async fn thirty_kinds_of_secrets_stay_out_of_the_log_at_trace_level() {
         seen(&client.ask("/v2/library/redis/manifests/7").await);
     }
 
-    let key = std::fs::read(app.dir().join("state_path/keys/seal.key")).unwrap();
+    let key = std::fs::read(app.dir().join("state/keys/seal.key")).unwrap();
     canaries.known(
         "docxy's key",
         key.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),

@@ -37,10 +37,11 @@ async fn a_foreign_realm_gets_nothing_and_the_error_says_which_key_allows_it() {
         let answer = client.ask(PRIVATE).await;
         answer.assert_status(&[502], &stub);
         let (_, message) = answer.oci_error();
-        assert!(
-            message.contains("realms") && message.contains("127.0.0.9"),
-            "{message}"
-        );
+        assert!(message.contains("realms"), "{message}");
+        // Which host it was is for the operator, not for every client.
+        assert!(!message.contains("127.0.0.9"), "{message}");
+        let named = |line: &serde_json::Value| line.to_string().contains("127.0.0.9");
+        app.logged("the foreign realm's host", named).await;
         let realm = format!("{}/auth/token", app.url());
         let answer = client.token(&realm, &["repository:acme/app:pull"]).await;
         assert!(
