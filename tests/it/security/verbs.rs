@@ -15,7 +15,7 @@ async fn only_reading_reaches_a_registry_by_any_door() {
     let digest = image.digest().to_owned();
     let blob = image.blobs[0].digest.clone();
     let endpoints = [
-        "".to_owned(),
+        String::new(),
         "_catalog".to_owned(),
         "library/redis/manifests/7".to_owned(),
         format!("library/redis/manifests/{digest}"),
