@@ -64,7 +64,7 @@ async fn the_way_to_https_leads_to_the_public_url_and_nowhere_else() {
         .unwrap();
     tokio::spawn(connection);
     for path in [".evil.test/v2/", "@evil.test/", ":80@evil.test/", "*"] {
-        let Ok(path_and_query) = http::uri::PathAndQuery::from_maybe_shared(path.as_bytes().to_vec()) else {
+        let Ok(path_and_query) = http::uri::PathAndQuery::try_from(path) else {
             continue;
         };
         let uri = http::Uri::builder()
