@@ -7,6 +7,7 @@ mod manifest;
 mod outcome;
 mod paging;
 mod referrers;
+mod tag_list;
 mod tags;
 
 use std::collections::HashMap;

@@ -99,6 +99,12 @@ fn check_owner(path: &Path, key: &fs::Metadata) -> Result<()> {
 fn write_key(folder: &Path, path: &Path, key: &[u8; KEY_LENGTH]) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let temporary = folder.join(format!("seal.key.{}", std::process::id()));
+    // Left by a run that was cut off here; in a container every run has the same process id.
+    if let Err(error) = fs::remove_file(&temporary)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

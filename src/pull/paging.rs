@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use form_urlencoded::Serializer;
 use http::{HeaderMap, HeaderValue, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Error;
+use super::{Error, tag_list};
 use crate::oci::RegistryName;
 
 /// Largest page that is cut here; more asked for counts as this.
@@ -20,19 +20,11 @@ pub(super) struct Page {
     pub last: Option<String>,
 }
 
-/// `{"name": ..., "tags": [...]}`; some registries send `null` for none.
-#[derive(Deserialize)]
-pub(super) struct TagList {
-    #[serde(default)]
-    name: serde_json::Value,
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-}
-
+/// A page as a client gets it.
 #[derive(Serialize)]
 struct CutList<'a> {
-    name: &'a serde_json::Value,
-    tags: &'a [String],
+    name: Option<&'a str>,
+    tags: &'a BTreeSet<String>,
 }
 
 impl Page {
@@ -60,31 +52,21 @@ impl Page {
     /// The page of a list whose upstream did not cut it: sorted, behind `last`, at most `n`. None when the upstream
     /// did as it was asked, so that its bytes and its order pass as they are.
     pub fn cut(&self, registry: &RegistryName, json: &[u8]) -> Result<Option<Cut>, Error> {
-        let list: TagList =
-            serde_json::from_slice(json).map_err(|error| Error::bad_list(registry, &error))?;
-        let tags = list.tags.unwrap_or_default();
-        let too_many = self.n.is_some_and(|n| tags.len() as u64 > n);
-        let from_the_start = self.last.as_ref().is_some_and(|last| tags.contains(last));
-        if !too_many && !from_the_start {
+        let bad = |error: serde_json::Error| Error::bad_list(registry, &error);
+        let room = self.n.unwrap_or(MAX_PAGE);
+        let list = tag_list::read(json, self.last.as_deref(), room).map_err(bad)?;
+        let too_many = self.n.is_some_and(|n| list.count > n);
+        if !too_many && !list.has_last {
             return Ok(None);
         }
-        let sorted: BTreeSet<String> = tags.into_iter().collect();
-        let mut page: Vec<String> = sorted
-            .into_iter()
-            .filter(|tag| self.last.as_ref().is_none_or(|last| tag > last))
-            .collect();
-        let more = self.n.is_some_and(|n| page.len() as u64 > n);
-        page.truncate(self.n.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX));
-        let next = if more { page.last().cloned() } else { None };
-        let json = serde_json::to_vec(&CutList {
-            name: &list.name,
-            tags: &page,
-        })
-        .map_err(|error| Error::bad_list(registry, &error))?;
-        Ok(Some(Cut {
-            json,
-            next: next.zip(self.n).map(|(last, n)| next_query(n, &last)),
-        }))
+        let next = list.more.then(|| list.tags.last()).flatten();
+        let next = next.map(|last| next_query(room, last));
+        let page = CutList {
+            name: list.name.as_deref(),
+            tags: &list.tags,
+        };
+        let json = serde_json::to_vec(&page).map_err(bad)?;
+        Ok(Some(Cut { json, next }))
     }
 }
 
