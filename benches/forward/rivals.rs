@@ -55,7 +55,7 @@ pub fn nginx(folder: &Path, upstream: &Upstream) -> Result<Rival> {
              listen {address};
              location / {{
                proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";
-               proxy_buffering off;
+               proxy_buffering off; proxy_buffer_size 256k; proxy_busy_buffers_size 512k; proxy_buffers 8 256k;
              }}
            }}
          }}",
