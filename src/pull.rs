@@ -58,6 +58,31 @@ pub struct Pulled {
     pub upstream_status: StatusCode,
 }
 
+/// One client's request on its way through this module.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    permit: &'a Permit,
+    target: &'a Target,
+    method: Method,
+    wishes: &'a Wishes,
+}
+
+impl Wanted<'_> {
+    fn registry(&self) -> &RegistryName {
+        &self.target.registry.name
+    }
+
+    /// An `Ask` for the target's own endpoint with these header lines.
+    fn ask(&self, method: Method, query: Option<String>, headers: HeaderMap) -> Ask {
+        Ask {
+            method,
+            endpoint: self.target.endpoint.clone(),
+            query,
+            headers,
+        }
+    }
+}
+
 /// One for the whole process.
 #[derive(Debug)]
 pub struct Pull {
@@ -85,17 +110,18 @@ impl Pull {
         method: Method,
         wishes: &Wishes,
     ) -> Result<Pulled, Error> {
+        let wanted = Wanted {
+            permit,
+            target,
+            method,
+            wishes,
+        };
         match &target.endpoint {
-            Endpoint::Manifest(_, reference) => {
-                self.manifest(permit, target, reference, method, wishes).await
-            }
-            Endpoint::Blob(_, digest) => self.blob(permit, target, digest, method, wishes).await,
-            Endpoint::Tags(_) => self.tags(permit, target, method, wishes).await,
-            Endpoint::Catalog => self.catalog(permit, target, method, wishes).await,
-            Endpoint::Referrers(repository, digest) => {
-                self.referrers(permit, target, repository, digest, method, wishes)
-                    .await
-            }
+            Endpoint::Manifest(_, reference) => self.manifest(wanted, reference).await,
+            Endpoint::Blob(_, digest) => self.blob(wanted, digest).await,
+            Endpoint::Tags(_) => self.tags(wanted).await,
+            Endpoint::Catalog => self.catalog(wanted).await,
+            Endpoint::Referrers(repository, digest) => self.referrers(wanted, repository, digest).await,
             Endpoint::Base | Endpoint::Upload(_) => Err(Error::NotFound {
                 registry: target.registry.name.clone(),
                 what: Missing::Path,
@@ -104,9 +130,9 @@ impl Pull {
     }
 
     /// Asks the target's registry and turns every answer that is not content into an error by meaning.
-    async fn ask(&self, permit: &Permit, target: &Target, ask: &Ask, what: Missing) -> Result<Answer, Error> {
-        let registry = &target.registry.name;
-        let answer = self.upstream(registry)?.send(ask, permit.right()).await?;
+    async fn ask(&self, wanted: Wanted<'_>, ask: &Ask, what: Missing) -> Result<Answer, Error> {
+        let registry = wanted.registry();
+        let answer = self.upstream(registry)?.send(ask, wanted.permit.right()).await?;
         let status = answer.status;
         match status {
             // "Not modified" answers only who named what it has.
@@ -131,6 +157,22 @@ impl Pull {
                 registry: registry.clone(),
                 status,
             }),
+        }
+    }
+
+    /// An answer that was forwarded.
+    fn forwarded(
+        &self,
+        response: Response<Body>,
+        upstream_status: StatusCode,
+        public: bool,
+        immutable: bool,
+    ) -> Pulled {
+        Pulled {
+            response,
+            cache: self.cache_policy(public, immutable),
+            outcome: Outcome::Bypass,
+            upstream_status,
         }
     }
 
@@ -180,16 +222,6 @@ async fn read(registry: &RegistryName, what: Missing, answer: Answer, limit: usi
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// An `Ask` for the target's own endpoint with these header lines.
-fn ask_for(target: &Target, method: Method, query: Option<String>, headers: HeaderMap) -> Ask {
-    Ask {
-        method,
-        endpoint: target.endpoint.clone(),
-        query,
-        headers,
-    }
 }
 
 fn with_accept(mut headers: HeaderMap, accept: &[HeaderValue]) -> HeaderMap {

@@ -4,115 +4,79 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, content_length, respond};
-use crate::access::Permit;
+use super::{Error, Missing, Pull, Pulled, Wanted, content_length, respond};
 use crate::oci::range::RangeHeader;
 use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
-use crate::route::Target;
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
 use crate::upstream::{Answer, Failure, Method};
 
 impl Pull {
-    pub(super) async fn blob(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        digest: &Digest,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        let registry = &target.registry.name;
-        let asked_range = match (&wishes.range, method) {
+    pub(super) async fn blob(&self, wanted: Wanted<'_>, digest: &Digest) -> Result<Pulled, Error> {
+        let registry = wanted.registry();
+        let asked_range = match (&wanted.wishes.range, wanted.method) {
             (Some(RangeHeader::One(range)), Method::Get) => Some(*range),
             _ => None,
         };
-        let mut headers = wishes.conditions.clone();
+        let mut headers = wanted.wishes.conditions.clone();
         if let Some(range) = asked_range {
             headers.insert(header::RANGE, range.header());
         } else {
             headers.remove(header::IF_RANGE);
         }
-        let mut answer = self.ask_blob(permit, target, method, &headers).await?;
+        let mut answer = self.ask_blob(wanted, &headers).await?;
         check_digest(registry, digest, &answer)?;
-        check_range(registry, asked_range, &answer)?;
-        if answer.status == StatusCode::OK
-            && content_length(&answer.headers).is_none()
-            && !answer.length_known
-        {
+        let part = check_range(registry, asked_range, &answer)?;
+        let has_body = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        if has_body && !answer.length_known && content_length(&answer.headers).is_none() {
             // Without a length and without chunks the end of the connection is the end of the blob, whatever the
-            // reason for it was: ask for the length, and refuse if there is none.
-            let length = self.blob_length(permit, target, registry).await?;
+            // reason for it was: the range tells the length, else the registry is asked, else the answer is refused.
+            let length = match part {
+                Some(length) => length,
+                None => self.blob_length(wanted).await?,
+            };
             answer
                 .headers
                 .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             answer.body.expect_length(length);
         }
-        let public = answer.anonymous;
-        let status = answer.status;
+        let (status, public) = (answer.status, answer.anonymous);
         let mut headers = allowed(&answer.headers);
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
-        let body = match method {
+        let body = match wanted.method {
             Method::Get => Body::new(answer.body),
             Method::Head => Body::empty(),
         };
-        Ok(Pulled {
-            response: respond(status, headers, body),
-            cache: self.cache_policy(public, true),
-            outcome: Outcome::Bypass,
-            upstream_status: status,
-        })
+        Ok(self.forwarded(respond(status, headers, body), status, public, true))
     }
 
     /// HEAD stays HEAD; where the storage behind a redirect refuses it (the signature is for GET), or says no
     /// length, a GET whose body is left alone tells the same.
-    async fn ask_blob(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        method: Method,
-        headers: &HeaderMap,
-    ) -> Result<Answer, Error> {
-        let asked = self
-            .ask(
-                permit,
-                target,
-                &ask_for(target, method, None, headers.clone()),
-                Missing::Blob,
-            )
-            .await;
-        let repairable = method == Method::Head
-            && match &asked {
-                Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
-                Err(
-                    Error::Upstream(Failure::HeadRefused { .. })
-                    | Error::Rejected { .. }
-                    | Error::Unavailable { .. },
-                ) => true,
-                Err(_) => false,
-            };
+    async fn ask_blob(&self, wanted: Wanted<'_>, headers: &HeaderMap) -> Result<Answer, Error> {
+        let ask = wanted.ask(wanted.method, None, headers.clone());
+        let answer = self.ask(wanted, &ask, Missing::Blob).await;
+        let repairable = match &answer {
+            _ if wanted.method == Method::Get => false,
+            Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
+            Err(
+                Error::Upstream(Failure::HeadRefused { .. })
+                | Error::Rejected { .. }
+                | Error::Unavailable { .. },
+            ) => true,
+            Err(_) => false,
+        };
         if !repairable {
-            return asked;
+            return answer;
         }
-        self.ask(
-            permit,
-            target,
-            &ask_for(target, Method::Get, None, headers.clone()),
-            Missing::Blob,
-        )
-        .await
+        let ask = wanted.ask(Method::Get, None, headers.clone());
+        self.ask(wanted, &ask, Missing::Blob).await
     }
 
-    async fn blob_length(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        registry: &RegistryName,
-    ) -> Result<u64, Error> {
-        let ask = ask_for(target, Method::Head, None, HeaderMap::new());
-        let head = self.ask(permit, target, &ask, Missing::Blob).await?;
+    async fn blob_length(&self, wanted: Wanted<'_>) -> Result<u64, Error> {
+        let ask = wanted.ask(Method::Head, None, HeaderMap::new());
+        let head = self.ask(wanted, &ask, Missing::Blob).await?;
         content_length(&head.headers).ok_or_else(|| Error::NoLength {
-            registry: registry.clone(),
+            registry: wanted.registry().clone(),
             what: Missing::Blob,
         })
     }
@@ -138,8 +102,13 @@ pub(super) fn check_digest(registry: &RegistryName, asked: &Digest, answer: &Ans
     }
 }
 
-/// A 206 counts only if it is the range that was asked for; a 200 to a range is the whole, which is allowed.
-fn check_range(registry: &RegistryName, asked: Option<ByteRange>, answer: &Answer) -> Result<(), Error> {
+/// A 206 counts only if it is the range that was asked for, whose length is returned; a 200 to a range is the whole,
+/// which is allowed.
+fn check_range(
+    registry: &RegistryName,
+    asked: Option<ByteRange>,
+    answer: &Answer,
+) -> Result<Option<u64>, Error> {
     let content_range = answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse);
     match answer.status {
         StatusCode::RANGE_NOT_SATISFIABLE => Err(Error::RangeNotSatisfiable {
@@ -167,10 +136,14 @@ fn check_range(registry: &RegistryName, asked: Option<ByteRange>, answer: &Answe
                 ) => first == wanted && limit.is_none_or(|limit| last <= limit),
                 (ByteRange::Suffix(_), None) => false,
             };
-            let body_fits = content_length(&answer.headers)
-                .is_none_or(|length| length.checked_sub(1) == Some(last - first));
-            if right && body_fits { Ok(()) } else { Err(wrong()) }
+            let Some(part) = (last - first).checked_add(1).filter(|_| right) else {
+                return Err(wrong());
+            };
+            match content_length(&answer.headers) {
+                Some(length) if length != part => Err(wrong()),
+                _ => Ok(Some(part)),
+            }
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }

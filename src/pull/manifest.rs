@@ -5,42 +5,25 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::blob::digest_header;
-use super::{
-    Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, content_length, read, respond, with_accept,
-};
-use crate::access::Permit;
+use super::{Error, Missing, Pull, Pulled, Wanted, Wishes, content_length, read, respond, with_accept};
 use crate::oci::digest::Algorithm;
 use crate::oci::manifest::{MAX_MANIFEST, check};
 use crate::oci::{Digest, Reference, RegistryName, media};
-use crate::route::Target;
 use crate::serve::bytes::{Unsatisfiable, ranged};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
 use crate::upstream::{Answer, Method};
 
 impl Pull {
-    pub(super) async fn manifest(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        reference: &Reference,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        match method {
-            Method::Head => self.manifest_head(permit, target, reference, wishes).await,
-            Method::Get => self.manifest_get(permit, target, reference, wishes).await,
+    pub(super) async fn manifest(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
+        match wanted.method {
+            Method::Head => self.manifest_head(wanted, reference).await,
+            Method::Get => self.manifest_get(wanted, reference).await,
         }
     }
 
-    async fn manifest_get(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        reference: &Reference,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        let registry = &target.registry.name;
-        let answer = self.ask_manifest(permit, target, Method::Get, wishes).await?;
+    async fn manifest_get(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
+        let registry = wanted.registry();
+        let answer = self.ask_manifest(wanted, Method::Get).await?;
         let (status, public) = (answer.status, answer.anonymous);
         let mut headers = allowed(&answer.headers);
         let response = if status == StatusCode::NOT_MODIFIED {
@@ -50,34 +33,24 @@ impl Pull {
             let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
             let digest = verified(registry, reference, &mut headers, &bytes)?;
             headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
-            ranged(bytes, wishes.range.as_ref(), headers)
+            ranged(bytes, wanted.wishes.range.as_ref(), headers)
                 .map_err(|Unsatisfiable(length)| Error::RangeNotSatisfiable { length: Some(length) })?
         };
-        Ok(Pulled {
-            response,
-            cache: self.cache_policy(public, matches!(reference, Reference::Digest(_))),
-            outcome: Outcome::Bypass,
-            upstream_status: status,
-        })
+        let immutable = matches!(reference, Reference::Digest(_));
+        Ok(self.forwarded(response, status, public, immutable))
     }
 
     /// HEAD stays HEAD, because it costs no quota; an answer without length or digest is repaired with one GET,
     /// because containerd would do the same and dockerd would give up.
-    async fn manifest_head(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        reference: &Reference,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        let registry = &target.registry.name;
-        let answer = match self.ask_manifest(permit, target, Method::Head, wishes).await {
+    async fn manifest_head(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
+        let registry = wanted.registry();
+        let answer = match self.ask_manifest(wanted, Method::Head).await {
             Ok(answer) => answer,
             Err(Error::Rejected {
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 ..
             }) => {
-                return self.repaired_head(permit, target, reference, wishes).await;
+                return self.repaired_head(wanted, reference).await;
             }
             Err(error) => return Err(error),
         };
@@ -100,49 +73,41 @@ impl Pull {
                     headers.insert(DOCKER_CONTENT_DIGEST, digest_header(asked));
                 }
                 (Some(_), _) if content_length(&headers).is_some() => {}
-                _ => return self.repaired_head(permit, target, reference, wishes).await,
+                _ => return self.repaired_head(wanted, reference).await,
             }
         }
-        Ok(Pulled {
-            response: respond(status, headers, Body::empty()),
-            cache: self.cache_policy(public, matches!(reference, Reference::Digest(_))),
-            outcome: Outcome::Bypass,
-            upstream_status: status,
-        })
+        let immutable = matches!(reference, Reference::Digest(_));
+        Ok(self.forwarded(respond(status, headers, Body::empty()), status, public, immutable))
     }
 
-    async fn repaired_head(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        reference: &Reference,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
+    async fn repaired_head(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
         let whole = Wishes {
             range: None,
-            ..wishes.clone()
+            ..wanted.wishes.clone()
         };
-        let mut pulled = self.manifest_get(permit, target, reference, &whole).await?;
+        let mut pulled = self
+            .manifest_get(
+                Wanted {
+                    wishes: &whole,
+                    ..wanted
+                },
+                reference,
+            )
+            .await?;
         *pulled.response.body_mut() = Body::empty();
         Ok(pulled)
     }
 
-    async fn ask_manifest(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Answer, Error> {
-        let mut headers = wishes.conditions.clone();
+    async fn ask_manifest(&self, wanted: Wanted<'_>, method: Method) -> Result<Answer, Error> {
+        let mut headers = wanted.wishes.conditions.clone();
         // The range is cut from the verified whole, so upstream is asked for the whole.
         headers.remove(header::IF_RANGE);
-        let ask = ask_for(target, method, None, with_accept(headers, &wishes.accept));
-        let answer = self.ask(permit, target, &ask, Missing::Manifest).await?;
+        let ask = wanted.ask(method, None, with_accept(headers, &wanted.wishes.accept));
+        let answer = self.ask(wanted, &ask, Missing::Manifest).await?;
         match answer.status {
             StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(answer),
             _ => Err(Error::WrongRange {
-                registry: target.registry.name.clone(),
+                registry: wanted.registry().clone(),
             }),
         }
     }

@@ -6,30 +6,30 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::manifest::verified;
-use super::{Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, read, respond};
-use crate::access::Permit;
+use super::{Error, Missing, Pull, Pulled, Wanted, read, respond};
 use crate::oci::manifest::MAX_MANIFEST;
 use crate::oci::{Digest, Endpoint, Reference, Repository, Tag, media};
-use crate::route::Target;
 use crate::serve::headers::{OCI_FILTERS_APPLIED, allowed};
 use crate::upstream::{Ask, Method};
 
 impl Pull {
     pub(super) async fn referrers(
         &self,
-        permit: &Permit,
-        target: &Target,
+        wanted: Wanted<'_>,
         repository: &Repository,
         digest: &Digest,
-        method: Method,
-        wishes: &Wishes,
     ) -> Result<Pulled, Error> {
-        let ask = ask_for(target, method, wishes.query.clone(), HeaderMap::new());
-        match self.ask(permit, target, &ask, Missing::Manifest).await {
+        let ask = wanted.ask(wanted.method, wanted.wishes.query.clone(), HeaderMap::new());
+        match self.ask(wanted, &ask, Missing::Manifest).await {
             Ok(answer) => {
                 let (status, public) = (answer.status, answer.anonymous);
                 let headers = allowed(&answer.headers);
-                Ok(self.listed_referrers(status, headers, Body::new(answer.body), public))
+                Ok(self.forwarded(
+                    respond(status, headers, Body::new(answer.body)),
+                    status,
+                    public,
+                    false,
+                ))
             }
             Err(
                 Error::NotFound { .. }
@@ -37,10 +37,7 @@ impl Pull {
                     status: StatusCode::METHOD_NOT_ALLOWED,
                     ..
                 },
-            ) => {
-                self.referrers_by_tag(permit, target, repository, digest, method, wishes)
-                    .await
-            }
+            ) => self.referrers_by_tag(wanted, repository, digest).await,
             Err(error) => Err(error),
         }
     }
@@ -49,14 +46,11 @@ impl Pull {
     /// empty list: the client must be able to tell "none" from "not supported".
     async fn referrers_by_tag(
         &self,
-        permit: &Permit,
-        target: &Target,
+        wanted: Wanted<'_>,
         repository: &Repository,
         digest: &Digest,
-        method: Method,
-        wishes: &Wishes,
     ) -> Result<Pulled, Error> {
-        let registry = &target.registry.name;
+        let registry = wanted.registry();
         let tag = Reference::Tag(Tag::of_referrers(digest));
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(media::OCI_INDEX));
@@ -66,7 +60,7 @@ impl Pull {
             query: None,
             headers,
         };
-        let answer = self.ask(permit, target, &ask, Missing::Manifest).await?;
+        let answer = self.ask(wanted, &ask, Missing::Manifest).await?;
         let public = answer.anonymous;
         let mut headers = allowed(&answer.headers);
         let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
@@ -81,7 +75,7 @@ impl Pull {
                 what: Missing::Manifest,
             });
         }
-        let (json, filtered) = match artifact_type(wishes.query.as_deref()) {
+        let (json, filtered) = match artifact_type(wanted.wishes.query.as_deref()) {
             Some(wanted) => (filter(registry, &bytes, &wanted)?, true),
             None => (bytes.to_vec(), false),
         };
@@ -91,21 +85,17 @@ impl Pull {
         if filtered {
             headers.insert(OCI_FILTERS_APPLIED, HeaderValue::from_static("artifactType"));
         }
-        let body = if method == Method::Head {
+        let body = if wanted.method == Method::Head {
             Body::empty()
         } else {
             Body::from(json)
         };
-        Ok(self.listed_referrers(StatusCode::OK, headers, body, public))
-    }
-
-    fn listed_referrers(&self, status: StatusCode, headers: HeaderMap, body: Body, public: bool) -> Pulled {
-        Pulled {
-            response: respond(status, headers, body),
-            cache: self.cache_policy(public, false),
-            outcome: Outcome::Bypass,
-            upstream_status: status,
-        }
+        Ok(self.forwarded(
+            respond(StatusCode::OK, headers, body),
+            StatusCode::OK,
+            public,
+            false,
+        ))
     }
 }
 

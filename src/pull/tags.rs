@@ -4,8 +4,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::paging::{Page, link, next_page};
-use super::{Error, Missing, Outcome, Pull, Pulled, Wishes, ask_for, read, respond};
-use crate::access::Permit;
+use super::{Error, Missing, Pull, Pulled, Wanted, read, respond};
 use crate::route::Target;
 use crate::serve::headers::allowed;
 use crate::upstream::{Answer, Method, Right};
@@ -14,23 +13,17 @@ use crate::upstream::{Answer, Method, Right};
 const MAX_LIST: usize = 32 * 1024 * 1024;
 
 impl Pull {
-    pub(super) async fn tags(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        let page = Page::of(wishes.query.as_deref())?;
-        let answer = self.ask_list(permit, target, method, wishes).await?;
+    pub(super) async fn tags(&self, wanted: Wanted<'_>) -> Result<Pulled, Error> {
+        let page = Page::of(wanted.wishes.query.as_deref())?;
+        let answer = self.ask_list(wanted).await?;
         let (status, public) = (answer.status, answer.anonymous);
         let mut headers = allowed(&answer.headers);
         let mut next = next_page(&answer.headers);
-        let body = if page.is_whole() || method == Method::Head || status != StatusCode::OK {
+        let body = if page.is_whole() || wanted.method == Method::Head || status != StatusCode::OK {
             Body::new(answer.body)
         } else {
-            let json = read(&target.registry.name, Missing::Repository, answer, MAX_LIST).await?;
-            match page.cut(&target.registry.name, &json)? {
+            let json = read(wanted.registry(), Missing::Repository, answer, MAX_LIST).await?;
+            match page.cut(wanted.registry(), &json)? {
                 Some(cut) => {
                     next = cut.next;
                     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(cut.json.len()));
@@ -39,49 +32,33 @@ impl Pull {
                 None => Body::from(json),
             }
         };
-        link_to_next(&mut headers, target, next.as_deref());
-        Ok(self.listed(status, headers, body, public))
+        link_to_next(&mut headers, wanted.target, next.as_deref());
+        Ok(self.forwarded(respond(status, headers, body), status, public, false))
     }
 
     /// The catalog tells the names of private repositories, so it is never asked for with docxy's own credential or
     /// anonymously: only with a right that the client brought.
-    pub(super) async fn catalog(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Pulled, Error> {
-        if matches!(permit.right(), Right::Anonymous | Right::Configured) {
+    pub(super) async fn catalog(&self, wanted: Wanted<'_>) -> Result<Pulled, Error> {
+        if matches!(wanted.permit.right(), Right::Anonymous | Right::Configured) {
             return Err(Error::CatalogNeedsOwnRight {
-                registry: target.registry.name.clone(),
+                registry: wanted.registry().clone(),
             });
         }
-        let answer = self.ask_list(permit, target, method, wishes).await?;
+        let answer = self.ask_list(wanted).await?;
         let status = answer.status;
         let mut headers = allowed(&answer.headers);
-        link_to_next(&mut headers, target, next_page(&answer.headers).as_deref());
-        Ok(self.listed(status, headers, Body::new(answer.body), false))
+        link_to_next(&mut headers, wanted.target, next_page(&answer.headers).as_deref());
+        Ok(self.forwarded(
+            respond(status, headers, Body::new(answer.body)),
+            status,
+            false,
+            false,
+        ))
     }
 
-    async fn ask_list(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        method: Method,
-        wishes: &Wishes,
-    ) -> Result<Answer, Error> {
-        let ask = ask_for(target, method, wishes.query.clone(), HeaderMap::new());
-        self.ask(permit, target, &ask, Missing::Repository).await
-    }
-
-    fn listed(&self, status: StatusCode, headers: HeaderMap, body: Body, public: bool) -> Pulled {
-        Pulled {
-            response: respond(status, headers, body),
-            cache: self.cache_policy(public, false),
-            outcome: Outcome::Bypass,
-            upstream_status: status,
-        }
+    async fn ask_list(&self, wanted: Wanted<'_>) -> Result<Answer, Error> {
+        let ask = wanted.ask(wanted.method, wanted.wishes.query.clone(), HeaderMap::new());
+        self.ask(wanted, &ask, Missing::Repository).await
     }
 }
 
