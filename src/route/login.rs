@@ -52,21 +52,24 @@ impl Routes {
             .iter()
             .find(|(_, scope)| scope.asks_push())
             .or_else(|| mapped.first());
+        let scopes_named_nothing = scopes.is_empty();
         let registry = match decisive {
             Some((registry, _)) => Arc::clone(registry),
-            None if scopes.is_empty() => Arc::clone(self.login.first().unwrap_or(&self.default)),
-            // Every scope names a registry that is not configured: the one error the client can act on.
-            None => return Err(self.unknown_scope(scopes)),
+            None if scopes_named_nothing => Arc::clone(self.login.first().unwrap_or(&self.default)),
+            // Every scope names a registry that is not configured. The token grants nothing, and the request it is for
+            // will be refused with the advice that clients show; of a refused token they show none.
+            None => Arc::clone(&self.default),
         };
+        let meant = decisive.is_some() || scopes_named_nothing;
         let scopes = unique(
             mapped
                 .into_iter()
                 .filter(|(of, _)| of.name == registry.name)
                 .map(|(_, scope)| scope),
         );
-        let takes_credentials = self.login_is_for(&registry);
+        let takes_credentials = meant && registry.enabled && self.login_is_for(&registry);
         Ok(LoginTarget {
-            registry: enabled(&registry)?,
+            registry,
             scopes,
             takes_credentials,
         })
@@ -101,18 +104,6 @@ impl Routes {
             Ok(None) => Some((Arc::clone(&self.default), scope.clone())),
             Err(_) => None,
         }
-    }
-
-    fn unknown_scope(&self, scopes: &[Scope]) -> RouteError {
-        scopes
-            .iter()
-            .filter_map(repository_of)
-            .find_map(|repository| self.prefix(&repository).err())
-            .unwrap_or_else(|| {
-                let name = scopes.first().map_or("", |scope| &scope.name);
-                let first = name.split('/').next().unwrap_or_default();
-                RouteError::UnknownRegistry(first.to_owned())
-            })
     }
 }
 

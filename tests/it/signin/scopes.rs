@@ -174,3 +174,19 @@ async fn unknown_registries_and_odd_scopes_harm_nobody() {
         .await
         .assert_status(&[200, 400], &pair.hub);
 }
+
+#[tokio::test]
+async fn a_registry_that_is_not_configured_is_refused_where_clients_show_why() {
+    // skopeo shows nothing of a refused token request: the token grants nothing, and the pull itself says what to add.
+    let pair = world().await;
+    let client = pair.client().login("alice", HUB_PASSWORD);
+    let scope = "repository:unknown.example/acme/app:pull";
+    let token = token_in(&client.token(&pair.realm(), &[scope]).await);
+    assert_eq!(token, pair.anonymous_token().await);
+    let answer = client
+        .ask_with("/v2/unknown.example/acme/app/manifests/1", &token)
+        .await;
+    answer.assert_refused(404, &["NAME_UNKNOWN"], "unknown.example", &pair.hub);
+    assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
+    assert_eq!(pair.ghcr.requests().len(), 0, "{}", pair.ghcr.story());
+}
