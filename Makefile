@@ -44,4 +44,4 @@ soak:
 	$(CARGO) nextest run --locked --release --no-tests pass --run-ignored only -E 'test(/soak/)'
 
 bench:
-	if [ -x benches/run ]; then benches/run; else $(CARGO) bench --locked; fi
+	$(CARGO) bench --locked --bench forward
