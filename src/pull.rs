@@ -163,11 +163,14 @@ impl Pull {
     /// An answer that was forwarded.
     fn forwarded(
         &self,
+        wanted: Wanted<'_>,
         response: Response<Body>,
-        upstream_status: StatusCode,
         public: bool,
         immutable: bool,
     ) -> Pulled {
+        let upstream_status = response.status();
+        // A registry that challenges everyone is public to nobody who has not been challenged.
+        let public = public && !wanted.target.challenges_everyone();
         Pulled {
             response,
             cache: self.cache_policy(public, immutable),

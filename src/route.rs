@@ -127,6 +127,11 @@ impl Routes {
         &self.origins
     }
 
+    /// The registry that a login on the shared host is asked of when it names none.
+    pub fn login_registry(&self) -> &Arc<Registry> {
+        self.login.first().unwrap_or(&self.default)
+    }
+
     /// May a password typed for the shared host go to this registry? (threat S1)
     pub fn login_is_for(&self, registry: &Registry) -> bool {
         self.login.iter().any(|allowed| allowed.name == registry.name)

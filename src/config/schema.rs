@@ -192,7 +192,8 @@ pub struct Proxy {
     pub password_file: Option<PathBuf>,
     /// Reached without this proxy; same grammar as `NO_PROXY`.
     pub no_proxy: Vec<String>,
-    /// The proxy resolves names, so docxy can't check their addresses. `socks5h` means it too.
+    /// The proxy may resolve names that docxy does not resolve and check itself. Without it `socks5h` names are sent by
+    /// name, after their addresses were checked here.
     pub remote_dns: bool,
 }
 

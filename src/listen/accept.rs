@@ -115,6 +115,8 @@ impl Room {
             tokio::select! {
                 permit = &mut freed => return permit.ok(),
                 () = arrival, if shed == 0 => {}
+                // The chosen one had a request after all: the next one goes.
+                () = sleep(BACK_OFF_SHEDDING), if shed > 0 => {}
             }
         }
     }

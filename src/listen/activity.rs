@@ -76,9 +76,14 @@ impl Activity {
         })
     }
 
-    /// Resolves when this connection was chosen to make room.
+    /// Resolves when this connection was chosen to make room, unless a request came in the same moment.
     pub(super) async fn shed(&self) {
-        self.close.notified().await;
+        loop {
+            self.close.notified().await;
+            if self.lock().in_flight == 0 {
+                return;
+            }
+        }
     }
 
     /// By when something must have happened; `None` while it is the server's turn.

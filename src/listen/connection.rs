@@ -105,6 +105,8 @@ impl<S: Service> Door<S> {
     ) -> Result<(), Ended> {
         let silence = Instant::now() + self.config.first_byte_timeout;
         tokio::select! {
+            // A first byte that came in the moment this connection was chosen to make room still counts.
+            biased;
             readable = timeout_at(silence, stream.readable()) => readable.map_err(|_| Ended::Silent)??,
             () = self.drain.started() => return Err(Ended::Drained),
             () = activity.shed() => return Err(Ended::Shed),
@@ -121,6 +123,7 @@ impl<S: Service> Door<S> {
         silence: Instant,
     ) -> Result<(), Ended> {
         let beginning = tokio::select! {
+            biased;
             beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
                 beginning.map_err(|_| Ended::Silent)?,
             () = self.drain.started() => return Err(Ended::Drained),

@@ -47,7 +47,7 @@ impl Pull {
             Method::Get => Body::new(answer.body),
             Method::Head => Body::empty(),
         };
-        Ok(self.forwarded(respond(status, headers, body), status, public, true))
+        Ok(self.forwarded(wanted, respond(status, headers, body), public, true))
     }
 
     /// HEAD stays HEAD; where the storage behind a redirect refuses it (the signature is for GET), or says no

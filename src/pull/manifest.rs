@@ -37,7 +37,11 @@ impl Pull {
                 .map_err(|Unsatisfiable(length)| Error::RangeNotSatisfiable { length: Some(length) })?
         };
         let immutable = matches!(reference, Reference::Digest(_));
-        Ok(self.forwarded(response, status, public, immutable))
+        Ok(Pulled {
+            // A range was cut here, not there.
+            upstream_status: status,
+            ..self.forwarded(wanted, response, public, immutable)
+        })
     }
 
     /// HEAD stays HEAD, because it costs no quota; an answer without length or digest is repaired with one GET,
@@ -57,6 +61,9 @@ impl Pull {
         let (status, public) = (answer.status, answer.anonymous);
         let mut headers = allowed(&answer.headers);
         if status == StatusCode::OK {
+            if !is_typed(&headers) {
+                return self.repaired_head(wanted, reference).await;
+            }
             let said = headers
                 .get(DOCKER_CONTENT_DIGEST)
                 .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
@@ -77,7 +84,7 @@ impl Pull {
             }
         }
         let immutable = matches!(reference, Reference::Digest(_));
-        Ok(self.forwarded(respond(status, headers, Body::empty()), status, public, immutable))
+        Ok(self.forwarded(wanted, respond(status, headers, Body::empty()), public, immutable))
     }
 
     async fn repaired_head(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
@@ -152,6 +159,15 @@ pub(super) fn verified(
     Ok(digest)
 }
 
+/// The Content-Type may be a manifest's: not a page's, and not that of a file server which knows no better.
+fn is_typed(headers: &HeaderMap) -> bool {
+    let said = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|said| said.to_str().ok());
+    let essence = said.map(media::essence).unwrap_or_default();
+    essence.starts_with("application/") && essence != "application/octet-stream"
+}
+
 /// The media type a manifest came with; else the one it names itself; else it is none. A type of an artifact that
 /// docxy does not know passes, as long as it is no page (threat S11).
 fn content_type(registry: &RegistryName, headers: &mut HeaderMap, bytes: &Bytes) -> Result<String, Error> {
@@ -165,8 +181,7 @@ fn content_type(registry: &RegistryName, headers: &mut HeaderMap, bytes: &Bytes)
         .map(HeaderValue::as_bytes)
         .unwrap_or_default();
     let said = String::from_utf8_lossy(said).into_owned();
-    let essence = media::essence(&said);
-    if essence.starts_with("application/") && essence != "application/octet-stream" {
+    if is_typed(headers) {
         return Ok(said);
     }
     let named = serde_json::from_slice::<Named>(bytes)

@@ -88,18 +88,44 @@ fn next_query(n: u64, last: &str) -> String {
 /// The query of the upstream's next page, without `ns`; whatever else it holds (`next_page=...`) is the upstream's
 /// own bookmark and comes back to it.
 pub(super) fn next_page(upstream: &HeaderMap) -> Option<String> {
-    let link = upstream.get(header::LINK)?.to_str().ok()?;
-    let (url, parameters) = link.strip_prefix('<')?.split_once('>')?;
-    if !parameters
-        .replace('"', "")
-        .to_ascii_lowercase()
-        .contains("rel=next")
-    {
-        return None;
-    }
+    let lines = upstream
+        .get_all(header::LINK)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let url = lines
+        .flat_map(links)
+        .find(|(_, parameters)| is_next(parameters))
+        .map(|(url, _)| url)?;
     let (_, query) = url.split_once('?')?;
     let query = query.split('#').next().unwrap_or_default();
     without_namespace(Some(query))
+}
+
+/// The links of one line, each with its parameters (RFC 8288 section 3). A comma inside `<>` separates nothing.
+fn links(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split('<').skip(1).filter_map(|link| link.split_once('>'))
+}
+
+fn is_next(parameters: &str) -> bool {
+    let plain = parameters.replace(['"', ' '], "").to_ascii_lowercase();
+    plain.split([';', ',']).any(|parameter| parameter == "rel=next")
+}
+
+/// The query with an `n` that no registry refuses for its size.
+pub(super) fn bounded(query: Option<&str>) -> Option<String> {
+    let query = query?;
+    let too_large = |pair: &str| {
+        form_urlencoded::parse(pair.as_bytes())
+            .any(|(key, value)| key == "n" && value.parse::<u64>().is_ok_and(|n| n > MAX_PAGE))
+    };
+    let pairs = query.split('&').map(|pair| {
+        if too_large(pair) {
+            format!("n={MAX_PAGE}")
+        } else {
+            pair.to_owned()
+        }
+    });
+    Some(pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// `Link` for the next page, relative, under the path the client asked, with the `ns` it used.
@@ -173,5 +199,18 @@ mod tests {
         assert_eq!(link, "</v2/o/i/tags/list?n=2&last=b&ns=ghcr.io>; rel=\"next\"");
         assert_eq!(without_namespace(Some("ns=a&n=1&%6es=b&")), Some("n=1".into()));
         assert_eq!(without_namespace(Some("ns=a")), None);
+        let value = "</v2/x/tags/list?last=a>; rel=\"prev\", </v2/x/tags/list?a=1,2&last=z>; rel=next";
+        headers.insert(header::LINK, HeaderValue::from_static(value));
+        assert_eq!(next_page(&headers).as_deref(), Some("a=1,2&last=z"));
+        headers.insert(
+            header::LINK,
+            HeaderValue::from_static("</x?last=a>; rel=\"prev\""),
+        );
+        assert_eq!(next_page(&headers), None);
+        assert_eq!(
+            bounded(Some("n=99999999&last=a")).as_deref(),
+            Some("n=10000&last=a")
+        );
+        assert_eq!(bounded(Some("n=5&last=a%26b")).as_deref(), Some("n=5&last=a%26b"));
     }
 }

@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::manifest::verified;
+use super::paging::next_page;
+use super::tags::link_to_next;
 use super::{Error, Missing, Pull, Pulled, Wanted, read, respond};
 use crate::oci::manifest::MAX_MANIFEST;
 use crate::oci::{Digest, Endpoint, Reference, Repository, Tag, media};
@@ -23,10 +25,11 @@ impl Pull {
         match self.ask(wanted, &ask, Missing::Manifest).await {
             Ok(answer) => {
                 let (status, public) = (answer.status, answer.anonymous);
-                let headers = allowed(&answer.headers);
+                let mut headers = allowed(&answer.headers);
+                link_to_next(&mut headers, wanted.target, next_page(&answer.headers).as_deref());
                 Ok(self.forwarded(
+                    wanted,
                     respond(status, headers, Body::new(answer.body)),
-                    status,
                     public,
                     false,
                 ))
@@ -90,12 +93,7 @@ impl Pull {
         } else {
             Body::from(json)
         };
-        Ok(self.forwarded(
-            respond(StatusCode::OK, headers, body),
-            StatusCode::OK,
-            public,
-            false,
-        ))
+        Ok(self.forwarded(wanted, respond(StatusCode::OK, headers, body), public, false))
     }
 }
 

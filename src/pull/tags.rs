@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::paging::{Page, link, next_page};
+use super::paging::{Page, bounded, link, next_page};
 use super::{Error, Missing, Pull, Pulled, Wanted, read, respond};
 use crate::route::Target;
 use crate::serve::headers::allowed;
@@ -25,7 +25,8 @@ impl Pull {
             let json = read(wanted.registry(), Missing::Repository, answer, MAX_LIST).await?;
             match page.cut(wanted.registry(), &json)? {
                 Some(cut) => {
-                    next = cut.next;
+                    // Behind what was cut may be more pages of the upstream's own.
+                    next = cut.next.or(next).filter(|_| page.n != Some(0));
                     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(cut.json.len()));
                     Body::from(cut.json)
                 }
@@ -33,7 +34,7 @@ impl Pull {
             }
         };
         link_to_next(&mut headers, wanted.target, next.as_deref());
-        Ok(self.forwarded(respond(status, headers, body), status, public, false))
+        Ok(self.forwarded(wanted, respond(status, headers, body), public, false))
     }
 
     /// The catalog tells the names of private repositories, so it is never asked for with docxy's own credential or
@@ -49,20 +50,22 @@ impl Pull {
         let mut headers = allowed(&answer.headers);
         link_to_next(&mut headers, wanted.target, next_page(&answer.headers).as_deref());
         Ok(self.forwarded(
+            wanted,
             respond(status, headers, Body::new(answer.body)),
-            status,
             false,
             false,
         ))
     }
 
     async fn ask_list(&self, wanted: Wanted<'_>) -> Result<Answer, Error> {
-        let ask = wanted.ask(wanted.method, wanted.wishes.query.clone(), HeaderMap::new());
+        let query = bounded(wanted.wishes.query.as_deref());
+        let ask = wanted.ask(wanted.method, query, HeaderMap::new());
         self.ask(wanted, &ask, Missing::Repository).await
     }
 }
 
-fn link_to_next(headers: &mut HeaderMap, target: &Target, next: Option<&str>) {
+/// Answers the `Link` of the next page, under the path the client asked.
+pub(super) fn link_to_next(headers: &mut HeaderMap, target: &Target, next: Option<&str>) {
     let path = target.asked.as_ref().map_or_else(
         || target.endpoint.path(),
         |asked| target.endpoint.with_repository(asked.clone()).path(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::visit::Visit;
-use super::{Registry, Routes};
+use super::{ChallengeWhen, Registry, Routes};
 use crate::oci::endpoint::EndpointError;
 use crate::oci::{Endpoint, RegistryName, Repository};
 
@@ -44,6 +44,13 @@ pub struct Target {
     pub asked: Option<Repository>,
     /// The `ns` the client sent, to be answered as `OCI-Namespace`.
     pub namespace: Option<RegistryName>,
+}
+
+impl Target {
+    /// No request without `Authorization` is answered from this registry.
+    pub fn challenges_everyone(&self) -> bool {
+        self.registry.challenge == ChallengeWhen::Always
+    }
 }
 
 /// Why a request means nothing here.

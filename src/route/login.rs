@@ -33,7 +33,11 @@ impl Routes {
         };
         if let Some(registry) = named {
             let registry = enabled(registry)?;
-            let scopes = unique(scopes.iter().map(|scope| self.scope_within(&registry, scope)));
+            let scopes = unique(
+                scopes
+                    .iter()
+                    .filter_map(|scope| self.scope_within(&registry, scope)),
+            );
             return Ok(LoginTarget {
                 registry,
                 scopes,
@@ -55,7 +59,7 @@ impl Routes {
         let scopes_named_nothing = scopes.is_empty();
         let registry = match decisive {
             Some((registry, _)) => Arc::clone(registry),
-            None if scopes_named_nothing => Arc::clone(self.login.first().unwrap_or(&self.default)),
+            None if scopes_named_nothing => Arc::clone(self.login_registry()),
             // Every scope names a registry that is not configured. The token grants nothing, and the request it is for
             // will be refused with the advice that clients show; of a refused token they show none.
             None => Arc::clone(&self.default),
@@ -75,15 +79,21 @@ impl Routes {
         })
     }
 
-    /// A scope as the named registry knows it.
-    fn scope_within(&self, registry: &Registry, scope: &Scope) -> Scope {
-        match repository_of(scope).and_then(|repository| self.own_name(registry, &repository)) {
-            Some(rest) => Scope {
-                name: rest.to_string(),
-                ..scope.clone()
-            },
-            None => scope.clone(),
+    /// A scope as the named registry knows it; None for a name that can be no repository of it (another registry's,
+    /// with a port).
+    fn scope_within(&self, registry: &Registry, scope: &Scope) -> Option<Scope> {
+        if !scope.is_of_repository() {
+            return Some(scope.clone());
         }
+        let own = scope
+            .name
+            .split_once('/')
+            .filter(|(first, _)| self.named(first).is_some_and(|named| named.name == registry.name));
+        let name = own.map_or(scope.name.as_str(), |(_, rest)| rest);
+        Repository::parse(name).ok().map(|name| Scope {
+            name: name.to_string(),
+            ..scope.clone()
+        })
     }
 
     /// On the shared host the first component of the scope's name decides, as it does in a path.

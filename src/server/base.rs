@@ -10,7 +10,7 @@ use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
 use crate::config::values::{Credential, Secret};
 use crate::pull::Error;
-use crate::route::Auth;
+use crate::route::{Auth, Registry};
 use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer, Right};
 
 impl Asker<'_> {
@@ -41,7 +41,7 @@ impl Asker<'_> {
     /// docker checks there every login that the shared host takes.
     async fn token(&self, token: &Secret<String>) -> Result<bool, Error> {
         let tokens = self.parts.access.tokens();
-        let registry = &self.target.registry.name;
+        let registry = &self.login_registry().name;
         match tokens.current(token) {
             Some(Current::Anonymous) => return Ok(true),
             Some(Current::For(of)) => return Ok(of == *registry || !self.target.door.names_registry()),
@@ -63,10 +63,7 @@ impl Asker<'_> {
 
     /// A password sent straight away, without a token: tried where a login through this door goes.
     async fn password(&self, credential: &Credential) -> Result<bool, Error> {
-        let registry = &self.target.registry;
-        if !self.target.door.names_registry() && !self.parts.routes.login_is_for(registry) {
-            return Ok(false);
-        }
+        let registry = self.login_registry();
         let login = Login {
             credential: ClientSecret::Password(credential.clone()),
             scopes: Vec::new(),
@@ -75,6 +72,15 @@ impl Asker<'_> {
         };
         let answer = self.parts.pull.upstream(&registry.name)?.login(&login).await?;
         Ok(!matches!(answer, LoginAnswer::Refused { .. }))
+    }
+
+    /// For which registry a login through this door is. On the shared host no request names one here.
+    fn login_registry(&self) -> &Registry {
+        if self.target.door.names_registry() {
+            &self.target.registry
+        } else {
+            self.parts.routes.login_registry()
+        }
     }
 }
 

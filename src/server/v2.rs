@@ -120,18 +120,12 @@ async fn answer(
         target: &target,
         base: parts.routes.origins().sign_in_base(visit),
     };
-    let identity = match Identity::of(&request.headers) {
-        Ok(identity) => identity,
-        Err(error) => return Err(asker.unreadable(&error.to_string())),
-    };
-    let mut result = match target.endpoint {
-        Endpoint::Upload(_) => Err(read_only().into()),
-        Endpoint::Base => Err(asker.base(&identity).await),
-        _ => {
-            asker
-                .content(&identity, method, wishes(&request.headers, query)?)
-                .await
-        }
+    let mut result = match (Identity::of(&request.headers), wishes(&request.headers, query)) {
+        (Err(error), _) => Err(asker.unreadable(&error.to_string())),
+        (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
+        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(asker.base(&identity).await),
+        (Ok(_), Err(problem)) => Err(problem.into()),
+        (Ok(identity), Ok(wishes)) => asker.content(&identity, method, wishes).await,
     };
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())

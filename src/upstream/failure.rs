@@ -199,7 +199,11 @@ impl Failure {
             Self::Timeout { phase, limit, .. } => {
                 format!("{registry} {phase} within {limit:?}; try again later")
             }
-            Self::AddressRefused { .. } | Self::UncheckedRedirect { .. } => {
+            Self::AddressRefused { class, .. } => format!(
+                "{registry} leads to {class}, which docxy does not dial{}",
+                advice(registry, *class)
+            ),
+            Self::UncheckedRedirect { .. } => {
                 format!(
                     "{registry} leads to an address that docxy does not dial; its operator finds the reason in the log"
                 )

@@ -66,7 +66,7 @@ pub(super) fn scopes(base: &Url, endpoint: &Endpoint) -> Vec<Scope> {
 /// A client's scope in the registry's own names.
 pub(super) fn own_scope(config: &Config, base: &Url, scope: &Scope) -> Scope {
     let mut scope = scope.clone();
-    if scope.kind == "repository" {
+    if scope.is_of_repository() {
         if let Ok(name) = Repository::parse(&scope.name).and_then(|name| with_library(config, &name)) {
             scope.name = name.to_string();
         }

@@ -5,6 +5,7 @@ mod blobs;
 mod caching;
 mod head;
 mod headers;
+mod http2;
 mod https;
 mod manifests;
 mod redirects;

@@ -71,7 +71,7 @@ impl Setting for ProxyEntry {
         if !proxy.no_proxy.is_empty() {
             table.extend(proxy.no_proxy.show().map(|list| ("no_proxy".to_owned(), list)));
         }
-        if proxy.remote_dns && proxy.url.scheme() != "socks5h" {
+        if proxy.remote_dns {
             table.insert("remote_dns".to_owned(), true.into());
         }
         let url = ProxyUrl(proxy.clone()).show()?;
@@ -151,13 +151,12 @@ fn parse_proxy(text: &str) -> Result<Proxy, String> {
     };
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
     cleared.map_err(|()| "the address can't hold a user".to_owned())?;
-    let remote_dns = url.scheme() == "socks5h";
     Ok(Proxy {
         url,
         username,
         password,
         password_file: None,
         no_proxy: Vec::new(),
-        remote_dns,
+        remote_dns: false,
     })
 }

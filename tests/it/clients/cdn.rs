@@ -32,18 +32,16 @@ async fn dockerd_pulls_layers_from_a_cdn(generation: Generation) {
         .config(&authority.listener())
         .start()
         .await;
-    let trust = Some(authority.ca.as_path());
-    let docker = Dockerd::start(
-        &sandbox,
-        generation,
-        Setup {
-            trust,
-            ..Setup::default()
-        },
-    )
-    .await;
+    let mirror = format!("https://{SECURE_HOST}:{}", door.tls_addr().port());
+    let setup = Setup {
+        trust: Some(authority.ca.as_path()),
+        mirror: Some(mirror),
+        ..Setup::default()
+    };
+    let docker = Dockerd::start(&sandbox, generation, setup).await;
 
-    let reference = format!("{SECURE_HOST}:{}/app:oci", door.tls_addr().port());
+    // Docker Hub's own name: through registry-mirrors.
+    let reference = "app:oci".to_owned();
     drop(docker.docker(&["pull", &reference]).await.succeeded());
     docker
         .assert_holds(&reference, &images.oci.manifest, images.oci.native())

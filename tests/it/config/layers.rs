@@ -275,7 +275,35 @@ fn the_usual_proxy_variables() {
     assert_eq!(all.url.as_str(), "socks5h://all.example.com");
     assert_eq!(all.username.as_deref(), Some("me"));
     assert_eq!(all.password.as_ref().unwrap().expose(), "p@ss");
-    assert!(all.remote_dns);
+    // Who resolves is another question than who checks: only remote_dns = true switches the check off.
+    assert!(!all.remote_dns);
     assert_eq!(found.no_proxy, ["localhost", ".example.com", "10.0.0.0/8"]);
     assert_eq!(found.http, None);
+}
+
+#[test]
+fn the_well_known_registries_are_known() {
+    // R3: what people can pull with no configuration at all; a typo in a URL here would be found by them.
+    let schema = load(&nothing()).unwrap().schema;
+    let known: Vec<(&str, &str)> = schema
+        .registries
+        .iter()
+        .map(|(name, registry)| (name.as_str(), registry.urls[0].as_str()))
+        .collect();
+    assert_eq!(
+        known,
+        [
+            ("docker.elastic.co", "https://docker.elastic.co/"),
+            ("docker.io", "https://registry-1.docker.io/"),
+            ("gcr.io", "https://gcr.io/"),
+            ("ghcr.io", "https://ghcr.io/"),
+            ("k8s.gcr.io", "https://k8s.gcr.io/"),
+            ("mcr.microsoft.com", "https://mcr.microsoft.com/"),
+            ("nvcr.io", "https://nvcr.io/"),
+            ("public.ecr.aws", "https://public.ecr.aws/"),
+            ("quay.io", "https://quay.io/"),
+            ("registry.gitlab.com", "https://registry.gitlab.com/"),
+            ("registry.k8s.io", "https://registry.k8s.io/"),
+        ]
+    );
 }
