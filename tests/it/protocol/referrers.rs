@@ -111,3 +111,31 @@ async fn an_outage_is_not_mistaken_for_a_missing_api() {
     one.stub.fault(On::path("*/referrers/*"), Fault::Status(503));
     one.get(&path).await.assert_status(&[502, 503, 504], &one.stub);
 }
+
+#[tokio::test]
+async fn the_next_page_is_linked_under_our_own_path() {
+    // A signature on page 2 that nobody is told of is a signature that does not exist.
+    let one = Single::sound().await;
+    let digest = one.image().root.digest;
+    let path = format!("/v2/library/redis/referrers/{digest}");
+    one.stub.fault(
+        On::get("*/referrers/*"),
+        Fault::Answer {
+            status: 200,
+            headers: vec![
+                ("content-type", "application/vnd.oci.image.index.v1+json".into()),
+                (
+                    "link",
+                    "<https://elsewhere.example/v2/x/referrers/y?page=2>; rel=\"next\"".into(),
+                ),
+            ],
+            body: "{\"schemaVersion\":2,\"manifests\":[]}".into(),
+        },
+    );
+    let answer = one.get(&path).await;
+    answer.assert_status(&[200], &one.stub);
+    assert_eq!(
+        answer.header("link"),
+        Some(format!("<{path}?page=2>; rel=\"next\"").as_str())
+    );
+}

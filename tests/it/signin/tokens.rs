@@ -1,9 +1,9 @@
 //! Tokens: docxy remembers for which registry it handed each out, and never sends it to another (S1).
 
 use crate::support::{
-    pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed},
+    pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
     puller::token_in,
-    stub::Door,
+    stub::{Auth, Door},
 };
 
 #[tokio::test]
@@ -136,4 +136,24 @@ async fn basic_on_the_data_path_is_for_the_registry_named_or_nobody() {
             .is_some_and(|header| header.starts_with("Basic"))
     });
     assert_eq!(sent.count(), 0, "{}", pair.ghcr.story());
+}
+
+#[tokio::test]
+async fn a_token_nobody_knows_is_shown_at_v2_to_the_login_registry_alone() {
+    // After a restart docxy has forgotten whose token it is: `/v2/` of the shared host asks where logins there go (S1).
+    let pair = Pair::start(
+        hub(Auth::Token),
+        ghcr(Auth::Token),
+        "login_registries = [\"ghcr.io\"]",
+    )
+    .await;
+    let answer = pair.client().ask_with("/v2/", "forgotten-canary").await;
+    answer.assert_status(&[401], &pair.ghcr);
+    assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
+    assert!(
+        pair.ghcr
+            .secrets_seen()
+            .iter()
+            .any(|seen| seen.contains("forgotten-canary"))
+    );
 }
