@@ -80,12 +80,16 @@ async fn serve(
         server::router(Arc::new(parts)),
         drain.clone(),
     ));
-    tokio::spawn(async move {
+    let stopping = async {
         drain.started().await;
         systemd::stopping();
-    });
+        std::future::pending().await
+    };
     systemd::ready();
     tokio::select! {
+        // Looked at first: where nothing is in flight, the drain's beginning and its end come together.
+        biased;
+        never = stopping => never,
         report = serving => {
             let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
