@@ -112,6 +112,7 @@ fn check_range(
     let content_range = answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse);
     match answer.status {
         StatusCode::RANGE_NOT_SATISFIABLE => Err(Error::RangeNotSatisfiable {
+            registry: registry.clone(),
             length: match content_range {
                 Some(Ok(ContentRange::Unsatisfied { length })) => Some(length),
                 _ => None,

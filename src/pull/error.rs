@@ -32,7 +32,7 @@ impl Missing {
 pub enum Error {
     #[error(transparent)]
     Upstream(#[from] Failure),
-    #[error("{registry} has no such {}", what.as_str())]
+    #[error("{registry} has no such {}; check the name and the tag or digest", what.as_str())]
     NotFound { registry: RegistryName, what: Missing },
     #[error(
         "{registry} answered 429: its rate limit is used up; sign in with an account of your own, or try again later"
@@ -60,7 +60,7 @@ pub enum Error {
         asked: Digest,
         got: Digest,
     },
-    #[error("{registry} says this {} has the digest {said}, which is not the one asked for", what.as_str())]
+    #[error("{registry} says this {} has the digest {said}, which is not the one asked for; try again later", what.as_str())]
     OtherDigest {
         registry: RegistryName,
         what: Missing,
@@ -75,22 +75,25 @@ pub enum Error {
         "{registry} sent something of the type {said:?} that is no manifest; a captive portal or a wrong url does that"
     )]
     NoManifest { registry: RegistryName, said: String },
-    #[error("{registry} sent a {} of more than {limit} bytes, the most docxy reads", what.as_str())]
+    #[error("{registry} sent a {} of more than {limit} bytes, the most docxy reads; ask the registry's operator", what.as_str())]
     TooLarge {
         registry: RegistryName,
         what: Missing,
         limit: usize,
     },
-    #[error("{registry} sent a {} without telling its length, so a broken one could not be told from a whole one", what.as_str())]
+    #[error("{registry} sent a {} without telling its length, so a broken one could not be told from a whole one; ask the registry's operator", what.as_str())]
     NoLength { registry: RegistryName, what: Missing },
-    #[error("{registry} answered another range than the one asked for")]
+    #[error("{registry} answered another range than the one asked for; try again without a range")]
     WrongRange { registry: RegistryName },
     #[error("{registry} sent a list that is not the JSON it should be: {reason}")]
     BadList { registry: RegistryName, reason: String },
     #[error("n is not a number of tags: {0:?}; leave it out, or write a whole number")]
     BadPageSize(String),
-    #[error("the range can't be satisfied: the blob has {} bytes", length.map_or("fewer".to_owned(), |n| n.to_string()))]
-    RangeNotSatisfiable { length: Option<u64> },
+    #[error("{registry}: the range can't be satisfied, there are {} bytes; ask for less", length.map_or("fewer".to_owned(), |n| n.to_string()))]
+    RangeNotSatisfiable {
+        registry: RegistryName,
+        length: Option<u64>,
+    },
     #[error("the catalog of {registry} is shown only to clients that sign in with a right of their own")]
     CatalogNeedsOwnRight { registry: RegistryName },
     #[error("{registry} has no client; this is a fault in docxy")]

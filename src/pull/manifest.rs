@@ -33,8 +33,12 @@ impl Pull {
             let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
             let digest = verified(registry, reference, &mut headers, &bytes)?;
             headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
-            ranged(bytes, wanted.wishes.range.as_ref(), headers)
-                .map_err(|Unsatisfiable(length)| Error::RangeNotSatisfiable { length: Some(length) })?
+            ranged(bytes, wanted.wishes.range.as_ref(), headers).map_err(|Unsatisfiable(length)| {
+                Error::RangeNotSatisfiable {
+                    registry: registry.clone(),
+                    length: Some(length),
+                }
+            })?
         };
         let immutable = matches!(reference, Reference::Digest(_));
         Ok(Pulled {

@@ -166,7 +166,9 @@ fn headers_of(error: Error) -> Vec<(HeaderName, HeaderValue)> {
             let value = retry_after.and_then(|value| HeaderValue::from_str(&value).ok());
             vec![(header::RETRY_AFTER, value.unwrap_or(RETRY_AFTER))]
         }
-        Error::RangeNotSatisfiable { length: Some(length) } => {
+        Error::RangeNotSatisfiable {
+            length: Some(length), ..
+        } => {
             vec![(
                 header::CONTENT_RANGE,
                 ContentRange::Unsatisfied { length }.header(),
