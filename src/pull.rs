@@ -1,9 +1,9 @@
 //! The story of a pull, and the only place that knows both ends: what is asked upstream for a client's request, what
 //! is made of the answer, and the one word for how it went. Without a cache every request is forwarded.
 
-mod blob;
+mod checked;
 mod error;
-mod manifest;
+mod forward;
 mod outcome;
 mod paging;
 mod referrers;
@@ -117,8 +117,8 @@ impl Pull {
             wishes,
         };
         match &target.endpoint {
-            Endpoint::Manifest(_, reference) => self.manifest(wanted, reference).await,
-            Endpoint::Blob(_, digest) => self.blob(wanted, digest).await,
+            Endpoint::Manifest(_, reference) => self.forward_manifest(wanted, reference).await,
+            Endpoint::Blob(_, digest) => self.forward_blob(wanted, digest).await,
             Endpoint::Tags(_) => self.tags(wanted).await,
             Endpoint::Catalog => self.catalog(wanted).await,
             Endpoint::Referrers(repository, digest) => self.referrers(wanted, repository, digest).await,

@@ -87,7 +87,10 @@ impl Disk for Real {
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
     }
 
     fn space(&self, folder: &Path) -> io::Result<Space> {
@@ -95,7 +98,11 @@ impl Disk for Real {
         Ok(Space {
             free: found.f_bavail.saturating_mul(found.f_frsize),
             total: found.f_blocks.saturating_mul(found.f_frsize),
-            free_inodes: if found.f_files == 0 { u64::MAX } else { found.f_favail },
+            free_inodes: if found.f_files == 0 {
+                u64::MAX
+            } else {
+                found.f_favail
+            },
         })
     }
 }

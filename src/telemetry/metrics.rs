@@ -90,21 +90,57 @@ impl Metrics {
 
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("docxy");
-        registry.register("requests", "Requests by outcome, kind and status", self.requests.clone());
-        registry.register("bytes", "Bytes sent to clients, by where they came from", self.bytes.clone());
-        registry.register("fills", "Downloads into the cache, by how they ended", self.fills.clone());
-        registry.register("resumes", "Downloads that went on after they broke", self.resumes.clone());
-        registry.register("segments", "Further connections for large blobs", self.segments.clone());
-        registry.register("retries", "Requests upstream that were tried again", self.retries.clone());
+        registry.register(
+            "requests",
+            "Requests by outcome, kind and status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "bytes",
+            "Bytes sent to clients, by where they came from",
+            self.bytes.clone(),
+        );
+        registry.register(
+            "fills",
+            "Downloads into the cache, by how they ended",
+            self.fills.clone(),
+        );
+        registry.register(
+            "resumes",
+            "Downloads that went on after they broke",
+            self.resumes.clone(),
+        );
+        registry.register(
+            "segments",
+            "Further connections for large blobs",
+            self.segments.clone(),
+        );
+        registry.register(
+            "retries",
+            "Requests upstream that were tried again",
+            self.retries.clone(),
+        );
         registry.register("evictions", "Blobs removed, by reason", self.evictions.clone());
         registry.register(
             "integrity_failures",
             "Wrong bytes, by where they were found",
             self.integrity_failures.clone(),
         );
-        registry.register("disk_errors", "Failed writes of the cache", self.disk_errors.clone());
-        registry.register("cache_bytes", "Bytes of all cached blobs", self.cache_bytes.clone());
-        registry.register("cache_objects", "Number of cached blobs", self.cache_objects.clone());
+        registry.register(
+            "disk_errors",
+            "Failed writes of the cache",
+            self.disk_errors.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Bytes of all cached blobs",
+            self.cache_bytes.clone(),
+        );
+        registry.register(
+            "cache_objects",
+            "Number of cached blobs",
+            self.cache_objects.clone(),
+        );
         registry
     }
 }

@@ -1,17 +1,22 @@
-//! A blob, forwarded as it arrives. Its bytes are not verified here (the client does, and the cache will); but a body
+//! A blob, forwarded as it arrives. Its bytes are not verified here (the client does); but a body
 //! that is shorter than was said is always a broken one.
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Error, Missing, Pull, Pulled, Wanted, content_length, respond};
+use super::super::checked::{check_digest, digest_header};
+use super::super::{Error, Missing, Pull, Pulled, Wanted, content_length, respond};
 use crate::oci::range::RangeHeader;
 use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
 use crate::upstream::{Answer, Failure, Method};
 
 impl Pull {
-    pub(super) async fn blob(&self, wanted: Wanted<'_>, digest: &Digest) -> Result<Pulled, Error> {
+    pub(in crate::pull) async fn forward_blob(
+        &self,
+        wanted: Wanted<'_>,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
         let registry = wanted.registry();
         let asked_range = match (&wanted.wishes.range, wanted.method) {
             (Some(RangeHeader::One(range)), Method::Get) => Some(*range),
@@ -79,26 +84,6 @@ impl Pull {
             registry: wanted.registry().clone(),
             what: Missing::Blob,
         })
-    }
-}
-
-pub(super) fn digest_header(digest: &Digest) -> HeaderValue {
-    // A digest is ASCII by its type.
-    HeaderValue::from_str(&digest.to_string()).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// An upstream that names another digest than the one in the URL is answering another question.
-pub(super) fn check_digest(registry: &RegistryName, asked: &Digest, answer: &Answer) -> Result<(), Error> {
-    match answer.headers.get(DOCKER_CONTENT_DIGEST) {
-        Some(said) if said.as_bytes() != asked.to_string().as_bytes() => Err(Error::OtherDigest {
-            registry: registry.clone(),
-            what: Missing::Blob,
-            said: String::from_utf8_lossy(said.as_bytes())
-                .chars()
-                .take(140)
-                .collect(),
-        }),
-        _ => Ok(()),
     }
 }
 
