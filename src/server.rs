@@ -47,7 +47,7 @@ pub struct Parts {
     pub config: Config,
     pub routes: Routes,
     pub access: Access,
-    pub pull: Pull,
+    pub pull: Arc<Pull>,
     pub drain: Drain,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,

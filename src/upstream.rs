@@ -3,6 +3,7 @@
 
 mod auth;
 mod body;
+mod confirm;
 mod credentials;
 pub mod failure;
 mod fetch;
@@ -21,12 +22,13 @@ use url::Url;
 
 use self::auth::Auth;
 pub use self::body::Body;
+pub use self::confirm::Word;
 pub use self::failure::{Blame, Failure};
 use self::fetch::Question;
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
-use crate::oci::{Endpoint, RegistryName, Scope};
+use crate::oci::{Endpoint, RegistryName, Repository, Scope};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -169,6 +171,11 @@ impl Upstream {
 
     pub fn name(&self) -> &RegistryName {
         &self.config.name
+    }
+
+    /// The repository under the name that the registry knows it by: with `library/` where that is its custom.
+    pub fn canonical(&self, repository: &Repository) -> Result<Repository, Failure> {
+        place::own_name(&self.config, repository)
     }
 
     /// Asks the registry: learns its challenge, fetches and caches tokens, follows redirects by hand, tries once more after a 401.

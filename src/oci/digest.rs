@@ -94,7 +94,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// Why a text is no digest. Texts inside are excerpts.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DigestError {
     #[error("\"{0}\" is no digest: it must look like sha256:<64 hex digits>")]
     NoAlgorithm(String),

@@ -35,6 +35,7 @@ pub(super) struct Question<'a> {
     /// The client's lines; the allow-list is applied here.
     pub headers: &'a HeaderMap,
     pub authorization: Option<&'a Authorization>,
+    /// 0: a redirect is an answer like any other.
     pub max_redirects: u8,
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn follow(transport: &Transport, question: &Question<'_>) -> Re
             status = answer.status().as_u16(),
             "asked"
         );
-        if !is_redirect(answer.status()) {
+        if !is_redirect(answer.status()) || question.max_redirects == 0 {
             return landed(transport, question, answer, host, redirects, at_registry);
         }
         if redirects == question.max_redirects {

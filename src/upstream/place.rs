@@ -75,7 +75,7 @@ pub(super) fn own_scope(config: &Config, base: &Url, scope: &Scope) -> Scope {
     scope
 }
 
-fn own_name(config: &Config, repository: &Repository) -> Result<Repository, Failure> {
+pub(super) fn own_name(config: &Config, repository: &Repository) -> Result<Repository, Failure> {
     with_library(config, repository).map_err(|error| Failure::NotAskable {
         registry: config.name.clone(),
         reason: format!("library/{repository} is no repository name: {error}"),

@@ -47,7 +47,7 @@ impl Pull {
         let immutable = matches!(reference, Reference::Digest(_));
         Ok(Pulled {
             // A range was cut here, not there.
-            upstream_status: status,
+            upstream_status: Some(status),
             ..self.forwarded(wanted, response, public, immutable)
         })
     }

@@ -1,0 +1,307 @@
+//! A blob: from the store, from a download that runs already, or from one that this request begins. Every client, the
+//! first one too, reads the file; a download is nobody's own.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::cached::Cached;
+use super::checked::digest_header;
+use super::rights::{Claim, Kind, Standing};
+use super::stream::Stream;
+use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
+use crate::cache::{Ending, Leader, Linked, Opened, Presence, Reader};
+use crate::oci::range::RangeHeader;
+use crate::oci::{ContentRange, Digest};
+use crate::serve::conditions;
+use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::upstream::Method;
+
+/// How often the ground may shift under one request (a blob evicted, a download lost) before it is told to come again.
+const MOST_TURNS: usize = 16;
+
+/// What the client may do about a blob.
+enum Admitted {
+    /// Read it, wherever its bytes come from.
+    Reads(Linked),
+    /// Ask the upstream for it: nobody has it here, and the upstream's answer decides.
+    Leads,
+}
+
+/// A blob that can be read, and how it was come by.
+pub(super) enum Got {
+    Blob(Reader, Outcome),
+    /// The upstream tells no length: it can only be forwarded.
+    NoLength,
+    /// Nothing came of it; another turn may.
+    Nothing,
+}
+
+impl Pull {
+    pub(super) async fn cached_blob(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let claim = self.claim(cached, wanted)?;
+        if wanted.method == Method::Head {
+            return self.head_of_blob(cached, wanted, &claim, digest).await;
+        }
+        for _ in 0..MOST_TURNS {
+            let got = match self.admitted(cached, &claim, digest).await? {
+                Admitted::Reads(linked) => self.open(cached, &claim, &linked).await?,
+                Admitted::Leads => match cached.store.lead(digest).await {
+                    Some(leader) => self.lead(cached, &claim, leader).await?,
+                    None => Got::Nothing,
+                },
+            };
+            match got {
+                Got::Blob(reader, outcome) => {
+                    return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
+                }
+                Got::NoLength => return self.forward_blob(wanted, digest).await,
+                Got::Nothing => {}
+            }
+        }
+        Err(Error::Unsettled {
+            registry: wanted.registry().clone(),
+        })
+    }
+
+    /// Opens what a client may read: stored, arriving, or to be fetched now.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        linked: &Linked,
+    ) -> Result<Got, Error> {
+        match cached.store.open_linked(linked).await {
+            Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
+            Opened::Follow(follower) => {
+                cached.fills.join(linked.digest(), claim);
+                match follower.headers().await {
+                    Ok(_) => Ok(Got::Blob(follower.reader(linked), Outcome::Joined)),
+                    Err(Ending::NoLength) => Ok(Got::NoLength),
+                    Err(_) => Ok(Got::Nothing),
+                }
+            }
+            Opened::Lead(leader) => self.lead(cached, claim, leader).await,
+        }
+    }
+
+    /// Begins the download and waits for the upstream's answer.
+    async fn lead(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        leader: Leader,
+    ) -> Result<Got, Error> {
+        if cached.config.offline {
+            leader.end(Ending::LeaderCancelled);
+            return Err(offline(claim, Missing::Blob));
+        }
+        let digest = leader.digest().clone();
+        let follower = leader.follower();
+        match self.fill(cached, leader, claim.clone()).verdict().await {
+            Some(Ok(())) => {}
+            Some(Err(Error::NoLength { .. })) => return Ok(Got::NoLength),
+            Some(Err(error)) => return Err(error),
+            None => return Ok(Got::Nothing),
+        }
+        let Some(linked) = cached.store.linked(&claim.name, &digest) else {
+            // Another's right opened it, in another repository.
+            return Ok(Got::Nothing);
+        };
+        match follower.headers().await {
+            Ok(_) => Ok(Got::Blob(follower.reader(&linked), Outcome::Miss)),
+            Err(_) => Ok(Got::Nothing),
+        }
+    }
+
+    /// Is this client to read this blob? Asks the upstream for no more than that takes (threats S4, S5).
+    async fn admitted(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Admitted, Error> {
+        let linked = cached.store.linked(&claim.name, digest);
+        let standing = self.standing(cached, claim);
+        if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
+            return Ok(Admitted::Reads(linked.clone()));
+        }
+        if cached.store.presence(digest) == Presence::Absent {
+            return Ok(Admitted::Leads);
+        }
+        // What this very client, or one like it, has just asked for: the answer is on its way.
+        if let Some(fill) = cached.fills.running(digest)
+            && fill.was_begun_with(claim)
+            && let Some(verdict) = fill.verdict().await
+        {
+            verdict?;
+            if let Some(linked) = cached.store.linked(&claim.name, digest) {
+                return Ok(Admitted::Reads(linked));
+            }
+        }
+        let proved = match linked {
+            Some(linked) => self
+                .prove(cached, claim, Kind::Blob, digest)
+                .await
+                .map(|()| linked),
+            None => self.confirm(cached, claim, Kind::Blob, digest).await,
+        };
+        match proved {
+            Ok(linked) => Ok(Admitted::Reads(linked)),
+            Err(error) => match cached.store.linked_in_public(digest) {
+                Some(linked) if error.is_outage() => Ok(Admitted::Reads(linked)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// HEAD of what is stored needs no upstream beyond the right to it; of anything else it is the upstream's business.
+    async fn head_of_blob(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let Presence::Stored { size } = cached.store.presence(digest) else {
+            return self.forward_blob(wanted, digest).await;
+        };
+        match self.admitted(cached, claim, digest).await? {
+            Admitted::Leads => self.forward_blob(wanted, digest).await,
+            Admitted::Reads(_) => {
+                let (status, headers) = match part(wanted, digest, size)? {
+                    Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
+                    Part::Bytes { status, mut headers, .. } => {
+                        headers.insert(header::CONTENT_TYPE, OCTETS);
+                        (status, headers)
+                    }
+                };
+                let response = respond(status, headers, Body::empty());
+                Ok(self.from_cache(cached, wanted, claim, response, Outcome::Hit))
+            }
+        }
+    }
+
+    fn blob_answer(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: Claim,
+        digest: &Digest,
+        reader: Reader,
+        outcome: Outcome,
+    ) -> Result<Pulled, Error> {
+        let length = reader.length();
+        if length == 0 && !digest.matches(b"") {
+            // There is no last byte to hold back.
+            return Err(Error::EmptyBlob {
+                registry: claim.name.registry,
+            });
+        }
+        let response = match part(wanted, digest, length)? {
+            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
+            Part::Bytes {
+                status,
+                first,
+                end,
+                mut headers,
+            } => {
+                headers.insert(header::CONTENT_TYPE, OCTETS);
+                let stream = Stream::new(self, cached, &claim, digest, reader, first..end);
+                respond(status, headers, Body::new(stream))
+            }
+        };
+        Ok(self.from_cache(cached, wanted, &claim, response, outcome))
+    }
+
+    /// An answer by digest, whose bytes are or will be in the store.
+    fn from_cache(
+        &self,
+        cached: &Cached,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        response: http::Response<Body>,
+        outcome: Outcome,
+    ) -> Pulled {
+        Pulled {
+            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), true),
+            response,
+            outcome,
+            upstream_status: None,
+        }
+    }
+}
+
+/// docxy was told to ask nobody.
+pub(super) fn offline(claim: &Claim, what: Missing) -> Error {
+    Error::Offline {
+        registry: claim.name.registry.clone(),
+        what,
+    }
+}
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// What of a blob is asked for.
+enum Part {
+    /// The client has it already.
+    Unchanged,
+    Bytes {
+        status: StatusCode,
+        first: u64,
+        /// Exclusive.
+        end: u64,
+        headers: HeaderMap,
+    },
+}
+
+fn part(wanted: Wanted<'_>, digest: &Digest, length: u64) -> Result<Part, Error> {
+    let etag = conditions::etag(digest);
+    if conditions::has_it(&wanted.wishes.conditions, &etag) {
+        return Ok(Part::Unchanged);
+    }
+    let mut headers = headers(digest);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let range = match &wanted.wishes.range {
+        Some(RangeHeader::One(range)) if conditions::range_holds(&wanted.wishes.conditions, &etag) => *range,
+        _ => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            return Ok(Part::Bytes {
+                status: StatusCode::OK,
+                first: 0,
+                end: length,
+                headers,
+            });
+        }
+    };
+    let (first, last) = range.within(length).ok_or_else(|| Error::RangeNotSatisfiable {
+        registry: wanted.registry().clone(),
+        length: Some(length),
+    })?;
+    let content_range = ContentRange::Part {
+        first,
+        last,
+        length: Some(length),
+    };
+    headers.insert(header::CONTENT_RANGE, content_range.header());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(last - first + 1));
+    Ok(Part::Bytes {
+        status: StatusCode::PARTIAL_CONTENT,
+        first,
+        end: last + 1,
+        headers,
+    })
+}
+
+fn headers(digest: &Digest) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ETAG, conditions::etag(digest));
+    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
+    headers
+}
