@@ -67,7 +67,12 @@ impl keys::Visit for Reader<'_> {
         if let Some(read) = T::read(&entry.node, &mut at) {
             *value = read;
         }
-        self.origins.record(at.key, entry.node.origin);
+        let key = at.key;
+        if let Value::Array(items) = &entry.node.value {
+            self.origins
+                .record_items(&key, items.iter().map(|item| item.origin.clone()));
+        }
+        self.origins.record(key, entry.node.origin);
     }
 
     fn section(&mut self, name: &str, keys: impl FnOnce(&mut Self)) {
