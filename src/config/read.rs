@@ -179,6 +179,9 @@ impl Reader<'_> {
                 (None, _) => format!("`{name}` belongs at the top of the file, before the first [section]"),
             };
         }
+        if self.prefix == "cache" && keys::TAG_RULE.contains(&name) {
+            return format!("`{name}` belongs under [[cache.tags]]");
+        }
         if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
             return format!("did you mean {}?", spell(&join_key(&self.prefix, near)));
         }

@@ -423,6 +423,11 @@ impl<T: Setting> Setting for Vec<T> {
                 format!("expected a list of values, found {}", node.kind()),
                 format!("write [{}]", Json::from(text.as_str())),
             ),
+            Value::Table(_) => at.fail(
+                &node.origin,
+                "expected a list of tables, found one table",
+                format!("write [[{key}]] instead of [{key}], or put the table into [ ]", key = at.key),
+            ),
             _ => at.fail(
                 &node.origin,
                 format!("expected a list of values in [ ], found {}", node.kind()),
