@@ -1,6 +1,7 @@
 //! The words of the OCI distribution specification as types. Pure: nothing here does I/O.
 //! Whatever travels inward from a socket is one of these, built by its parser and by nothing else.
 
+pub mod accept;
 pub mod challenge;
 pub mod digest;
 pub mod endpoint;
