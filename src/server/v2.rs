@@ -28,7 +28,7 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
         if let Some(record) = &record {
             record.note(|facts| {
-                facts.outcome = Some(outcome.to_string());
+                facts.outcome = Some(outcome.as_str());
                 facts.error = error;
                 facts.upstream_status = upstream;
             });
