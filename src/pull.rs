@@ -3,6 +3,7 @@
 
 mod blob;
 mod error;
+pub mod freshness;
 mod manifest;
 mod outcome;
 mod paging;
