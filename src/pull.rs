@@ -11,6 +11,7 @@ mod fill;
 mod forward;
 pub mod freshness;
 mod joint;
+pub mod freshness;
 mod manifest;
 mod outcome;
 mod paging;

@@ -9,11 +9,13 @@ use url::Host;
 
 use crate::config::schema;
 use crate::config::schema::{
-    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
+    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, StaleOn,
+    TagRule, TlsVersion,
 };
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
+use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::logging;
 use crate::tls::trust::Roots;
@@ -121,6 +123,42 @@ pub fn server(schema: &Schema, via: &HeaderValue) -> server::Config {
 pub fn pull(schema: &Schema) -> pull::Config {
     pull::Config {
         shared_max_age: schema.shared_max_age,
+    }
+}
+
+/// The rules of `[[cache.tags]]`, in their order.
+pub fn tag_rules(schema: &Schema) -> Rules {
+    Rules::new(schema.cache.tags.iter().map(tag_rule).collect())
+}
+
+fn tag_rule(written: &TagRule) -> (Selector, Rule) {
+    let selector = Selector {
+        registry: written.registry.clone(),
+        repository: written.repository.clone(),
+        tag: written.tag.clone(),
+    };
+    let rule = Rule {
+        fresh: match written.fresh {
+            schema::Fresh::Revalidate => Fresh::Revalidate,
+            schema::Fresh::For(time) => Fresh::For(time),
+            schema::Fresh::Immutable => Fresh::Immutable,
+            schema::Fresh::Never => Fresh::Never,
+        },
+        stale: written.stale.iter().map(error_class).collect(),
+        max_stale: written.max_stale,
+        stale_while_revalidate: written.stale_while_revalidate,
+    };
+    (selector, rule)
+}
+
+fn error_class(written: &StaleOn) -> ErrorClass {
+    match written {
+        StaleOn::Connect => ErrorClass::Connect,
+        StaleOn::Timeout => ErrorClass::Timeout,
+        StaleOn::Server => ErrorClass::Server,
+        StaleOn::RateLimited => ErrorClass::RateLimited,
+        StaleOn::Denied => ErrorClass::Denied,
+        StaleOn::Missing => ErrorClass::Missing,
     }
 }
 
@@ -300,6 +338,13 @@ fn is_ours(host: &Host, listener: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_rule_is_the_rule_of_no_rules() {
+        // The manual states the defaults once: for rules without that key and for tags without a rule.
+        let (_, written) = tag_rule(&TagRule::default());
+        assert_eq!(written, Rule::default());
+    }
 
     #[test]
     fn a_proxy_that_is_docxy_itself_is_recognised() {
