@@ -104,7 +104,9 @@ impl Library {
             .iter()
             .map(|layer| serde_json::json!({"mediaType": layer_type, "size": layer.size, "digest": layer.digest.to_string()}))
             .collect();
-        let config = serde_json::json!({"architecture": "amd64", "os": "linux", "author": number.to_string()}).to_string();
+        let config =
+            serde_json::json!({"architecture": "amd64", "os": "linux", "author": number.to_string()})
+                .to_string();
         let config = format!("{config:4096}").into_bytes();
         let config = self.add_blob("application/octet-stream", [config.into(), Bytes::new()]);
         let config_type = "application/vnd.docker.container.image.v1+json";
@@ -118,7 +120,12 @@ impl Library {
         let digest = digest_of(&parts);
         let place = |reference: &str| format!("/v2/bench/app/manifests/{reference}");
         Ok(Image {
-            by_tag: self.add(place(&format!("v{number}")), MANIFEST, digest.clone(), parts.clone()),
+            by_tag: self.add(
+                place(&format!("v{number}")),
+                MANIFEST,
+                digest.clone(),
+                parts.clone(),
+            ),
             by_digest: self.add(place(&digest.to_string()), MANIFEST, digest, parts),
             config,
             layers,

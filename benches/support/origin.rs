@@ -70,9 +70,7 @@ impl Origin {
             total: line.total.map(Pacer::new),
             counters: counters.clone(),
         };
-        let accepting = runtime
-            .spawn(accept(listener, Arc::new(server)))
-            .abort_handle();
+        let accepting = runtime.spawn(accept(listener, Arc::new(server))).abort_handle();
         Ok(Self {
             address,
             line,
@@ -245,7 +243,11 @@ fn head(item: &Item, span: Option<&std::ops::Range<u64>>) -> String {
         Some(span) => (
             "206 Partial Content",
             span.end - span.start,
-            format!("Content-Range: bytes {}-{}/{length}\r\n", span.start, span.end - 1),
+            format!(
+                "Content-Range: bytes {}-{}/{length}\r\n",
+                span.start,
+                span.end - 1
+            ),
         ),
     };
     let (digest, media_type) = (&item.digest, item.media_type);
