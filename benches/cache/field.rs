@@ -146,7 +146,11 @@ impl Field {
     pub fn settle(&self, party: Party) -> Result<()> {
         const QUIET: Duration = Duration::from_millis(300);
         let until = Instant::now() + Duration::from_secs(20);
-        while self.cpu_of(party, || Ok(pause(QUIET)))?.0 > Duration::ZERO {
+        let rest = || {
+            pause(QUIET);
+            Ok(())
+        };
+        while self.cpu_of(party, rest)?.0 > Duration::ZERO {
             ensure!(Instant::now() < until, "{} does not come to rest", party.name());
         }
         Ok(())

@@ -23,7 +23,6 @@ const LONGEST_HEAD: usize = 64 << 10;
 
 pub struct Origin {
     pub address: SocketAddr,
-    pub line: Line,
     counters: Arc<Counters>,
     accepting: AbortHandle,
 }
@@ -73,7 +72,6 @@ impl Origin {
         let accepting = runtime.spawn(accept(listener, Arc::new(server))).abort_handle();
         Ok(Self {
             address,
-            line,
             counters,
             accepting,
         })
