@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::blob::offline;
 use super::cached::{Cached, TagQuestion, Wants};
 use super::checked::{digest_header, is_typed};
-use super::freshness::{Decision, ErrorClass, Fresh, Rule, Verdict};
+use super::freshness::{AfterError, Decision, ErrorClass, Fresh, Rule, after_error, decide};
 use super::joint::Came;
 use super::manifest::{Age, Document, said_length};
 use super::rights::{Claim, Standing};
@@ -86,7 +86,7 @@ impl Pull {
         if cached.config.offline {
             return stale(self);
         }
-        match rule.decide(age) {
+        match decide(rule, age) {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
             Decision::StaleWhileRevalidate => {
                 self.confirm_behind(cached, &question);
@@ -95,7 +95,7 @@ impl Pull {
             Decision::Revalidate => {}
         }
         let upstream = self.upstream(&question.claim.name.registry)?;
-        let may_be_stale = rule.after_error(age, ErrorClass::Connect) == Verdict::Stale;
+        let may_be_stale = after_error(rule, age, ErrorClass::Connect) == AfterError::Stale;
         if may_be_stale && upstream.is_suspect() {
             return stale(self);
         }
@@ -106,10 +106,10 @@ impl Pull {
         match asked.await {
             Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
             Ok(Err(error)) => match error.class() {
-                Some(class) if rule.after_error(age, class) == Verdict::Stale => stale(self),
+                Some(class) if after_error(rule, age, class) == AfterError::Stale => stale(self),
                 _ => Err(error),
             },
-            Err(_) if rule.after_error(age, ErrorClass::Timeout) == Verdict::Stale => {
+            Err(_) if after_error(rule, age, ErrorClass::Timeout) == AfterError::Stale => {
                 upstream.note_timeout();
                 stale(self)
             }
@@ -159,7 +159,7 @@ impl Pull {
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
             let age = cached.store.age(record.checked);
-            if rule.after_error(age, class) != Verdict::Stale {
+            if after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
             if let Some((_, document)) = self.recorded(cached, question, record).await {
