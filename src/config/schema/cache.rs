@@ -116,6 +116,17 @@ pub enum StaleOn {
     Missing,
 }
 
+impl StaleOn {
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Server,
+        Self::RateLimited,
+        Self::Denied,
+        Self::Missing,
+    ];
+}
+
 impl Default for Cache {
     fn default() -> Self {
         Self {
