@@ -39,13 +39,11 @@ struct Explanation<'a> {
 
 enum Decided<'a> {
     /// A digest means the same for ever.
-    ByDigest,
+    Digest,
     /// `position` counts from 0.
-    ByRule {
-        position: usize,
-        rule: &'a TagRule,
-    },
-    ByDefault(TagRule),
+    Rule { position: usize, rule: &'a TagRule },
+    /// No rule matches.
+    Default(Box<TagRule>),
 }
 
 impl<'a> Explanation<'a> {
@@ -65,13 +63,13 @@ impl<'a> Explanation<'a> {
         };
         let name = FullName::new(registry_name.clone(), repository);
         let decided = match &image.reference {
-            Reference::Digest(_) => Decided::ByDigest,
+            Reference::Digest(_) => Decided::Digest,
             Reference::Tag(tag) => match app::tag_rules(schema).position_for(&name, tag) {
-                Some(position) => Decided::ByRule {
+                Some(position) => Decided::Rule {
                     position,
                     rule: &schema.cache.tags[position],
                 },
-                None => Decided::ByDefault(TagRule::default()),
+                None => Decided::Default(Box::default()),
             },
         };
         Ok(Self {
@@ -97,16 +95,16 @@ impl<'a> Explanation<'a> {
 
     fn rule(&self) -> Option<&TagRule> {
         match &self.decided {
-            Decided::ByDigest => None,
-            Decided::ByRule { rule, .. } => Some(rule),
-            Decided::ByDefault(rule) => Some(rule),
+            Decided::Digest => None,
+            Decided::Rule { rule, .. } => Some(rule),
+            Decided::Default(rule) => Some(rule),
         }
     }
 
     /// Where the rule is written.
     fn origin(&self) -> Option<String> {
         match self.decided {
-            Decided::ByRule { position, .. } => {
+            Decided::Rule { position, .. } => {
                 Some(self.loaded.origins.of_item("cache.tags", position).to_string())
             }
             _ => None,
@@ -123,17 +121,17 @@ impl<'a> Explanation<'a> {
             .map(|url| url.as_str().trim_end_matches('/'))
             .collect();
         let decided = match (&self.decided, self.origin()) {
-            (Decided::ByDigest, _) => "none: a digest needs no rule".to_owned(),
-            (Decided::ByDefault(_), _) if self.cache().tags.is_empty() => {
+            (Decided::Digest, _) => "none: a digest needs no rule".to_owned(),
+            (Decided::Default(_), _) if self.cache().tags.is_empty() => {
                 "the default: there are no [[cache.tags]]".to_owned()
             }
-            (Decided::ByDefault(_), _) => {
+            (Decided::Default(_), _) => {
                 format!(
                     "the default: none of the {} rules matches",
                     self.cache().tags.len()
                 )
             }
-            (Decided::ByRule { position, rule }, origin) => format!(
+            (Decided::Rule { position, rule }, origin) => format!(
                 "{} of {}, {}: registry {}, repository {}, tag {}",
                 position + 1,
                 self.cache().tags.len(),
@@ -158,7 +156,7 @@ impl<'a> Explanation<'a> {
             Reference::Digest(digest) => (None, Some(digest.to_string())),
         };
         let number = match self.decided {
-            Decided::ByRule { position, .. } => Some(position + 1),
+            Decided::Rule { position, .. } => Some(position + 1),
             _ => None,
         };
         json!({
@@ -169,9 +167,9 @@ impl<'a> Explanation<'a> {
             "tag": tag,
             "digest": digest,
             "decided_by": match self.decided {
-                Decided::ByDigest => "digest",
-                Decided::ByRule { .. } => "rule",
-                Decided::ByDefault(_) => "default",
+                Decided::Digest => "digest",
+                Decided::Rule { .. } => "rule",
+                Decided::Default(_) => "default",
             },
             "rule_number": number,
             "rule_origin": self.origin(),
