@@ -13,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 
+pub use resolve::tag_rules;
+
 use crate::access::{Access, Tokens};
 use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};

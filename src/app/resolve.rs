@@ -144,14 +144,14 @@ fn tag_rule(written: &TagRule) -> (Selector, Rule) {
             schema::Fresh::Immutable => Fresh::Immutable,
             schema::Fresh::Never => Fresh::Never,
         },
-        stale: written.stale.iter().map(error_class).collect(),
+        stale: written.stale.iter().copied().map(error_class).collect(),
         max_stale: written.max_stale,
         stale_while_revalidate: written.stale_while_revalidate,
     };
     (selector, rule)
 }
 
-fn error_class(written: &StaleOn) -> ErrorClass {
+fn error_class(written: StaleOn) -> ErrorClass {
     match written {
         StaleOn::Connect => ErrorClass::Connect,
         StaleOn::Timeout => ErrorClass::Timeout,

@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn cache_of(
-        schema: Schema,
+        schema: &Schema,
         variables: &[(&str, &str)],
         writable: &[&str],
     ) -> Result<PathBuf, CacheFolderError> {
@@ -265,7 +265,7 @@ mod tests {
             Some(found.1.to_owned())
         };
         cache(
-            &schema,
+            schema,
             &Machine {
                 variable: &variable,
                 writable: &|folder| writable.iter().any(|known| Path::new(known) == folder),
@@ -285,7 +285,7 @@ mod tests {
         ];
         let both = PathBuf::from("/data/docxy");
         assert_eq!(
-            cache_of(Schema::default(), &variables, &[]),
+            cache_of(&Schema::default(), &variables, &[]),
             Err(CacheFolderError::Overlap {
                 cache: both.clone(),
                 state: both
@@ -293,17 +293,17 @@ mod tests {
         );
         let system = ["/var/lib/docxy", "/var/cache/docxy"];
         assert_eq!(
-            cache_of(Schema::default(), &variables, &system),
+            cache_of(&Schema::default(), &variables, &system),
             Ok("/var/cache/docxy".into())
         );
         // The home of a service's user is often its state's folder.
         let home = [("HOME", "/var/lib/docxy")];
         assert!(matches!(
-            cache_of(Schema::default(), &home, &["/var/lib/docxy"]),
+            cache_of(&Schema::default(), &home, &["/var/lib/docxy"]),
             Err(CacheFolderError::Overlap { .. })
         ));
         assert_eq!(
-            cache_of(Schema::default(), &home, &system),
+            cache_of(&Schema::default(), &home, &system),
             Ok("/var/cache/docxy".into())
         );
     }
@@ -311,26 +311,23 @@ mod tests {
     #[test]
     fn a_cache_in_memory_is_the_users_own() {
         // Two users on one machine must not meet in /dev/shm, and without any tmpfs the message says what to do.
-        let schema = || {
-            let mut schema = Schema::default();
-            schema.cache.mode = CacheMode::Memory;
-            schema
-        };
+        let mut schema = Schema::default();
+        schema.cache.mode = CacheMode::Memory;
         let variables = [("XDG_RUNTIME_DIR", "/run/user/1000")];
         let all = ["/run/user/1000", "/dev/shm"];
         assert_eq!(
-            cache_of(schema(), &variables, &all),
+            cache_of(&schema, &variables, &all),
             Ok("/run/user/1000/docxy-cache".into())
         );
         assert_eq!(
-            cache_of(schema(), &variables, &all[1..]),
+            cache_of(&schema, &variables, &all[1..]),
             Ok("/dev/shm/docxy-cache-1000".into())
         );
         assert_eq!(
-            cache_of(schema(), &[], &all),
+            cache_of(&schema, &[], &all),
             Ok("/dev/shm/docxy-cache-1000".into())
         );
-        assert_eq!(cache_of(schema(), &[], &[]), Err(CacheFolderError::NoMemory));
+        assert_eq!(cache_of(&schema, &[], &[]), Err(CacheFolderError::NoMemory));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `[cache]`: what is kept, where, for how long, and when a tag is asked upstream again.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 use crate::config::values::{Pattern, Size};
 
@@ -32,9 +32,24 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The folder that holds the cache, if it is one that outlives the process.
+    /// Does the cache outlive the process?
     pub fn is_on_disk(&self) -> bool {
         self.mode == CacheMode::Disk
+    }
+
+    /// Bytes a second; `None` is no scrub.
+    pub fn scrub(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.scrub_rate.bytes())
+    }
+}
+
+impl Inactive {
+    /// `None` is never.
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::After(time) => Some(time),
+        }
     }
 }
 
@@ -114,6 +129,17 @@ pub enum StaleOn {
     Denied,
     /// 404, 410, 451
     Missing,
+}
+
+impl StaleOn {
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Server,
+        Self::RateLimited,
+        Self::Denied,
+        Self::Missing,
+    ];
 }
 
 impl Default for Cache {

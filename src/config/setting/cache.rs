@@ -34,7 +34,7 @@ impl Setting for Inactive {
             "never" => Ok(Self::Never),
             _ => match parse_duration(text) {
                 Ok(time) => Ok(Self::After(time)),
-                Err(error) => Err(word_or_duration(error, text, Self::EXPECTED)),
+                Err(error) => Err(word_or_duration(&error, text, Self::EXPECTED)),
             },
         })
     }
@@ -57,7 +57,7 @@ impl Setting for Fresh {
             "never" => Ok(Self::Never),
             _ => match parse_duration(text) {
                 Ok(time) => Ok(Self::For(time)),
-                Err(error) => Err(word_or_duration(error, text, Self::EXPECTED)),
+                Err(error) => Err(word_or_duration(&error, text, Self::EXPECTED)),
             },
         })
     }
@@ -117,7 +117,7 @@ impl Setting for TagRule {
 }
 
 /// A text without a digit was meant to be one of the words.
-fn word_or_duration(error: DurationError, text: &str, expected: &str) -> String {
+fn word_or_duration(error: &DurationError, text: &str, expected: &str) -> String {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         error.to_string()
     } else {

@@ -2,7 +2,7 @@
 
 use super::{Findings, not_zero};
 use crate::config::{
-    schema::{Cache, CacheMode, Fresh, Inactive, Schema, StaleOn, TagRule, Verify},
+    schema::{Cache, CacheMode, Fresh, Schema, StaleOn, TagRule, Verify},
     values::{Pattern, Size},
 };
 use crate::oci::RegistryName;
@@ -23,16 +23,14 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             "take path out, or write mode = \"disk\" (a path on a tmpfs of your own is fine)",
         );
     }
-    if let Inactive::After(time) = cache.inactive
-        && time.is_zero()
-    {
+    if cache.inactive.after().is_some_and(|time| time.is_zero()) {
         findings.problem(
             "cache.inactive",
             "a time of 0 would remove everything at once",
             "write \"never\", or a time such as \"90d\"",
         );
     }
-    if cache.verify == Verify::Scrub && cache.scrub_rate.bytes() == 0 {
+    if cache.verify == Verify::Scrub && cache.scrub().is_none() {
         findings.problem(
             "cache.verify",
             "\"scrub\" leaves all checking to the scrub, which scrub_rate = 0 switches off",

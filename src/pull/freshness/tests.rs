@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::oci::{RegistryName, Repository};
-use crate::upstream::transport::guard;
 use crate::upstream::failure::{Cause, Phase};
+use crate::upstream::transport::guard;
 
 const CLASSES: [ErrorClass; 6] = [
     ErrorClass::Connect,
@@ -54,7 +54,7 @@ fn without_rules_every_tag_is_asked_for_and_outlives_an_outage() {
         };
         assert_eq!(after_error(rule, Duration::ZERO, class), expected, "{class:?}");
         assert_eq!(
-            after_error(rule, 30 * DAY - Duration::from_secs(1), class),
+            after_error(rule, (30 * DAY).saturating_sub(Duration::from_secs(1)), class),
             expected
         );
         assert_eq!(
@@ -75,19 +75,19 @@ fn a_rule_says_when() {
         stale_while_revalidate: minute(5),
         ..Rule::default()
     };
-    let second = Duration::from_secs(1);
+    let just_under = |minutes| minute(minutes).saturating_sub(Duration::from_secs(1));
     for (age, decision) in [
         (Duration::ZERO, Decision::Fresh),
-        (minute(10) - second, Decision::Fresh),
+        (just_under(10), Decision::Fresh),
         (minute(10), Decision::StaleWhileRevalidate),
-        (minute(15) - second, Decision::StaleWhileRevalidate),
+        (just_under(15), Decision::StaleWhileRevalidate),
         (minute(15), Decision::Revalidate),
         (Duration::MAX, Decision::Revalidate),
     ] {
         assert_eq!(decide(&rule, age), decision, "{age:?}");
     }
     let after = |age| after_error(&rule, age, ErrorClass::Connect);
-    assert_eq!(after(minute(70) - second), AfterError::Stale);
+    assert_eq!(after(just_under(70)), AfterError::Stale);
     assert_eq!(after(minute(70)), AfterError::Refuse);
 
     assert_eq!(decide(&fresh(Fresh::Immutable), Duration::MAX), Decision::Fresh);
