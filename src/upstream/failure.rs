@@ -126,7 +126,9 @@ pub enum Failure {
         status: StatusCode,
     },
     /// The same blob has other bytes now than it had when its download began: what is kept of it is of no use.
-    #[error("{registry}: {host} sends other bytes for the same blob than were received before (within the first {within})")]
+    #[error(
+        "{registry}: {host} sends other bytes for the same blob than were received before (within the first {within})"
+    )]
     OtherBytes {
         registry: RegistryName,
         host: String,
@@ -285,7 +287,9 @@ impl Failure {
             | Self::StorageRefused { .. }
             | Self::Broken { .. }
             | Self::CredentialUnavailable { .. } => true,
-            Self::RestRefused { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
+            Self::RestRefused { status, .. } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+            }
             Self::TokenService { status, .. } => status.is_server_error(),
             _ => false,
         }

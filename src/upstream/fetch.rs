@@ -242,7 +242,12 @@ fn landed(
         || answer.headers().contains_key(TRANSFER_ENCODING);
     let (mut parts, body) = answer.into_parts();
     let body = match identity_only(question.registry, &host, &parts.headers) {
-        Ok(()) => Body::new(body, question.registry.clone(), host.clone(), transport.timeouts().idle),
+        Ok(()) => Body::new(
+            body,
+            question.registry.clone(),
+            host.clone(),
+            transport.timeouts().idle,
+        ),
         Err(failure) if status.is_success() => return Err(failure),
         // The text of an error is not worth failing for; its status is.
         Err(_) => {

@@ -266,7 +266,10 @@ mod tests {
         assert_eq!(script.most.load(Ordering::SeqCst), 1);
         // 8 probes of 5 s, and 1 + 2 + 4 + 8 + 16 + 30 + 30 + 30 s between them, a quarter more or less.
         let took = start.elapsed().as_secs_f64();
-        assert!((40.0 + 0.75 * 91.0..40.0 + 1.25 * 121.5).contains(&took), "{took} s");
+        assert!(
+            (40.0 + 0.75 * 91.0..40.0 + 1.25 * 121.5).contains(&took),
+            "{took} s"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,7 +286,10 @@ mod tests {
         assert_eq!(script.probes.load(Ordering::SeqCst), 0);
         breaker.note(&unreachable());
         tokio::time::sleep(Duration::from_mins(1)).await;
-        assert!(script.probes.load(Ordering::SeqCst) > 0, "and it is probed when it fails again");
+        assert!(
+            script.probes.load(Ordering::SeqCst) > 0,
+            "and it is probed when it fails again"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -312,6 +318,10 @@ mod tests {
         drop(breaker);
         tokio::time::sleep(Duration::from_hours(1)).await;
         assert_eq!(script.probes.load(Ordering::SeqCst), before);
-        assert_eq!(Arc::strong_count(&script), 1, "the task is gone with what it held");
+        assert_eq!(
+            Arc::strong_count(&script),
+            1,
+            "the task is gone with what it held"
+        );
     }
 }

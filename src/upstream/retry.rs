@@ -96,9 +96,11 @@ fn of_failure(failure: &Failure) -> Verdict {
         | Failure::Broken { .. }
         | Failure::StorageRefused { .. }
         | Failure::CredentialUnavailable { .. } => Verdict::Again,
-        Failure::RateLimited { retry_after, .. } => {
-            Verdict::Later(retry_after.as_deref().and_then(|text| delay(text, SystemTime::now())))
-        }
+        Failure::RateLimited { retry_after, .. } => Verdict::Later(
+            retry_after
+                .as_deref()
+                .and_then(|text| delay(text, SystemTime::now())),
+        ),
         Failure::TokenService { status, .. } => of_status(*status, None),
         Failure::RestRefused { status, .. } => of_status(*status, None),
         // A verdict of somebody, or an answer that will be as bad the next time.
@@ -177,7 +179,9 @@ impl Budget {
         let own = if self.tries == 0 && self.gained >= WORTH_A_TRY {
             Duration::ZERO
         } else {
-            let pause = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
+            let pause = FIRST_PAUSE
+                .saturating_mul(1 << self.tries.min(16))
+                .min(LONGEST_PAUSE);
             pause.mul_f64(1.0 - dice.clamp(0.0, 1.0) / 2.0)
         };
         let pause = own.max(at_least.unwrap_or_default().min(LONGEST_RETRY_AFTER));
@@ -235,7 +239,10 @@ mod tests {
             (Trouble::Failed(denied), Verdict::GiveUp),
             (Trouble::Failed(bad), Verdict::GiveUp),
             (Trouble::Failed(broken), Verdict::Again),
-            (Trouble::Failed(limited), Verdict::Later(Some(Duration::from_secs(3)))),
+            (
+                Trouble::Failed(limited),
+                Verdict::Later(Some(Duration::from_secs(3))),
+            ),
             (refused(404, None), Verdict::GiveUp),
             (refused(416, None), Verdict::GiveUp),
             (refused(500, None), Verdict::Again),
@@ -260,7 +267,11 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
-            assert_eq!(retry_after(&headers, now), wait.map(Duration::from_secs), "{text}");
+            assert_eq!(
+                retry_after(&headers, now),
+                wait.map(Duration::from_secs),
+                "{text}"
+            );
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
@@ -294,7 +305,9 @@ mod tests {
         }
         assert_eq!(
             pauses,
-            [0, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]
+            [
+                0, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000
+            ]
         );
         // Each try takes a minute to fail: four of them.
         let (mut now, mut budget, mut tries) = (start, Budget::new(start), 0);

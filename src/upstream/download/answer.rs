@@ -66,7 +66,12 @@ impl Content {
         let part = headers
             .get(CONTENT_RANGE)
             .and_then(|value| ContentRange::parse(value).ok());
-        let Some(ContentRange::Part { first, last, length: total }) = part else {
+        let Some(ContentRange::Part {
+            first,
+            last,
+            length: total,
+        }) = part
+        else {
             return Err("it is a part (206) without a Content-Range".to_owned());
         };
         let wrong = || {
@@ -103,7 +108,10 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 pub(super) fn check_digest(asked: &Digest, headers: &HeaderMap) -> Result<(), String> {
     match headers.get(DOCKER_CONTENT_DIGEST) {
         Some(said) if said.as_bytes() != asked.to_string().as_bytes() => {
-            let said: String = String::from_utf8_lossy(said.as_bytes()).chars().take(140).collect();
+            let said: String = String::from_utf8_lossy(said.as_bytes())
+                .chars()
+                .take(140)
+                .collect();
             Err(format!("it says that it is {said}, but {asked} was asked for"))
         }
         _ => Ok(()),
@@ -144,10 +152,24 @@ mod tests {
         let whole = |length| Some(Content::Whole { length });
         for (asked, known, status, range, body, expected) in [
             (rest, None, 206, Some("bytes 5-9/10"), Some(5), part(10, Some(10))),
-            (rest, Some(10), 206, Some("bytes 5-9/10"), None, part(10, Some(10))),
+            (
+                rest,
+                Some(10),
+                206,
+                Some("bytes 5-9/10"),
+                None,
+                part(10, Some(10)),
+            ),
             (rest, Some(10), 206, Some("bytes 5-9/*"), None, part(10, Some(10))),
             (rest, None, 206, Some("bytes 5-9/*"), None, part(10, None)),
-            (piece, Some(10), 206, Some("bytes 5-7/10"), Some(3), part(8, Some(10))),
+            (
+                piece,
+                Some(10),
+                206,
+                Some("bytes 5-7/10"),
+                Some(3),
+                part(8, Some(10)),
+            ),
             (piece, Some(7), 206, Some("bytes 5-6/7"), None, part(7, Some(7))),
             (rest, None, 206, Some("bytes 4-9/10"), None, None),
             (rest, None, 206, Some("bytes 6-9/10"), None, None),
@@ -180,7 +202,13 @@ mod tests {
         assert!(Span::ALL.headers().is_empty());
         for (span, header) in [
             (Span { first: 1, end: None }, "bytes=1-"),
-            (Span { first: 0, end: Some(4) }, "bytes=0-3"),
+            (
+                Span {
+                    first: 0,
+                    end: Some(4),
+                },
+                "bytes=0-3",
+            ),
         ] {
             assert_eq!(span.headers()["range"], header);
             assert_eq!(span.headers().len(), 1);

@@ -117,7 +117,11 @@ impl Covered {
         };
         self.runs[index].sum.update(bytes);
         self.runs[index].range.end = end;
-        if self.runs.get(index + 1).is_some_and(|next| next.range.start == end) {
+        if self
+            .runs
+            .get(index + 1)
+            .is_some_and(|next| next.range.start == end)
+        {
             let next = self.runs.remove(index + 1);
             self.runs[index].sum.combine(&next.sum);
             self.runs[index].range.end = next.range.end;

@@ -44,7 +44,10 @@ pub(super) enum Event {
     Opened,
     /// Its pause is over: it is to be asked again.
     Rested,
-    Trouble(Trouble),
+    /// The body ended too early.
+    Broke(Trouble),
+    /// No body came.
+    Refused(Trouble),
     /// The body ended, which shows the length of the blob.
     End,
 }
@@ -120,13 +123,13 @@ impl Lane {
                     self.state = State::Flowing(stream);
                     Event::Opened
                 }
-                Err(trouble) => Event::Trouble(trouble),
+                Err(trouble) => Event::Refused(trouble),
             },
             State::Flowing(stream) => match ready!(stream.poll(cx)) {
                 Ok(Got::Bytes(bytes)) => self.brought(bytes),
                 Ok(Got::Again(bytes)) => Event::Again(bytes),
                 Ok(Got::End) => Event::End,
-                Err(failure) => Event::Trouble(failure.into()),
+                Err(failure) => Event::Broke(failure.into()),
             },
             State::Pausing(sleep) => {
                 ready!(sleep.as_mut().poll(cx));
@@ -134,7 +137,7 @@ impl Lane {
             }
             State::Resting => Event::Rested,
         };
-        if matches!(event, Event::Trouble(_) | Event::End | Event::Rested) {
+        if matches!(event, Event::Broke(_) | Event::Refused(_) | Event::End) {
             self.state = State::Resting;
         }
         Poll::Ready(event)

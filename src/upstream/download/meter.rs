@@ -137,7 +137,11 @@ mod tests {
         let end = *now + time;
         while *now < end {
             *now += TICK;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small and positive"
+            )]
             let advice = meter.note((speed * TICK.as_secs_f64()) as usize, flowing, *now);
             if advice != Advice::Stay {
                 return advice;

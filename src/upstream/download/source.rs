@@ -15,6 +15,7 @@ use crate::oci::{Digest, Endpoint, Scope};
 use crate::upstream::failure::Failure;
 use crate::upstream::fetch::{self, Landed, Place, Question};
 use crate::upstream::retry::{Trouble, retry_after};
+use crate::upstream::transport::host_and_port;
 use crate::upstream::{Right, Upstream, place};
 
 /// Remembered places that refuse are replaced so often within one question; then it is trouble like any other.
@@ -24,6 +25,9 @@ const REDIRECTS_RENEWED: usize = 3;
 pub(super) trait Source: Send + Sync {
     /// `length` is what is known of the blob; `past` is for an answer that begins again from byte 0.
     fn ask(self: Arc<Self>, span: Span, length: Option<u64>, past: Past) -> Asking;
+
+    /// The body ended at `at`, and again and again.
+    fn short(&self, at: u64, length: Option<u64>) -> Failure;
 }
 
 pub(super) struct AtRegistry {
@@ -65,7 +69,10 @@ impl AtRegistry {
     /// as `Answer::anonymous`.
     pub async fn ask_registry(&self, headers: &HeaderMap) -> Result<(Landed, bool), Failure> {
         let upstream = &self.upstream;
-        let outcome = upstream.auth.ask(&self.question(headers), &self.right, &self.scopes).await;
+        let outcome = upstream
+            .auth
+            .ask(&self.question(headers), &self.right, &self.scopes)
+            .await;
         upstream.health.note(&outcome);
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
@@ -165,6 +172,15 @@ impl Source for AtRegistry {
             Ok(stream(content, span, landed, &past))
         }
         .boxed()
+    }
+
+    fn short(&self, at: u64, length: Option<u64>) -> Failure {
+        Failure::Broken {
+            registry: self.upstream.config.name.clone(),
+            host: host_and_port(&self.url),
+            received: at,
+            expected: length,
+        }
     }
 }
 

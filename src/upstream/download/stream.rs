@@ -184,7 +184,9 @@ mod tests {
 
     /// What comes of `sent` in chunks of `size`, from `first` on.
     async fn read(sent: &'static [u8], size: usize, first: u64, past: &Past) -> Result<Vec<u8>, Failure> {
-        let chunks = sent.chunks(size).map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk)));
+        let chunks = sent
+            .chunks(size)
+            .map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk)));
         let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
         let registry = RegistryName::parse("r.test").unwrap();
         let body = Body::new(body, registry, "cdn.test".to_owned(), Duration::from_mins(1));
@@ -207,7 +209,9 @@ mod tests {
         // Some registries ignore Range: the rest must still be the rest, and of the same blob.
         for size in [1, 3, 10, 43] {
             for (from, reached, first) in [(0, 5, 5), (5, 5, 5), (5, 20, 20), (5, 20, 30), (43, 43, 43)] {
-                let rest = read(BLOB, size, first as u64, &past(from, reached)).await.unwrap();
+                let rest = read(BLOB, size, first as u64, &past(from, reached))
+                    .await
+                    .unwrap();
                 assert_eq!(rest, &BLOB[first..], "{size} {from} {reached} {first}");
             }
         }
