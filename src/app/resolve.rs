@@ -28,6 +28,12 @@ use crate::{pull, server};
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
 /// Feature P5.
 const MAX_REDIRECTS: u8 = 10;
+/// Connections that one large blob is fetched over.
+const SEGMENTS: u8 = 4;
+/// A blob with less than this left to fetch gets one connection.
+const SEGMENT_THRESHOLD: u64 = 16 * 1024 * 1024;
+/// Connections to one registry (and its storage) for all blobs together.
+const MAX_CONNECTIONS: usize = 16;
 /// Idle connections kept to each host of a registry.
 const IDLE_CONNECTIONS: usize = 16;
 
@@ -242,6 +248,9 @@ pub fn upstream(
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts,
         max_redirects: MAX_REDIRECTS,
+        segments: SEGMENTS,
+        segment_threshold: SEGMENT_THRESHOLD,
+        max_connections: MAX_CONNECTIONS,
     };
     Ok(Upstream::new(config, transport.build()?))
 }

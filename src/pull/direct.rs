@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::rights::Claim;
 use super::{Error, Missing, Pull};
 use crate::oci::digest::Hasher;
-use crate::oci::{Digest, Endpoint};
-use crate::upstream::{Errand, Refusal};
+use crate::oci::Digest;
+use crate::upstream::{Errand, Order, Refusal};
 
 /// Most that is held back of a body until its digest is known (threat I1).
 const TAIL: usize = 64 * 1024;
@@ -56,19 +56,22 @@ impl Direct {
 async fn send(pull: &Pull, rest: Rest, to: &mpsc::Sender<Result<Bytes, Error>>) -> Result<(), Error> {
     let registry = &rest.claim.name.registry;
     let errand = Errand {
-        endpoint: Endpoint::Blob(rest.claim.name.repository.clone(), rest.digest.clone()),
+        repository: rest.claim.name.repository.clone(),
+        digest: rest.digest.clone(),
         from: rest.from,
         known: rest.hasher.clone(),
         length: Some(rest.length),
+        order: Order::Kept,
     };
     let mut download = match pull
         .upstream(registry)?
-        .download_in_order(errand, &rest.claim.right)
+        
+.download(errand, &rest.claim.right)
         .await
     {
         Ok(download) => download,
-        Err(Refusal::Failure(failure)) => return Err(Error::Upstream(failure)),
-        Err(Refusal::Answer(answer)) => return Err(super::refused(registry, Missing::Blob, answer).await),
+        Err(Refusal::Failed(failure)) => return Err(Error::Upstream(failure)),
+        Err(Refusal::Answered(answer)) => return Err(super::refused(registry, Missing::Blob, answer).await),
     };
     let mut sending = Sending {
         at: rest.from,

@@ -10,8 +10,8 @@ use super::cached::Cached;
 use super::rights::Claim;
 use super::{Error, Missing, Pull};
 use crate::cache::{Ending, Leader};
-use crate::oci::{Digest, Endpoint};
-use crate::upstream::{Download, Errand, Failure, Refusal};
+use crate::oci::Digest;
+use crate::upstream::{Download, Errand, Failure, Order, Refusal};
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
 const MOST_CLAIMS: usize = 64;
@@ -120,11 +120,11 @@ struct Work {
 impl Work {
     async fn run(&self, mut leader: Leader) -> Ending {
         let mut number = 0;
-        let mut begun = false;
+        let mut begun = None;
         let mut refused = None;
         while let Some(claim) = self.fill.claim(number) {
             number += 1;
-            let mut download = match self.ask(&leader, &claim).await {
+            let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
                     self.pull.denied(&self.cached, &claim).await;
@@ -135,7 +135,7 @@ impl Work {
             };
             self.pull.granted(&self.cached, &claim, download.anonymous()).await;
             self.cached.store.link(&claim.name, &self.digest, None);
-            if !begun {
+            if begun.is_none() {
                 let Some(length) = download.length() else {
                     let error = Error::NoLength {
                         registry: claim.name.registry.clone(),
@@ -149,7 +149,7 @@ impl Work {
                 if let Err(ending) = room {
                     return ending;
                 }
-                begun = true;
+                begun = Some(length);
             }
             match self.pump(&mut leader, &mut download).await {
                 Pumped::All => return leader.finish().await,
@@ -173,18 +173,20 @@ impl Work {
         leader.end(Ending::GaveUp { why })
     }
 
-    async fn ask(&self, leader: &Leader, claim: &Claim) -> Result<Download, Error> {
+    async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {
         let registry = &claim.name.registry;
         let errand = Errand {
-            endpoint: Endpoint::Blob(claim.name.repository.clone(), self.digest.clone()),
-            from: leader.reached(),
+            repository: claim.name.repository.clone(),
+            digest: self.digest.clone(),
+            from: leader.resume_at(),
             known: leader.hasher(),
-            length: leader.length(),
+            length,
+            order: Order::Any,
         };
         match self.pull.upstream(registry)?.download(errand, &claim.right).await {
             Ok(download) => Ok(download),
-            Err(Refusal::Failure(failure)) => Err(Error::Upstream(failure)),
-            Err(Refusal::Answer(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
+            Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
+            Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::cache::{Presence, TagRecord};
 use crate::oci::accept::Class;
 use crate::oci::{Digest, Endpoint, Reference, Tag};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Ask, Method, Right};
+use crate::upstream::{Ask, Health, Method, Right};
 
 /// What the upstream said a tag is.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl Pull {
         }
         let upstream = self.upstream(&question.claim.name.registry)?;
         let may_be_stale = after_error(rule, age, ErrorClass::Connect) == AfterError::Stale;
-        if may_be_stale && upstream.is_suspect() {
+        if may_be_stale && upstream.health() == Health::Suspect {
             return stale(self);
         }
         let asked = tokio::time::timeout(
@@ -110,7 +110,7 @@ impl Pull {
                 _ => Err(error),
             },
             Err(_) if after_error(rule, age, ErrorClass::Timeout) == AfterError::Stale => {
-                upstream.note_timeout();
+                upstream.is_late();
                 stale(self)
             }
             // The question goes on; whoever may not have the old answer waits for it.

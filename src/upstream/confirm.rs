@@ -38,10 +38,9 @@ impl Upstream {
             authorization: None,
             max_redirects: 0,
         };
-        let (landed, anonymous) = self
-            .auth
-            .ask(&question, right, &place::scopes(base, &endpoint))
-            .await?;
+        let asked = self.auth.ask(&question, right, &place::scopes(base, &endpoint)).await;
+        self.health.note(&asked);
+        let (landed, anonymous) = asked?;
         let status = landed.answer.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Failure::Denied {

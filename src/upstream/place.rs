@@ -117,6 +117,9 @@ mod tests {
                 idle: std::time::Duration::from_mins(1),
             },
             max_redirects: 10,
+            segments: 4,
+            segment_threshold: 16 * 1024 * 1024,
+            max_connections: 16,
         }
     }
 
