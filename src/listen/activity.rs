@@ -82,7 +82,7 @@ pub(super) enum Progress {
 
 /// How long hyper's buffers are kept for the next request: a busy client never pays for new ones, and of many clients
 /// that come at once only those of the same moment need them together.
-const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// How long a closing connection waits for the client to have read our last words.
 pub(super) const LINGER: Duration = Duration::from_secs(2);

@@ -20,9 +20,8 @@ impl<T> Rewind<T> {
 
     /// As it was before these bytes were read from it.
     pub(super) fn rewound(mut self, read: Bytes) -> Self {
-        if self.prefix.is_empty() {
-            self.prefix = read;
-        } else if !read.is_empty() {
+        // An empty `Bytes` may still hold the whole buffer that it is the end of.
+        if !read.is_empty() {
             self.prefix = [read, self.prefix].concat().into();
         }
         self
