@@ -46,6 +46,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
             ],
         ),
         Row::new("HTTP, MiB/s", plain.rate, &[Target::Versus(Party::Nginx)]),
+        Row::new("HTTP, CPU-s / GiB of the clients", plain.clients, &[]),
         Row::new(
             "TLS 1.3, CPU-s / GiB",
             encrypted.cpu,
