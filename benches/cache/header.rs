@@ -29,7 +29,7 @@ pub fn header(plan: &Plan) -> Result<String> {
     let registry = said(Command::new("docker-registry").arg("--version"))?;
     Ok(format!(
         "{model}, {cores} cores, {gib} GiB, Linux {kernel}; load {load} at start. {docxy} ({commit}, `cache.mode = \"{mode}\"`), \
-         {nginx}, {registry}.\n{rounds} rounds, medians; all on loopback, access logs on. \"docxy against\" and its target are \
+         {nginx}, {registry}.\nMedians of {rounds} round(s); all on loopback, access logs on. \"docxy against\" and its target are \
          docxy's median against the other's.\n",
         gib = (kib + (1 << 19)) >> 20,
         kernel = kernel.trim(),

@@ -59,7 +59,11 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
             slow,
             &[Target::Limit(64.0)],
         ),
-        Row::new("readers that got bytes", served, &[]),
+        Row::new(
+            "readers that got bytes",
+            served,
+            &[Target::AtLeast(1.0, Party::Nginx)],
+        ),
     ];
     let remark = format!(
         "VmRSS, for nginx the sum over its master and 2 workers. Each reader takes {SLOWLY} bytes a second of one warm blob of {} \

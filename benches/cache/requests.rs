@@ -29,9 +29,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
         for party in CACHES {
             field.warm(party, blob)?;
         }
-        let asked = field.origin.asked();
         let seen = measure(bench, &field, blob)?;
-        let asked = field.origin.asked() - asked;
         let promised = [
             Target::AtLeast(0.9, Party::Nginx),
             Target::AtLeast(20.0, Party::Distribution),
@@ -49,20 +47,21 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
                 &[Target::Limit(0.2)],
             ),
         ]);
-        let own: Vec<String> = CACHES
+        let limits: Vec<String> = CACHES
             .iter()
             .filter_map(|party| {
-                let (cpu, share) = (seen.own_cpu.median(*party)?, seen.own_share.median(*party)?);
                 Some(format!(
-                    "{cpu:.1} µs ({share:.0} % of a CPU) with {}",
-                    party.name()
+                    "{} {:.1} µs, {:.0} %, {:.1}",
+                    party.name(),
+                    seen.own_cpu.median(*party)?,
+                    seen.own_share.median(*party)?,
+                    seen.asked.median(*party)?
                 ))
             })
             .collect();
         remarks.push(format!(
-            "{what}: the generator's own CPU was {} a request; the upstream was asked {} times.",
-            own.join(", "),
-            asked.blobs + asked.others
+            "{what}: the generator's own CPU for a request, its share of one CPU, requests upstream for each 1000: {}.",
+            limits.join("; ")
         ));
     }
     let title = format!("Small answers, {CONNECTIONS} connections");
@@ -81,6 +80,8 @@ struct Seen {
     own_cpu: Figures,
     /// Percent of its time that the generator was on a CPU: near 100 it is what limits.
     own_share: Figures,
+    /// Requests upstream for each thousand.
+    asked: Figures,
 }
 
 fn measure(bench: &Bench, field: &Field, blob: &Blob) -> Result<Seen> {
@@ -89,7 +90,12 @@ fn measure(bench: &Bench, field: &Field, blob: &Blob) -> Result<Seen> {
     let mut seen = Seen::default();
     seen.rate = rounds(plan.rounds, &CACHES, |_, party| {
         let address = field.address(party);
+        let before = field.origin.asked();
         let (cpu, load) = field.cpu_of(party, || load(address, &blob.path, size, CONNECTIONS, plan.load))?;
+        let asked = field.origin.asked() - before;
+        let asked = u32::try_from(asked.blobs + asked.others)?;
+        seen.asked
+            .push(party, 1e3 * f64::from(asked) / f64::from(load.requests));
         let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(load.requests);
         seen.cpu.push(party, each(cpu));
         seen.own_cpu.push(party, each(load.own_cpu));

@@ -125,12 +125,13 @@ struct Judged {
 /// None where somebody was not measured.
 fn judge(target: Target, figures: &Figures) -> Option<Judged> {
     let ours = figures.median(Party::Docxy)?;
-    let times = |of: Party| Some((ours / figures.median(of)?, of.name()));
+    // To two digits: less than that is chance.
+    let times = |of: Party| Some(((100.0 * ours / figures.median(of)?).round() / 100.0, of.name()));
     Some(match target {
         Target::AtMost(most, of) => {
             let (ratio, name) = times(of)?;
             Judged {
-                seen: format!("{} x {name}", figure(ratio)),
+                seen: format!("{ratio:.2} x {name}"),
                 target: format!("<= {most} x {name}"),
                 kept: Some(ratio <= most),
             }
@@ -138,7 +139,7 @@ fn judge(target: Target, figures: &Figures) -> Option<Judged> {
         Target::AtLeast(least, of) => {
             let (ratio, name) = times(of)?;
             Judged {
-                seen: format!("{} x {name}", figure(ratio)),
+                seen: format!("{ratio:.2} x {name}"),
                 target: format!(">= {least} x {name}"),
                 kept: Some(ratio >= least),
             }
@@ -159,7 +160,7 @@ fn judge(target: Target, figures: &Figures) -> Option<Judged> {
         Target::Versus(of) => {
             let (ratio, name) = times(of)?;
             Judged {
-                seen: format!("{} x {name}", figure(ratio)),
+                seen: format!("{ratio:.2} x {name}"),
                 target: String::new(),
                 kept: None,
             }

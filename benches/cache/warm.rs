@@ -10,6 +10,7 @@ use super::field::{CACHES, Field, Party, rounds};
 use super::figures::{gibibytes, mebibytes};
 use super::library::Blob;
 use super::line::Line;
+use super::process::own_cpu;
 use super::table::{Figures, Report, Row, Target};
 
 pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
@@ -20,11 +21,11 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
         field.warm(party, &blob)?;
     }
     let asked = field.origin.asked();
-    let (cpu, rate) = pulls(bench, &field, &CACHES, &blob, |party, delays| {
+    let plain = pulls(bench, &field, &CACHES, &blob, |party, delays| {
         let address = field.address(party);
         crowd(|| Connection::open(address), &blob.path, blob.size, delays)
     })?;
-    let (tls_cpu, tls_rate) = pulls(
+    let encrypted = pulls(
         bench,
         &field,
         &[Party::Docxy, Party::Nginx],
@@ -38,19 +39,21 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
     let rows = [
         Row::new(
             "HTTP, CPU-s / GiB",
-            cpu,
+            plain.cpu,
             &[
                 Target::AtMost(1.25, Party::Nginx),
                 Target::AtMost(0.7, Party::Distribution),
             ],
         ),
-        Row::new("HTTP, MiB/s", rate, &[Target::Versus(Party::Nginx)]),
+        Row::new("HTTP, MiB/s", plain.rate, &[Target::Versus(Party::Nginx)]),
+        Row::new("HTTP, CPU-s / GiB of the clients", plain.clients, &[]),
         Row::new(
             "TLS 1.3, CPU-s / GiB",
-            tls_cpu,
+            encrypted.cpu,
             &[Target::AtMost(0.75, Party::Nginx)],
         ),
-        Row::new("TLS 1.3, MiB/s", tls_rate, &[Target::Versus(Party::Nginx)]),
+        Row::new("TLS 1.3, MiB/s", encrypted.rate, &[Target::Versus(Party::Nginx)]),
+        Row::new("TLS 1.3, CPU-s / GiB of the clients", encrypted.clients, &[]),
     ];
     let remark = format!(
         "TLS_AES_128_GCM_SHA256, what Go's clients ask for first. Meanwhile the upstream was asked for {} blobs and {} other things.",
@@ -60,22 +63,34 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
     Ok(report.table(&title, &rows, &[remark]))
 }
 
-/// CPU-seconds for each GiB, and MiB/s.
+#[derive(Default)]
+struct Seen {
+    /// CPU-seconds for each GiB.
+    cpu: Figures,
+    /// MiB/s.
+    rate: Figures,
+    /// CPU-seconds for each GiB that this process needed to take it.
+    clients: Figures,
+}
+
 fn pulls(
     bench: &Bench,
     field: &Field,
     parties: &[Party],
     blob: &Blob,
     pull: impl Fn(Party, &[Duration]) -> Result<Vec<Timing>>,
-) -> Result<(Figures, Figures)> {
+) -> Result<Seen> {
     let delays = vec![Duration::ZERO; bench.plan.clients];
     let bytes = blob.size * delays.len() as u64;
-    let mut rates = Figures::default();
-    let cpu = rounds(bench.plan.rounds, parties, |_, party| {
+    let mut seen = Seen::default();
+    seen.cpu = rounds(bench.plan.rounds, parties, |_, party| {
+        let before = own_cpu(std::process::id())?;
         let (cpu, pulls) = field.cpu_of(party, || pull(party, &delays))?;
+        let own = own_cpu(std::process::id())?.saturating_sub(before);
         let took = pulls.iter().map(|pull| pull.whole).max().unwrap_or_default();
-        rates.push(party, mebibytes(bytes) / took.as_secs_f64());
+        seen.rate.push(party, mebibytes(bytes) / took.as_secs_f64());
+        seen.clients.push(party, own.as_secs_f64() / gibibytes(bytes));
         Ok(cpu.as_secs_f64() / gibibytes(bytes))
     })?;
-    Ok((cpu, rates))
+    Ok(seen)
 }

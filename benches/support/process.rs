@@ -101,7 +101,8 @@ fn family(id: u32) -> Result<Vec<u32>> {
     Ok(members)
 }
 
-fn own_cpu(id: u32) -> Result<Duration> {
+/// User and system time of a process without its children.
+pub fn own_cpu(id: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
     // Behind the name, which may hold spaces: state is field 3, utime 14, stime 15 (proc(5)), in ticks of 10 ms.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
