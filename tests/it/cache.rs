@@ -1,0 +1,6 @@
+//! The verified cache: one fetch, any number of readers, any range, nothing lost (threats I1 to I9, R1 to R5, R8, S4, S5).
+//! Small counts here, the full ones under names with `soak`; each prints what it counted.
+
+mod cuts;
+mod support;
+mod wrong_bytes;
