@@ -1,6 +1,14 @@
 //! The verified cache: one fetch, any number of readers, any range, nothing lost (threats I1 to I9, R1 to R5, R8, S4, S5).
 //! Small counts here, the full ones under names with `soak`; each prints what it counted.
 
+mod classes;
 mod cuts;
+mod eviction;
+mod full;
+mod kill;
+mod media;
+mod mutilations;
+mod rot;
 mod support;
+mod tags;
 mod wrong_bytes;
