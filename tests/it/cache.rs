@@ -1,7 +1,9 @@
 //! The verified cache: one fetch, any number of readers, any range, nothing lost (threats I1 to I9, R1 to R5, R8, S4, S5).
 //! Small counts here, the full ones under names with `soak`; each prints what it counted.
 
+mod claims;
 mod classes;
+mod clocks;
 mod cuts;
 mod eviction;
 mod full;
@@ -10,9 +12,12 @@ mod kill;
 mod leavers;
 mod media;
 mod mutilations;
+mod offline;
 mod outages;
 mod quota;
+mod rights;
 mod rot;
 mod support;
 mod tags;
+mod words;
 mod wrong_bytes;
