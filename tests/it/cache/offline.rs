@@ -67,7 +67,7 @@ async fn offline_never_asks() {
     let misses = [
         missing,
         format!("/v2/{REPOSITORY}/manifests/none"),
-        format!("/v2/other/image/manifests/1"),
+        "/v2/other/image/manifests/1".to_owned(),
         format!("/v2/{REPOSITORY}/referrers/{}", docxy.image().digest()),
     ];
     for path in &misses {

@@ -149,12 +149,12 @@ impl Puller {
     /// Asks a realm for a token by GET, with the password when there is one. The realm's host is sent as Host, to this client's address.
     pub async fn token(&self, realm: &str, scopes: &[&str]) -> Response {
         let (host, path) = split(realm);
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("service", "docxy");
-        for scope in scopes {
-            query.append_pair("scope", scope);
-        }
-        let mut request = Request::get(format!("{path}?{}", query.finish())).header("Host", host);
+        let scopes = scopes.iter().map(|scope| ("scope", *scope));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("service", "docxy")
+            .extend_pairs(scopes)
+            .finish();
+        let mut request = Request::get(format!("{path}?{query}")).header("Host", host);
         if let Some((user, password)) = &self.login {
             request = request.basic(user, password);
         }
