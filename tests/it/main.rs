@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod cache;
 mod cli;
 mod clients;
 mod config;

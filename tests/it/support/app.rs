@@ -23,7 +23,7 @@ pub struct TestApp {
     log: Arc<Log>,
     plain: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl TestApp {
@@ -54,6 +54,11 @@ impl TestApp {
 
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Its folder, to be given to the next docxy with `Builder::home`.
+    pub fn home(&self) -> Arc<TempDir> {
+        Arc::clone(&self.dir)
     }
 
     /// Every line of the log until now, as JSON; a line that is none is a string.
@@ -94,6 +99,12 @@ impl TestApp {
         self.ended().await
     }
 
+    /// SIGKILL, and the end of the process.
+    pub async fn kill(self) {
+        self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
     /// Waits for the end, which something else brings about.
     pub async fn ended(mut self) -> Stopped {
         let status = within("docxy to end", self.child.wait()).await.unwrap();
@@ -118,6 +129,7 @@ pub struct Builder {
     files: Vec<(String, String)>,
     prelude: String,
     stdin: Stdio,
+    home: Option<Arc<TempDir>>,
 }
 
 impl Builder {
@@ -137,7 +149,19 @@ impl Builder {
             files: Vec::new(),
             prelude: String::new(),
             stdin: Stdio::null(),
+            home: None,
         }
+    }
+
+    /// A cache on disk, in the folder `cache` beside the configuration.
+    pub fn cache(self) -> Self {
+        self.config("[cache]\nmode = \"disk\"\n")
+    }
+
+    /// The folder of a docxy that has ended: state and cache are found as it left them.
+    pub fn home(mut self, home: &Arc<TempDir>) -> Self {
+        self.home = Some(Arc::clone(home));
+        self
     }
 
     /// Adds to the configuration; tables are merged, other values replaced.
@@ -237,12 +261,20 @@ impl Builder {
         of(self.config.get("listen")) + of(tls)
     }
 
-    fn spawn(self) -> (Child, Arc<Log>, TempDir) {
-        let dir = tempfile::tempdir().unwrap();
+    fn spawn(self) -> (Child, Arc<Log>, Arc<TempDir>) {
+        let dir = self
+            .home
+            .unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let file = dir.path().join("docxy.toml");
         let mut config = self.config;
         let state = dir.path().join("state").to_str().unwrap().to_owned();
         config.entry("state_path").or_insert(toml::Value::String(state));
+        if let Some(toml::Value::Table(cache)) = config.get_mut("cache")
+            && cache.get("mode").and_then(toml::Value::as_str) == Some("disk")
+        {
+            let path = dir.path().join("cache").to_str().unwrap().to_owned();
+            cache.entry("path").or_insert(toml::Value::String(path));
+        }
         write(&file, &toml::to_string(&config).unwrap());
         for (name, content) in &self.files {
             write(&dir.path().join(name), content);

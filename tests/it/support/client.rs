@@ -291,7 +291,8 @@ impl Open {
                 break;
             }
             let take = self.buffer.len().min(count - bytes.len());
-            bytes.extend(self.buffer.drain(..take));
+            bytes.extend_from_slice(&self.buffer[..take]);
+            self.buffer.drain(..take);
             if let Framing::Length(left) = &mut self.framing {
                 *left = left.saturating_sub(take as u64);
             }
@@ -422,6 +423,7 @@ impl Open {
 
     /// More bytes into the buffer; false when the other side closed or reset.
     async fn fill(&mut self) -> bool {
+        self.buffer.reserve(64 * 1024);
         let before = self.buffer.len();
         self.stream.read_buf(&mut self.buffer).await.is_ok() && self.buffer.len() > before
     }

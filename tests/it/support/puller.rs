@@ -113,30 +113,48 @@ impl Puller {
 
     pub async fn send(&self, method: &str, path: &str) -> Response {
         let first = self.request(method, path).send(self.to).await;
-        if first.status != 401 {
-            return first;
+        match self.token_for(&first).await {
+            Some(Ok(token)) => self.request(method, path).bearer(&token).send(self.to).await,
+            Some(Err(refusal)) => *refusal,
+            None => first,
         }
-        let challenge = challenge(&first);
+    }
+
+    /// As `get`, for a part of a blob.
+    pub async fn ranged(&self, path: &str, range: &str) -> Response {
+        let request = || self.request("GET", path).header("Range", range);
+        let first = request().send(self.to).await;
+        match self.token_for(&first).await {
+            Some(Ok(token)) => request().bearer(&token).send(self.to).await,
+            Some(Err(refusal)) => *refusal,
+            None => first,
+        }
+    }
+
+    /// The token that a challenge wants, or the refusal of the realm; none where nobody was challenged.
+    async fn token_for(&self, answer: &Response) -> Option<Result<String, Box<Response>>> {
+        if answer.status != 401 {
+            return None;
+        }
+        let challenge = challenge(answer);
         let scopes: Vec<&str> = challenge.scope.as_deref().into_iter().collect();
         let answer = self.token(&challenge.realm, &scopes).await;
-        if answer.status != 200 {
-            return answer;
+        if answer.status == 200 {
+            Some(Ok(token_in(&answer)))
+        } else {
+            Some(Err(Box::new(answer)))
         }
-        self.request(method, path)
-            .bearer(&token_in(&answer))
-            .send(self.to)
-            .await
     }
 
     /// Asks a realm for a token by GET, with the password when there is one. The realm's host is sent as Host, to this client's address.
     pub async fn token(&self, realm: &str, scopes: &[&str]) -> Response {
         let (host, path) = split(realm);
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("service", "docxy");
-        for scope in scopes {
-            query.append_pair("scope", scope);
-        }
-        let mut request = Request::get(format!("{path}?{}", query.finish())).header("Host", host);
+        let scopes = scopes.iter().map(|scope| ("scope", *scope));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("service", "docxy")
+            .extend_pairs(scopes)
+            .finish();
+        let mut request = Request::get(format!("{path}?{query}")).header("Host", host);
         if let Some((user, password)) = &self.login {
             request = request.basic(user, password);
         }

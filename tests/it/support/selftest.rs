@@ -2,6 +2,7 @@
 
 mod contents;
 mod faults;
+mod lines;
 mod signing;
 
 use super::{image::Image, stub::StubRegistry};

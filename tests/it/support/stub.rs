@@ -32,7 +32,7 @@ mod token;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 pub use builder::{Auth, Builder, Cdn, LinkForm, Quirk, Quota};
-pub use dead::Dead;
+pub use dead::{Dead, Line};
 pub use fault::{Fault, Gate, On};
 pub use journal::{Door, Ending, Seen};
 
@@ -109,6 +109,20 @@ impl StubRegistry {
         self.state.advance(by);
     }
 
+    /// Ends every connection, and puts this behind the same addresses.
+    pub async fn turn(&self, line: Line) {
+        self.running.turn(line).await;
+    }
+
+    /// As if it had been switched off.
+    pub async fn down(&self) {
+        self.turn(Line::Refusing).await;
+    }
+
+    pub async fn up(&self) {
+        self.turn(Line::Up).await;
+    }
+
     // ---- what it saw ----
 
     /// Every request, in the order of arrival, of all three doors.
@@ -139,6 +153,11 @@ impl StubRegistry {
             .into_iter()
             .filter(|seen| seen.door == door)
             .collect()
+    }
+
+    /// Bytes of bodies of GET requests whose path matches, handed to connections.
+    pub fn sent(&self, pattern: &str) -> usize {
+        self.gets(pattern).iter().map(|seen| seen.sent).sum()
     }
 
     /// TCP connections accepted, by all three doors: the proof that nobody dialled.

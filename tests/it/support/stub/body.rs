@@ -1,6 +1,6 @@
 //! The body of an answer as the script wants it sent, and the note of how it ended.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,6 +17,7 @@ pub(super) struct Script {
     pub bytes: Bytes,
     pub cut: Option<usize>,
     pub gate: Option<Gate>,
+    pub pace: Option<Pace>,
     pub note: Note,
     /// Counts the flushes of the connection, so that a cut comes after the bytes before it have left.
     pub flushes: watch::Receiver<u64>,
@@ -29,7 +30,6 @@ impl Script {
     }
 
     async fn step(mut self, sent: usize) -> Option<(io::Result<Frame<Bytes>>, (Self, usize))> {
-        const PIECE: usize = 32 * 1024;
         let end = self.cut.unwrap_or(self.bytes.len()).min(self.bytes.len());
         if sent >= end {
             if self.cut.is_none() {
@@ -45,13 +45,44 @@ impl Script {
             Some(gate) => gate.pass(sent).await,
             None => usize::MAX,
         };
-        let upto = end.min(allowed).min(sent + PIECE);
+        let most = match &mut self.pace {
+            Some(pace) => pace.wait().await,
+            None => PIECE,
+        };
+        let upto = end.min(allowed).min(sent + most);
         let piece = self.bytes.slice(sent..upto);
+        self.note.sent(upto);
         if upto == self.bytes.len() {
             // With a Content-Length the connection never asks again.
             self.note.set(Ending::Sent);
         }
         Some((Ok(Frame::data(piece)), (self, upto)))
+    }
+}
+
+/// How often a paced body moves.
+const TICK: Duration = Duration::from_millis(5);
+
+const PIECE: usize = 32 * 1024;
+
+/// A steady trickle: what is due since the first byte, less what was sent.
+pub(super) struct Pace {
+    a_second: usize,
+    due: tokio::time::Interval,
+}
+
+impl Pace {
+    pub fn new(a_second: usize) -> Self {
+        Self {
+            a_second,
+            due: tokio::time::interval(TICK),
+        }
+    }
+
+    /// Waits for the next tick; ticks that were missed come at once. Says how many bytes one is worth.
+    async fn wait(&mut self) -> usize {
+        self.due.tick().await;
+        (self.a_second * 5).div_ceil(1000).max(1)
     }
 }
 
@@ -69,6 +100,10 @@ impl Note {
             number,
             ending: None,
         }
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.state.journal.update(self.number, |seen| seen.sent = bytes);
     }
 
     pub fn set(&mut self, ending: Ending) {

@@ -15,6 +15,7 @@ pub struct On {
     path: String,
     skip: usize,
     times: usize,
+    every: usize,
 }
 
 impl On {
@@ -26,6 +27,7 @@ impl On {
             path: pattern.to_owned(),
             skip: 0,
             times: usize::MAX,
+            every: 1,
         }
     }
 
@@ -76,6 +78,11 @@ impl On {
             ..self
         }
     }
+
+    /// The nth that matches, the 2nth, the 3nth and so on.
+    pub fn every(self, n: usize) -> Self {
+        Self { every: n, ..self }
+    }
 }
 
 /// What goes wrong.
@@ -87,10 +94,22 @@ pub enum Fault {
     Body(Gate),
     /// The head waits until the gate is open.
     Head(Gate),
-    /// The byte at this offset is another one; the length is right.
+    /// The byte at this offset of the whole (also when a later part is asked for) is another one; the length is right.
     WrongByteAt(usize),
     /// A whole answer of fewer bytes, with a Content-Length that agrees.
     Truncated(usize),
+    /// A whole answer with so many bytes more than there are, with a Content-Length that agrees.
+    Longer(usize),
+    /// The body comes at so many bytes a second.
+    Pace(usize),
+    /// The whole, with 200, whatever part was asked for.
+    IgnoreRange,
+    /// The right bytes under this `Content-Range`.
+    ContentRange(String),
+    /// No Content-Length: the body comes in chunks.
+    Chunked,
+    /// No Content-Length and no chunks: the body ends where the connection does (HTTP/1.0).
+    UntilClose,
     /// A Content-Length that does not agree with the body.
     Length(u64),
     /// Another status, with OCI error JSON.
@@ -105,6 +124,8 @@ pub enum Fault {
     BadJson,
     /// The connection closes before any byte of the answer.
     Close,
+    /// Several at once.
+    All(Vec<Fault>),
 }
 
 impl Fault {
@@ -114,6 +135,13 @@ impl Fault {
             status,
             headers: vec![("location", location.into())],
             body: String::new(),
+        }
+    }
+
+    pub(super) fn parts(self) -> Vec<Self> {
+        match self {
+            Self::All(faults) => faults.into_iter().flat_map(Self::parts).collect(),
+            fault => vec![fault],
         }
     }
 }
@@ -216,7 +244,8 @@ impl Faults {
                 && glob(&on.path, path);
             if matches {
                 rule.matched += 1;
-                if rule.matched > on.skip && rule.matched - on.skip <= on.times {
+                let turn = rule.matched.is_multiple_of(on.every);
+                if turn && rule.matched > on.skip && rule.matched - on.skip <= on.times {
                     chosen = Some(rule.fault.clone());
                 }
             }

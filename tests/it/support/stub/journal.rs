@@ -43,6 +43,8 @@ pub struct Seen {
     /// Who it was answered as; none for the anonymous.
     pub user: Option<String>,
     pub status: Option<u16>,
+    /// Bytes of the body handed to the connection; what a hang-up threw away is among them.
+    pub sent: usize,
     pub ending: Ending,
 }
 
@@ -102,7 +104,7 @@ impl fmt::Display for Seen {
                 write!(f, " [{name}: {line}]")?;
             }
         }
-        write!(f, " -> {:?} {:?}", self.status, self.ending)
+        write!(f, " -> {:?} {} bytes, {:?}", self.status, self.sent, self.ending)
     }
 }
 

@@ -59,6 +59,13 @@ impl Reply {
         self.header("content-range", format!("bytes {start}-{}/{length}", end - 1))
     }
 
+    /// Where in the whole this body begins.
+    pub fn first(&self) -> usize {
+        let range = self.headers.get(header::CONTENT_RANGE);
+        let first = range.and_then(|value| value.to_str().ok()?.strip_prefix("bytes ")?.split_once('-'));
+        first.and_then(|(first, _)| first.parse().ok()).unwrap_or(0)
+    }
+
     /// Encodes the body, as a server that gives what nobody asked for.
     pub fn gzipped(mut self) -> Self {
         self.body = gzip(&self.body).into();

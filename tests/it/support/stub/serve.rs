@@ -6,37 +6,49 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, Version, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{
-    body::{Body, Note, Script},
+    body::{Body, Note, Pace, Script},
     cdn,
-    fault::Fault,
+    dead::{Dead, Line},
+    fault::{Fault, Gate},
     journal::{Door, Ending, Seen},
     registry,
+    reply::Reply,
     state::{Places, State},
     token,
 };
 
 /// The listeners; dropping them ends every connection.
 pub(super) struct Running {
+    state: Arc<State>,
     doors: [SocketAddr; 3],
+    listening: Vec<(Door, SocketAddr)>,
+    certificate: Option<Arc<rustls::ServerConfig>>,
     connections: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
+    open: Mutex<Open>,
+}
+
+/// What is behind the addresses now.
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    dead: Vec<Dead>,
 }
 
 impl Running {
@@ -47,11 +59,50 @@ impl Running {
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+
+    /// Ends every connection, and puts something else behind the same addresses.
+    pub async fn turn(&self, line: Line) {
+        let mut before = std::mem::take(&mut *self.open.lock().unwrap());
+        before.tasks.shutdown().await;
+        drop(before);
+        let mut open = Open::default();
+        for (door, addr) in &self.listening {
+            match &line {
+                Line::Refusing => open.dead.push(Dead::refusing_at(*addr)),
+                Line::BlackHole => open.dead.push(Dead::black_hole_at(*addr).await),
+                Line::Babbling => {
+                    open.tasks.spawn(babble(bind(*addr).await));
+                }
+                Line::Up => {
+                    let listener = bind(*addr).await;
+                    open.tasks
+                        .spawn(self.accepting(listener, *door, self.certificate.clone()));
+                }
+                Line::OtherCertificate(ca) => {
+                    let other = ca.issue(&["127.0.0.1", "localhost"]).server();
+                    open.tasks
+                        .spawn(self.accepting(bind(*addr).await, *door, Some(other)));
+                }
+            }
+        }
+        *self.open.lock().unwrap() = open;
+    }
+
+    fn accepting(
+        &self,
+        listener: TcpListener,
+        door: Door,
+        certificate: Option<Arc<rustls::ServerConfig>>,
+    ) -> impl Future<Output = ()> + use<> {
+        let tls = certificate.map(tokio_rustls::TlsAcceptor::from);
+        let connections = Arc::clone(&self.connections);
+        accept(listener, door, Arc::clone(&self.state), tls, connections)
+    }
 }
 
 pub(super) async fn start(state: &Arc<State>) -> Running {
     let options = &state.options;
-    let registry = bind(options.ip).await;
+    let registry = bind((options.ip, 0).into()).await;
     let registry_addr = registry.local_addr().unwrap();
     let mut listeners = vec![(Door::Registry, registry)];
     let mut doors = [registry_addr; 3];
@@ -61,7 +112,7 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
     ];
     for (door, ip) in own {
         if let Some(ip) = ip {
-            let listener = bind(ip).await;
+            let listener = bind((ip, 0).into()).await;
             doors[door as usize] = listener.local_addr().unwrap();
             listeners.push((door, listener));
         }
@@ -73,37 +124,44 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
         cdn: format!("{scheme}://{}", doors[Door::Cdn as usize]),
     });
 
-    let tls = options.ca.as_ref().map(|ca| {
+    let certificate = options.ca.as_ref().map(|ca| {
         let mut names = options.certificate_names.clone();
         if names.is_empty() {
             names = doors.iter().map(|door| door.ip().to_string()).collect();
             names.push("localhost".into());
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        tokio_rustls::TlsAcceptor::from(ca.issue(&names).server())
+        ca.issue(&names).server()
     });
-    let connections = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for (door, listener) in listeners {
-        tasks.spawn(accept(
-            listener,
-            door,
-            Arc::clone(state),
-            tls.clone(),
-            Arc::clone(&connections),
-        ));
-    }
-    Running {
+    let running = Running {
+        state: Arc::clone(state),
         doors,
-        connections,
-        _tasks: tasks,
+        listening: listeners
+            .iter()
+            .map(|(door, listener)| (*door, listener.local_addr().unwrap()))
+            .collect(),
+        certificate,
+        connections: Arc::new(AtomicUsize::new(0)),
+        open: Mutex::default(),
+    };
+    for (door, listener) in listeners {
+        let accepting = running.accepting(listener, door, running.certificate.clone());
+        running.open.lock().unwrap().tasks.spawn(accepting);
+    }
+    running
+}
+
+/// Answers nonsense to whoever connects.
+async fn babble(listener: TcpListener) {
+    while let Ok((mut tcp, _)) = listener.accept().await {
+        let _ = tcp.write_all(b"\x00\xffSSH-2.0-nonsense\r\n\r\n").await;
     }
 }
 
-async fn bind(ip: IpAddr) -> TcpListener {
-    TcpListener::bind((ip, 0))
+async fn bind(addr: SocketAddr) -> TcpListener {
+    TcpListener::bind(addr)
         .await
-        .unwrap_or_else(|error| panic!("cannot listen on {ip}: {error}"))
+        .unwrap_or_else(|error| panic!("cannot listen on {addr}: {error}"))
 }
 
 async fn accept(
@@ -191,60 +249,49 @@ async fn answer(
         from,
         user: None,
         status: None,
+        sent: 0,
         ending: Ending::Open,
     };
     let number = state.journal.add(seen.clone());
     let mut note = Note::new(&state, number);
 
-    let fault = state.faults.take(door, &seen.method, &seen.path);
-    match &fault {
-        Some(Fault::Head(gate)) => {
-            gate.pass(0).await;
+    let faults = state.faults.take(door, &seen.method, &seen.path);
+    let faults = faults.map(Fault::parts).unwrap_or_default();
+    let mut asked = seen.clone();
+    for fault in &faults {
+        match fault {
+            Fault::Head(gate) => {
+                gate.pass(0).await;
+            }
+            Fault::Close => {
+                note.set(Ending::Broken);
+                return Err(Hangup);
+            }
+            Fault::IgnoreRange => {
+                asked.headers.remove(header::RANGE);
+            }
+            _ => {}
         }
-        Some(Fault::Close) => {
-            note.set(Ending::Broken);
-            return Err(Hangup);
-        }
-        _ => {}
     }
-    let mut reply = fault
-        .as_ref()
-        .and_then(Fault::replacement)
+    let mut reply = faults
+        .iter()
+        .find_map(Fault::replacement)
         .unwrap_or_else(|| match door {
-            Door::Registry => registry::answer(&state, &seen, number),
-            Door::Token => token::answer(&state, &seen, number),
-            Door::Cdn => cdn::answer(&state, &seen),
+            Door::Registry => registry::answer(&state, &asked, number),
+            Door::Token => token::answer(&state, &asked, number),
+            Door::Cdn => cdn::answer(&state, &asked),
         });
     let status = reply.status.as_u16();
     state.journal.update(number, |seen| seen.status = Some(status));
 
-    let mut length = reply.counted.then_some(reply.body.len() as u64);
-    let (mut cut, mut gate) = (None, None);
-    match fault {
-        Some(Fault::CutAt(at)) => cut = Some(at),
-        Some(Fault::Body(own)) => gate = Some(own),
-        Some(Fault::WrongByteAt(at)) => {
-            let mut bytes = reply.body.to_vec();
-            bytes[at] ^= 0x55;
-            reply.body = bytes.into();
-        }
-        Some(Fault::Truncated(at)) => {
-            reply.body = reply.body.slice(..at);
-            length = Some(at as u64);
-        }
-        Some(Fault::Length(declared)) => {
-            length = Some(declared);
-            if declared > reply.body.len() as u64 {
-                cut = Some(reply.body.len());
-            }
-        }
-        _ => {}
-    }
+    let framing = Framing::of(&mut reply, faults);
 
+    let version = framing.version;
     let mut response = Response::new(());
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
-    if let Some(length) = length.filter(|_| status != 304) {
+    *response.version_mut() = version;
+    if let Some(length) = framing.length.filter(|_| status != 304) {
         response
             .headers_mut()
             .insert(header::CONTENT_LENGTH, length.into());
@@ -257,14 +304,81 @@ async fn answer(
     } else {
         Script {
             bytes: reply.body,
-            cut,
-            gate,
+            cut: framing.cut,
+            gate: framing.gate,
+            pace: framing.pace,
             note,
             flushes,
         }
         .body()
     };
     Ok(response.map(|()| body))
+}
+
+/// How an answer leaves, after what the faults did to it.
+struct Framing {
+    length: Option<u64>,
+    cut: Option<usize>,
+    gate: Option<Gate>,
+    pace: Option<Pace>,
+    version: Version,
+}
+
+impl Framing {
+    fn of(reply: &mut Reply, faults: Vec<Fault>) -> Self {
+        let mut framing = Self {
+            length: reply.counted.then_some(reply.body.len() as u64),
+            cut: None,
+            gate: None,
+            pace: None,
+            version: Version::HTTP_11,
+        };
+        for fault in faults {
+            framing.apply(reply, fault);
+        }
+        framing
+    }
+
+    fn apply(&mut self, reply: &mut Reply, fault: Fault) {
+        match fault {
+            Fault::CutAt(at) => self.cut = Some(at),
+            Fault::Body(gate) => self.gate = Some(gate),
+            Fault::Pace(a_second) => self.pace = Some(Pace::new(a_second)),
+            Fault::WrongByteAt(at) => {
+                let mut bytes = reply.body.to_vec();
+                if let Some(byte) = at.checked_sub(reply.first()).and_then(|at| bytes.get_mut(at)) {
+                    *byte ^= 0x55;
+                }
+                reply.body = bytes.into();
+            }
+            Fault::Truncated(at) => {
+                reply.body.truncate(at);
+                self.length = Some(reply.body.len() as u64);
+            }
+            Fault::Longer(by) => {
+                let mut bytes = reply.body.to_vec();
+                bytes.resize(bytes.len() + by, b'x');
+                self.length = Some(bytes.len() as u64);
+                reply.body = bytes.into();
+            }
+            Fault::Length(declared) => {
+                self.length = Some(declared);
+                if declared > reply.body.len() as u64 {
+                    self.cut = Some(reply.body.len());
+                }
+            }
+            Fault::ContentRange(value) => {
+                let value = value.parse().unwrap();
+                reply.headers.insert(header::CONTENT_RANGE, value);
+            }
+            Fault::Chunked => self.length = None,
+            Fault::UntilClose => {
+                self.length = None;
+                self.version = Version::HTTP_10;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A stream that counts its completed flushes; hyper flushes once its own buffer is empty.

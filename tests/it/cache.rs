@@ -1,0 +1,28 @@
+//! The verified cache: one fetch, any number of readers, any range, nothing lost (threats I1 to I9, R1 to R5, R8, S4, S5).
+//! Small counts here, the full ones under names with `soak`; each prints what it counted.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the counts, and what a failed trial looked like, are part of the report"
+)]
+
+mod claims;
+mod classes;
+mod clocks;
+mod cuts;
+mod eviction;
+mod full;
+mod herd;
+mod kill;
+mod leavers;
+mod media;
+mod mutilations;
+mod offline;
+mod outages;
+mod quota;
+mod rights;
+mod rot;
+mod support;
+mod tags;
+mod words;
+mod wrong_bytes;
