@@ -4,17 +4,36 @@
 //! Files are the truth; whatever is in memory is made anew from them at each start (threat I6).
 
 pub mod clock;
+pub(crate) mod claims;
 pub mod disk;
 mod ending;
+mod flight;
+pub(crate) mod flights;
+mod hands;
+mod hashing;
 pub mod index;
 pub mod layout;
+mod leader;
+pub(crate) mod partials;
+mod pump;
+pub(crate) mod quarantine;
+mod reader;
+pub(crate) mod room;
+pub(crate) mod small;
 mod source;
+pub(crate) mod trouble;
+mod verification;
+mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ending::Ending;
+pub use self::flights::{Flights, Opened, Presence};
+pub use self::leader::Leader;
+pub use self::reader::{Follower, Origin, Reader};
+pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
 
 use self::clock::Clock;

@@ -27,6 +27,8 @@ struct Inner {
     /// Readers and fills that hold a blob; it does not go while there is one.
     leases: HashMap<Digest, usize>,
     bytes: u64,
+    /// Bytes of files in `partials`, and of those that are promised to downloads.
+    growing: u64,
 }
 
 /// While it lives, the blob is not evicted.
@@ -73,6 +75,35 @@ impl Index {
     /// Bytes of all blobs.
     pub fn bytes(&self) -> u64 {
         self.locked().bytes
+    }
+
+    /// Bytes that partials take or were promised.
+    pub fn growing(&self) -> u64 {
+        self.locked().growing
+    }
+
+    /// A file in `partials` takes so many bytes more.
+    pub fn grow(&self, bytes: u64) {
+        self.locked().growing += bytes;
+    }
+
+    pub fn shrink(&self, bytes: u64) {
+        let mut inner = self.locked();
+        inner.growing = inner.growing.saturating_sub(bytes);
+    }
+
+    /// Promises these bytes when everything together then stays within `cap`.
+    pub fn try_grow(&self, bytes: u64, cap: u64) -> bool {
+        let mut inner = self.locked();
+        let fits = inner
+            .bytes
+            .checked_add(inner.growing)
+            .and_then(|taken| taken.checked_add(bytes))
+            .is_some_and(|sum| sum <= cap);
+        if fits {
+            inner.growing += bytes;
+        }
+        fits
     }
 
     pub fn count(&self) -> usize {

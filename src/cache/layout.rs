@@ -67,6 +67,11 @@ impl Layout {
         self.root.join("quarantine")
     }
 
+    /// `n` counts up.
+    pub fn rotten(&self, digest: &Digest, n: u64) -> PathBuf {
+        self.quarantine().join(format!("{}.{n}", file_name(digest)))
+    }
+
     pub fn repositories(&self) -> PathBuf {
         self.root.join("repositories")
     }
