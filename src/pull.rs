@@ -44,7 +44,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{Endpoint, ErrorBody, FullName, Reference, RegistryName};
 use crate::route::Target;
 use crate::serve::CachePolicy;
-use crate::serve::file::Pool;
+use crate::telemetry::Metrics;
 use crate::upstream::{Answer, Ask, Failure, Method, Right, Upstream};
 
 /// Values only; `app` fills it from the configuration.
@@ -125,11 +125,12 @@ impl Pull {
         upstreams: HashMap<RegistryName, Arc<Upstream>>,
         store: Store,
         cache: CacheConfig,
+        metrics: Metrics,
     ) -> Self {
         Self {
             config,
             upstreams,
-            cached: Some(Arc::new(Cached::new(store, cache, Pool::default()))),
+            cached: Some(Arc::new(Cached::new(store, cache, metrics))),
         }
     }
 

@@ -68,6 +68,15 @@ impl Leader {
         Ok(())
     }
 
+    /// Brings [`Self::resume_at`] and [`Self::hasher`] up to what has been written meanwhile: for a leader that goes on with
+    /// another download.
+    pub async fn take_stock(&mut self) -> Result<(), Ending> {
+        let (done, answer) = oneshot::channel();
+        self.say(Command::Where { done })?;
+        self.ready = self.heard(answer).await?;
+        Ok(())
+    }
+
     /// The upstream's final answer is known: everyone's headers may go out. Waits until there is room for the blob. Once,
     /// and before anything is written.
     pub async fn begin(&mut self, length: u64) -> Result<(), Ending> {

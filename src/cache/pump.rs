@@ -28,6 +28,7 @@ const BATCH: usize = 512;
 #[derive(Debug)]
 pub(super) enum Command {
     Restart { done: Answer<Ready> },
+    Where { done: Answer<Ready> },
     Begin { length: u64, done: Answer<()> },
     Piece(Piece),
     Finish { done: oneshot::Sender<Ending> },
@@ -201,6 +202,16 @@ impl Pump {
                 let restarted = self.restart().await;
                 let _ = done.send(restarted.clone());
                 restarted.map(drop)
+            }
+            Command::Where { done } => {
+                if let Some(writer) = &self.writer {
+                    self.ready = Ready {
+                        resume_at: writer.at,
+                        hasher: writer.hasher.clone(),
+                    };
+                }
+                let _ = done.send(Ok(self.ready.clone()));
+                Ok(())
             }
             Command::Begin { length, done } => {
                 let begun = self.begin(length).await;

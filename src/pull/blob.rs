@@ -8,10 +8,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::cached::Cached;
 use super::checked::digest_header;
+use super::direct::{Direct, Rest};
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
 use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
-use crate::cache::{Ending, Leader, Linked, Opened, Presence, Reader};
+use crate::cache::{Ending, Follower, Leader, Linked, Opened, Presence, Reader, Source};
 use crate::oci::range::RangeHeader;
 use crate::oci::{ContentRange, Digest};
 use crate::serve::conditions;
@@ -32,8 +33,8 @@ enum Admitted {
 /// A blob that can be read, and how it was come by.
 pub(super) enum Got {
     Blob(Reader, Outcome),
-    /// The upstream tells no length: it can only be forwarded.
-    NoLength,
+    /// It can't go through the store: the disk fails, there is no room, the upstream tells no length.
+    Alone,
     /// Nothing came of it; another turn may.
     Nothing,
 }
@@ -61,7 +62,7 @@ impl Pull {
                 Got::Blob(reader, outcome) => {
                     return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
                 }
-                Got::NoLength => return self.forward_blob(wanted, digest).await,
+                Got::Alone => return self.blob_alone(cached, wanted, claim, digest).await,
                 Got::Nothing => {}
             }
         }
@@ -81,14 +82,45 @@ impl Pull {
             Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
             Opened::Follow(follower) => {
                 cached.fills.join(linked.digest(), claim);
-                match follower.headers().await {
-                    Ok(_) => Ok(Got::Blob(follower.reader(linked), Outcome::Joined)),
-                    Err(Ending::NoLength) => Ok(Got::NoLength),
-                    Err(_) => Ok(Got::Nothing),
-                }
+                Ok(follow(&follower, Outcome::Joined).await)
             }
             Opened::Lead(leader) => self.lead(cached, claim, leader).await,
         }
+    }
+
+    /// Straight from the upstream to this client, through no file, and hashed on the way.
+    async fn blob_alone(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: Claim,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let download = self.download_alone(&claim, digest).await?;
+        self.granted(cached, &claim, download.anonymous()).await;
+        let Some(length) = download.length() else {
+            let mut headers = headers(digest);
+            headers.insert(header::CONTENT_TYPE, OCTETS);
+            let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
+            let body = Body::from_stream(Direct::over(download, rest));
+            let response = respond(StatusCode::OK, headers, body);
+            return Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss));
+        };
+        let response = match part(wanted, digest, length)? {
+            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
+            Part::Bytes {
+                status,
+                first,
+                end,
+                mut headers,
+            } => {
+                headers.insert(header::CONTENT_TYPE, OCTETS);
+                let direct = Direct::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let stream = Stream::alone(self, cached, &claim, digest, direct, first..end, length);
+                respond(status, headers, Body::new(stream))
+            }
+        };
+        Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss))
     }
 
     /// Begins the download and waits for the upstream's answer.
@@ -105,18 +137,12 @@ impl Pull {
         let digest = leader.digest().clone();
         let follower = leader.follower();
         match self.fill(cached, leader, claim.clone()).verdict().await {
-            Some(Ok(())) => {}
-            Some(Err(Error::NoLength { .. })) => return Ok(Got::NoLength),
-            Some(Err(error)) => return Err(error),
-            None => return Ok(Got::Nothing),
-        }
-        let Some(linked) = cached.store.linked(&claim.name, &digest) else {
-            // Another's right opened it, in another repository.
-            return Ok(Got::Nothing);
-        };
-        match follower.headers().await {
-            Ok(_) => Ok(Got::Blob(follower.reader(&linked), Outcome::Miss)),
-            Err(_) => Ok(Got::Nothing),
+            // Another's right, in another repository, is no answer to this client.
+            Some(Ok(())) if cached.store.linked(&claim.name, &digest).is_some() => {
+                Ok(follow(&follower, Outcome::Miss).await)
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) | None => Ok(Got::Nothing),
         }
     }
 
@@ -145,12 +171,18 @@ impl Pull {
                 return Ok(Admitted::Reads(linked));
             }
         }
+        if let Some(linked) = self.without_asking(cached, claim, digest) {
+            return Ok(Admitted::Reads(linked));
+        }
+        if cached.config.offline {
+            return Err(offline(claim, Missing::Blob));
+        }
         let proved = match linked {
             Some(linked) => self
                 .prove(cached, claim, Kind::Blob, digest)
                 .await
                 .map(|()| linked),
-            None => self.confirm(cached, claim, Kind::Blob, digest).await,
+            None => self.confirm_once(cached, claim, Kind::Blob, digest).await,
         };
         match proved {
             Ok(linked) => Ok(Admitted::Reads(linked)),
@@ -235,6 +267,14 @@ impl Pull {
             outcome,
             upstream_status: None,
         }
+    }
+}
+
+async fn follow(follower: &Follower, outcome: Outcome) -> Got {
+    match follower.reader().await {
+        Ok(reader) => Got::Blob(reader, outcome),
+        Err(Ending::NoLength | Ending::Detached { .. }) => Got::Alone,
+        Err(_) => Got::Nothing,
     }
 }
 

@@ -9,9 +9,10 @@ use super::manifest::Fetched;
 use super::rights::{Key, Proofs};
 use super::tag::Found;
 use super::Error;
-use crate::cache::Store;
+use crate::cache::{Linked, Store};
 use crate::oci::{Digest, FullName, Tag};
 use crate::serve::file::Pool;
+use crate::telemetry::Metrics;
 use crate::upstream::Method;
 
 /// Values only; `app` fills it from the configuration.
@@ -31,12 +32,15 @@ pub(super) struct Cached {
     pub store: Store,
     pub config: CacheConfig,
     pub pool: Pool,
+    pub metrics: Metrics,
     pub fills: Fills,
     pub proofs: Proofs,
     /// A tag of a repository, as a class of clients with one right asks for it.
     pub tags: Joint<TagQuestion, Result<Found, Error>>,
     /// A manifest by digest, fetched with one right.
     pub manifests: Joint<(Digest, Key), Result<Fetched, Error>>,
+    /// Whether a repository holds a digest, asked with one right.
+    pub confirmations: Joint<(Digest, Key), Result<Linked, Error>>,
 }
 
 /// What makes two questions about a tag the same.
@@ -68,15 +72,17 @@ impl From<Method> for Wants {
 }
 
 impl Cached {
-    pub fn new(store: Store, config: CacheConfig, pool: Pool) -> Self {
+    pub fn new(store: Store, config: CacheConfig, metrics: Metrics) -> Self {
         Self {
             store,
             config,
-            pool,
+            pool: Pool::default(),
+            metrics,
             fills: Fills::default(),
             proofs: Proofs::new(),
             tags: Joint::new(),
             manifests: Joint::new(),
+            confirmations: Joint::new(),
         }
     }
 }

@@ -2,7 +2,9 @@
 //! the last piece held back until the digest is right. One connection, no file.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +15,7 @@ use super::rights::Claim;
 use super::{Error, Missing, Pull};
 use crate::oci::digest::Hasher;
 use crate::oci::Digest;
-use crate::upstream::{Errand, Order, Refusal};
+use crate::upstream::{Download, Errand, Order, Refusal};
 
 /// Most that is held back of a body until its digest is known (threat I1).
 const TAIL: usize = 64 * 1024;
@@ -29,18 +31,50 @@ pub(super) struct Rest {
     pub hasher: Hasher,
     /// What the client is still to get; it begins at `from` or later.
     pub part: Range<u64>,
-    /// Of the whole blob.
-    pub length: u64,
+    /// Of the whole blob; where nobody knows it the part is the whole.
+    pub length: Option<u64>,
+}
+
+impl Rest {
+    /// Nothing was sent or hashed yet.
+    pub fn whole(claim: &Claim, digest: &Digest, length: Option<u64>, part: Range<u64>) -> Self {
+        Self {
+            claim: claim.clone(),
+            digest: digest.clone(),
+            from: 0,
+            hasher: Hasher::new(digest.algorithm()),
+            part,
+            length,
+        }
+    }
 }
 
 /// The bytes as they come.
+#[derive(Debug)]
 pub(super) struct Direct(mpsc::Receiver<Result<Bytes, Error>>);
 
 impl Direct {
+    /// From a download that is to be begun.
     pub fn start(pull: Arc<Pull>, rest: Rest) -> Self {
+        Self::spawn(|to| async move {
+            let download = pull.download_rest(&rest).await?;
+            send(download, rest, &to).await
+        })
+    }
+
+    /// From one that has begun, at `rest.from`.
+    pub fn over(download: Download, rest: Rest) -> Self {
+        Self::spawn(|to| async move { send(download, rest, &to).await })
+    }
+
+    fn spawn<F>(work: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> F) -> Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         let (sender, receiver) = mpsc::channel(AHEAD);
+        let work = work(sender.clone());
         tokio::spawn(async move {
-            if let Err(error) = send(&pull, rest, &sender).await {
+            if let Err(error) = work.await {
                 // The client may be gone.
                 let _ = sender.send(Err(error)).await;
             }
@@ -53,35 +87,56 @@ impl Direct {
     }
 }
 
-async fn send(pull: &Pull, rest: Rest, to: &mpsc::Sender<Result<Bytes, Error>>) -> Result<(), Error> {
-    let registry = &rest.claim.name.registry;
-    let errand = Errand {
-        repository: rest.claim.name.repository.clone(),
-        digest: rest.digest.clone(),
-        from: rest.from,
-        known: rest.hasher.clone(),
-        length: Some(rest.length),
-        order: Order::Kept,
-    };
-    let mut download = match pull
-        .upstream(registry)?
-        
-.download(errand, &rest.claim.right)
-        .await
-    {
-        Ok(download) => download,
-        Err(Refusal::Failed(failure)) => return Err(Error::Upstream(failure)),
-        Err(Refusal::Answered(answer)) => return Err(super::refused(registry, Missing::Blob, answer).await),
-    };
+impl futures_util::Stream for Direct {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+impl Pull {
+    /// A download of a whole blob for one client alone.
+    pub(super) async fn download_alone(&self, claim: &Claim, digest: &Digest) -> Result<Download, Error> {
+        self.download_rest(&Rest::whole(claim, digest, None, 0..u64::MAX))
+            .await
+    }
+
+    async fn download_rest(&self, rest: &Rest) -> Result<Download, Error> {
+        let registry = &rest.claim.name.registry;
+        let errand = Errand {
+            repository: rest.claim.name.repository.clone(),
+            digest: rest.digest.clone(),
+            from: rest.from,
+            known: rest.hasher.clone(),
+            length: rest.length,
+            order: Order::Kept,
+        };
+        match self
+            .upstream(registry)?
+            .download(errand, &rest.claim.right)
+            .await
+        {
+            Ok(download) => Ok(download),
+            Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
+            Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
+        }
+    }
+}
+
+async fn send(
+    mut download: Download,
+    rest: Rest,
+    to: &mpsc::Sender<Result<Bytes, Error>>,
+) -> Result<(), Error> {
     let mut sending = Sending {
         at: rest.from,
         hasher: rest.hasher,
+        holds_back: rest.length.is_none_or(|length| length == rest.part.end),
         part: rest.part,
-        holds_back: false,
         held: VecDeque::new(),
         held_bytes: 0,
     };
-    sending.holds_back = sending.part.end == rest.length;
     while let Some(piece) = download.next().await {
         let piece = piece.map_err(Error::Upstream)?;
         for bytes in sending.take(piece.bytes) {
@@ -96,7 +151,7 @@ async fn send(pull: &Pull, rest: Rest, to: &mpsc::Sender<Result<Bytes, Error>>) 
     let got = sending.hasher.finish();
     if got != rest.digest {
         return Err(Error::WrongBlob {
-            registry: registry.clone(),
+            registry: rest.claim.name.registry,
             asked: rest.digest,
             got,
         });

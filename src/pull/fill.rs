@@ -119,17 +119,22 @@ struct Work {
 
 impl Work {
     async fn run(&self, mut leader: Leader) -> Ending {
-        let mut number = 0;
-        let mut begun = None;
-        let mut refused = None;
+        let (mut number, mut begun, mut refused) = (0, None, None);
         while let Some(claim) = self.fill.claim(number) {
-            number += 1;
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
                     self.pull.denied(&self.cached, &claim).await;
                     refused.get_or_insert(error);
+                    number += 1;
                     continue;
+                }
+                Err(Error::Upstream(Failure::OtherBytes { .. })) if begun.is_none() && leader.resume_at() > 0 => {
+                    // What an earlier try left is of no use.
+                    match leader.restart().await {
+                        Ok(()) => continue,
+                        Err(ending) => return ending,
+                    }
                 }
                 Err(error) => return self.give_up(leader, error),
             };
@@ -137,12 +142,8 @@ impl Work {
             self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_none() {
                 let Some(length) = download.length() else {
-                    let error = Error::NoLength {
-                        registry: claim.name.registry.clone(),
-                        what: Missing::Blob,
-                    };
-                    self.fill.say(Err(error));
-                    return leader.end(Ending::NoLength);
+                    self.fill.say(Ok(()));
+                    return end(leader, Ending::NoLength);
                 };
                 let room = leader.begin(length).await;
                 self.fill.say(Ok(()));
@@ -151,12 +152,18 @@ impl Work {
                 }
                 begun = Some(length);
             }
-            match self.pump(&mut leader, &mut download).await {
+            let pumped = self.pump(&mut leader, &mut download).await;
+            self.count(&download);
+            match pumped {
                 Pumped::All => return leader.finish().await,
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
                     self.pull.denied(&self.cached, &claim).await;
                     refused.get_or_insert(Error::Upstream(failure));
+                    number += 1;
+                    if let Err(ending) = leader.take_stock().await {
+                        return ending;
+                    }
                 }
                 Pumped::Failed(failure) => return self.give_up(leader, Error::Upstream(failure)),
             }
@@ -164,13 +171,22 @@ impl Work {
         if let Some(error) = refused {
             self.fill.say(Err(error));
         }
-        leader.end(Ending::Denied)
+        end(leader, Ending::Denied)
+    }
+
+    fn count(&self, download: &Download) {
+        let (metrics, counters) = (&self.cached.metrics, download.counters());
+        metrics.resumes.inc_by(counters.resumes);
+        metrics.retries.inc_by(counters.retries);
+        metrics
+            .segments
+            .inc_by((counters.segments as u64).saturating_sub(1));
     }
 
     fn give_up(&self, leader: Leader, error: Error) -> Ending {
         let why = error.to_string();
         self.fill.say(Err(error));
-        leader.end(Ending::GaveUp { why })
+        end(leader, Ending::GaveUp { why })
     }
 
     async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {
@@ -210,6 +226,11 @@ enum Pumped {
     All,
     Ended(Ending),
     Failed(Failure),
+}
+
+fn end(leader: Leader, ending: Ending) -> Ending {
+    leader.end(ending.clone());
+    ending
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

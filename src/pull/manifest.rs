@@ -93,13 +93,21 @@ impl Pull {
             return Ok(None);
         }
         let linked = cached.store.linked(&claim.name, digest);
+        if self.standing(cached, claim) == Standing::Unproved || linked.is_none() {
+            if let Some(linked) = self.without_asking(cached, claim, digest) {
+                return Ok(self.document(cached, &linked).await);
+            }
+            if cached.config.offline {
+                return Err(offline(claim, Missing::Manifest));
+            }
+        }
         let proved = match (self.standing(cached, claim), linked) {
             (Standing::Entitled, Some(linked)) => Ok(linked),
             (Standing::Unproved, Some(linked)) => self
                 .prove(cached, claim, Kind::Manifest, digest)
                 .await
                 .map(|()| linked),
-            (_, None) => self.confirm(cached, claim, Kind::Manifest, digest).await,
+            (_, None) => self.confirm_once(cached, claim, Kind::Manifest, digest).await,
         };
         let linked = match proved {
             Ok(linked) => linked,

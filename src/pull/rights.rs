@@ -2,6 +2,7 @@
 //! nobody in particular; else a client's own right is proved upstream, by the cheapest request that proves it, and
 //! remembered for a minute. A link (this digest, in this repository) exists only where the upstream itself said so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -15,7 +16,7 @@ use crate::access::Permit;
 use crate::cache::Linked;
 use crate::oci::accept::Class;
 use crate::oci::{Digest, Endpoint, FullName, Reference};
-use crate::upstream::{Ask, Method, Right};
+use crate::upstream::{Ask, Health, Method, Right};
 
 /// How long a client's own right counts as proved.
 const PROOF: Duration = Duration::from_mins(1);
@@ -179,8 +180,41 @@ impl Pull {
         }
     }
 
+    /// What everyone may have, while the upstream is known not to answer: its own word would only be waited for.
+    pub(super) fn without_asking(&self, cached: &Cached, claim: &Claim, digest: &Digest) -> Option<Linked> {
+        let silent = cached.config.offline
+            || self
+                .upstream(&claim.name.registry)
+                .is_ok_and(|upstream| upstream.health() == Health::Suspect);
+        silent.then(|| cached.store.linked_in_public(digest)).flatten()
+    }
+
+    /// As [`Self::confirm`]; those who ask with the same right at the same time share one request.
+    pub(super) async fn confirm_once(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<Linked, Error> {
+        let question = || {
+            let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
+            let digest = digest.clone();
+            async move { pull.confirm(&cached, &claim, kind, &digest).await }
+        };
+        let (answer, _) = cached
+            .confirmations
+            .ask((digest.clone(), claim.key), question)
+            .await;
+        answer.unwrap_or_else(|| {
+            Err(Error::Unsettled {
+                registry: claim.name.registry.clone(),
+            })
+        })
+    }
+
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
-    pub(super) async fn confirm(
+    async fn confirm(
         &self,
         cached: &Cached,
         claim: &Claim,

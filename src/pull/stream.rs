@@ -16,7 +16,7 @@ use super::cached::Cached;
 use super::direct::{Direct, Rest};
 use super::rights::Claim;
 use super::{Error, Pull};
-use crate::cache::{Ending, Reader};
+use crate::cache::{Ending, Reader, Source};
 use crate::oci::Digest;
 use crate::serve::file::{BodyError, FileBody};
 
@@ -74,6 +74,31 @@ impl Stream {
         }
     }
 
+    /// A body that never was a file.
+    pub fn alone(
+        pull: &Arc<Pull>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        direct: Direct,
+        part: Range<u64>,
+        length: u64,
+    ) -> Self {
+        Self {
+            context: Blob {
+                pull: Arc::clone(pull),
+                cached: Arc::clone(cached),
+                claim: claim.clone(),
+                digest: digest.clone(),
+                length,
+            },
+            at: part.start,
+            end: part.end,
+            turns: 0,
+            state: State::Direct(direct),
+        }
+    }
+
     /// The state that goes on from where the file ended, or the error that the client's body ends with.
     fn go_on(&mut self, error: BodyError) -> Result<State, Error> {
         self.turns += 1;
@@ -90,7 +115,7 @@ impl Stream {
                     from: at,
                     hasher,
                     part: self.at..self.end,
-                    length: self.context.length,
+                    length: Some(self.context.length),
                 },
             ))),
             // What a denied download left behind may be open to this client's own right.
@@ -130,7 +155,7 @@ async fn reopen(blob: Blob) -> Result<Reader, Error> {
         match blob.pull.open(&blob.cached, &blob.claim, &linked).await? {
             Got::Blob(reader, _) if reader.length() == blob.length => return Ok(reader),
             Got::Nothing => {}
-            Got::Blob(..) | Got::NoLength => break,
+            Got::Blob(..) | Got::Alone => break,
         }
     }
     Err(lost())
