@@ -134,6 +134,10 @@ impl Pull {
             leader.end(Ending::LeaderCancelled);
             return Err(offline(claim, Missing::Blob));
         }
+        if leader.ending().is_some() {
+            // The disk can't even be begun on.
+            return Ok(Got::Alone);
+        }
         let digest = leader.digest().clone();
         let follower = leader.follower();
         match self.fill(cached, leader, claim.clone()).verdict().await {
