@@ -4,18 +4,34 @@
 //! Files are the truth; whatever is in memory is made anew from them at each start (threat I6).
 
 mod atomic;
+pub(crate) mod claims;
 pub mod clock;
 pub mod disk;
 mod ending;
 mod evict;
+mod flight;
+pub(crate) mod flights;
+mod hands;
+mod hashing;
 pub mod index;
 mod key;
 pub mod layout;
+mod leader;
 mod lock;
 mod open;
+pub(crate) mod partials;
+mod pump;
+pub(crate) mod quarantine;
+mod reader;
 mod records;
+mod removal;
+pub(crate) mod room;
 mod scan;
+pub(crate) mod small;
 mod source;
+pub(crate) mod trouble;
+mod verification;
+mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +40,10 @@ use std::time::Duration;
 pub use self::ending::Ending;
 pub use self::open::OpenError;
 pub use self::records::{Linked, TagRecord, Withdrawn};
+pub use self::flights::{Flights, Opened, Presence};
+pub use self::leader::Leader;
+pub use self::reader::{Follower, Origin, Reader};
+pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
 
 use self::clock::Clock;
@@ -32,6 +52,7 @@ use self::index::Index;
 use self::layout::Layout;
 use self::lock::Lock;
 use self::records::Records;
+use self::room::Room;
 use crate::oci::{Digest, FullName, Tag};
 use crate::telemetry::Metrics;
 
@@ -72,6 +93,7 @@ pub(crate) struct Parts {
     pub layout: Layout,
     pub index: Index,
     pub records: Records,
+    pub room: Room,
     pub clock: Clock,
     pub metrics: Metrics,
     /// This process's name on its partials: 16 hex digits.
@@ -82,6 +104,7 @@ pub(crate) struct Parts {
 #[derive(Clone, Debug)]
 pub struct Store {
     parts: Arc<Parts>,
+    flights: Flights,
     _lock: Arc<Lock>,
 }
 
@@ -90,6 +113,7 @@ impl Store {
     pub fn open(config: Config, disk: Arc<dyn Disk>, metrics: Metrics) -> Result<Self, OpenError> {
         let (parts, lock) = open::open(config, disk, metrics)?;
         Ok(Self {
+            flights: Flights::new(parts.clone()),
             parts,
             _lock: Arc::new(lock),
         })

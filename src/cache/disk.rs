@@ -1,6 +1,9 @@
 //! The one narrow way to the disk: every open, write, fsync, rename and unlink of the cache. A test puts a double in its
 //! place that fails the n-th call (threat I4).
 
+#[cfg(test)]
+pub(crate) mod failing;
+
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -29,6 +32,10 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn reopen(&self, path: &Path) -> io::Result<File>;
     /// All of `data` at this place.
     fn write_at(&self, file: &File, data: &[u8], at: u64) -> io::Result<()>;
+    /// As many bytes from this place on as one call gives; 0 at the end.
+    fn read_at(&self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+        file.read_at(into, at)
+    }
     fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
     /// The bytes and the length are safe from a power failure.
     fn sync(&self, file: &File) -> io::Result<()>;

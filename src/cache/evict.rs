@@ -81,14 +81,8 @@ impl Queues {
         debug_assert!(left.is_some());
     }
 
-    /// The next to go, as far as `claim` agrees; it keeps its place until it [leaves](Self::leave). None: nothing may
-    /// go. `cap` in bytes.
-    pub fn victim<C>(
-        &mut self,
-        entries: &mut impl Entries,
-        cap: u64,
-        claim: impl Fn(&Key) -> Option<C>,
-    ) -> Option<C> {
+    /// The next to go; it keeps its place until it [leaves](Self::leave). None: all are held. `cap` in bytes.
+    pub fn next(&mut self, entries: &mut impl Entries, cap: u64) -> Option<Key> {
         // Each turn takes a hit or a held entry to the end of the line, so this ends.
         let turns = (self.newcomers.len() + self.regulars.len()).saturating_mul(usize::from(MOST_HITS) + 2);
         for _ in 0..turns {
@@ -98,26 +92,34 @@ impl Queues {
                 Queue::Regulars => self.regulars.first_key_value()?,
             };
             let key = key.clone();
-            let (held, weight) = (entries.held(&key), entries.weight(&key));
-            let standing = entries.standing(&key)?;
-            if standing.hits == 0
-                && !held
-                && let Some(claimed) = claim(&key)
-            {
-                if queue == Queue::Newcomers {
-                    self.marks.put(&key);
-                }
-                return Some(claimed);
+            if !entries.held(&key) && entries.standing(&key)?.hits == 0 {
+                return Some(key);
             }
-            self.leave(*standing, weight);
-            standing.hits = match queue {
-                Queue::Newcomers => 0,
-                Queue::Regulars => standing.hits.saturating_sub(1),
-            };
-            standing.queue = Queue::Regulars;
-            standing.ticket = self.line_up(key, Queue::Regulars, weight);
+            self.pass_over(entries, &key);
         }
         None
+    }
+
+    /// It stays for now: to the end of the line, as a regular.
+    pub fn pass_over(&mut self, entries: &mut impl Entries, key: &Key) {
+        let weight = entries.weight(key);
+        let Some(standing) = entries.standing(key) else {
+            return;
+        };
+        self.leave(*standing, weight);
+        standing.hits = match standing.queue {
+            Queue::Newcomers => 0,
+            Queue::Regulars => standing.hits.saturating_sub(1),
+        };
+        standing.queue = Queue::Regulars;
+        standing.ticket = self.line_up(key.clone(), Queue::Regulars, weight);
+    }
+
+    /// It goes, and is known when it comes back.
+    pub fn evicted(&mut self, key: &Key, standing: Standing) {
+        if standing.queue == Queue::Newcomers {
+            self.marks.put(key);
+        }
     }
 
     fn choose(&self, entries: &impl Entries, cap: u64) -> Option<Queue> {

@@ -38,8 +38,8 @@ struct Inner {
     table: Table,
     queues: Queues,
     bytes: u64,
-    /// Promised to files that grow, or still held by files that go.
-    promised: u64,
+    /// Bytes of files in `partials`, of those that are promised to downloads, and of blobs that are just removed.
+    growing: u64,
 }
 
 #[derive(Debug, Default)]
@@ -76,15 +76,6 @@ pub struct Lease {
 pub(crate) struct Stamp {
     pub last_use: u32,
     pub standing: u32,
-}
-
-/// What [`Index::evict`] chose.
-#[derive(Debug)]
-pub(crate) struct Evicted<C> {
-    pub digest: Digest,
-    pub size: u64,
-    /// The right to remove the file.
-    pub claim: C,
 }
 
 /// A stored blob for whoever lists or scrubs.
@@ -225,54 +216,59 @@ impl Index {
     }
 
     /// Promises `bytes` of the `cap` to a file that is going to grow; false: so much is not free.
-    pub(crate) fn try_grow(&self, bytes: u64, cap: u64) -> bool {
+    pub fn try_grow(&self, bytes: u64, cap: u64) -> bool {
         let mut inner = self.locked();
-        let after = inner.bytes.saturating_add(inner.promised).saturating_add(bytes);
+        let after = inner.bytes.saturating_add(inner.growing).saturating_add(bytes);
         let fits = after <= cap;
         if fits {
-            inner.promised += bytes;
+            inner.growing += bytes;
         }
         fits
     }
 
     /// Takes promised bytes back: the file is a blob by now, or gone.
-    pub(crate) fn shrink(&self, bytes: u64) {
+    pub fn shrink(&self, bytes: u64) {
         let mut inner = self.locked();
-        inner.promised = inner.promised.saturating_sub(bytes);
+        inner.growing = inner.growing.saturating_sub(bytes);
     }
 
-    /// Bytes promised to files that grow or go.
-    pub(crate) fn promised(&self) -> u64 {
-        self.locked().promised
+    /// Bytes that partials take or were promised.
+    pub fn growing(&self) -> u64 {
+        self.locked().growing
     }
 
-    /// The blob that goes next for want of room. `claim` gives the right to remove a blob's file, if nobody else has it.
-    /// The index forgets the blob at once; its bytes count as promised until the caller has removed the file and
-    /// calls [`Self::shrink`].
-    pub(crate) fn evict<C>(&self, cap: u64, claim: impl Fn(&Digest) -> Option<C>) -> Option<Evicted<C>> {
+    /// A file in `partials` takes so many bytes more.
+    pub fn grow(&self, bytes: u64) {
+        let mut inner = self.locked();
+        inner.growing = inner.growing.saturating_add(bytes);
+    }
+
+    /// The blob that goes next for want of room: to be claimed, then [taken](Self::take_unheld). `cap` in bytes.
+    pub(crate) fn next_to_go(&self, cap: u64) -> Option<Digest> {
         let mut inner = self.locked();
         let Inner { table, queues, .. } = &mut *inner;
-        let victim = queues.victim(table, cap, |key| {
-            let digest = key.digest();
-            claim(&digest).map(|claim| (digest, claim))
-        });
-        let (digest, claim) = victim?;
-        let slot = inner.take(&Key::from(&digest))?;
-        inner.promised = inner.promised.saturating_add(slot.size);
-        self.show(&inner);
-        let size = slot.size;
-        Some(Evicted { digest, size, claim })
+        queues.next(table, cap).map(|key| key.digest())
     }
 
-    /// Forgets a blob that nobody holds, as [`Self::evict`] does. None: it is held or not there.
+    /// It is not next: somebody has the claim.
+    pub(crate) fn pass_over(&self, digest: &Digest) {
+        let mut inner = self.locked();
+        let Inner { table, queues, .. } = &mut *inner;
+        queues.pass_over(table, &Key::from(digest));
+    }
+
+    /// Forgets a blob that nobody holds; None: it is held or not there. Its bytes count as promised until the caller, who
+    /// has the claim, has removed the file and calls [`Self::shrink`].
     pub(crate) fn take_unheld(&self, digest: &Digest) -> Option<u64> {
         let key = Key::from(digest);
         let mut inner = self.locked();
         if inner.table.held(&key) {
             return None;
         }
-        let size = inner.take(&key)?.size;
-        inner.promised = inner.promised.saturating_add(size);
+        let slot = inner.take(&key)?;
+        inner.queues.evicted(&key, slot.standing);
+        let size = slot.size;
+        inner.growing = inner.growing.saturating_add(size);
         self.show(&inner);
         Some(size)
     }

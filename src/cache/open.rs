@@ -12,6 +12,7 @@ use super::index::{Index, Stamp};
 use super::layout::Layout;
 use super::lock::{Lock, LockError};
 use super::records::{Limits, Records};
+use super::room::Room;
 use super::scan::{self, Found};
 use super::{Config, Parts};
 use crate::telemetry::Metrics;
@@ -105,6 +106,7 @@ pub(super) fn open(
         layout,
         index,
         records,
+        room: Room::default(),
         clock,
         metrics,
         owner: format!("{:016x}", rand::random::<u64>()),

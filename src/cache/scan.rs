@@ -73,7 +73,7 @@ pub(super) fn set_aside(disk: &dyn Disk, layout: &Layout, path: &Path) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let folder = layout.quarantine();
     let mut taken: Vec<PathBuf> = entries(&folder)
-        .filter(|(_, name, _)| name.starts_with("record."))
+        .filter(|(_, name, _)| name.starts_with("record-"))
         .map(|(entry, ..)| entry.path())
         .collect();
     if taken.len() >= KEPT_ASIDE {
@@ -82,7 +82,7 @@ pub(super) fn set_aside(disk: &dyn Disk, layout: &Layout, path: &Path) {
     }
     taken.sort();
     let place = (0..=KEPT_ASIDE)
-        .map(|_| folder.join(format!("record.{}", NEXT.fetch_add(1, Ordering::Relaxed))))
+        .map(|_| folder.join(format!("record-{}", NEXT.fetch_add(1, Ordering::Relaxed))))
         .find(|place| taken.binary_search(place).is_err());
     let moved = place.map(|place| disk.rename(path, &place));
     if !matches!(moved, Some(Ok(()))) {
