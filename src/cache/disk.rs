@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// Room on a filesystem.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,10 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// The folder and all above it, 0700.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
     fn space(&self, folder: &Path) -> io::Result<Space>;
+    /// When the file was last used, as its time of modification.
+    fn stamp(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        self.open(path)?.set_modified(time)
+    }
 }
 
 /// The machine's own disk.

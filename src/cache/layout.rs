@@ -13,8 +13,10 @@ use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 /// blobs/<algorithm>/<2 hex>/<hex>        whole and verified; manifests too, byte for byte
 /// partials/<algorithm>-<hex>.<owner>     growing files, each locked by who writes it
 /// quarantine/<algorithm>-<hex>.<n>       files that rotted
+/// quarantine/record-<n>                  records that could not be read
+/// temp/<n>                               files on their way into another folder, and out of `blobs`; emptied at start
 /// repositories/<registry>/<repository>/  `/` in names of repositories as `~`
-///     links/<algorithm>-<hex>            the upstream confirmed this digest here; content: a manifest's media type
+///     links/<algorithm>-<hex>[.<kind>]   the upstream confirmed this digest here; <kind>: a manifest's media type
 ///     tags/<tag>~<class>                 what a tag meant, and when
 ///     public                             the upstream gave it to nobody in particular
 /// pins/<algorithm>-<hex>                 never evicted
@@ -70,6 +72,10 @@ impl Layout {
     /// `n` counts up.
     pub fn rotten(&self, digest: &Digest, n: u64) -> PathBuf {
         self.quarantine().join(format!("{}.{n}", file_name(digest)))
+    }
+
+    pub fn temp(&self) -> PathBuf {
+        self.root.join("temp")
     }
 
     pub fn repositories(&self) -> PathBuf {

@@ -271,7 +271,7 @@ impl Pump {
             });
         };
         let file = partial.file.clone();
-        match room::reserve(&self.shared.parts, &self.shared.claims, rest).await {
+        match room::reserve(&self.shared, rest).await {
             Ok(reservation) => self.reservation = Some(reservation),
             Err(no_room) => {
                 tracing::info!(digest = %self.flight.digest(), "{no_room}: this blob goes past it");

@@ -124,7 +124,7 @@ impl Flights {
             if shared.parts.index.get(&digest).is_some() {
                 return Ok(());
             }
-            let room = room::reserve(&shared.parts, &shared.claims, bytes.len() as u64).await;
+            let room = room::reserve(&shared, bytes.len() as u64).await;
             let _room = room.map_err(|NoRoom(bytes)| PutError::NoRoom(bytes))?;
             let worker = shared.clone();
             let written = shared.hands.patient(move || write(&worker, &claim, &bytes));
