@@ -23,6 +23,7 @@ pub(crate) mod partials;
 mod pump;
 pub(crate) mod quarantine;
 mod reader;
+mod reading;
 mod records;
 mod removal;
 pub(crate) mod room;

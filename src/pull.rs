@@ -11,7 +11,6 @@ mod fill;
 mod forward;
 pub mod freshness;
 mod joint;
-pub mod freshness;
 mod manifest;
 mod outcome;
 mod paging;

@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod conditions;
+pub mod file;
 pub mod headers;
 
 pub use headers::CachePolicy;

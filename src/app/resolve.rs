@@ -132,6 +132,14 @@ pub fn pull(schema: &Schema) -> pull::Config {
     }
 }
 
+pub fn pull_cache(schema: &Schema) -> pull::CacheConfig {
+    pull::CacheConfig {
+        rules: tag_rules(schema),
+        offline: schema.cache.offline,
+        revalidate_timeout: schema.cache.revalidate_timeout,
+    }
+}
+
 /// The rules of `[[cache.tags]]`, in their order.
 pub fn tag_rules(schema: &Schema) -> Rules {
     Rules::new(schema.cache.tags.iter().map(tag_rule).collect())

@@ -196,6 +196,8 @@ impl ErrorClass {
             | Failure::StorageRefused { .. }
             | Failure::HeadRefused { .. }
             | Failure::BadAnswer { .. }
+            | Failure::RestRefused { .. }
+            | Failure::OtherBytes { .. }
             | Failure::TokenService { .. } => Some(Self::Server),
         }
     }

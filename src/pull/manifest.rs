@@ -128,7 +128,8 @@ impl Pull {
                 return None;
             }
         };
-        let media_type = cached.store.media_type(linked)?;
+        // Bytes that are linked as a blob only are not known to be a manifest here.
+        let media_type = linked.media_type().filter(|said| !said.is_empty())?.to_owned();
         Some(Document {
             digest: linked.digest().clone(),
             media_type,

@@ -166,7 +166,7 @@ impl Pull {
             if word.anonymous {
                 cached.store.mark_public(&claim.name);
             }
-            Ok(())
+            Ok::<_, Error>(())
         };
         match cached.proofs.proved.try_get_with(claim.key, proof).await {
             Ok(()) => Ok(()),

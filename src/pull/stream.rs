@@ -1,7 +1,6 @@
 //! A blob's body on its way to one client, which outlives the download it follows: when that loses its leader the body
 //! goes on from the next one, and when the disk fails it fetches its own rest.
 
-use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use super::rights::Claim;
 use super::{Error, Pull};
 use crate::cache::{Ending, Reader, Source};
 use crate::oci::Digest;
-use crate::serve::file::{BodyError, FileBody};
+use crate::serve::file::{BodyError, Cause, FileBody};
 
 /// How often one body may lose its ground.
 const MOST_TURNS: usize = 8;
@@ -102,8 +101,8 @@ impl Stream {
     /// The state that goes on from where the file ended, or the error that the client's body ends with.
     fn go_on(&mut self, error: BodyError) -> Result<State, Error> {
         self.turns += 1;
-        let ending = match error {
-            BodyError::Ended(ending) if self.turns <= MOST_TURNS => ending,
+        let ending = match error.cause {
+            Cause::Ended(ending) if self.turns <= MOST_TURNS => ending,
             other => return Err(self.broken(other.to_string())),
         };
         match ending {

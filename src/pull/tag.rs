@@ -2,6 +2,7 @@
 //! the upstream can't be asked, what it said before is served, as the rule allows (features C3, C6; threats I8, R1, R2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,7 +19,7 @@ use crate::cache::{Presence, TagRecord};
 use crate::oci::accept::Class;
 use crate::oci::{Digest, Endpoint, Reference, Tag};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Ask, Health, Method, Right};
+use crate::upstream::{Ask, Failure, Health, Method, Right};
 
 /// What the upstream said a tag is.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ impl Pull {
                 Err(error) => self.any_stale(cached, &question, rule, error).await,
             };
         };
-        let age = cached.store.age(record.checked);
+        let age = age_of(cached, &record);
         let answer = |pull: &Self, outcome, age| {
             pull.manifest_answer(cached, wanted, &question.claim, document.clone(), outcome, age)
         };
@@ -158,7 +159,7 @@ impl Pull {
             return Err(error);
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
-            let age = cached.store.age(record.checked);
+            let age = age_of(cached, &record);
             if after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
@@ -270,6 +271,11 @@ impl Pull {
     }
 }
 
+/// Since the upstream last said what the tag means.
+fn age_of(cached: &Cached, record: &TagRecord) -> Duration {
+    Duration::from_secs(cached.store.clock().now().saturating_sub(record.checked))
+}
+
 /// A question about a tag on its way, which its asker's leaving does not stop.
 struct Asking {
     pull: Arc<Pull>,
@@ -291,8 +297,8 @@ impl Asking {
         } else {
             self.get().await
         };
-        if let Err(Error::NotFound { .. }) = &asked {
-            self.withdraw();
+        if let Some(status) = asked.as_ref().err().and_then(gone) {
+            self.withdraw(status);
         }
         asked
     }
@@ -402,25 +408,51 @@ impl Asking {
     }
 
     fn remember(&self, document: &Document) {
-        let record = self
-            .cached
-            .store
-            .record(document.digest.clone(), document.media_type.clone());
-        self.cached
-            .store
-            .put_tag(&self.claim.name, &self.tag, &self.class.key(), record);
+        let store = &self.cached.store;
+        let (name, class) = (&self.claim.name, self.class.key());
+        let known = store.tag(name, &self.tag, &class);
+        if known.is_some_and(|known| {
+            known.digest == document.digest
+                && known.media_type == document.media_type
+                && known.withdrawn.is_none()
+        }) {
+            store.confirm_tag(name, &self.tag, &class);
+            return;
+        }
+        let now = store.clock().now();
+        let record = TagRecord {
+            digest: document.digest.clone(),
+            media_type: document.media_type.clone(),
+            class,
+            checked: now,
+            stored: now,
+            withdrawn: None,
+        };
+        store.put_tag(name, &self.tag, record);
     }
 
     /// The upstream says that there is no such tag any more. A client's own right may merely not see it.
-    fn withdraw(&self) {
+    fn withdraw(&self, status: StatusCode) {
         let decisive = match self.claim.right {
             Right::Configured => true,
             Right::Anonymous => self.cached.store.is_public(&self.claim.name),
             Right::Bearer { .. } | Right::Basic { .. } => false,
         };
         if decisive {
-            self.cached.store.withdraw(&self.claim.name, &self.tag);
+            let (name, class) = (&self.claim.name, self.class.key());
+            self.cached
+                .store
+                .withdraw_tag(name, &self.tag, &class, status.as_u16());
         }
+    }
+}
+
+/// The status by which the upstream says that the tag is no more.
+fn gone(error: &Error) -> Option<StatusCode> {
+    match error {
+        Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Some(*status),
+        _ => None,
     }
 }
 
@@ -452,7 +484,8 @@ impl Error {
         ) || matches!(self, Self::Offline { .. })
     }
 
+    /// The registry itself refused the right that was shown.
     pub(super) fn is_denial(&self) -> bool {
-        self.class() == Some(ErrorClass::Denied)
+        matches!(self, Self::Upstream(Failure::Denied { .. }))
     }
 }
