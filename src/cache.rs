@@ -5,19 +5,23 @@
 
 mod atomic;
 pub(crate) mod claims;
+mod clearing;
 pub mod clock;
 pub mod disk;
 mod ending;
 mod evict;
+mod family;
 mod flight;
 pub(crate) mod flights;
 mod hands;
 mod hashing;
 pub mod index;
+mod keeper;
 mod key;
 pub mod layout;
 mod leader;
 mod lock;
+mod memory;
 mod open;
 pub(crate) mod partials;
 mod pump;
@@ -28,30 +32,39 @@ mod records;
 mod removal;
 pub(crate) mod room;
 mod scan;
+mod scrub;
 pub(crate) mod small;
 mod source;
 pub(crate) mod trouble;
+mod usage;
 mod verification;
 mod writer;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ending::Ending;
+pub use self::clearing::{Cleared, Selector};
 pub use self::open::OpenError;
 pub use self::records::{Linked, TagRecord, Withdrawn};
 pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
 pub use self::reader::{Follower, Origin, Reader};
 pub use self::small::{PutError, ReadError};
+pub use self::scrub::{Progress, Verified};
 pub use self::source::Source;
+pub use self::usage::{Listing, Page, Share, Usage};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use self::clock::Clock;
 use self::disk::Disk;
 use self::index::Index;
 use self::layout::Layout;
-use self::lock::Lock;
+use self::open::{Hold, Medium};
 use self::records::Records;
 use self::room::Room;
 use crate::oci::{Digest, FullName, Tag};
@@ -99,6 +112,8 @@ pub(crate) struct Parts {
     pub metrics: Metrics,
     /// This process's name on its partials: 16 hex digits.
     pub owner: String,
+    /// The last to be dropped.
+    pub _hold: Hold,
 }
 
 /// The store. Cheap to clone.
@@ -106,18 +121,81 @@ pub(crate) struct Parts {
 pub struct Store {
     parts: Arc<Parts>,
     flights: Flights,
-    _lock: Arc<Lock>,
 }
 
 impl Store {
-    /// Makes the folder or takes over what lies there. Blocking; a scan of 100,000 blobs takes a second.
+    /// Makes the folder or takes over what lies there. Blocking; 100,000 blobs take about a second.
     pub fn open(config: Config, disk: Arc<dyn Disk>, metrics: Metrics) -> Result<Self, OpenError> {
-        let (parts, lock) = open::open(config, disk, metrics)?;
-        Ok(Self {
-            flights: Flights::new(parts.clone()),
-            parts,
-            _lock: Arc::new(lock),
+        Self::open_on(Medium::Disk, config, disk, metrics)
+    }
+
+    /// The same in memory: the folder must be on a tmpfs of at least `config.max_size`. It is emptied first, and removed
+    /// when the last clone of the store is dropped. Blocking.
+    pub fn open_in_memory(config: Config, disk: Arc<dyn Disk>, metrics: Metrics) -> Result<Self, OpenError> {
+        Self::open_on(Medium::Memory, config, disk, metrics)
+    }
+
+    fn open_on(
+        medium: Medium,
+        config: Config,
+        disk: Arc<dyn Disk>,
+        metrics: Metrics,
+    ) -> Result<Self, OpenError> {
+        let parts = open::open(config, medium, disk, metrics)?;
+        let flights = Flights::new(parts.clone());
+        let shared = &flights.shared;
+        shared.partials.sweep(&shared.claims, parts.config.partials);
+        Ok(Self { parts, flights })
+    }
+
+    /// Starts housekeeping and the scrub. When `stop` resolves, downloads end and everything is brought to the disk; the
+    /// task is over when that is done.
+    pub fn start(&self, stop: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let shared = self.flights.shared.clone();
+        let scrub = tokio::spawn(scrub::scrub(shared.clone()));
+        let flights = self.flights.clone();
+        tokio::spawn(async move {
+            keeper::keep(shared, flights, stop).await;
+            scrub.abort();
         })
+    }
+
+    /// Opens a blob that `linked` proves a right to see here.
+    pub async fn open_linked(&self, linked: &Linked) -> Opened {
+        self.note_use(linked);
+        self.flights.open(linked.digest()).await
+    }
+
+    /// Leads, unless the blob is stored or arriving: a client whose repository is not linked to it may do no more.
+    pub async fn lead(&self, digest: &Digest) -> Option<Leader> {
+        self.flights.lead(digest).await
+    }
+
+    /// What arrives now; to wait for its headers.
+    pub fn arriving(&self, digest: &Digest) -> Option<Follower> {
+        self.flights.arriving(digest)
+    }
+
+    pub fn presence(&self, digest: &Digest) -> Presence {
+        self.flights.presence(digest)
+    }
+
+    /// The whole bytes of a stored blob of at most 4 MiB; none: it is not stored, larger, or was rotten.
+    pub async fn small(&self, linked: &Linked) -> Result<Option<Bytes>, ReadError> {
+        self.note_use(linked);
+        self.flights.small(linked.digest()).await
+    }
+
+    /// Stores whole bytes, such as a manifest's.
+    pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
+        self.flights.put(digest, bytes).await
+    }
+
+    fn note_use(&self, linked: &Linked) {
+        if let Some(media_type) = linked.media_type() {
+            let now = self.parts.clock.now();
+            self.flights.shared.used.note(linked.digest(), media_type, now);
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -200,9 +278,55 @@ impl Store {
         self.parts.records.remove_tag(name, tag);
     }
 
-    /// Returns when all records are on the disk. Blocking; for tests and the end.
+    /// Never evicted from now on, nor what it names; removed neither. Blocking.
+    pub fn pin(&self, digest: &Digest) -> io::Result<()> {
+        let (disk, layout) = (&self.parts.disk, &self.parts.layout);
+        match disk.create(&layout.pin(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => disk.sync_folder(&layout.pins())?,
+        }
+        keeper::pin_families(&self.flights.shared);
+        Ok(())
+    }
+
+    /// Blocking.
+    pub fn unpin(&self, digest: &Digest) -> io::Result<()> {
+        match self.parts.disk.remove(&self.parts.layout.pin(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        keeper::pin_families(&self.flights.shared);
+        Ok(())
+    }
+
+    /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.
+    pub fn list(&self, after: Option<&Digest>, most: usize) -> Page {
+        usage::list(&self.flights.shared, after, most)
+    }
+
+    /// Blocking, as [`Self::list`].
+    pub fn usage(&self) -> Usage {
+        usage::usage(&self.flights.shared)
+    }
+
+    /// Blocking.
+    pub fn remove(&self, selector: &Selector) -> Cleared {
+        clearing::remove(&self.flights.shared, selector)
+    }
+
+    /// Removes what nothing refers to, what was not used for too long, and old rests of downloads. Blocking.
+    pub fn collect(&self) -> Cleared {
+        clearing::collect(&self.flights.shared)
+    }
+
+    /// Hashes every blob now. Blocking, for as long as the disk takes.
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Verified {
+        scrub::verify(&self.flights.shared, progress)
+    }
+
+    /// Brings all that only memory knows to the disk: for who opened a store without starting it, and for tests.
+    /// Blocking.
     pub fn flush(&self) {
-        self.parts.records.write_confirmations();
-        self.parts.records.flush();
+        keeper::finish(&self.flights.shared);
     }
 }

@@ -12,6 +12,7 @@ use super::Parts;
 use super::claims::{Claimed, Claims, Occupant};
 use super::hands::Hands;
 use super::index::Entry;
+use super::keeper::Used;
 use super::leader::Leader;
 use super::partials::{Partial, Partials};
 use super::pump::{Start, launch};
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub hands: Hands,
     pub trouble: Trouble,
     pub hot: Hot,
+    pub used: Used,
     /// Cancelled when docxy stops.
     pub stopping: CancellationToken,
 }
@@ -67,6 +69,7 @@ impl Flights {
                 hands: Hands::new(),
                 trouble: Trouble::default(),
                 hot: Hot::new(),
+                used: Used::default(),
                 stopping: CancellationToken::new(),
             }),
         }

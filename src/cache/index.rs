@@ -211,10 +211,6 @@ impl Index {
         self.locked().table.pins.insert(Key::from(digest));
     }
 
-    pub(crate) fn unpin(&self, digest: &Digest) {
-        self.locked().table.pins.remove(&Key::from(digest));
-    }
-
     /// Promises `bytes` of the `cap` to a file that is going to grow; false: so much is not free.
     pub fn try_grow(&self, bytes: u64, cap: u64) -> bool {
         let mut inner = self.locked();
@@ -224,6 +220,11 @@ impl Index {
             inner.growing += bytes;
         }
         fits
+    }
+
+    /// These and no others.
+    pub(crate) fn set_pins(&self, pins: &HashSet<Digest>) {
+        self.locked().table.pins = pins.iter().map(Key::from).collect();
     }
 
     /// Takes promised bytes back: the file is a blob by now, or gone.

@@ -12,9 +12,6 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// Below every other.
-    pub const LEAST: Self = Self::Sha256([0; 32]);
-
     pub fn digest(&self) -> Digest {
         match self {
             Self::Sha256(raw) => Digest::from_sha256(raw),

@@ -11,6 +11,7 @@ use super::disk::Disk;
 use super::index::{Index, Stamp};
 use super::layout::Layout;
 use super::lock::{Lock, LockError};
+use super::memory;
 use super::records::{Limits, Records};
 use super::room::Room;
 use super::scan::{self, Found};
@@ -58,13 +59,40 @@ impl std::fmt::Display for Owner {
     }
 }
 
+/// What the folder lies on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Medium {
+    Disk,
+    /// A tmpfs that docxy empties at start and leaves empty.
+    Memory,
+}
+
+/// The folder is this process's; in memory it goes with the last that uses it.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    root: PathBuf,
+    medium: Medium,
+    lock: Lock,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.medium == Medium::Memory {
+            memory::vanish(&self.root);
+        }
+        tracing::trace!(lock = ?self.lock, "the cache folder is free");
+    }
+}
+
 /// Blocking.
 pub(super) fn open(
     config: Config,
+    medium: Medium,
     disk: Arc<dyn Disk>,
     metrics: Metrics,
-) -> Result<(Arc<Parts>, Lock), OpenError> {
-    let layout = Layout::new(config.path.clone());
+) -> Result<Arc<Parts>, OpenError> {
+    let root = config.path.clone();
+    let layout = Layout::new(root.clone());
     make_folder(&*disk, layout.root())?;
     let lock = Lock::take(&*disk, &layout).map_err(|error| match error {
         LockError::Taken(process) => OpenError::Taken {
@@ -76,6 +104,10 @@ pub(super) fn open(
             error,
         },
     })?;
+    if medium == Medium::Memory {
+        memory::check(layout.root(), config.max_size)?;
+        memory::empty(layout.root())?;
+    }
     for folder in [
         layout.blobs(),
         layout.partials(),
@@ -100,7 +132,7 @@ pub(super) fn open(
         error,
     })?;
     fill(&*disk, &layout, found, &index, &records, clock.now());
-    let parts = Arc::new(Parts {
+    Ok(Arc::new(Parts {
         config,
         disk,
         layout,
@@ -110,8 +142,8 @@ pub(super) fn open(
         clock,
         metrics,
         owner: format!("{:016x}", rand::random::<u64>()),
-    });
-    Ok((parts, lock))
+        _hold: Hold { root, medium, lock },
+    }))
 }
 
 /// Into memory, and what is torn aside.

@@ -1,0 +1,147 @@
+//! Removing what somebody asked to be removed, and what nothing refers to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::flights::Shared;
+use super::removal::{self, Outcome, Reason};
+use super::{family, keeper};
+use crate::oci::{Digest, FullName, Tag};
+
+/// A blob may be stored a moment before its link is made. Seconds.
+const YOUNG: u64 = 3600;
+
+/// What shall go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Selector {
+    /// This blob, wherever it is linked.
+    Digest(Digest),
+    /// The tag and, unless something else in the repository names it, what it means.
+    Tag(FullName, Tag),
+    /// All that is known of a repository; blobs that others hold too stay.
+    Repository(FullName),
+    All,
+}
+
+/// What went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cleared {
+    pub blobs: u64,
+    pub bytes: u64,
+    pub tags: u64,
+    /// Somebody reads or fills them, they are pinned, or the disk did not let them go.
+    pub held: u64,
+}
+
+/// Blocking.
+pub(super) fn remove(shared: &Arc<Shared>, selector: &Selector) -> Cleared {
+    let mut cleared = Cleared::default();
+    match selector {
+        Selector::Digest(digest) => cleared.remove(shared, digest, Reason::Asked),
+        Selector::Tag(name, tag) => remove_tag(shared, name, tag, &mut cleared),
+        Selector::Repository(name) => remove_repository(shared, name, &mut cleared),
+        Selector::All => {
+            for name in shared.parts.records.repositories() {
+                remove_repository(shared, &name, &mut cleared);
+            }
+            for blob in shared.parts.index.list() {
+                cleared.remove(shared, &blob.key.digest(), Reason::Asked);
+            }
+            shared.partials.sweep(&shared.claims, Duration::ZERO);
+        }
+    }
+    shared.parts.records.flush();
+    cleared
+}
+
+/// Removes blobs that no repository holds, those that were not used for too long, rests that are too old, and links of
+/// blobs that are gone. Blocking.
+pub(super) fn collect(shared: &Arc<Shared>) -> Cleared {
+    let parts = &shared.parts;
+    let (blobs, bytes) = keeper::expire(shared);
+    let mut cleared = Cleared {
+        blobs,
+        bytes,
+        ..Cleared::default()
+    };
+    let young = parts.clock.now().saturating_sub(YOUNG);
+    for blob in parts.index.list() {
+        let digest = blob.key.digest();
+        if !blob.pinned && blob.last_use < young && parts.records.links_of(&digest).is_empty() {
+            cleared.remove(shared, &digest, Reason::Asked);
+        }
+    }
+    shared.partials.sweep(&shared.claims, parts.config.partials);
+    let kept = |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
+    parts.records.unlink_stale(kept);
+    parts.records.flush();
+    cleared
+}
+
+fn remove_repository(shared: &Arc<Shared>, name: &FullName, cleared: &mut Cleared) {
+    let records = &shared.parts.records;
+    for (tag, _) in records.all_tags(name) {
+        cleared.tags += u64::from(!records.tags_of(name, &tag).is_empty());
+        records.remove_tag(name, &tag);
+    }
+    records.unmark_public(name);
+    for digest in records.digests_in(name) {
+        cleared.let_go(shared, name, &digest);
+    }
+}
+
+fn remove_tag(shared: &Arc<Shared>, name: &FullName, tag: &Tag, cleared: &mut Cleared) {
+    let records = &shared.parts.records;
+    let meant = records.tags_of(name, tag);
+    records.remove_tag(name, tag);
+    cleared.tags += u64::from(!meant.is_empty());
+    let mut going = BTreeSet::new();
+    for record in &meant {
+        going.extend(family::stored_below(&shared.parts, &record.digest, &record.media_type));
+        going.insert(record.digest.clone());
+    }
+    for (_, other) in records.all_tags(name) {
+        going.remove(&other.digest);
+        for child in family::stored_below(&shared.parts, &other.digest, &other.media_type) {
+            going.remove(&child);
+        }
+    }
+    // A manifest that is held by its digest alone keeps what it names, too.
+    for digest in records.digests_in(name) {
+        if !going.contains(&digest)
+            && let Some(media_type) = records.linked(name, &digest).and_then(|linked| Some(linked.media_type()?.to_owned()))
+        {
+            for child in family::stored_below(&shared.parts, &digest, &media_type) {
+                going.remove(&child);
+            }
+        }
+    }
+    for digest in going {
+        cleared.let_go(shared, name, &digest);
+    }
+}
+
+impl Cleared {
+    fn remove(&mut self, shared: &Arc<Shared>, digest: &Digest, reason: Reason) {
+        match removal::remove(shared, digest, reason) {
+            Outcome::Removed(size) => {
+                self.blobs += 1;
+                self.bytes += size;
+            }
+            Outcome::Held | Outcome::Failed => self.held += 1,
+            Outcome::Absent => {}
+        }
+    }
+
+    /// This repository does not hold it any more; nobody else does: it goes.
+    fn let_go(&mut self, shared: &Arc<Shared>, name: &FullName, digest: &Digest) {
+        let records = &shared.parts.records;
+        records.unlink(name, digest);
+        if records.links_of(digest).is_empty() {
+            self.remove(shared, digest, Reason::Asked);
+        }
+    }
+}
