@@ -1,6 +1,7 @@
 //! Bytes out: what of an upstream's answer reaches a client, and in which form.
 
 pub mod bytes;
+pub mod file;
 pub mod headers;
 
 pub use headers::CachePolicy;
