@@ -28,12 +28,6 @@ use crate::{pull, server};
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
 /// Feature P5.
 const MAX_REDIRECTS: u8 = 10;
-/// Connections that one large blob is fetched over.
-const SEGMENTS: u8 = 4;
-/// A blob with less than this left to fetch gets one connection.
-const SEGMENT_THRESHOLD: u64 = 16 * 1024 * 1024;
-/// Connections to one registry (and its storage) for all blobs together.
-const MAX_CONNECTIONS: usize = 16;
 /// Idle connections kept to each host of a registry.
 const IDLE_CONNECTIONS: usize = 16;
 
@@ -256,9 +250,9 @@ pub fn upstream(
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts,
         max_redirects: MAX_REDIRECTS,
-        segments: SEGMENTS,
-        segment_threshold: SEGMENT_THRESHOLD,
-        max_connections: MAX_CONNECTIONS,
+        segments: u8::try_from(schema.network.segments).unwrap_or(u8::MAX),
+        segment_threshold: schema.network.segment_threshold.bytes(),
+        max_connections: registry.max_connections as usize,
     };
     Ok(Upstream::new(config, transport.build()?))
 }

@@ -50,10 +50,17 @@ struct StreamState {
     drained: bool,
     /// All that was written has been flushed; hyper flushes the stream only when its own buffer is empty.
     flushed: bool,
-    /// hyper is shutting it.
-    ending: bool,
+    end: StreamEnd,
+}
+
+/// How HTTP/1's stream comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StreamEnd {
+    NotYet,
     /// hyper is asked to give it back, and must not shut it.
-    handed_back: bool,
+    HandedBack,
+    /// hyper is shutting it.
+    Shut,
 }
 
 /// Why a connection's time is over, or, for the first, its time with hyper.
@@ -149,8 +156,7 @@ impl Activity {
             since: Instant::now(),
             drained: false,
             flushed: true,
-            ending: false,
-            handed_back: false,
+            end: StreamEnd::NotYet,
         });
     }
 
@@ -171,9 +177,9 @@ impl Activity {
     /// hyper wants to shut the stream. Says whether it may: not if it only gives it back.
     pub(super) fn may_shut(&self) -> bool {
         match &mut self.lock().stream {
-            Some(stream) if stream.handed_back => false,
+            Some(stream) if stream.end == StreamEnd::HandedBack => false,
             Some(stream) => {
-                stream.ending = true;
+                stream.end = StreamEnd::Shut;
                 true
             }
             None => true,
@@ -183,13 +189,13 @@ impl Activity {
     /// Until `hand_back_ends`, hyper is asked to end without shutting the stream.
     pub(super) fn hand_back_begins(&self) {
         if let Some(stream) = &mut self.lock().stream {
-            stream.handed_back = true;
+            stream.end = StreamEnd::HandedBack;
         }
     }
 
     pub(super) fn hand_back_ends(&self) {
         if let Some(stream) = &mut self.lock().stream {
-            stream.handed_back = false;
+            stream.end = StreamEnd::NotYet;
         }
     }
 
@@ -267,7 +273,7 @@ impl State {
     /// lost, or may hold it.
     fn settles(&self) -> Option<Instant> {
         let stream = self.stream.as_ref()?;
-        let still = stream.drained && stream.flushed && !stream.ending && !self.unread_input;
+        let still = stream.drained && stream.flushed && stream.end == StreamEnd::NotYet && !self.unread_input;
         still.then(|| self.moved.max(stream.since) + SETTLE)
     }
 }

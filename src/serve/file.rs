@@ -91,7 +91,8 @@ impl<S: Source> FileBody<S> {
         if self.reading.is_none() {
             ready!(self.flow.poll_drained(cx));
             if self.readable <= self.at {
-                self.readable = ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
+                self.readable =
+                    ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
             }
             let there = self.readable.min(self.end).saturating_sub(self.at);
             let there = usize::try_from(there).unwrap_or(usize::MAX);
@@ -135,7 +136,9 @@ impl<S: Source + Unpin> http_body::Body for FileBody<S> {
         }
         let piece = ready!(self.poll_piece(cx));
         let at = self.at;
-        Poll::Ready(Some(piece.map(Frame::data).map_err(|cause| BodyError { at, cause })))
+        Poll::Ready(Some(
+            piece.map(Frame::data).map_err(|cause| BodyError { at, cause }),
+        ))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -126,7 +126,14 @@ mod tests {
     fn idle(pool: &Pool) -> usize {
         let shelves = pool.0.idle.iter();
         shelves
-            .map(|shelf| shelf.lock().unwrap().iter().map(|memory| memory.len()).sum::<usize>())
+            .map(|shelf| {
+                shelf
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .map(|memory| memory.len())
+                    .sum::<usize>()
+            })
             .sum()
     }
 

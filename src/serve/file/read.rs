@@ -138,9 +138,7 @@ impl Default for System {
                 rustix::io::preadv2(file, &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT)
             },
             waiting: |file, into, at| rustix::io::pread(file, into, at),
-            in_memory: |file| {
-                rustix::fs::fstatfs(file).is_ok_and(|filesystem| filesystem.f_type == TMPFS)
-            },
+            in_memory: |file| rustix::fs::fstatfs(file).is_ok_and(|filesystem| filesystem.f_type == TMPFS),
         }
     }
 }

@@ -70,7 +70,9 @@ impl Source for Scripted {
 }
 
 fn blob(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at % 251) as u8 ^ (at >> 12) as u8).collect()
+    (0..length)
+        .map(|at| (at % 251) as u8 ^ (at >> 12) as u8)
+        .collect()
 }
 
 async fn next<S: Source + Unpin>(body: &mut FileBody<S>) -> Option<Result<Bytes, BodyError>> {
@@ -198,7 +200,9 @@ async fn an_error_of_the_disk_breaks_the_body() {
     let source = Scripted::new(&blob(10), []);
     let mut body = FileBody::over(system, source, 0, 10, &Pool::default());
     let error = next(&mut body).await.unwrap().unwrap_err();
-    assert!(matches!(error.cause, Cause::Io(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error())));
+    assert!(
+        matches!(error.cause, Cause::Io(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +217,10 @@ async fn a_slow_reader_holds_one_small_piece() {
             assert!(piece.len() <= SMALLEST);
             got += piece.len();
             tokio::time::sleep(Duration::from_millis(11)).await;
-            assert!(body.is_end_stream() || body.frame().now_or_never().is_none(), "a second piece");
+            assert!(
+                body.is_end_stream() || body.frame().now_or_never().is_none(),
+                "a second piece"
+            );
             drop(piece);
         }
         assert_eq!(got, 300_000);
@@ -235,7 +242,15 @@ async fn pieces_grow_while_the_reader_keeps_pace_and_shrink_when_it_stops() {
     lengths.push(next(&mut body).await.unwrap().unwrap().len());
     assert_eq!(
         lengths,
-        [SMALLEST, 2 * SMALLEST, 4 * SMALLEST, 8 * SMALLEST, LARGEST, LARGEST, SMALLEST]
+        [
+            SMALLEST,
+            2 * SMALLEST,
+            4 * SMALLEST,
+            8 * SMALLEST,
+            LARGEST,
+            LARGEST,
+            SMALLEST
+        ]
     );
 }
 
