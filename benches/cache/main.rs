@@ -102,9 +102,9 @@ struct Plan {
     clients: usize,
     /// Of a cold blob.
     herd: usize,
-    /// How long the many connections ask for.
+    /// How long many connections ask for, and the longest that one does.
     load: Duration,
-    /// Requests on one connection.
+    /// The most requests on one connection.
     single: usize,
     /// Blob of the far upstream, and layers of its image.
     far: u64,

@@ -117,7 +117,10 @@ async fn serve(server: &Server, mut stream: TcpStream) -> Result<()> {
     let mut buffer = BytesMut::with_capacity(16 << 10);
     let mut trips = 2;
     while let Some(request) = next_request(&mut stream, &mut buffer).await? {
-        tokio::time::sleep(server.line.round_trip * trips).await;
+        // Even a sleep of nothing lasts until the timer's next tick, a millisecond.
+        if !server.line.round_trip.is_zero() {
+            tokio::time::sleep(server.line.round_trip * trips).await;
+        }
         trips = 1;
         answer(server, &pacers, &mut stream, &request).await?;
     }
