@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
+use tokio_util::sync::CancellationToken;
 
 pub use resolve::tag_rules;
 
@@ -70,6 +71,10 @@ async fn serve(
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
+    let no_more_readers = CancellationToken::new();
+    let keeping = store
+        .as_ref()
+        .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
     let parts = build(loaded, &listeners, drain.clone(), &metrics, store.as_ref())?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
@@ -98,8 +103,10 @@ async fn serve(
         never = stopping => never,
         report = serving => {
             let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
-            if let Some(store) = &store {
-                store.stop().await;
+            // Downloads go on for as long as somebody may read them.
+            no_more_readers.cancel();
+            if let Some(keeping) = keeping {
+                keeping.await.context("the cache's housekeeping failed")?;
             }
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)

@@ -27,7 +27,6 @@ pub(crate) mod partials;
 mod pump;
 pub(crate) mod quarantine;
 mod reader;
-mod reading;
 mod records;
 mod removal;
 pub(crate) mod room;

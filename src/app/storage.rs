@@ -16,11 +16,10 @@ pub fn open(schema: &Schema, metrics: &Metrics) -> Result<Option<Store>> {
         return Ok(None);
     }
     let path = paths::cache(schema, &Machine::this())?;
+    let (config, disk) = (config(schema, path.clone()), Arc::new(disk::Real));
     let store = match schema.cache.mode {
-        CacheMode::Memory => Store::open(config(schema, path.clone()), Arc::new(disk::Real), metrics.clone()),
-        CacheMode::Disk | CacheMode::Off => {
-            Store::open(config(schema, path.clone()), Arc::new(disk::Real), metrics.clone())
-        }
+        CacheMode::Memory => Store::open_in_memory(config, disk, metrics.clone()),
+        CacheMode::Disk | CacheMode::Off => Store::open(config, disk, metrics.clone()),
     };
     let store = store.with_context(|| format!("the cache in {}", path.display()))?;
     tracing::info!(path = %path.display(), "cache");
