@@ -124,7 +124,8 @@ async fn believes(docxy: &Cached, jump: i64) {
         .as_secs();
     let there = SystemTime::UNIX_EPOCH + Duration::from_secs(now.saturating_add_signed(jump));
     let day = day_of(there);
-    let told = docxy.app.logged(&format!("a line of {day}"), |line| {
+    let what = format!("a line of {day}");
+    let told = docxy.app.logged(&what, |line| {
         line["timestamp"]
             .as_str()
             .is_some_and(|time| time.starts_with(&day))
