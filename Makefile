@@ -45,3 +45,4 @@ soak:
 
 bench:
 	$(CARGO) bench --locked --bench forward
+	$(CARGO) bench --locked --bench cache

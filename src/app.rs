@@ -4,6 +4,7 @@
 mod limits;
 mod resolve;
 mod state;
+pub mod storage;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -13,13 +14,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use http::HeaderValue;
 
+pub use resolve::tag_rules;
+
 use crate::access::{Access, Tokens};
+use crate::cache::Store;
 use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::server::{self, Parts};
-use crate::telemetry::logging;
+use crate::telemetry::{Metrics, logging};
 use crate::tls::Certificates;
 use crate::tls::trust::Roots;
 use crate::upstream::Upstream;
@@ -64,7 +68,9 @@ async fn serve(
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
-    let parts = build(loaded, &listeners, drain.clone())?;
+    let metrics = Metrics::default();
+    let store = storage::open(schema, &metrics)?;
+    let parts = build(loaded, &listeners, drain.clone(), &metrics, store.as_ref())?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -92,6 +98,9 @@ async fn serve(
         never = stopping => never,
         report = serving => {
             let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
+            if let Some(store) = &store {
+                store.stop().await;
+            }
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
@@ -100,7 +109,13 @@ async fn serve(
 }
 
 /// Everything behind the listeners.
-fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts> {
+fn build(
+    loaded: &Loaded,
+    listeners: &[Listener],
+    drain: Drain,
+    metrics: &Metrics,
+    store: Option<&Store>,
+) -> Result<Parts> {
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let roots = Roots::load();
@@ -116,8 +131,18 @@ fn build(loaded: &Loaded, listeners: &[Listener], drain: Drain) -> Result<Parts>
         config: resolve::server(schema, &via),
         routes: resolve::routes(schema).build()?,
         access: Access::new(Tokens::new(state::sealer(loaded)?)),
-        pull: Pull::new(resolve::pull(schema), upstreams),
+        pull: Arc::new(match store {
+            Some(store) => Pull::caching(
+                resolve::pull(schema),
+                upstreams,
+                store.clone(),
+                resolve::pull_cache(schema),
+                metrics.clone(),
+            ),
+            None => Pull::forwarding(resolve::pull(schema), upstreams),
+        }),
         drain,
+        metrics: metrics.clone(),
         sign_in_hint: Once::new(),
     })
 }

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod client_config;
+mod explain;
 mod healthcheck;
 pub mod welcome;
 
@@ -80,9 +81,12 @@ enum Command {
     Serve,
     /// Check the configuration and print what is in effect, with the origin of each value
     CheckConfig {
-        /// Print all keys as JSON
+        /// Print all keys, or the explanation, as JSON
         #[arg(long)]
         json: bool,
+        /// Say which registry and which rule about tags this image falls under, and what the rule means
+        #[arg(long, value_name = "IMAGE")]
+        explain: Option<String>,
     },
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
@@ -111,7 +115,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&loaded),
-        Command::CheckConfig { json } => check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS),
+        Command::CheckConfig { json, explain: None } => {
+            check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
+        }
+        Command::CheckConfig {
+            json,
+            explain: Some(image),
+        } => {
+            let form = if json {
+                explain::Form::Json
+            } else {
+                explain::Form::Text
+            };
+            explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
+        }
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ pub mod route;
 pub mod pull;
 pub mod serve;
 
+pub mod cache;
 pub mod upstream;
 
 pub mod oci;

@@ -1,12 +1,23 @@
-//! The story of a pull, and the only place that knows both ends: what is asked upstream for a client's request, what
-//! is made of the answer, and the one word for how it went. Without a cache every request is forwarded.
+//! The story of a pull, and the only place that knows both ends, the cache and the upstreams: what is asked of which for a
+//! client's request, what is made of the answer, and the one word for how it went. Without a cache every request is
+//! forwarded, and lists always are.
 
 mod blob;
+mod cached;
+mod checked;
+mod direct;
 mod error;
+mod fill;
+mod forward;
+pub mod freshness;
+mod joint;
 mod manifest;
 mod outcome;
 mod paging;
 mod referrers;
+mod rights;
+mod stream;
+mod tag;
 mod tag_list;
 mod tags;
 
@@ -19,16 +30,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
+pub use cached::CacheConfig;
 pub use error::{Error, Missing};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
 
+use self::cached::Cached;
+use self::rights::Claim;
 use crate::access::Permit;
+use crate::cache::Store;
 use crate::oci::range::RangeHeader;
-use crate::oci::{Endpoint, ErrorBody, RegistryName};
+use crate::oci::{Endpoint, ErrorBody, FullName, Reference, RegistryName};
 use crate::route::Target;
 use crate::serve::CachePolicy;
-use crate::upstream::{Answer, Ask, Failure, Method, Upstream};
+use crate::telemetry::Metrics;
+use crate::upstream::{Answer, Ask, Failure, Method, Right, Upstream};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +71,8 @@ pub struct Pulled {
     pub response: Response<Body>,
     pub cache: CachePolicy,
     pub outcome: Outcome,
-    pub upstream_status: StatusCode,
+    /// What the upstream answered, where it was asked for this.
+    pub upstream_status: Option<StatusCode>,
 }
 
 /// One client's request on its way through this module.
@@ -88,11 +105,32 @@ impl Wanted<'_> {
 pub struct Pull {
     config: Config,
     upstreams: HashMap<RegistryName, Arc<Upstream>>,
+    cached: Option<Arc<Cached>>,
 }
 
 impl Pull {
-    pub fn new(config: Config, upstreams: HashMap<RegistryName, Arc<Upstream>>) -> Self {
-        Self { config, upstreams }
+    /// Without a cache: every request is forwarded.
+    pub fn forwarding(config: Config, upstreams: HashMap<RegistryName, Arc<Upstream>>) -> Self {
+        Self {
+            config,
+            upstreams,
+            cached: None,
+        }
+    }
+
+    /// With one.
+    pub fn caching(
+        config: Config,
+        upstreams: HashMap<RegistryName, Arc<Upstream>>,
+        store: Store,
+        cache: CacheConfig,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            config,
+            upstreams,
+            cached: Some(Arc::new(Cached::new(store, cache, metrics))),
+        }
     }
 
     /// The client of a registry; every registry that routing knows and that is enabled has one.
@@ -104,7 +142,7 @@ impl Pull {
 
     /// What the target's endpoint asks for. `Base` and `Upload` are the server's own business.
     pub async fn get(
-        &self,
+        self: &Arc<Self>,
         permit: &Permit,
         target: &Target,
         method: Method,
@@ -116,48 +154,74 @@ impl Pull {
             method,
             wishes,
         };
-        match &target.endpoint {
-            Endpoint::Manifest(_, reference) => self.manifest(wanted, reference).await,
-            Endpoint::Blob(_, digest) => self.blob(wanted, digest).await,
-            Endpoint::Tags(_) => self.tags(wanted).await,
-            Endpoint::Catalog => self.catalog(wanted).await,
-            Endpoint::Referrers(repository, digest) => self.referrers(wanted, repository, digest).await,
-            Endpoint::Base | Endpoint::Upload(_) => Err(Error::NotFound {
+        let cached = self.cached.as_ref();
+        match (&target.endpoint, cached) {
+            (Endpoint::Manifest(_, Reference::Digest(digest)), Some(cached)) => {
+                self.cached_manifest(cached, wanted, digest).await
+            }
+            (Endpoint::Manifest(_, Reference::Tag(tag)), Some(cached)) => {
+                self.cached_tag(cached, wanted, tag).await
+            }
+            (Endpoint::Manifest(_, reference), None) => self.forward_manifest(wanted, reference).await,
+            (Endpoint::Blob(_, digest), Some(cached)) => self.cached_blob(cached, wanted, digest).await,
+            (Endpoint::Blob(_, digest), None) => self.forward_blob(wanted, digest).await,
+            (Endpoint::Base | Endpoint::Upload(_), _) => Err(Error::NotFound {
                 registry: target.registry.name.clone(),
                 what: Missing::Path,
             }),
+            _ if cached.is_some_and(|cached| cached.config.offline) => Err(Error::Offline {
+                registry: target.registry.name.clone(),
+                what: Missing::Repository,
+            }),
+            (Endpoint::Tags(_), _) => self.tags(wanted).await,
+            (Endpoint::Catalog, _) => self.catalog(wanted).await,
+            (Endpoint::Referrers(repository, digest), _) => self.referrers(wanted, repository, digest).await,
         }
     }
 
     /// Asks the target's registry and turns every answer that is not content into an error by meaning.
     async fn ask(&self, wanted: Wanted<'_>, ask: &Ask, what: Missing) -> Result<Answer, Error> {
-        let registry = wanted.registry();
-        let answer = self.upstream(registry)?.send(ask, wanted.permit.right()).await?;
-        let status = answer.status;
-        match status {
+        self.ask_upstream(wanted.registry(), wanted.permit.right(), ask, what)
+            .await
+    }
+
+    async fn ask_upstream(
+        &self,
+        registry: &RegistryName,
+        right: &Right,
+        ask: &Ask,
+        what: Missing,
+    ) -> Result<Answer, Error> {
+        let answer = self.upstream(registry)?.send(ask, right).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
             // "Not modified" answers only who named what it has.
-            StatusCode::NOT_MODIFIED if !is_conditional(&ask.headers) => Err(Error::Unavailable {
-                registry: registry.clone(),
-                status,
-            }),
-            StatusCode::OK
-            | StatusCode::PARTIAL_CONTENT
-            | StatusCode::NOT_MODIFIED
-            | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Error::NotFound {
-                registry: registry.clone(),
-                what,
-            }),
-            StatusCode::TOO_MANY_REQUESTS => Err(Error::RateLimited {
-                registry: registry.clone(),
-                headers: Box::new(crate::serve::headers::allowed(&answer.headers)),
-            }),
-            _ if status.is_client_error() => Err(rejected(registry, answer).await),
-            _ => Err(Error::Unavailable {
-                registry: registry.clone(),
-                status,
-            }),
+            StatusCode::NOT_MODIFIED if is_conditional(&ask.headers) => Ok(answer),
+            _ => Err(refused(registry, what, answer).await),
         }
+    }
+
+    /// What this client claims in the target's repository, under the name that the registry knows it by.
+    fn claim(&self, cached: &Cached, wanted: Wanted<'_>) -> Result<Claim, Error> {
+        let registry = wanted.registry();
+        let repository = wanted
+            .target
+            .endpoint
+            .repository()
+            .ok_or_else(|| Error::NotFound {
+                registry: registry.clone(),
+                what: Missing::Path,
+            })?;
+        let name = FullName {
+            registry: registry.clone(),
+            repository: self.upstream(registry)?.canonical(repository)?,
+        };
+        Ok(cached.proofs.claim(wanted.permit, name))
+    }
+
+    /// Everyone may have this, and nobody has to show who he is for it.
+    fn is_public_to_all(&self, cached: &Cached, wanted: Wanted<'_>, claim: &Claim) -> bool {
+        cached.store.is_public(&claim.name) && !wanted.target.challenges_everyone()
     }
 
     /// An answer that was forwarded.
@@ -168,7 +232,7 @@ impl Pull {
         public: bool,
         immutable: bool,
     ) -> Pulled {
-        let upstream_status = response.status();
+        let upstream_status = Some(response.status());
         // A registry that challenges everyone is public to nobody who has not been challenged.
         let public = public && !wanted.target.challenges_everyone();
         Pulled {
@@ -189,18 +253,42 @@ impl Pull {
     }
 }
 
-/// A registry's refusal of any other kind is passed on, in its own code and words as far as they can be read.
-async fn rejected(registry: &RegistryName, answer: Answer) -> Error {
+/// What an answer that is not content means. A registry's refusal is passed on in its own code and words, as far as they can
+/// be read.
+async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Error {
     const LONGEST: usize = 16 * 1024;
-    let status = answer.status;
-    let said = match Limited::new(answer.body, LONGEST).collect().await {
-        Ok(body) => ErrorBody::parse(&body.to_bytes()),
-        Err(_) => None,
+    let (status, headers) = (answer.status, answer.headers);
+    let said = if status.is_client_error() {
+        match Limited::new(answer.body, LONGEST).collect().await {
+            Ok(body) => ErrorBody::parse(&body.to_bytes()),
+            Err(_) => None,
+        }
+    } else {
+        None
     };
-    Error::Rejected {
-        registry: registry.clone(),
-        status,
-        said,
+    refusal(registry, what, status, &headers, said)
+}
+
+fn refusal(
+    registry: &RegistryName,
+    what: Missing,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: Option<ErrorBody>,
+) -> Error {
+    let registry = registry.clone();
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { registry, what },
+        StatusCode::TOO_MANY_REQUESTS => Error::RateLimited {
+            registry,
+            headers: Box::new(crate::serve::headers::allowed(headers)),
+        },
+        _ if status.is_client_error() => Error::Rejected {
+            registry,
+            status,
+            said,
+        },
+        _ => Error::Unavailable { registry, status },
     }
 }
 

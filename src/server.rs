@@ -25,6 +25,7 @@ use crate::access::Access;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
+use crate::telemetry::Metrics;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -47,8 +48,9 @@ pub struct Parts {
     pub config: Config,
     pub routes: Routes,
     pub access: Access,
-    pub pull: Pull,
+    pub pull: Arc<Pull>,
     pub drain: Drain,
+    pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,
 }

@@ -2,5 +2,7 @@
 
 pub mod access_log;
 pub mod logging;
+pub mod metrics;
 
 pub use access_log::Record;
+pub use metrics::Metrics;

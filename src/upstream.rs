@@ -3,13 +3,17 @@
 
 mod auth;
 mod body;
+mod confirm;
 mod credentials;
+pub mod download;
 pub mod failure;
 mod fetch;
+mod health;
 mod login;
 mod place;
 mod realm;
 mod redacted;
+mod retry;
 mod token_service;
 mod tokens;
 pub mod transport;
@@ -21,12 +25,17 @@ use url::Url;
 
 use self::auth::Auth;
 pub use self::body::Body;
+pub use self::confirm::Word;
+use self::download::Slots;
+pub use self::download::{Download, Errand, Order, Piece, Refusal};
 pub use self::failure::{Blame, Failure};
-use self::fetch::Question;
+use self::fetch::{Landed, Question};
+use self::health::Breaker;
+pub use self::health::Health;
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
-use crate::oci::{Endpoint, RegistryName, Scope};
+use crate::oci::{Endpoint, RegistryName, Repository, Scope};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -44,6 +53,12 @@ pub struct Config {
     pub max_token_answer: usize,
     pub timeouts: Timeouts,
     pub max_redirects: u8,
+    /// Connections that one large blob may be fetched over (4); 1 switches it off.
+    pub segments: u8,
+    /// Bytes that must be left to fetch before a blob gets more than one (16 MiB).
+    pub segment_threshold: u64,
+    /// Connections of all downloads together (16).
+    pub max_connections: usize,
 }
 
 /// Where docxy's own credential for a registry comes from. Files and helpers are read again when their life ends or after a 401.
@@ -155,13 +170,26 @@ pub struct Upstream {
     config: Arc<Config>,
     transport: Transport,
     auth: Arc<Auth>,
+    health: Arc<Breaker>,
+    slots: Slots,
 }
 
 impl Upstream {
     pub fn new(config: Config, transport: Transport) -> Self {
         let config = Arc::new(config);
+        let auth = Arc::new(Auth::new(config.clone(), transport.clone()));
+        let asked = (config.clone(), auth.clone());
+        let answers = move || {
+            let (config, auth) = asked.clone();
+            async move {
+                let outcome = login::status_of_base(&config, &auth, &Right::Anonymous).await;
+                outcome.err().as_ref().and_then(health::news) != Some(Health::Suspect)
+            }
+        };
         Self {
-            auth: Arc::new(Auth::new(config.clone(), transport.clone())),
+            health: Arc::new(Breaker::new(config.name.clone(), answers)),
+            slots: Slots::new(config.max_connections),
+            auth,
             config,
             transport,
         }
@@ -169,6 +197,11 @@ impl Upstream {
 
     pub fn name(&self) -> &RegistryName {
         &self.config.name
+    }
+
+    /// The repository under the name that the registry knows it by: with `library/` where that is its custom.
+    pub fn canonical(&self, repository: &Repository) -> Result<Repository, Failure> {
+        place::own_name(&self.config, repository)
     }
 
     /// Asks the registry: learns its challenge, fetches and caches tokens, follows redirects by hand, tries once more after a 401.
@@ -187,10 +220,12 @@ impl Upstream {
             authorization: None,
             max_redirects: config.max_redirects,
         };
-        let (landed, anonymous) = self
+        let outcome = self
             .auth
             .ask(&question, right, &place::scopes(base, &endpoint))
-            .await?;
+            .await;
+        self.health.note(&outcome);
+        let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Failure::Denied {
@@ -198,15 +233,19 @@ impl Upstream {
                 status,
             });
         }
-        let (parts, body) = landed.answer.into_parts();
-        Ok(Answer {
-            status,
-            headers: parts.headers,
-            body,
-            anonymous,
-            redirects: landed.redirects,
-            length_known: landed.length_known,
-        })
+        Ok(landed.into_answer(anonymous))
+    }
+
+    /// Whether the registry answers at all, as the last requests found; costs nothing to ask. While it is suspect, one probe
+    /// in the background finds out when it is back.
+    pub fn health(&self) -> Health {
+        self.health.health()
+    }
+
+    /// Somebody who has an older answer to give has waited for this registry for as long as he would: until it answers, only
+    /// a probe asks it in his place (threat R1).
+    pub fn is_late(&self) {
+        self.health.late();
     }
 
     /// Asks the registry's token service with a client's own password or refresh token.
@@ -216,6 +255,22 @@ impl Upstream {
 
     /// `GET /v2/` with this right: is it good for anything here? 401 and 403 are statuses here, not failures.
     pub async fn ping(&self, right: &Right) -> Result<StatusCode, Failure> {
-        login::status_of_base(&self.config, &self.auth, right).await
+        let outcome = login::status_of_base(&self.config, &self.auth, right).await;
+        self.health.note(&outcome);
+        outcome
+    }
+}
+
+impl Landed {
+    fn into_answer(self, anonymous: bool) -> Answer {
+        let (parts, body) = self.answer.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            anonymous,
+            redirects: self.redirects,
+            length_known: self.length_known,
+        }
     }
 }

@@ -4,18 +4,20 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use docxy::oci::digest::{Algorithm, Hasher};
 
-use super::process::{Process, free_address, wait_for};
+use super::noise::Noise;
+use super::server::{self, Server};
+
+/// Bytes of the small blob.
+pub const SMALL: u64 = 4096;
 
 pub struct Upstream {
-    address: SocketAddr,
+    nginx: Server,
     blobs: Vec<String>,
     small: String,
-    _nginx: Process,
 }
 
 impl Upstream {
@@ -26,43 +28,26 @@ impl Upstream {
         let blobs = (0..count)
             .map(|n| blob(&root, size, n as u64 + 1))
             .collect::<Result<_>>()?;
-        let small = blob(&root, 4096, 0)?;
-        let address = free_address()?;
-        let configuration = format!(
-            "daemon off; worker_processes 1; pid {pid}; error_log stderr;
-             events {{ worker_connections 1024; }}
-             http {{
-               sendfile on; tcp_nopush on; access_log off; default_type application/octet-stream;
-               keepalive_requests 1000000;
-               server {{
-                 listen {address};
-                 location = /v2/ {{ return 200 '{{}}'; }}
-                 location ~ ^/v2/bench/app/blobs/(sha256:[0-9a-f]+)$ {{
-                   add_header Docker-Content-Digest $1;
-                   alias {root}/$1;
-                 }}
-               }}
-             }}",
-            pid = folder.join("upstream.pid").display(),
-            root = root.display(),
-        );
-        let file = folder.join("upstream.conf");
-        fs::write(&file, configuration)?;
-        let nginx = Process::start(
-            Command::new("nginx").arg("-c").arg(&file),
-            &folder.join("upstream.log"),
-        )?;
-        wait_for(address, "nginx (upstream)")?;
-        Ok(Self {
-            address,
-            blobs,
-            small,
-            _nginx: nginx,
-        })
+        let small = blob(&root, SMALL, 0)?;
+        let nginx = server::nginx(folder, "upstream", 1, |address| {
+            format!(
+                "sendfile on; tcp_nopush on; access_log off; default_type application/octet-stream;
+                 server {{
+                   listen {address};
+                   location = /v2/ {{ return 200 '{{}}'; }}
+                   location ~ ^/v2/bench/app/blobs/(sha256:[0-9a-f]+)$ {{
+                     add_header Docker-Content-Digest $1;
+                     alias {root}/$1;
+                   }}
+                 }}",
+                root = root.display(),
+            )
+        })?;
+        Ok(Self { nginx, blobs, small })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.nginx.address
     }
 
     /// Path of a large blob.
@@ -81,17 +66,11 @@ fn blob(root: &Path, size: u64, seed: u64) -> Result<String> {
     let temporary = root.join("new");
     let mut file = fs::File::create(&temporary)?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut noise = Noise::new(seed);
     let mut piece = vec![0u8; 1 << 16];
     let mut left = size;
     while left > 0 {
-        for word in piece.chunks_exact_mut(8) {
-            // xorshift64: fast, and different for every seed.
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
+        noise.fill(&mut piece);
         let take = usize::try_from(left.min(piece.len() as u64))?;
         file.write_all(&piece[..take])?;
         hasher.update(&piece[..take]);

@@ -8,17 +8,29 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 
-mod client;
 mod files;
-mod process;
-mod rivals;
 
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/figures.rs"]
+mod figures;
+#[path = "../support/noise.rs"]
+mod noise;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/server.rs"]
+mod server;
+
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use files::Upstream;
-use rivals::Rival;
+use client::Connection;
+use figures::{gibibytes, mebibytes, median, milliseconds};
+use files::{SMALL, Upstream};
+use server::Server;
 
 /// What a run measures, sizes in bytes.
 struct Plan {
@@ -50,9 +62,14 @@ fn main() -> Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let upstream = Upstream::start(folder.path(), plan.blob, plan.rounds)?;
-    let docxy = rivals::docxy(folder.path(), &upstream)?;
-    let nginx = rivals::nginx(folder.path(), &upstream)?;
-    let registry = rivals::docker_registry(folder.path(), &upstream)?;
+    let docxy = server::docxy(
+        folder.path(),
+        "docxy",
+        upstream.address(),
+        "[cache]\nmode = \"off\"\n",
+    )?;
+    let nginx = forwarding_nginx(folder.path(), upstream.address())?;
+    let registry = server::docker_registry(folder.path(), upstream.address())?;
     println!(
         "{} rounds, blobs of {} MiB, HTTP on loopback, access logs on; upstream: nginx with sendfile",
         plan.rounds,
@@ -64,27 +81,37 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// nginx with its best settings for forwarding.
+fn forwarding_nginx(folder: &Path, origin: SocketAddr) -> Result<Server> {
+    server::nginx(folder, "nginx", 2, |address| {
+        format!(
+            "access_log {log};
+             upstream origin {{ server {origin}; keepalive 64; }}
+             server {{
+               listen {address};
+               location / {{
+                 proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection \"\";
+                 proxy_buffering off; proxy_buffer_size 256k; proxy_busy_buffers_size 512k; proxy_buffers 8 256k;
+               }}
+             }}",
+            log = folder.join("nginx-access.log").display(),
+        )
+    })
+}
+
 /// The time from a request to the first byte of its answer, one keep-alive connection, a 4 KiB blob.
-fn first_byte(plan: &Plan, upstream: &Upstream, docxy: &Rival, nginx: &Rival) -> Result<()> {
+fn first_byte(plan: &Plan, upstream: &Upstream, docxy: &Server, nginx: &Server) -> Result<()> {
     let mut direct = Vec::new();
     let mut through_docxy = Vec::new();
     let mut through_nginx = Vec::new();
     for _ in 0..plan.rounds {
-        direct.push(client::first_byte_p50(
-            upstream.address(),
-            upstream.small(),
-            plan.first_bytes,
-        )?);
-        through_docxy.push(client::first_byte_p50(
-            docxy.address,
-            upstream.small(),
-            plan.first_bytes,
-        )?);
-        through_nginx.push(client::first_byte_p50(
-            nginx.address,
-            upstream.small(),
-            plan.first_bytes,
-        )?);
+        for (address, times) in [
+            (upstream.address(), &mut direct),
+            (docxy.address, &mut through_docxy),
+            (nginx.address, &mut through_nginx),
+        ] {
+            times.push(first_byte_p50(address, upstream.small(), plan.first_bytes)?);
+        }
     }
     let (direct, ours, theirs) = (median(direct), median(through_docxy), median(through_nginx));
     println!(
@@ -105,8 +132,14 @@ fn first_byte(plan: &Plan, upstream: &Upstream, docxy: &Rival, nginx: &Rival) ->
     Ok(())
 }
 
+fn first_byte_p50(address: SocketAddr, path: &str, requests: usize) -> Result<Duration> {
+    let mut connection = Connection::open(address)?;
+    let times = (0..requests).map(|_| Ok(connection.fetch(path, SMALL)?.first));
+    Ok(median(times.collect::<Result<_>>()?))
+}
+
 /// CPU-seconds (user and system, of the proxy's processes alone) for each GiB that reached a client.
-fn cpu(plan: &Plan, upstream: &Upstream, docxy: &Rival, nginx: &Rival, registry: &Rival) -> Result<()> {
+fn cpu(plan: &Plan, upstream: &Upstream, docxy: &Server, nginx: &Server, registry: &Server) -> Result<()> {
     let mut figures: [Vec<Cost>; 3] = Default::default();
     for round in 0..plan.rounds {
         let blob = upstream.blob(round);
@@ -153,22 +186,27 @@ struct Cost {
     rate: f64,
 }
 
-fn cost(rival: &Rival, path: &str, clients: usize, size: u64) -> Result<Cost> {
-    let before = rival.cpu()?;
-    let took = client::pull_at_once(rival.address, path, clients, size)?;
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let gib = (size * clients as u64) as f64 / f64::from(1u32 << 30);
+fn cost(server: &Server, path: &str, clients: usize, size: u64) -> Result<Cost> {
+    let before = server.cpu()?;
+    let took = pull_at_once(server.address, path, clients, size)?;
+    let gib = gibibytes(size * clients as u64);
     Ok(Cost {
-        cpu: rival.cpu()?.saturating_sub(before).as_secs_f64() / gib,
+        cpu: server.cpu()?.saturating_sub(before).as_secs_f64() / gib,
         rate: gib / took.as_secs_f64(),
     })
 }
 
+fn pull_at_once(address: SocketAddr, path: &str, clients: usize, size: u64) -> Result<Duration> {
+    let delays = vec![Duration::ZERO; clients];
+    let pulls = client::crowd(|| Connection::open(address), path, size, &delays)?;
+    Ok(pulls.iter().map(|pull| pull.whole).max().unwrap_or_default())
+}
+
 /// The most memory docxy ever had resident, after many clients pulled a large blob at once.
-fn memory(plan: &Plan, upstream: &Upstream, docxy: &Rival) -> Result<()> {
-    let before = docxy.peak_resident()?;
-    client::pull_at_once(docxy.address, upstream.blob(0), plan.many, plan.blob)?;
-    let after = docxy.peak_resident()?;
+fn memory(plan: &Plan, upstream: &Upstream, docxy: &Server) -> Result<()> {
+    let before = docxy.memory("VmHWM")?;
+    pull_at_once(docxy.address, upstream.blob(0), plan.many, plan.blob)?;
+    let after = docxy.memory("VmHWM")?;
     println!("\nresident memory of docxy, peak (VmHWM)");
     println!("  before          {:6.1} MiB", mebibytes(before));
     println!(
@@ -180,20 +218,6 @@ fn memory(plan: &Plan, upstream: &Upstream, docxy: &Rival) -> Result<()> {
     Ok(())
 }
 
-fn median<T: PartialOrd + Copy>(mut figures: Vec<T>) -> T {
-    figures.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-    figures[figures.len() / 2]
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
 fn added(through: Duration, direct: Duration) -> f64 {
     milliseconds(through) - milliseconds(direct)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1u32 << 20)
 }

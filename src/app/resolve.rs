@@ -9,11 +9,13 @@ use url::Host;
 
 use crate::config::schema;
 use crate::config::schema::{
-    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, TlsVersion,
+    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, StaleOn,
+    TagRule, TlsVersion,
 };
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
+use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::logging;
 use crate::tls::trust::Roots;
@@ -26,6 +28,12 @@ use crate::{pull, server};
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
 /// Feature P5.
 const MAX_REDIRECTS: u8 = 10;
+/// Connections that one large blob is fetched over.
+const SEGMENTS: u8 = 4;
+/// A blob with less than this left to fetch gets one connection.
+const SEGMENT_THRESHOLD: u64 = 16 * 1024 * 1024;
+/// Connections to one registry (and its storage) for all blobs together.
+const MAX_CONNECTIONS: usize = 16;
 /// Idle connections kept to each host of a registry.
 const IDLE_CONNECTIONS: usize = 16;
 
@@ -124,6 +132,50 @@ pub fn pull(schema: &Schema) -> pull::Config {
     }
 }
 
+pub fn pull_cache(schema: &Schema) -> pull::CacheConfig {
+    pull::CacheConfig {
+        rules: tag_rules(schema),
+        offline: schema.cache.offline,
+        revalidate_timeout: schema.cache.revalidate_timeout,
+    }
+}
+
+/// The rules of `[[cache.tags]]`, in their order.
+pub fn tag_rules(schema: &Schema) -> Rules {
+    Rules::new(schema.cache.tags.iter().map(tag_rule).collect())
+}
+
+fn tag_rule(written: &TagRule) -> (Selector, Rule) {
+    let selector = Selector {
+        registry: written.registry.clone(),
+        repository: written.repository.clone(),
+        tag: written.tag.clone(),
+    };
+    let rule = Rule {
+        fresh: match written.fresh {
+            schema::Fresh::Revalidate => Fresh::Revalidate,
+            schema::Fresh::For(time) => Fresh::For(time),
+            schema::Fresh::Immutable => Fresh::Immutable,
+            schema::Fresh::Never => Fresh::Never,
+        },
+        stale: written.stale.iter().copied().map(error_class).collect(),
+        max_stale: written.max_stale,
+        stale_while_revalidate: written.stale_while_revalidate,
+    };
+    (selector, rule)
+}
+
+fn error_class(written: StaleOn) -> ErrorClass {
+    match written {
+        StaleOn::Connect => ErrorClass::Connect,
+        StaleOn::Timeout => ErrorClass::Timeout,
+        StaleOn::Server => ErrorClass::Server,
+        StaleOn::RateLimited => ErrorClass::RateLimited,
+        StaleOn::Denied => ErrorClass::Denied,
+        StaleOn::Missing => ErrorClass::Missing,
+    }
+}
+
 pub fn routes(schema: &Schema) -> route::Config {
     route::Config {
         registries: schema
@@ -204,6 +256,9 @@ pub fn upstream(
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts,
         max_redirects: MAX_REDIRECTS,
+        segments: SEGMENTS,
+        segment_threshold: SEGMENT_THRESHOLD,
+        max_connections: MAX_CONNECTIONS,
     };
     Ok(Upstream::new(config, transport.build()?))
 }
@@ -300,6 +355,13 @@ fn is_ours(host: &Host, listener: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_rule_is_the_rule_of_no_rules() {
+        // The manual states the defaults once: for rules without that key and for tags without a rule.
+        let (_, written) = tag_rule(&TagRule::default());
+        assert_eq!(written, Rule::default());
+    }
 
     #[test]
     fn a_proxy_that_is_docxy_itself_is_recognised() {

@@ -19,6 +19,7 @@ pub(super) trait Visit {
 
 pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.key("listen", &mut schema.listen);
+    visit.key("metrics_listen", &mut schema.metrics_listen);
     visit.key("public_url", &mut schema.public_url);
     visit.key("default_registry", &mut schema.default_registry);
     visit.key("allowed_hosts", &mut schema.allowed_hosts);
@@ -53,6 +54,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("ca_file", &mut registry.ca_file);
     visit.key("tls_verify", &mut registry.tls_verify);
     visit.key("proxy", &mut registry.proxy);
+    visit.key("max_connections", &mut registry.max_connections);
     visit.key("enabled", &mut registry.enabled);
 }
 
@@ -67,6 +69,17 @@ pub fn all() -> Vec<String> {
     list.keys
 }
 
+/// The fields of one `[[cache.tags]]`, all optional.
+pub const TAG_RULE: [&str; 7] = [
+    "registry",
+    "repository",
+    "tag",
+    "fresh",
+    "stale",
+    "max_stale",
+    "stale_while_revalidate",
+];
+
 fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {
     visit.key("listen", &mut tls.listen);
     visit.key("certificates", &mut tls.certificates);
@@ -78,6 +91,15 @@ fn cache<V: Visit>(visit: &mut V, cache: &mut Cache) {
     visit.key("mode", &mut cache.mode);
     visit.key("path", &mut cache.path);
     visit.key("max_size", &mut cache.max_size);
+    visit.key("min_free", &mut cache.min_free);
+    visit.key("min_free_inodes", &mut cache.min_free_inodes);
+    visit.key("inactive", &mut cache.inactive);
+    visit.key("verify", &mut cache.verify);
+    visit.key("scrub_rate", &mut cache.scrub_rate);
+    visit.key("partials", &mut cache.partials);
+    visit.key("offline", &mut cache.offline);
+    visit.key("revalidate_timeout", &mut cache.revalidate_timeout);
+    visit.key("tags", &mut cache.tags);
 }
 
 fn timeouts<V: Visit>(visit: &mut V, timeouts: &mut Timeouts) {
@@ -100,6 +122,8 @@ fn network<V: Visit>(visit: &mut V, network: &mut Network) {
     visit.key("hosts", &mut network.hosts);
     visit.key("ipv6", &mut network.ipv6);
     visit.key("proxy", &mut network.proxy);
+    visit.key("segments", &mut network.segments);
+    visit.key("segment_threshold", &mut network.segment_threshold);
 }
 
 fn log<V: Visit>(visit: &mut V, log: &mut Log) {

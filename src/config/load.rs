@@ -115,7 +115,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
     complete(&mut schema, &sources.environment);
 
-    let found = validate::meaning(&schema, &origins);
+    let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);
     warnings.extend(found.warnings);
     problems.into_result()?;

@@ -66,17 +66,33 @@ pub struct SourceFile {
 
 /// The origin of every key that has a value other than its default.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Origins(BTreeMap<String, Origin>);
+pub struct Origins {
+    keys: BTreeMap<String, Origin>,
+    /// Of the items of lists that a file spells out.
+    items: BTreeMap<String, Vec<Origin>>,
+}
 
 impl Origins {
     /// `key` as [`join_key`] writes it: `cache.mode`, `registries."ghcr.io".auth`, and for a registry's section as a
     /// whole `registries."ghcr.io"`.
     pub fn of(&self, key: &str) -> &Origin {
-        self.0.get(key).unwrap_or(&Origin::Default)
+        self.keys.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Where one item of a list is written (`index` counts from 0); that of the whole list where it is not known.
+    pub fn of_item(&self, key: &str, index: usize) -> &Origin {
+        let items = self.items.get(key);
+        items
+            .and_then(|items| items.get(index))
+            .unwrap_or_else(|| self.of(key))
     }
 
     pub(super) fn record(&mut self, key: String, origin: Origin) {
-        self.0.insert(key, origin);
+        self.keys.insert(key, origin);
+    }
+
+    pub(super) fn record_items(&mut self, key: &str, origins: impl Iterator<Item = Origin>) {
+        self.items.insert(key.to_owned(), origins.collect());
     }
 }
 

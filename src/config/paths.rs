@@ -3,10 +3,28 @@
 use std::{
     fs::{self, OpenOptions},
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use super::schema::Schema;
+use super::schema::{CacheMode, Schema};
+
+/// Why the cache has no folder.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CacheFolderError {
+    #[error(transparent)]
+    None(#[from] NoFolder),
+    /// Found out at start, because the defaults depend on what may be written to.
+    #[error(
+        "the cache's folder {} and the state's folder {} lie within each other, and emptying the cache must never take keys and tokens along: write cache.path or state_path",
+        cache.display(),
+        state.display()
+    )]
+    Overlap { cache: PathBuf, state: PathBuf },
+    #[error(
+        "neither XDG_RUNTIME_DIR nor /dev/shm can be written to, so there is no place for mode = \"memory\": mount a tmpfs there, or write mode = \"disk\" or \"off\" under [cache]"
+    )]
+    NoMemory,
+}
 
 /// No folder can be found: there is neither a service manager nor a home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -25,6 +43,8 @@ pub struct Machine<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// May this folder be made and written to?
     pub writable: &'a dyn Fn(&Path) -> bool,
+    /// Who runs this process.
+    pub user: u32,
 }
 
 impl Machine<'static> {
@@ -33,6 +53,7 @@ impl Machine<'static> {
         Self {
             variable: &|name| std::env::var(name).ok(),
             writable: &|folder| probe(folder).is_ok(),
+            user: rustix::process::getuid().as_raw(),
         }
     }
 }
@@ -53,8 +74,24 @@ pub fn state(schema: &Schema, machine: &Machine<'_>) -> Result<PathBuf, NoFolder
 }
 
 /// `cache.path`, else `$CACHE_DIRECTORY` (systemd), else /var/cache/docxy if that is writable, else
-/// `$XDG_CACHE_HOME/docxy` or `~/.cache/docxy`.
-pub fn cache(schema: &Schema, machine: &Machine<'_>) -> Result<PathBuf, NoFolder> {
+/// `$XDG_CACHE_HOME/docxy` or `~/.cache/docxy`. Never within the state's folder, nor that within it.
+///
+/// With `mode = "memory"` it is [`memory`].
+pub fn cache(schema: &Schema, machine: &Machine<'_>) -> Result<PathBuf, CacheFolderError> {
+    if schema.cache.mode == CacheMode::Memory {
+        return memory(machine);
+    }
+    let cache = disk_cache(schema, machine)?;
+    if let Ok(state) = state(schema, machine)
+        && overlap(&state, &cache).is_some()
+    {
+        return Err(CacheFolderError::Overlap { cache, state });
+    }
+    Ok(cache)
+}
+
+/// The cache's folder as it would be on disk, wherever the state's is.
+pub(super) fn disk_cache(schema: &Schema, machine: &Machine<'_>) -> Result<PathBuf, NoFolder> {
     let places = Places {
         names: NoFolder {
             key: "cache.path",
@@ -65,6 +102,56 @@ pub fn cache(schema: &Schema, machine: &Machine<'_>) -> Result<PathBuf, NoFolder
         home: ".cache",
     };
     places.choose(schema.cache.path.as_deref(), machine)
+}
+
+/// For a cache that goes with the process: `$XDG_RUNTIME_DIR/docxy-cache`, else `/dev/shm/docxy-cache-USER`, the first
+/// that can be written to. Both are tmpfs on every usual system.
+///
+/// `/dev/shm` is everybody's: whoever opens the folder must make it with mode 0700, and refuse one that is another user's
+/// or no folder.
+fn memory(machine: &Machine<'_>) -> Result<PathBuf, CacheFolderError> {
+    let runtime = (machine.variable)("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|base| base.is_absolute() && (machine.writable)(base));
+    if let Some(base) = runtime {
+        return Ok(base.join("docxy-cache"));
+    }
+    let shared = Path::new("/dev/shm");
+    if (machine.writable)(shared) {
+        return Ok(shared.join(format!("docxy-cache-{}", machine.user)));
+    }
+    Err(CacheFolderError::NoMemory)
+}
+
+/// How two folders lie that must not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Overlap {
+    /// Or they are the same.
+    StateInCache,
+    CacheInState,
+}
+
+/// Without looking at the disk; a link may still lead elsewhere.
+pub(super) fn overlap(state: &Path, cache: &Path) -> Option<Overlap> {
+    let (state, cache) = (without_dots(state), without_dots(cache));
+    if state.starts_with(&cache) {
+        Some(Overlap::StateInCache)
+    } else if cache.starts_with(&state) {
+        Some(Overlap::CacheInState)
+    } else {
+        None
+    }
+}
+
+pub(super) fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 struct Places {
@@ -128,6 +215,7 @@ mod tests {
             &Machine {
                 variable: &variable,
                 writable: &|_| writable,
+                user: 1000,
             },
         )
     }
@@ -165,6 +253,81 @@ mod tests {
                     .to_owned()
             )
         );
+    }
+
+    fn cache_of(
+        schema: &Schema,
+        variables: &[(&str, &str)],
+        writable: &[&str],
+    ) -> Result<PathBuf, CacheFolderError> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name)?;
+            Some(found.1.to_owned())
+        };
+        cache(
+            schema,
+            &Machine {
+                variable: &variable,
+                writable: &|folder| writable.iter().any(|known| Path::new(known) == folder),
+                user: 1000,
+            },
+        )
+    }
+
+    #[test]
+    fn the_cache_never_holds_the_state() {
+        // Whoever empties the cache must keep the keys that his users' tokens were made with, also where no key says
+        // where the two are.
+        let variables = [
+            ("XDG_STATE_HOME", "/data"),
+            ("XDG_CACHE_HOME", "/data"),
+            ("HOME", "/h"),
+        ];
+        let both = PathBuf::from("/data/docxy");
+        assert_eq!(
+            cache_of(&Schema::default(), &variables, &[]),
+            Err(CacheFolderError::Overlap {
+                cache: both.clone(),
+                state: both
+            })
+        );
+        let system = ["/var/lib/docxy", "/var/cache/docxy"];
+        assert_eq!(
+            cache_of(&Schema::default(), &variables, &system),
+            Ok("/var/cache/docxy".into())
+        );
+        // The home of a service's user is often its state's folder.
+        let home = [("HOME", "/var/lib/docxy")];
+        assert!(matches!(
+            cache_of(&Schema::default(), &home, &["/var/lib/docxy"]),
+            Err(CacheFolderError::Overlap { .. })
+        ));
+        assert_eq!(
+            cache_of(&Schema::default(), &home, &system),
+            Ok("/var/cache/docxy".into())
+        );
+    }
+
+    #[test]
+    fn a_cache_in_memory_is_the_users_own() {
+        // Two users on one machine must not meet in /dev/shm, and without any tmpfs the message says what to do.
+        let mut schema = Schema::default();
+        schema.cache.mode = CacheMode::Memory;
+        let variables = [("XDG_RUNTIME_DIR", "/run/user/1000")];
+        let all = ["/run/user/1000", "/dev/shm"];
+        assert_eq!(
+            cache_of(&schema, &variables, &all),
+            Ok("/run/user/1000/docxy-cache".into())
+        );
+        assert_eq!(
+            cache_of(&schema, &variables, &all[1..]),
+            Ok("/dev/shm/docxy-cache-1000".into())
+        );
+        assert_eq!(
+            cache_of(&schema, &[], &all),
+            Ok("/dev/shm/docxy-cache-1000".into())
+        );
+        assert_eq!(cache_of(&schema, &[], &[]), Err(CacheFolderError::NoMemory));
     }
 
     #[test]

@@ -67,7 +67,12 @@ impl keys::Visit for Reader<'_> {
         if let Some(read) = T::read(&entry.node, &mut at) {
             *value = read;
         }
-        self.origins.record(at.key, entry.node.origin);
+        let key = at.key;
+        if let Value::Array(items) = &entry.node.value {
+            self.origins
+                .record_items(&key, items.iter().map(|item| item.origin.clone()));
+        }
+        self.origins.record(key, entry.node.origin);
     }
 
     fn section(&mut self, name: &str, keys: impl FnOnce(&mut Self)) {
@@ -173,6 +178,9 @@ impl Reader<'_> {
                 (Some((section, _)), _) => format!("`{name}` belongs under [{section}]"),
                 (None, _) => format!("`{name}` belongs at the top of the file, before the first [section]"),
             };
+        }
+        if self.prefix == "cache" && keys::TAG_RULE.contains(&name) {
+            return format!("`{name}` belongs under [[cache.tags]]");
         }
         if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
             return format!("did you mean {}?", spell(&join_key(&self.prefix, near)));

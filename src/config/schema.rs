@@ -3,6 +3,8 @@
 //! The fields are what a person means, not what a module needs: `app/resolve` turns them into each module's own
 //! `Config`. Names of fields are the names of keys; [`super::keys`] is the page that ties the two together.
 
+mod cache;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -16,11 +18,15 @@ use url::Url;
 use super::values::{Credential, Secret, Size};
 use crate::oci::RegistryName;
 
+pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
+
 /// The whole configuration. Without any file it listens on 127.0.0.1:5000 and knows all presets.
 #[derive(Clone, Debug)]
 pub struct Schema {
     /// Plain HTTP listeners.
     pub listen: Vec<ListenEntry>,
+    /// Plain HTTP listeners that serve `/metrics` and nothing else.
+    pub metrics_listen: Vec<SocketAddr>,
     /// What realms and Locations are built from (threat S8): http or https, a host, no path beyond `/`.
     pub public_url: Option<Url>,
     /// The registry of references that name none.
@@ -100,21 +106,6 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// `[cache]`: accepted today so that files need no change later; only `mode = "off"` is built.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cache {
-    pub mode: CacheMode,
-    /// Unset: see [`super::paths`].
-    pub path: Option<PathBuf>,
-    pub max_size: Size,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CacheMode {
-    /// Pure forwarding.
-    Off,
-}
-
 /// `[timeouts]`: towards registries. There is no limit on a whole body (threat R1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
@@ -152,6 +143,10 @@ pub struct Network {
     pub ipv6: bool,
     /// For every registry that has no `proxy` of its own.
     pub proxy: Option<ProxyEntry>,
+    /// Connections that one large blob is fetched over; 1 is plain downloading.
+    pub segments: u32,
+    /// From which size on a blob is large.
+    pub segment_threshold: Size,
     /// Not a key: what the usual variables said. They count where no `proxy` key does.
     pub environment_proxies: EnvironmentProxies,
 }
@@ -245,6 +240,8 @@ pub struct Registry {
     pub ca_file: Option<PathBuf>,
     pub tls_verify: bool,
     pub proxy: Option<ProxyEntry>,
+    /// Connections to this registry and its storage at a time.
+    pub max_connections: u32,
     pub enabled: bool,
 }
 
@@ -323,6 +320,7 @@ impl Default for Schema {
                 address: SocketAddr::from(([127, 0, 0, 1], 5000)),
                 proxy_protocol: false,
             }],
+            metrics_listen: Vec::new(),
             public_url: None,
             default_registry: super::presets::default_registry(),
             allowed_hosts: Vec::new(),
@@ -349,16 +347,6 @@ impl Default for Tls {
             certificates: Vec::new(),
             redirect_http: true,
             min_version: TlsVersion::Tls12,
-        }
-    }
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            mode: CacheMode::Off,
-            path: None,
-            max_size: Size::from_gib(32),
         }
     }
 }
@@ -393,6 +381,8 @@ impl Default for Network {
             hosts: BTreeMap::new(),
             ipv6: true,
             proxy: None,
+            segments: 4,
+            segment_threshold: Size::from_mib(16),
             environment_proxies: EnvironmentProxies::default(),
         }
     }
@@ -427,6 +417,7 @@ impl Default for Registry {
             ca_file: None,
             tls_verify: true,
             proxy: None,
+            max_connections: 16,
             enabled: true,
         }
     }

@@ -1,6 +1,7 @@
 //! How one value is read from what a person wrote, and shown again. Reading reports every mistake it finds and never
 //! stops at the first.
 
+mod cache;
 mod choice;
 mod network;
 mod proxy;
@@ -103,10 +104,20 @@ impl<'n> Fields<'n> {
 
     /// The type's default when the field is absent.
     pub fn optional<T: Setting + Default>(&mut self, name: &'static str, at: &mut Reading<'_>) -> Option<T> {
+        self.optional_or(name, T::default(), at)
+    }
+
+    /// `default` when the field is absent.
+    pub fn optional_or<T: Setting>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        at: &mut Reading<'_>,
+    ) -> Option<T> {
         self.known.push(name);
         match self.table.get(name) {
             Some(entry) => read_field(name, &entry.node, at),
-            None => Some(T::default()),
+            None => Some(default),
         }
     }
 
@@ -411,6 +422,11 @@ impl<T: Setting> Setting for Vec<T> {
                 &node.origin,
                 format!("expected a list of values, found {}", node.kind()),
                 format!("write [{}]", Json::from(text.as_str())),
+            ),
+            Value::Table(_) => at.fail(
+                &node.origin,
+                "expected a list of tables, found one table",
+                format!("write [[{key}]] instead of [{key}], or put the table into [ ]", key = at.key),
             ),
             _ => at.fail(
                 &node.origin,

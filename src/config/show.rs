@@ -8,7 +8,7 @@ use super::{
     keys,
     load::Loaded,
     origin::{Origin, Origins, join_key},
-    schema::{EnvironmentProxies, ProxyEntry, Registry},
+    schema::{EnvironmentProxies, ProxyEntry, Registry, TagRule},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -65,6 +65,11 @@ pub fn as_json(loaded: &Loaded) -> Json {
         "environment_proxies": proxies,
         "warnings": loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
+}
+
+/// One rule with all its fields.
+pub fn tag_rule(rule: &TagRule) -> Option<Json> {
+    rule.show()
 }
 
 struct Line {

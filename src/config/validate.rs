@@ -1,13 +1,14 @@
 //! What single keys can't know: whether the values make sense together. No I/O, except in [`files()`].
 
 mod addresses;
+mod cache;
 mod files;
+mod folders;
 mod proxies;
 mod registries;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -16,8 +17,9 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
+    environment::Environment,
     origin::{Origins, Problem, Warning},
-    schema::{Limits, ListenEntry, Log, Schema, Timeouts},
+    schema::{Limits, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
     values::Size,
 };
@@ -27,6 +29,10 @@ pub use files::files;
 
 /// hyper refuses to work with a smaller header buffer; a larger one only helps attackers.
 const HEADER_BYTES: std::ops::RangeInclusive<Size> = Size::from_kib(8)..=Size::from_kib(1024);
+
+/// More connections for one blob look like an attack to a registry.
+const SEGMENTS: std::ops::RangeInclusive<u32> = 1..=16;
+const SMALLEST_SEGMENTED: Size = Size::from_mib(1);
 
 /// Everything found in one pass.
 pub(super) struct Findings<'a> {
@@ -45,6 +51,26 @@ impl Findings<'_> {
             .push(Warning(self.finding(key, what.into(), fix.into())));
     }
 
+    /// `index` counts from 0, as everywhere but in messages.
+    fn problem_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let problem = self.finding_of_item(key, index, what, fix);
+        self.problems.push(problem);
+    }
+
+    fn warn_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let warning = Warning(self.finding_of_item(key, index, what, fix));
+        self.warnings.push(warning);
+    }
+
+    fn finding_of_item(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+        Problem {
+            origin: self.origins.of_item(key, index).clone(),
+            key: key.to_owned(),
+            what: format!("rule {}: {what}", index + 1),
+            fix: Some(fix.to_owned()),
+        }
+    }
+
     fn finding(&self, key: &str, what: String, fix: String) -> Problem {
         Problem {
             origin: self.origins.of(key).clone(),
@@ -56,7 +82,7 @@ impl Findings<'_> {
 }
 
 /// Checks a schema that was read without opening any file that it names.
-pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins) -> Findings<'a> {
+pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &Environment) -> Findings<'a> {
     let mut findings = Findings {
         origins,
         problems: Vec::new(),
@@ -67,11 +93,13 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins) -> Findings<'a>
     hosts("allowed_hosts", &schema.allowed_hosts, &mut findings);
     trusted_proxies(&schema.trusted_proxies, &mut findings);
     named_registries(schema, &mut findings);
-    paths(schema, &mut findings);
+    folders::check(schema, environment, &mut findings);
+    cache::check(schema, &mut findings);
     timeouts(&schema.timeouts, &mut findings);
     limits(&schema.limits, &mut findings);
     log(&schema.log, &mut findings);
     static_hosts(schema, &mut findings);
+    segments(schema, &mut findings);
     proxies::check(schema, &mut findings);
     registries::check(schema, &mut findings);
     findings
@@ -103,16 +131,8 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
     let all = [("listen", &schema.listen), ("tls.listen", &tls.listen)];
     let mut seen: Vec<SocketAddr> = Vec::new();
     for (key, entries) in all {
-        for ListenEntry { address, .. } in entries {
-            if address.port() != 0 && seen.contains(address) {
-                findings.problem(
-                    key,
-                    format!("{address} is listened on twice"),
-                    "keep one of the two",
-                );
-            }
-            seen.push(*address);
-        }
+        let addresses = entries.iter().map(|entry| entry.address);
+        listened_on_once(key, addresses, &mut seen, findings);
         if entries.iter().any(|entry| entry.proxy_protocol) && schema.trusted_proxies.is_empty() {
             findings.problem(
                 key,
@@ -120,6 +140,27 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
                 "add trusted_proxies = [\"ADDRESS OF THE PROXY\"] at the top of the file",
             );
         }
+    }
+
+    let metrics = schema.metrics_listen.iter().copied();
+    listened_on_once("metrics_listen", metrics, &mut seen, findings);
+}
+
+fn listened_on_once(
+    key: &str,
+    addresses: impl Iterator<Item = SocketAddr>,
+    seen: &mut Vec<SocketAddr>,
+    findings: &mut Findings<'_>,
+) {
+    for address in addresses {
+        if address.port() != 0 && seen.contains(&address) {
+            findings.problem(
+                key,
+                format!("{address} is listened on twice"),
+                "keep one of the two",
+            );
+        }
+        seen.push(address);
     }
 }
 
@@ -202,34 +243,6 @@ fn named_registry(schema: &Schema, key: &str, name: &RegistryName, findings: &mu
     }
 }
 
-fn paths(schema: &Schema, findings: &mut Findings<'_>) {
-    let (Some(state), Some(cache)) = (&schema.state_path, &schema.cache.path) else {
-        return;
-    };
-    let (state, cache) = (without_dots(state), without_dots(cache));
-    let fix = "give each a folder of its own: emptying the cache must never take keys and tokens along";
-    if state.starts_with(&cache) {
-        let what = format!("is inside the cache's folder {}", cache.display());
-        findings.problem("state_path", what, fix);
-    } else if cache.starts_with(&state) {
-        let what = format!("is inside the state's folder {}", state.display());
-        findings.problem("cache.path", what, fix);
-    }
-}
-
-/// Without looking at the disk; a link may still lead elsewhere.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => drop(clean.pop()),
-            other => clean.push(other),
-        }
-    }
-    clean
-}
-
 fn timeouts(timeouts: &Timeouts, findings: &mut Findings<'_>) {
     for (key, value) in [
         ("timeouts.connect", timeouts.connect),
@@ -278,6 +291,27 @@ fn not_zero(key: &str, value: Duration, findings: &mut Findings<'_>) {
             key,
             "a time limit of 0 would end everything at once",
             "write a time such as \"10s\"",
+        );
+    }
+}
+
+fn segments(schema: &Schema, findings: &mut Findings<'_>) {
+    let network = &schema.network;
+    if !SEGMENTS.contains(&network.segments) {
+        findings.problem(
+            "network.segments",
+            format!("{} is not between 1 and 16", network.segments),
+            "write 4, or 1 to fetch every blob over one connection",
+        );
+    }
+    if network.segment_threshold < SMALLEST_SEGMENTED {
+        findings.problem(
+            "network.segment_threshold",
+            format!(
+                "{} is less than {SMALLEST_SEGMENTED}: a second connection costs more than it brings",
+                network.segment_threshold
+            ),
+            "write \"16MiB\", or segments = 1 to switch segments off",
         );
     }
 }

@@ -38,11 +38,29 @@ struct State {
     /// Bytes may still be on their way that nobody will read: closing at once would answer them with a reset, which
     /// can destroy our last response before the client has read it.
     unread_input: bool,
+    /// How HTTP/1's stream stands; HTTP/2 has no such thing as a connection that can be put aside.
+    stream: Option<StreamState>,
 }
 
-/// Why a connection's time is over.
+/// What passes between hyper and the stream.
+#[derive(Debug, Clone, Copy)]
+struct StreamState {
+    since: Instant,
+    /// The last read found nothing: what has arrived has been taken.
+    drained: bool,
+    /// All that was written has been flushed; hyper flushes the stream only when its own buffer is empty.
+    flushed: bool,
+    /// hyper is shutting it.
+    ending: bool,
+    /// hyper is asked to give it back, and must not shut it.
+    handed_back: bool,
+}
+
+/// Why a connection's time is over, or, for the first, its time with hyper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
+    /// Nothing was asked for a moment: hyper's buffers can go.
+    Settled,
     /// The request's head did not arrive in time.
     Head,
     /// No request for a long time.
@@ -53,8 +71,21 @@ pub(super) enum Overdue {
     Closing,
 }
 
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A piece of a response went to the client's side of the socket.
+    Piece,
+    /// Nothing, or too little to count.
+    None,
+}
+
+/// How long hyper's buffers are kept for the next request: a busy client never pays for new ones, and of many clients
+/// that come at once only those of the same moment need them together.
+const SETTLE: Duration = Duration::from_millis(20);
+
 /// How long a closing connection waits for the client to have read our last words.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl Activity {
     /// A connection without a request.
@@ -68,6 +99,7 @@ impl Activity {
             head: None,
             closing: None,
             unread_input: false,
+            stream: None,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -94,7 +126,10 @@ impl Activity {
         } else if state.in_flight == 0 {
             Some(match state.closing {
                 Some(since) => (since.max(state.moved) + LINGER, Overdue::Closing),
-                None => (state.moved + config.keep_alive, Overdue::Idle),
+                None => state.settles().map_or_else(
+                    || (state.moved + config.keep_alive, Overdue::Idle),
+                    |at| (at, Overdue::Settled),
+                ),
             })
         } else if state.waiting_for_client == state.in_flight {
             Some((state.moved + config.write_timeout, Overdue::Stalled))
@@ -103,7 +138,73 @@ impl Activity {
         }
     }
 
-    /// A byte of a head has arrived (HTTP/1: any byte while no request is in flight).
+    /// By when a connection without a request must have had one.
+    pub(super) fn idle_until(&self, config: &Config) -> Instant {
+        self.lock().moved + config.keep_alive
+    }
+
+    /// hyper's HTTP/1 begins with the stream, for the first time or again.
+    pub(super) fn http1_began(&self) {
+        self.lock().stream = Some(StreamState {
+            since: Instant::now(),
+            drained: false,
+            flushed: true,
+            ending: false,
+            handed_back: false,
+        });
+    }
+
+    /// A read of the stream found nothing.
+    pub(super) fn read_nothing(&self) {
+        if let Some(stream) = &mut self.lock().stream {
+            stream.drained = true;
+        }
+    }
+
+    /// Everything written so far has left.
+    pub(super) fn flushed(&self) {
+        if let Some(stream) = &mut self.lock().stream {
+            stream.flushed = true;
+        }
+    }
+
+    /// hyper wants to shut the stream. Says whether it may: not if it only gives it back.
+    pub(super) fn may_shut(&self) -> bool {
+        match &mut self.lock().stream {
+            Some(stream) if stream.handed_back => false,
+            Some(stream) => {
+                stream.ending = true;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// Until `hand_back_ends`, hyper is asked to end without shutting the stream.
+    pub(super) fn hand_back_begins(&self) {
+        if let Some(stream) = &mut self.lock().stream {
+            stream.handed_back = true;
+        }
+    }
+
+    pub(super) fn hand_back_ends(&self) {
+        if let Some(stream) = &mut self.lock().stream {
+            stream.handed_back = false;
+        }
+    }
+
+    /// HTTP/1's stream has given bytes: a head's, where no request is in flight (`handler` ends the head).
+    pub(super) fn read_some(&self) {
+        let mut state = self.lock();
+        if let Some(stream) = &mut state.stream {
+            stream.drained = false;
+        }
+        if state.in_flight == 0 && state.head.is_none() {
+            state.head = Some(Instant::now());
+        }
+    }
+
+    /// A byte of an HTTP/2 head has arrived.
     pub(super) fn head_began(&self) {
         let mut state = self.lock();
         if state.head.is_none() {
@@ -116,13 +217,15 @@ impl Activity {
         self.lock().head = None;
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.lock().in_flight == 0
-    }
-
-    /// A piece of a response went to the client's side of the socket.
-    pub(super) fn wrote(&self) {
-        self.lock().moved = Instant::now();
+    /// Something was to be written to the stream.
+    pub(super) fn writing(&self, progress: Progress) {
+        let mut state = self.lock();
+        if let Some(stream) = &mut state.stream {
+            stream.flushed = false;
+        }
+        if progress == Progress::Piece {
+            state.moved = Instant::now();
+        }
     }
 
     /// No new request is wanted: when those in flight are done, the connection should be gone soon.
@@ -156,6 +259,16 @@ impl Activity {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// When hyper's HTTP/1 may give the stream back, if nothing comes; `None` while it holds anything that would be
+    /// lost, or may hold it.
+    fn settles(&self) -> Option<Instant> {
+        let stream = self.stream.as_ref()?;
+        let still = stream.drained && stream.flushed && !stream.ending && !self.unread_input;
+        still.then(|| self.moved.max(stream.since) + SETTLE)
     }
 }
 
@@ -210,6 +323,33 @@ impl Drop for InFlight {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_holds_nothing_settles() {
+        // A client whose next request is on its way, whose answer has not left, or whose connection is being closed: no
+        // byte of it may be in hyper's hands when they are emptied.
+        let activity = Activity::new(Arc::default());
+        activity.http1_began();
+        assert_eq!(due(&activity), Some(Overdue::Idle), "nothing was read yet");
+        activity.read_nothing();
+        assert_eq!(due(&activity), Some(Overdue::Settled));
+        activity.read_some();
+        assert_eq!(due(&activity), Some(Overdue::Head));
+        activity.head_ended();
+        drop(activity.request(false));
+        assert_eq!(due(&activity), Some(Overdue::Idle), "there may be more to read");
+        activity.read_nothing();
+        assert_eq!(due(&activity), Some(Overdue::Settled));
+        activity.writing(Progress::None);
+        assert_eq!(due(&activity), Some(Overdue::Idle), "written, and not flushed");
+        activity.flushed();
+        assert_eq!(due(&activity), Some(Overdue::Settled));
+        drop(activity.request(true));
+        assert_eq!(due(&activity), Some(Overdue::Idle), "its body may be unread");
+        drop(activity.request(false));
+        assert!(activity.may_shut());
+        assert_eq!(due(&activity), Some(Overdue::Idle), "it ends");
+    }
 
     fn due(activity: &Activity) -> Option<Overdue> {
         activity.deadline(&Config::default()).map(|(_, overdue)| overdue)

@@ -10,16 +10,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue};
 use super::detect::{self, Protocol, detect};
 use super::handler::{Handler, Service};
 use super::proxy_protocol;
+use super::rest::{Rested, Wire, heard, rest};
 use super::rewind::Rewind;
 use super::watched::Watched;
 use super::{Config, Drain};
@@ -95,8 +97,8 @@ const REFUSAL: Duration = Duration::from_secs(1);
 impl<S: Service> Door<S> {
     /// Serves one connection to its end. `connection` is what the socket says; a PROXY header corrects it.
     ///
-    /// Nothing is allocated for a connection before its first byte but its task: the stages behind it are boxed as
-    /// they begin.
+    /// Nothing is allocated for a connection before its first byte but its task, and next to nothing while it rests
+    /// between two requests: the stages are boxed as they begin, and gone before the next one does.
     pub(super) async fn run(
         &self,
         stream: TcpStream,
@@ -107,21 +109,38 @@ impl<S: Service> Door<S> {
         tokio::select! {
             // A first byte that came in the moment this connection was chosen to make room still counts.
             biased;
-            readable = timeout_at(silence, stream.readable()) => readable.map_err(|_| Ended::Silent)??,
+            heard = timeout_at(silence, heard(&stream)) => heard.map_err(|_| Ended::Silent)??,
             () = self.drain.started() => return Err(Ended::Drained),
             () = activity.shed() => return Err(Ended::Shed),
+        };
+        let met = Box::pin(self.greet(stream, connection, &activity, silence)).await?;
+        let Some((protocol, mut stream, connection)) = met else {
+            return Ok(());
+        };
+        if protocol == Protocol::Http2 {
+            return Box::pin(self.http2(stream, connection, &activity)).await;
         }
-        Box::pin(self.greet(stream, connection, activity, silence)).await
+        while let Some(settled) = Box::pin(self.http1(stream, connection, &activity)).await? {
+            stream = settled;
+            if stream.is_rewound() {
+                continue; // what follows has begun to arrive
+            }
+            match rest(&mut stream, &activity, &self.config, &self.drain).await? {
+                Rested::Woken => {}
+                Rested::Over => break,
+            }
+        }
+        Ok(())
     }
 
-    /// The stages that the deadline for the first bytes covers.
+    /// The stages that the deadline for the first bytes covers, and the TLS handshake; `None` when the client left.
     async fn greet(
         &self,
         mut stream: TcpStream,
         mut connection: Connection,
-        activity: Arc<Activity>,
+        activity: &Activity,
         silence: Instant,
-    ) -> Result<(), Ended> {
+    ) -> Result<Option<(Protocol, Rewind<Wire>, Connection)>, Ended> {
         let beginning = tokio::select! {
             biased;
             beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
@@ -130,12 +149,14 @@ impl<S: Service> Door<S> {
             () = activity.shed() => return Err(Ended::Shed),
         };
         let Some((protocol, prefix)) = beginning? else {
-            return Ok(());
+            return Ok(None);
         };
         match (protocol, &self.tls) {
             (Protocol::Tls, Some(certificates)) => {
                 let stream = Rewind::new(prefix, stream);
-                Box::pin(self.handshake(stream, certificates, connection, activity)).await
+                let (protocol, stream) = Box::pin(self.handshake(stream, certificates, activity)).await?;
+                connection.secure = true;
+                Ok(Some((protocol, stream, connection)))
             }
             (Protocol::Tls, None) => {
                 // docker 28's containerd store, podman and crane probe TLS first and fall back to HTTP only when the
@@ -147,11 +168,9 @@ impl<S: Service> Door<S> {
                 refuse(&mut stream, "this port speaks TLS, not plain HTTP: use https://").await;
                 Err(Ended::PlainOnTls)
             }
-            (Protocol::Http1, None) => {
-                Box::pin(self.http1(Rewind::new(prefix, stream), connection, activity)).await
-            }
-            (Protocol::Http2, None) => {
-                Box::pin(self.http2(Rewind::new(prefix, stream), connection, activity)).await
+            (_, None) => {
+                let stream = Rewind::new(prefix, Either::Left(stream));
+                Ok(Some((protocol, stream, connection)))
             }
         }
     }
@@ -196,27 +215,31 @@ impl<S: Service> Door<S> {
         &self,
         stream: Rewind<TcpStream>,
         certificates: &Certificates,
-        mut connection: Connection,
-        activity: Arc<Activity>,
-    ) -> Result<(), Ended> {
+        activity: &Activity,
+    ) -> Result<(Protocol, Rewind<Wire>), Ended> {
         let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
         let stream = tokio::select! {
             accepted = timeout(self.config.handshake_timeout, accept) =>
                 accepted.map_err(|_| Ended::SlowHandshake)??,
             () = activity.shed() => return Err(Ended::Shed),
         };
-        connection.secure = true;
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            Box::pin(self.http2(stream, connection, activity)).await
-        } else {
-            Box::pin(self.http1(stream, connection, activity)).await
-        }
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let stream = Rewind::new(Bytes::new(), Either::Right(Box::new(stream)));
+        Ok((protocol, stream))
     }
 
-    async fn http1<T>(&self, stream: T, connection: Connection, activity: Arc<Activity>) -> Result<(), Ended>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    /// Serves requests until the connection ends, or gives the stream back when there has been nothing to do for a
+    /// moment: what hyper holds for each connection is ten times what a resting one needs. What it has read beyond the
+    /// last request is the beginning of the stream again.
+    async fn http1(
+        &self,
+        stream: Rewind<Wire>,
+        connection: Connection,
+        activity: &Arc<Activity>,
+    ) -> Result<Option<Rewind<Wire>>, Ended> {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None) // ours begins at the head's first byte: see `activity`
@@ -227,18 +250,38 @@ impl<S: Service> Door<S> {
         if self.config.max_header_fields != HTTP1_FIELDS {
             builder.max_headers(self.config.max_header_fields);
         }
-        let io = TokioIo::new(Watched::http1(stream, Arc::clone(&activity)));
-        let http = builder
-            .serve_connection(io, self.handler(connection, &activity))
+        let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
+        let mut http = builder
+            .serve_connection(io, self.handler(connection, activity))
             .with_upgrades();
-        self.drive(http, http1::UpgradeableConnection::graceful_shutdown, &activity)
-            .await
+        let finish = http1::UpgradeableConnection::graceful_shutdown;
+        match self.drive(Pin::new(&mut http), finish, activity).await? {
+            Driven::Over => return Ok(None),
+            Driven::Settled => {}
+        }
+        // hyper ends an idle connection as soon as it is told to; the stream is only made to stay open.
+        activity.hand_back_begins();
+        finish(Pin::new(&mut http));
+        let ended = futures_util::poll!(&mut http);
+        activity.hand_back_ends();
+        if ended?.is_ready() {
+            return Ok(http.into_parts().map(|parts| {
+                let stream = parts.io.into_inner().into_inner();
+                stream.rewound(parts.read_buf)
+            }));
+        }
+        // It is not as idle as it seemed, and ends when it is.
+        activity.closing();
+        self.drive(Pin::new(&mut http), finish, activity).await?;
+        Ok(None)
     }
 
-    async fn http2<T>(&self, stream: T, connection: Connection, activity: Arc<Activity>) -> Result<(), Ended>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn http2(
+        &self,
+        stream: Rewind<Wire>,
+        connection: Connection,
+        activity: &Arc<Activity>,
+    ) -> Result<(), Ended> {
         let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
         // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
         builder
@@ -250,10 +293,11 @@ impl<S: Service> Door<S> {
             .initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_send_buf_size(HTTP2_SEND_BUFFER);
-        let io = TokioIo::new(Watched::http2(stream, Arc::clone(&activity)));
-        let http = builder.serve_connection(io, self.handler(connection, &activity));
-        self.drive(http, http2::Connection::graceful_shutdown, &activity)
-            .await
+        let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
+        let http = pin!(builder.serve_connection(io, self.handler(connection, activity)));
+        self.drive(http, http2::Connection::graceful_shutdown, activity)
+            .await?;
+        Ok(())
     }
 
     fn handler(&self, connection: Connection, activity: &Arc<Activity>) -> Handler<S> {
@@ -261,13 +305,17 @@ impl<S: Service> Door<S> {
         Handler::new(self.service.clone(), connection, Arc::clone(activity), fields)
     }
 
-    /// Polls hyper's connection until it ends, its time is over, or it must make room. `finish` makes it end after
-    /// the requests in flight.
-    async fn drive<C>(&self, http: C, finish: fn(Pin<&mut C>), activity: &Activity) -> Result<(), Ended>
+    /// Polls hyper's connection until it ends, its time is over, it must make room, or it has settled. `finish` makes
+    /// it end after the requests in flight.
+    async fn drive<C>(
+        &self,
+        mut http: Pin<&mut C>,
+        finish: fn(Pin<&mut C>),
+        activity: &Activity,
+    ) -> Result<Driven, Ended>
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let mut http = pin!(http);
         let mut drained = pin!(self.drain.started());
         let mut shed = pin!(activity.shed());
         let mut timer = pin!(sleep_until(Instant::now() + self.config.keep_alive));
@@ -280,12 +328,15 @@ impl<S: Service> Door<S> {
                     finish(http.as_mut());
                 }
                 if let Poll::Ready(result) = http.as_mut().poll(cx) {
-                    return Poll::Ready(result.map_err(Ended::Http));
+                    return Poll::Ready(result.map(|()| Driven::Over).map_err(Ended::Http));
                 }
                 if shed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Ended::Shed));
                 }
                 match activity.deadline(&self.config) {
+                    Some((at, Overdue::Settled)) if at <= Instant::now() && !finishing => {
+                        return Poll::Ready(Ok(Driven::Settled));
+                    }
                     Some((at, Overdue::Idle)) if at <= Instant::now() && !finishing => {
                         finishing = true;
                         activity.closing();
@@ -308,6 +359,13 @@ impl<S: Service> Door<S> {
         })
         .await
     }
+}
+
+/// How a time with hyper ended.
+enum Driven {
+    Over,
+    /// Nothing has been asked for a moment, and nothing is on its way.
+    Settled,
 }
 
 /// Tells a client in HTTP/1 words why it is at the wrong port, and gives it a moment to read them.

@@ -17,6 +17,24 @@ impl<T> Rewind<T> {
     pub(super) fn new(prefix: Bytes, inner: T) -> Self {
         Self { prefix, inner }
     }
+
+    /// As it was before these bytes were read from it.
+    pub(super) fn rewound(mut self, read: Bytes) -> Self {
+        // An empty `Bytes` may still hold the whole buffer that it is the end of.
+        if !read.is_empty() {
+            self.prefix = [read, self.prefix].concat().into();
+        }
+        self
+    }
+
+    /// There are bytes to be read that have been looked at already.
+    pub(super) fn is_rewound(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
+    pub(super) fn inner(&self) -> &T {
+        &self.inner
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
@@ -34,6 +52,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewind<T> {
         if self.prefix.is_empty() {
             // Gives the few bytes back to the allocator for the rest of the connection's life.
             self.prefix = Bytes::new();
+            // What follows is usually there too. Reading it in the same go spares hyper a second buffer. Where it is
+            // not, or fails, this read has its bytes, and the next one will learn it.
+            if buf.remaining() > 0 {
+                let _ = Pin::new(&mut self.inner).poll_read(cx, buf);
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::activity::Activity;
+use super::activity::{Activity, Progress};
 use super::frames::Frames;
 
 #[derive(Debug)]
@@ -25,6 +25,7 @@ const A_REAL_WRITE: usize = 100;
 
 impl<T> Watched<T> {
     pub(super) fn http1(inner: T, activity: Arc<Activity>) -> Self {
+        activity.http1_began();
         Self {
             inner,
             activity,
@@ -44,26 +45,28 @@ impl<T> Watched<T> {
         }
     }
 
+    pub(super) fn into_inner(self) -> T {
+        self.inner
+    }
+
     fn did_read(&mut self, bytes: &[u8]) {
-        let within_head = match &mut self.frames {
-            Some(frames) => {
-                frames.feed(bytes);
-                frames.is_within_head()
-            }
-            // HTTP/1 gives one request at a time; `handler` ends the head.
-            None => self.activity.is_idle(),
+        let Some(frames) = &mut self.frames else {
+            self.activity.read_some();
+            return;
         };
-        if within_head {
+        frames.feed(bytes);
+        if frames.is_within_head() {
             self.activity.head_began();
-        } else if self.frames.is_some() {
+        } else {
             self.activity.head_ended();
         }
     }
 
     fn did_write(&self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(A_REAL_WRITE..)) = result {
-            self.activity.wrote();
-        }
+        self.activity.writing(match result {
+            Poll::Ready(Ok(A_REAL_WRITE..)) => Progress::Piece,
+            _ => Progress::None,
+        });
     }
 }
 
@@ -74,7 +77,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) else {
+            self.activity.read_nothing();
+            return Poll::Pending;
+        };
+        read?;
         if buf.filled().len() > before {
             self.did_read(&buf.filled()[before..]);
         }
@@ -104,12 +111,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.activity.flushed();
+        Poll::Ready(Ok(()))
     }
 
-    /// Shuts our end and, where input may still be coming that nobody will read, swallows it until the client has shut
+    /// Leaves the stream as it is where hyper only gives it back; else shuts our end and, where input may still be coming that nobody will read, swallows it until the client has shut
     /// its own: the connection's task ends that wait after a moment (`Overdue::Closing`).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.activity.may_shut() {
+            return Poll::Ready(Ok(()));
+        }
         if !self.shut {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
             self.shut = true;

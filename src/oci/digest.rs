@@ -46,6 +46,22 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The digest whose raw bytes these are, as a table in memory keeps them.
+    pub fn from_sha256(raw: &[u8; 32]) -> Self {
+        Self {
+            algorithm: Algorithm::Sha256,
+            hex: hex(raw),
+        }
+    }
+
+    /// As [`Self::from_sha256`].
+    pub fn from_sha512(raw: &[u8; 64]) -> Self {
+        Self {
+            algorithm: Algorithm::Sha512,
+            hex: hex(raw),
+        }
+    }
+
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -94,7 +110,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// Why a text is no digest. Texts inside are excerpts.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DigestError {
     #[error("\"{0}\" is no digest: it must look like sha256:<64 hex digits>")]
     NoAlgorithm(String),
@@ -134,16 +150,9 @@ impl Hasher {
     }
 
     pub fn finish(self) -> Digest {
-        let output = self.state.finish();
-        let hex: String = output
-            .as_ref()
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
-            .collect();
         Digest {
             algorithm: self.algorithm,
-            hex: hex.into(),
+            hex: hex(self.state.finish().as_ref()),
         }
     }
 }
@@ -152,6 +161,15 @@ impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hasher({})", self.algorithm)
     }
+}
+
+fn hex(raw: &[u8]) -> Box<str> {
+    let text: String = raw
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
+        .collect();
+    text.into()
 }
 
 #[cfg(test)]

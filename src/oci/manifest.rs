@@ -82,7 +82,7 @@ impl Kind {
 }
 
 /// Why a manifest is refused. Texts inside are excerpts; lines and columns count from 1.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ManifestError {
     #[error("the manifest has {length} bytes; at most {MAX_MANIFEST} are read")]
     TooLarge { length: usize },
@@ -113,7 +113,7 @@ pub enum ManifestError {
 }
 
 /// What is wrong with a descriptor.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DescriptorFault {
     #[error("is null")]
     Null,

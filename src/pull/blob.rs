@@ -1,150 +1,351 @@
-//! A blob, forwarded as it arrives. Its bytes are not verified here (the client does, and the cache will); but a body
-//! that is shorter than was said is always a broken one.
+//! A blob: from the store, from a download that runs already, or from one that this request begins. Every client, the
+//! first one too, reads the file; a download is nobody's own.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Error, Missing, Pull, Pulled, Wanted, content_length, respond};
+use super::cached::Cached;
+use super::checked::digest_header;
+use super::direct::{Direct, Rest};
+use super::rights::{Claim, Kind, Standing};
+use super::stream::Stream;
+use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
+use crate::cache::{Ending, Follower, Leader, Linked, Opened, Presence, Reader, Source};
 use crate::oci::range::RangeHeader;
-use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
-use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Answer, Failure, Method};
+use crate::oci::{ContentRange, Digest};
+use crate::serve::conditions;
+use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::upstream::Method;
+
+/// How often the ground may shift under one request (a blob evicted, a download lost) before it is told to come again.
+const MOST_TURNS: usize = 16;
+
+/// What the client may do about a blob.
+enum Admitted {
+    /// Read it, wherever its bytes come from.
+    Reads(Linked),
+    /// Ask the upstream for it: nobody has it here, and the upstream's answer decides.
+    Leads,
+}
+
+/// A blob that can be read, and how it was come by.
+pub(super) enum Got {
+    Blob(Reader, Outcome),
+    /// It can't go through the store: the disk fails, there is no room, the upstream tells no length.
+    Alone,
+    /// Nothing came of it; another turn may.
+    Nothing,
+}
 
 impl Pull {
-    pub(super) async fn blob(&self, wanted: Wanted<'_>, digest: &Digest) -> Result<Pulled, Error> {
-        let registry = wanted.registry();
-        let asked_range = match (&wanted.wishes.range, wanted.method) {
-            (Some(RangeHeader::One(range)), Method::Get) => Some(*range),
-            _ => None,
-        };
-        let mut headers = wanted.wishes.conditions.clone();
-        if let Some(range) = asked_range {
-            headers.insert(header::RANGE, range.header());
-        } else {
-            headers.remove(header::IF_RANGE);
+    pub(super) async fn cached_blob(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let claim = self.claim(cached, wanted)?;
+        if wanted.method == Method::Head {
+            return self.head_of_blob(cached, wanted, &claim, digest).await;
         }
-        let mut answer = self.ask_blob(wanted, &headers).await?;
-        check_digest(registry, digest, &answer)?;
-        let part = check_range(registry, asked_range, &answer)?;
-        let has_body = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-        if has_body && !answer.length_known && content_length(&answer.headers).is_none() {
-            // Without a length and without chunks the end of the connection is the end of the blob, whatever the
-            // reason for it was: the range tells the length, else the registry is asked, else the answer is refused.
-            let length = match part {
-                Some(length) => length,
-                None => self.blob_length(wanted).await?,
+        for _ in 0..MOST_TURNS {
+            let got = match self.admitted(cached, &claim, digest).await? {
+                Admitted::Reads(linked) => self.open(cached, &claim, &linked).await?,
+                Admitted::Leads => match cached.store.lead(digest).await {
+                    Some(leader) => self.lead(cached, &claim, leader).await?,
+                    None => Got::Nothing,
+                },
             };
-            answer
-                .headers
-                .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            answer.body.expect_length(length);
-        }
-        let (status, public) = (answer.status, answer.anonymous);
-        let mut headers = allowed(&answer.headers);
-        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
-        let body = match wanted.method {
-            Method::Get => Body::new(answer.body),
-            Method::Head => Body::empty(),
-        };
-        Ok(self.forwarded(wanted, respond(status, headers, body), public, true))
-    }
-
-    /// HEAD stays HEAD; where the storage behind a redirect refuses it (the signature is for GET), or says no
-    /// length, a GET whose body is left alone tells the same.
-    async fn ask_blob(&self, wanted: Wanted<'_>, headers: &HeaderMap) -> Result<Answer, Error> {
-        let ask = wanted.ask(wanted.method, None, headers.clone());
-        let answer = self.ask(wanted, &ask, Missing::Blob).await;
-        let repairable = match &answer {
-            _ if wanted.method == Method::Get => false,
-            Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
-            Err(
-                Error::Upstream(Failure::HeadRefused { .. })
-                | Error::Rejected { .. }
-                | Error::Unavailable { .. },
-            ) => true,
-            Err(_) => false,
-        };
-        if !repairable {
-            return answer;
-        }
-        let ask = wanted.ask(Method::Get, None, headers.clone());
-        self.ask(wanted, &ask, Missing::Blob).await
-    }
-
-    async fn blob_length(&self, wanted: Wanted<'_>) -> Result<u64, Error> {
-        let ask = wanted.ask(Method::Head, None, HeaderMap::new());
-        let head = self.ask(wanted, &ask, Missing::Blob).await?;
-        content_length(&head.headers).ok_or_else(|| Error::NoLength {
-            registry: wanted.registry().clone(),
-            what: Missing::Blob,
-        })
-    }
-}
-
-pub(super) fn digest_header(digest: &Digest) -> HeaderValue {
-    // A digest is ASCII by its type.
-    HeaderValue::from_str(&digest.to_string()).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// An upstream that names another digest than the one in the URL is answering another question.
-pub(super) fn check_digest(registry: &RegistryName, asked: &Digest, answer: &Answer) -> Result<(), Error> {
-    match answer.headers.get(DOCKER_CONTENT_DIGEST) {
-        Some(said) if said.as_bytes() != asked.to_string().as_bytes() => Err(Error::OtherDigest {
-            registry: registry.clone(),
-            what: Missing::Blob,
-            said: String::from_utf8_lossy(said.as_bytes())
-                .chars()
-                .take(140)
-                .collect(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// A 206 counts only if it is the range that was asked for, whose length is returned; a 200 to a range is the whole,
-/// which is allowed.
-fn check_range(
-    registry: &RegistryName,
-    asked: Option<ByteRange>,
-    answer: &Answer,
-) -> Result<Option<u64>, Error> {
-    let content_range = answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse);
-    match answer.status {
-        StatusCode::RANGE_NOT_SATISFIABLE => Err(Error::RangeNotSatisfiable {
-            registry: registry.clone(),
-            length: match content_range {
-                Some(Ok(ContentRange::Unsatisfied { length })) => Some(length),
-                _ => None,
-            },
-        }),
-        StatusCode::PARTIAL_CONTENT => {
-            let wrong = || Error::WrongRange {
-                registry: registry.clone(),
-            };
-            let (Some(asked), Some(Ok(ContentRange::Part { first, last, length }))) = (asked, content_range)
-            else {
-                return Err(wrong());
-            };
-            let right = match (asked, length) {
-                (_, Some(length)) => asked.within(length) == Some((first, last)),
-                (
-                    ByteRange::From {
-                        first: wanted,
-                        last: limit,
-                    },
-                    None,
-                ) => first == wanted && limit.is_none_or(|limit| last <= limit),
-                (ByteRange::Suffix(_), None) => false,
-            };
-            let Some(part) = (last - first).checked_add(1).filter(|_| right) else {
-                return Err(wrong());
-            };
-            match content_length(&answer.headers) {
-                Some(length) if length != part => Err(wrong()),
-                _ => Ok(Some(part)),
+            match got {
+                Got::Blob(reader, outcome) => {
+                    return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
+                }
+                Got::Alone => return self.blob_alone(cached, wanted, claim, digest).await,
+                Got::Nothing => {}
             }
         }
-        _ => Ok(None),
+        Err(Error::Unsettled {
+            registry: wanted.registry().clone(),
+        })
     }
+
+    /// Opens what a client may read: stored, arriving, or to be fetched now.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        linked: &Linked,
+    ) -> Result<Got, Error> {
+        match cached.store.open_linked(linked).await {
+            Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
+            Opened::Follow(follower) => {
+                cached.fills.join(linked.digest(), claim);
+                Ok(follow(&follower, Outcome::Joined).await)
+            }
+            Opened::Lead(leader) => self.lead(cached, claim, leader).await,
+        }
+    }
+
+    /// Straight from the upstream to this client, through no file, and hashed on the way.
+    async fn blob_alone(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: Claim,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let download = self.download_alone(&claim, digest).await?;
+        self.granted(cached, &claim, download.anonymous()).await;
+        let Some(length) = download.length() else {
+            let mut headers = headers(digest);
+            headers.insert(header::CONTENT_TYPE, OCTETS);
+            let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
+            let body = Body::from_stream(Direct::over(download, rest));
+            let response = respond(StatusCode::OK, headers, body);
+            return Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss));
+        };
+        let response = match part(wanted, digest, length)? {
+            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
+            Part::Bytes {
+                status,
+                first,
+                end,
+                mut headers,
+            } => {
+                headers.insert(header::CONTENT_TYPE, OCTETS);
+                let direct = Direct::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let stream = Stream::alone(self, cached, &claim, digest, direct, first..end, length);
+                respond(status, headers, Body::new(stream))
+            }
+        };
+        Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss))
+    }
+
+    /// Begins the download and waits for the upstream's answer.
+    async fn lead(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        leader: Leader,
+    ) -> Result<Got, Error> {
+        if cached.config.offline {
+            leader.end(Ending::LeaderCancelled);
+            return Err(offline(claim, Missing::Blob));
+        }
+        if leader.ending().is_some() {
+            // The disk can't even be begun on.
+            return Ok(Got::Alone);
+        }
+        let digest = leader.digest().clone();
+        let follower = leader.follower();
+        match self.fill(cached, leader, claim.clone()).verdict().await {
+            // Another's right, in another repository, is no answer to this client.
+            Some(Ok(())) if cached.store.linked(&claim.name, &digest).is_some() => {
+                Ok(follow(&follower, Outcome::Miss).await)
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) | None => Ok(Got::Nothing),
+        }
+    }
+
+    /// Is this client to read this blob? Asks the upstream for no more than that takes (threats S4, S5).
+    async fn admitted(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Admitted, Error> {
+        let linked = cached.store.linked(&claim.name, digest);
+        let standing = self.standing(cached, claim);
+        if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
+            return Ok(Admitted::Reads(linked.clone()));
+        }
+        if cached.store.presence(digest) == Presence::Absent {
+            return Ok(Admitted::Leads);
+        }
+        // What this very client, or one like it, has just asked for: the answer is on its way.
+        if let Some(fill) = cached.fills.running(digest)
+            && fill.was_begun_with(claim)
+            && let Some(verdict) = fill.verdict().await
+        {
+            verdict?;
+            if let Some(linked) = cached.store.linked(&claim.name, digest) {
+                return Ok(Admitted::Reads(linked));
+            }
+        }
+        if let Some(linked) = self.without_asking(cached, claim, digest) {
+            return Ok(Admitted::Reads(linked));
+        }
+        if cached.config.offline {
+            return Err(offline(claim, Missing::Blob));
+        }
+        let proved = match linked {
+            Some(linked) => self
+                .prove(cached, claim, Kind::Blob, digest)
+                .await
+                .map(|()| linked),
+            None => self.confirm_once(cached, claim, Kind::Blob, digest).await,
+        };
+        match proved {
+            Ok(linked) => Ok(Admitted::Reads(linked)),
+            Err(error) => match cached.store.linked_in_public(digest) {
+                Some(linked) if error.is_outage() => Ok(Admitted::Reads(linked)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// HEAD of what is stored needs no upstream beyond the right to it; of anything else it is the upstream's business.
+    async fn head_of_blob(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let Presence::Stored { size } = cached.store.presence(digest) else {
+            return self.forward_blob(wanted, digest).await;
+        };
+        match self.admitted(cached, claim, digest).await? {
+            Admitted::Leads => self.forward_blob(wanted, digest).await,
+            Admitted::Reads(_) => {
+                let (status, headers) = match part(wanted, digest, size)? {
+                    Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
+                    Part::Bytes { status, mut headers, .. } => {
+                        headers.insert(header::CONTENT_TYPE, OCTETS);
+                        (status, headers)
+                    }
+                };
+                let response = respond(status, headers, Body::empty());
+                Ok(self.from_cache(cached, wanted, claim, response, Outcome::Hit))
+            }
+        }
+    }
+
+    fn blob_answer(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        claim: Claim,
+        digest: &Digest,
+        reader: Reader,
+        outcome: Outcome,
+    ) -> Result<Pulled, Error> {
+        let length = reader.length();
+        if length == 0 && !digest.matches(b"") {
+            // There is no last byte to hold back.
+            return Err(Error::EmptyBlob {
+                registry: claim.name.registry,
+            });
+        }
+        let response = match part(wanted, digest, length)? {
+            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
+            Part::Bytes {
+                status,
+                first,
+                end,
+                mut headers,
+            } => {
+                headers.insert(header::CONTENT_TYPE, OCTETS);
+                let stream = Stream::new(self, cached, &claim, digest, reader, first..end);
+                respond(status, headers, Body::new(stream))
+            }
+        };
+        Ok(self.from_cache(cached, wanted, &claim, response, outcome))
+    }
+
+    /// An answer by digest, whose bytes are or will be in the store.
+    fn from_cache(
+        &self,
+        cached: &Cached,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        response: http::Response<Body>,
+        outcome: Outcome,
+    ) -> Pulled {
+        Pulled {
+            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), true),
+            response,
+            outcome,
+            upstream_status: None,
+        }
+    }
+}
+
+async fn follow(follower: &Follower, outcome: Outcome) -> Got {
+    match follower.reader().await {
+        Ok(reader) => Got::Blob(reader, outcome),
+        Err(Ending::NoLength | Ending::Detached { .. }) => Got::Alone,
+        Err(_) => Got::Nothing,
+    }
+}
+
+/// docxy was told to ask nobody.
+pub(super) fn offline(claim: &Claim, what: Missing) -> Error {
+    Error::Offline {
+        registry: claim.name.registry.clone(),
+        what,
+    }
+}
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// What of a blob is asked for.
+enum Part {
+    /// The client has it already.
+    Unchanged,
+    Bytes {
+        status: StatusCode,
+        first: u64,
+        /// Exclusive.
+        end: u64,
+        headers: HeaderMap,
+    },
+}
+
+fn part(wanted: Wanted<'_>, digest: &Digest, length: u64) -> Result<Part, Error> {
+    let etag = conditions::etag(digest);
+    if conditions::has_it(&wanted.wishes.conditions, &etag) {
+        return Ok(Part::Unchanged);
+    }
+    let mut headers = headers(digest);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let range = match &wanted.wishes.range {
+        Some(RangeHeader::One(range)) if conditions::range_holds(&wanted.wishes.conditions, &etag) => *range,
+        _ => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            return Ok(Part::Bytes {
+                status: StatusCode::OK,
+                first: 0,
+                end: length,
+                headers,
+            });
+        }
+    };
+    let (first, last) = range.within(length).ok_or_else(|| Error::RangeNotSatisfiable {
+        registry: wanted.registry().clone(),
+        length: Some(length),
+    })?;
+    let content_range = ContentRange::Part {
+        first,
+        last,
+        length: Some(length),
+    };
+    headers.insert(header::CONTENT_RANGE, content_range.header());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(last - first + 1));
+    Ok(Part::Bytes {
+        status: StatusCode::PARTIAL_CONTENT,
+        first,
+        end: last + 1,
+        headers,
+    })
+}
+
+fn headers(digest: &Digest) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ETAG, conditions::etag(digest));
+    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
+    headers
 }

@@ -28,7 +28,7 @@ impl Missing {
 }
 
 /// Messages name the registry and what to do, and carry no URL, token or password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Upstream(#[from] Failure),
@@ -96,6 +96,27 @@ pub enum Error {
     },
     #[error("the catalog of {registry} is shown only to clients that sign in with a right of their own")]
     CatalogNeedsOwnRight { registry: RegistryName },
+    #[error(
+        "{registry} sent a blob that is not {asked} (its bytes hash to {got}); its last bytes were not passed on, and nothing is kept"
+    )]
+    WrongBlob {
+        registry: RegistryName,
+        asked: Digest,
+        got: Digest,
+    },
+    #[error("{registry} sent nothing where a blob should be; try again later")]
+    EmptyBlob { registry: RegistryName },
+    #[error("the download of {digest} from {registry} ended at byte {at}: {why}; pull again, it goes on from there")]
+    BrokenBlob {
+        registry: RegistryName,
+        digest: Digest,
+        at: u64,
+        why: String,
+    },
+    #[error("this {} of {registry} is not in the cache, and docxy was told to ask nobody (cache.offline = true)", what.as_str())]
+    Offline { registry: RegistryName, what: Missing },
+    #[error("what was asked for of {registry} came and went while it was asked for; try again")]
+    Unsettled { registry: RegistryName },
     #[error("{registry} has no client; this is a fault in docxy")]
     NoUpstream { registry: RegistryName },
 }
@@ -123,7 +144,7 @@ impl Error {
             | Self::BadPageSize(_)
             | Self::RangeNotSatisfiable { .. }
             | Self::CatalogNeedsOwnRight { .. } => Blame::Client,
-            Self::NoUpstream { .. } => Blame::Local,
+            Self::NoUpstream { .. } | Self::Offline { .. } | Self::Unsettled { .. } => Blame::Local,
             _ => Blame::Upstream,
         }
     }

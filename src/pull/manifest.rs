@@ -1,206 +1,319 @@
-//! A manifest: small enough to be read whole, so it is verified before a byte of it is passed on.
+//! A manifest by digest: from the store where it is linked, else from the upstream, once for all who ask together.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::blob::digest_header;
-use super::{Error, Missing, Pull, Pulled, Wanted, Wishes, content_length, read, respond, with_accept};
-use crate::oci::digest::Algorithm;
+use super::blob::offline;
+use super::cached::Cached;
+use super::checked::{digest_header, verified};
+use super::joint::Came;
+use super::rights::{Claim, Kind, Standing};
+use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, content_length, read, respond};
+use crate::cache::{Linked, Presence};
 use crate::oci::manifest::{MAX_MANIFEST, check};
-use crate::oci::{Digest, Reference, RegistryName, media};
+use crate::oci::{Digest, Endpoint, Reference};
 use crate::serve::bytes::{Unsatisfiable, ranged};
-use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Answer, Method};
+use crate::serve::conditions;
+use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::upstream::{Ask, Method};
+
+/// A manifest's exact bytes with the media type they came with (threat I9).
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub digest: Digest,
+    pub media_type: String,
+    pub bytes: Bytes,
+}
+
+/// One that was fetched.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched {
+    pub document: Document,
+    pub status: StatusCode,
+}
+
+/// How long ago the upstream confirmed what a tag means, and whether that is longer than it should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Age {
+    /// By digest: it can't change.
+    None,
+    /// Seconds.
+    Confirmed(u64),
+    /// Seconds; the upstream could not be asked.
+    Stale(u64),
+}
 
 impl Pull {
-    pub(super) async fn manifest(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
-        match wanted.method {
-            Method::Head => self.manifest_head(wanted, reference).await,
-            Method::Get => self.manifest_get(wanted, reference).await,
+    pub(super) async fn cached_manifest(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        digest: &Digest,
+    ) -> Result<Pulled, Error> {
+        let claim = self.claim(cached, wanted)?;
+        match self.stored_manifest(cached, &claim, digest).await {
+            Ok(Some(document)) => {
+                return self.manifest_answer(cached, wanted, &claim, document, Outcome::Hit, Age::None);
+            }
+            Ok(None) => {}
+            Err(error) => return Err(error),
         }
-    }
-
-    async fn manifest_get(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
-        let registry = wanted.registry();
-        let answer = self.ask_manifest(wanted, Method::Get).await?;
-        let (status, public) = (answer.status, answer.anonymous);
-        let mut headers = allowed(&answer.headers);
-        let response = if status == StatusCode::NOT_MODIFIED {
-            headers.remove(header::CONTENT_LENGTH);
-            respond(status, headers, Body::empty())
-        } else {
-            let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
-            let digest = verified(registry, reference, &mut headers, &bytes)?;
-            headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
-            ranged(bytes, wanted.wishes.range.as_ref(), headers).map_err(|Unsatisfiable(length)| {
-                Error::RangeNotSatisfiable {
-                    registry: registry.clone(),
-                    length: Some(length),
-                }
-            })?
+        if cached.config.offline {
+            return Err(offline(&claim, Missing::Manifest));
+        }
+        if wanted.method == Method::Head {
+            let reference = Reference::Digest(digest.clone());
+            return self.forward_manifest(wanted, &reference).await;
+        }
+        let (fetched, came) = self
+            .fetch_once(cached, &claim, digest, wanted.wishes.accept.clone())
+            .await?;
+        let outcome = match came {
+            Came::First => Outcome::Miss,
+            Came::Joined => Outcome::Joined,
         };
-        let immutable = matches!(reference, Reference::Digest(_));
+        let pulled = self.manifest_answer(cached, wanted, &claim, fetched.document, outcome, Age::None)?;
         Ok(Pulled {
-            // A range was cut here, not there.
-            upstream_status: status,
-            ..self.forwarded(wanted, response, public, immutable)
+            upstream_status: Some(fetched.status),
+            ..pulled
         })
     }
 
-    /// HEAD stays HEAD, because it costs no quota; an answer without length or digest is repaired with one GET,
-    /// because containerd would do the same and dockerd would give up.
-    async fn manifest_head(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
-        let registry = wanted.registry();
-        let answer = match self.ask_manifest(wanted, Method::Head).await {
+    /// The stored manifest, if this client may read it; asks the upstream for no more than that takes.
+    async fn stored_manifest(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Option<Document>, Error> {
+        if !matches!(cached.store.presence(digest), Presence::Stored { .. }) {
+            return Ok(None);
+        }
+        let linked = cached.store.linked(&claim.name, digest);
+        if self.standing(cached, claim) == Standing::Unproved || linked.is_none() {
+            if let Some(linked) = self.without_asking(cached, claim, digest) {
+                return Ok(self.document(cached, &linked).await);
+            }
+            if cached.config.offline {
+                return Err(offline(claim, Missing::Manifest));
+            }
+        }
+        let proved = match (self.standing(cached, claim), linked) {
+            (Standing::Entitled, Some(linked)) => Ok(linked),
+            (Standing::Unproved, Some(linked)) => self
+                .prove(cached, claim, Kind::Manifest, digest)
+                .await
+                .map(|()| linked),
+            (_, None) => self.confirm_once(cached, claim, Kind::Manifest, digest).await,
+        };
+        let linked = match proved {
+            Ok(linked) => linked,
+            Err(error) => match cached.store.linked_in_public(digest) {
+                Some(linked) if error.is_outage() => linked,
+                _ => return Err(error),
+            },
+        };
+        Ok(self.document(cached, &linked).await)
+    }
+
+    /// The bytes behind a link; `None` where they are gone, or can't be read, or are no manifest.
+    pub(super) async fn document(&self, cached: &Cached, linked: &Linked) -> Option<Document> {
+        let bytes = match cached.store.small(linked).await {
+            Ok(found) => found?,
+            Err(error) => {
+                tracing::warn!(digest = %linked.digest(), %error, "a stored manifest can't be read; it is fetched again");
+                return None;
+            }
+        };
+        // Bytes that are linked as a blob only are not known to be a manifest here.
+        let media_type = linked.media_type().filter(|said| !said.is_empty())?.to_owned();
+        Some(Document {
+            digest: linked.digest().clone(),
+            media_type,
+            bytes,
+        })
+    }
+
+    /// Fetches a manifest by digest; those who ask with the same right at the same time share one request.
+    pub(super) async fn fetch_once(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        accept: Vec<HeaderValue>,
+    ) -> Result<(Fetched, Came), Error> {
+        let question = || {
+            let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
+            let reference = Reference::Digest(digest.clone());
+            async move { pull.fetch_manifest(&cached, &claim, reference, &accept).await }
+        };
+        let (answer, came) = cached
+            .manifests
+            .ask((digest.clone(), claim.key), question)
+            .await;
+        let lost = || Error::Unsettled {
+            registry: claim.name.registry.clone(),
+        };
+        Ok((answer.ok_or_else(lost)??, came))
+    }
+
+    /// Fetches a manifest, verifies it, keeps it and what the upstream's answer proves.
+    pub(super) async fn fetch_manifest(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        reference: Reference,
+        accept: &[HeaderValue],
+    ) -> Result<Fetched, Error> {
+        let registry = &claim.name.registry;
+        let ask = Ask {
+            method: Method::Get,
+            endpoint: Endpoint::Manifest(claim.name.repository.clone(), reference.clone()),
+            query: None,
+            headers: super::with_accept(HeaderMap::new(), accept),
+        };
+        let answer = match self
+            .ask_upstream(registry, &claim.right, &ask, Missing::Manifest)
+            .await
+        {
             Ok(answer) => answer,
-            Err(Error::Rejected {
-                status: StatusCode::METHOD_NOT_ALLOWED,
-                ..
-            }) => {
-                return self.repaired_head(wanted, reference).await;
-            }
-            Err(error) => return Err(error),
-        };
-        let (status, public) = (answer.status, answer.anonymous);
-        let mut headers = allowed(&answer.headers);
-        if status == StatusCode::OK {
-            if !is_typed(&headers) {
-                return self.repaired_head(wanted, reference).await;
-            }
-            let said = headers
-                .get(DOCKER_CONTENT_DIGEST)
-                .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
-            match (said, reference) {
-                (Some(said), Reference::Digest(asked)) if said != *asked => {
-                    let said = said.to_string();
-                    return Err(Error::OtherDigest {
-                        registry: registry.clone(),
-                        what: Missing::Manifest,
-                        said,
-                    });
+            Err(error) => {
+                if error.is_denial() {
+                    self.denied(cached, claim).await;
                 }
-                (None, Reference::Digest(asked)) if content_length(&headers).is_some() => {
-                    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(asked));
-                }
-                (Some(_), _) if content_length(&headers).is_some() => {}
-                _ => return self.repaired_head(wanted, reference).await,
+                return Err(error);
             }
-        }
-        let immutable = matches!(reference, Reference::Digest(_));
-        Ok(self.forwarded(wanted, respond(status, headers, Body::empty()), public, immutable))
-    }
-
-    async fn repaired_head(&self, wanted: Wanted<'_>, reference: &Reference) -> Result<Pulled, Error> {
-        let whole = Wishes {
-            range: None,
-            ..wanted.wishes.clone()
         };
-        let mut pulled = self
-            .manifest_get(
-                Wanted {
-                    wishes: &whole,
-                    ..wanted
-                },
-                reference,
-            )
-            .await?;
-        *pulled.response.body_mut() = Body::empty();
-        Ok(pulled)
-    }
-
-    async fn ask_manifest(&self, wanted: Wanted<'_>, method: Method) -> Result<Answer, Error> {
-        let mut headers = wanted.wishes.conditions.clone();
-        // The range is cut from the verified whole, so upstream is asked for the whole.
-        headers.remove(header::IF_RANGE);
-        let ask = wanted.ask(method, None, with_accept(headers, &wanted.wishes.accept));
-        let answer = self.ask(wanted, &ask, Missing::Manifest).await?;
-        match answer.status {
-            StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(answer),
-            _ => Err(Error::WrongRange {
-                registry: wanted.registry().clone(),
-            }),
+        let status = answer.status;
+        if status != StatusCode::OK {
+            return Err(Error::WrongRange {
+                registry: registry.clone(),
+            });
         }
+        let mut headers = answer.headers.clone();
+        let anonymous = answer.anonymous;
+        let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
+        let digest = verified(registry, &reference, &mut headers, &bytes)?;
+        let media_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        self.granted(cached, claim, anonymous).await;
+        // What can't be stored is still served.
+        if let Err(error) = cached.store.put(&digest, bytes.clone()).await {
+            tracing::debug!(%digest, %error, "a manifest was not stored");
+        }
+        cached.store.link(&claim.name, &digest, Some(&media_type));
+        self.look_whether_open(cached, claim, &digest);
+        Ok(Fetched {
+            document: Document {
+                digest,
+                media_type,
+                bytes,
+            },
+            status,
+        })
     }
-}
 
-/// The digest of a manifest that is what was asked for and unambiguous (CVE-2021-41190). Its Content-Type is set right
-/// where the registry serves plain files and does not know it.
-pub(super) fn verified(
-    registry: &RegistryName,
-    reference: &Reference,
-    headers: &mut HeaderMap,
-    bytes: &Bytes,
-) -> Result<Digest, Error> {
-    let content_type = content_type(registry, headers, bytes)?;
-    let said = headers
-        .get(DOCKER_CONTENT_DIGEST)
-        .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
-    let asked = match reference {
-        Reference::Digest(asked) => Some(asked.clone()),
-        // A signed schema 1 manifest hashes without its signatures; nobody asks for one by digest any more.
-        Reference::Tag(_) if media::essence(&content_type) == media::DOCKER_SCHEMA1_SIGNED => None,
-        Reference::Tag(_) => said,
-    };
-    let digest = match asked {
-        Some(asked) => {
-            let got = Digest::of(asked.algorithm(), bytes);
-            if got != asked {
-                return Err(Error::WrongDigest {
-                    registry: registry.clone(),
-                    asked,
-                    got,
-                });
+    /// The first use of a repository with a client's own credential also asks whether everyone may read it.
+    fn look_whether_open(self: &Arc<Self>, cached: &Arc<Cached>, claim: &Claim, digest: &Digest) {
+        let own = matches!(
+            claim.right,
+            crate::upstream::Right::Bearer { .. } | crate::upstream::Right::Basic { .. }
+        );
+        if !own || cached.store.is_public(&claim.name) || self.is_known_closed(cached, &claim.name) {
+            return;
+        }
+        let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
+        let reference = Reference::Digest(digest.clone());
+        tokio::spawn(async move { pull.ask_openness(&cached, &name, reference).await });
+    }
+
+    /// The link of stored bytes to a repository whose upstream said that they are this, of this type.
+    pub(super) async fn link_stored(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        digest: &Digest,
+        media_type: &str,
+    ) -> Result<Option<Document>, Error> {
+        let linked = cached.store.link(&claim.name, digest, Some(media_type));
+        let Some(document) = self.document(cached, &linked).await else {
+            return Ok(None);
+        };
+        // The bytes were checked as what another repository said they are (CVE-2021-41190).
+        check(media_type, &document.bytes).map_err(|reason| Error::BadManifest {
+            registry: claim.name.registry.clone(),
+            reason,
+        })?;
+        Ok(Some(document))
+    }
+
+    pub(super) fn manifest_answer(
+        &self,
+        cached: &Cached,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        document: Document,
+        outcome: Outcome,
+        age: Age,
+    ) -> Result<Pulled, Error> {
+        let etag = conditions::etag(&document.digest);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ETAG, etag.clone());
+        headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
+        if let Age::Confirmed(seconds) | Age::Stale(seconds) = age {
+            headers.insert(header::AGE, HeaderValue::from(seconds));
+        }
+        if let Age::Stale(_) = age {
+            headers.insert(header::WARNING, stale_warning(claim));
+        }
+        let response = if conditions::has_it(&wanted.wishes.conditions, &etag) {
+            respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
+        } else {
+            if let Ok(media_type) = HeaderValue::from_str(&document.media_type) {
+                headers.insert(header::CONTENT_TYPE, media_type);
             }
-            asked
-        }
-        None => Digest::of(Algorithm::Sha256, bytes),
-    };
-    check(&content_type, bytes).map_err(|reason| Error::BadManifest {
-        registry: registry.clone(),
-        reason,
-    })?;
-    Ok(digest)
-}
-
-/// The Content-Type may be a manifest's: not a page's, and not that of a file server which knows no better.
-fn is_typed(headers: &HeaderMap) -> bool {
-    let said = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|said| said.to_str().ok());
-    let essence = said.map(media::essence).unwrap_or_default();
-    essence.starts_with("application/") && essence != "application/octet-stream"
-}
-
-/// The media type a manifest came with; else the one it names itself; else it is none. A type of an artifact that
-/// docxy does not know passes, as long as it is no page (threat S11).
-fn content_type(registry: &RegistryName, headers: &mut HeaderMap, bytes: &Bytes) -> Result<String, Error> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        #[serde(rename = "mediaType")]
-        media_type: String,
-    }
-    let said = headers
-        .get(header::CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        .unwrap_or_default();
-    let said = String::from_utf8_lossy(said).into_owned();
-    if is_typed(headers) {
-        return Ok(said);
-    }
-    let named = serde_json::from_slice::<Named>(bytes)
-        .ok()
-        .map(|named| named.media_type);
-    match named.filter(|named| media::is_index(named) || media::is_manifest(named)) {
-        Some(named) => {
-            if let Ok(value) = HeaderValue::from_str(&named) {
-                headers.insert(header::CONTENT_TYPE, value);
+            let range = wanted
+                .wishes
+                .range
+                .as_ref()
+                .filter(|_| conditions::range_holds(&wanted.wishes.conditions, &etag));
+            let whole = ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
+                Error::RangeNotSatisfiable {
+                    registry: claim.name.registry.clone(),
+                    length: Some(length),
+                }
+            })?;
+            match wanted.method {
+                Method::Get => whole,
+                Method::Head => whole.map(|_| Body::empty()),
             }
-            Ok(named)
-        }
-        None => Err(Error::NoManifest {
-            registry: registry.clone(),
-            said: said.chars().take(80).collect(),
-        }),
+        };
+        let immutable = matches!(age, Age::None);
+        Ok(Pulled {
+            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), immutable),
+            response,
+            outcome,
+            upstream_status: None,
+        })
     }
+}
+
+/// RFC 7234's 110 is for caches; the distribution specification wants 299 (wire-facts).
+fn stale_warning(claim: &Claim) -> HeaderValue {
+    let text = format!(
+        "299 - \"{} could not be asked; this is what it said before\"",
+        claim.name.registry
+    );
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("299 - \"stale\""))
+}
+
+/// The length that a HEAD said.
+pub(super) fn said_length(headers: &HeaderMap) -> Option<u64> {
+    content_length(headers)
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::manifest::verified;
+use super::checked::verified;
 use super::paging::next_page;
 use super::tags::link_to_next;
 use super::{Error, Missing, Pull, Pulled, Wanted, read, respond};

@@ -27,6 +27,8 @@ const ALLOWED_PREFIXES: [&str; 2] = ["oci-", "ratelimit-"];
 
 pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+/// How the request went, in one word.
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// The headers of an upstream's answer that may pass. `OCI-Namespace` is answered by the door, `Link` is rewritten.

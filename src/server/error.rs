@@ -129,11 +129,16 @@ impl From<Error> for Problem {
                 ..
             } => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
             Error::NoUpstream { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
+            Error::Offline { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             // A refusal that is no registry's own error comes from some box in between.
             Error::Upstream(_)
             | Error::Rejected { said: None, .. }
             | Error::Unavailable { .. }
             | Error::OtherDigest { .. }
+            | Error::WrongBlob { .. }
+            | Error::EmptyBlob { .. }
+            | Error::BrokenBlob { .. }
+            | Error::Unsettled { .. }
             | Error::TooLarge { .. }
             | Error::NoLength { .. }
             | Error::WrongRange { .. }

@@ -20,7 +20,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives the request its id and its one line in the log.
 pub async fn log(State(parts): State<Shared>, mut request: Request, next: Next) -> Response {
     let id = format!("{:016x}", rand::random::<u64>());
-    let record = Record::new(id.clone(), request.method().clone(), parts.config.access_log);
+    let (method, enabled) = (request.method().clone(), parts.config.access_log);
+    let record = Record::new(id.clone(), method, enabled, parts.metrics.clone());
     request.extensions_mut().insert(record.clone());
     let mut response = next.run(request).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -37,7 +38,7 @@ pub async fn catch_panics(request: Request, next: Next) -> Response {
         return response;
     }
     if let Some(record) = record {
-        record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).to_string()));
+        record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).as_str()));
     }
     tracing::error!("a request handler panicked; its request was answered 500");
     Problem::new(

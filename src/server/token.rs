@@ -89,7 +89,7 @@ async fn finish(
     if let Some(record) = record {
         record.note(|facts| {
             facts.kind = Some("token");
-            facts.outcome = Some(Outcome::Own.to_string());
+            facts.outcome = Some(Outcome::Own.as_str());
         });
     }
     let result = match (asked, request.extensions.get::<Visit>()) {
@@ -102,7 +102,7 @@ async fn finish(
         Err(problem) => {
             if let Some(record) = record {
                 record.note(|facts| {
-                    facts.outcome = Some(Outcome::Denied.to_string());
+                    facts.outcome = Some(Outcome::Denied.as_str());
                     facts.error = Some(problem.for_log().to_owned());
                 });
             }

@@ -13,7 +13,7 @@ use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::visit::BaseUrl;
 use crate::route::{Target, Visit};
-use crate::serve::headers::OCI_NAMESPACE;
+use crate::serve::headers::{OCI_NAMESPACE, X_CACHE};
 use crate::telemetry::Record;
 use crate::upstream::{Failure, Method as Upstream};
 
@@ -28,7 +28,7 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
         if let Some(record) = &record {
             record.note(|facts| {
-                facts.outcome = Some(outcome.to_string());
+                facts.outcome = Some(outcome.as_str());
                 facts.error = error;
                 facts.upstream_status = upstream;
             });
@@ -36,11 +36,14 @@ pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
     };
     match answer(&parts, &request, record.as_ref()).await {
         Ok(pulled) => {
-            note(pulled.outcome, None, Some(pulled.upstream_status));
+            note(pulled.outcome, None, pulled.upstream_status);
             let mut response = pulled.response;
             response
                 .headers_mut()
                 .insert(header::CACHE_CONTROL, pulled.cache.header());
+            response
+                .headers_mut()
+                .insert(X_CACHE, HeaderValue::from_static(pulled.outcome.as_str()));
             response
         }
         Err(Stop::Own(response)) => {

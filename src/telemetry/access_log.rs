@@ -12,6 +12,8 @@ use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::metrics::{BytesFrom, Metrics, Request, Source};
+
 /// What is known of a request so far. Handlers fill it in; whoever drops it last writes the line, so that a client
 /// that leaves early is in the log too.
 #[derive(Clone, Debug)]
@@ -28,6 +30,7 @@ struct Fields {
     bytes: u64,
     ended: Ended,
     enabled: bool,
+    metrics: Metrics,
 }
 
 /// How the answer's body ended.
@@ -48,14 +51,14 @@ pub struct Facts {
     pub registry: Option<String>,
     pub repository: Option<String>,
     pub kind: Option<&'static str>,
-    pub outcome: Option<String>,
+    pub outcome: Option<&'static str>,
     pub upstream_status: Option<StatusCode>,
     /// Why it failed, for people.
     pub error: Option<String>,
 }
 
 impl Record {
-    pub fn new(request_id: String, method: Method, enabled: bool) -> Self {
+    pub fn new(request_id: String, method: Method, enabled: bool, metrics: Metrics) -> Self {
         Self(Arc::new(Mutex::new(Fields {
             request_id,
             method,
@@ -66,6 +69,7 @@ impl Record {
             bytes: 0,
             ended: Ended::Early,
             enabled,
+            metrics,
         })))
     }
 
@@ -85,8 +89,39 @@ impl Record {
     }
 }
 
+impl Fields {
+    /// A client that left before the answer was made counts with what is known of it.
+    fn count(&self) {
+        let outcome = self.facts.outcome.unwrap_or("own");
+        let status = match self.status.map(|status| status.as_u16() / 100) {
+            None => "none",
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+        };
+        let kind = self.facts.kind.unwrap_or("other");
+        self.metrics
+            .requests
+            .get_or_create(&Request { outcome, kind, status })
+            .inc();
+        let source = match outcome {
+            "hit" | "stale" | "revalidated" => Source::Cache,
+            "joined" => Source::Joined,
+            "miss" | "bypass" => Source::Upstream,
+            _ => return,
+        };
+        self.metrics
+            .bytes
+            .get_or_create(&BytesFrom { source })
+            .inc_by(self.bytes);
+    }
+}
+
 impl Drop for Fields {
     fn drop(&mut self) {
+        self.count();
         if !self.enabled {
             return;
         }

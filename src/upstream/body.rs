@@ -72,7 +72,17 @@ impl Body {
         self.expected = Some(length);
     }
 
-    fn broken(&self) -> Failure {
+    /// Its first bytes are not those that the same blob had before.
+    pub(super) fn differs(&self, within: u64) -> Failure {
+        Failure::OtherBytes {
+            registry: self.registry.clone(),
+            host: self.host.clone(),
+            within,
+        }
+    }
+
+    /// It ended too early, as whoever knows more about its length may find too.
+    pub(super) fn broken(&self) -> Failure {
         Failure::Broken {
             registry: self.registry.clone(),
             host: self.host.clone(),

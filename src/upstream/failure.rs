@@ -118,6 +118,22 @@ pub enum Failure {
         received: u64,
         expected: Option<u64>,
     },
+    /// In the middle of a blob, the rest of it was asked for and the answer was none.
+    #[error("{registry}: {host} answered {} to the request for the rest of a blob", status.as_u16())]
+    RestRefused {
+        registry: RegistryName,
+        host: String,
+        status: StatusCode,
+    },
+    /// The same blob has other bytes now than it had when its download began: what is kept of it is of no use.
+    #[error(
+        "{registry}: {host} sends other bytes for the same blob than were received before (within the first {within})"
+    )]
+    OtherBytes {
+        registry: RegistryName,
+        host: String,
+        within: u64,
+    },
     /// The token service answered neither a token nor a refusal.
     #[error("{registry}: the token service at {host} answered {}", status.as_u16())]
     TokenService {
@@ -154,6 +170,8 @@ impl Failure {
             | Self::HeadRefused { registry, .. }
             | Self::BadAnswer { registry, .. }
             | Self::Broken { registry, .. }
+            | Self::RestRefused { registry, .. }
+            | Self::OtherBytes { registry, .. }
             | Self::TokenService { registry, .. } => registry,
         }
     }
@@ -176,6 +194,8 @@ impl Failure {
             | Self::HeadRefused { .. }
             | Self::BadAnswer { .. }
             | Self::Broken { .. }
+            | Self::RestRefused { .. }
+            | Self::OtherBytes { .. }
             | Self::TokenService { .. } => Blame::Upstream,
         }
     }
@@ -232,6 +252,15 @@ impl Failure {
                     of(*expected)
                 )
             }
+            Self::RestRefused { status, .. } => {
+                format!(
+                    "{registry} answered {} in the middle of a blob; try again later",
+                    status.as_u16()
+                )
+            }
+            Self::OtherBytes { .. } => {
+                format!("{registry} sends other bytes for the same blob than before; try again")
+            }
             Self::TokenService { status, .. } => {
                 format!(
                     "the token service of {registry} answered {}; try again later",
@@ -258,6 +287,9 @@ impl Failure {
             | Self::StorageRefused { .. }
             | Self::Broken { .. }
             | Self::CredentialUnavailable { .. } => true,
+            Self::RestRefused { status, .. } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+            }
             Self::TokenService { status, .. } => status.is_server_error(),
             _ => false,
         }
@@ -410,6 +442,16 @@ mod tests {
                 host: host(),
                 received: 3,
                 expected: Some(9),
+            },
+            Failure::RestRefused {
+                registry: registry.clone(),
+                host: host(),
+                status,
+            },
+            Failure::OtherBytes {
+                registry: registry.clone(),
+                host: host(),
+                within: 7,
             },
             Failure::TokenService {
                 registry: registry.clone(),

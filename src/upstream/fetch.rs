@@ -1,5 +1,7 @@
 //! One question with all its redirects, followed by hand: at each hop the headers are made afresh (features P5, threat S1).
 
+use std::fmt;
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
@@ -35,6 +37,7 @@ pub(super) struct Question<'a> {
     /// The client's lines; the allow-list is applied here.
     pub headers: &'a HeaderMap,
     pub authorization: Option<&'a Authorization>,
+    /// 0: a redirect is an answer like any other.
     pub max_redirects: u8,
 }
 
@@ -46,13 +49,52 @@ pub(super) struct Landed {
     /// It comes from the registry's own origin, and no other host was between.
     pub at_registry: bool,
     pub length_known: bool,
+    /// Who answered: host, and port where the URL names one.
+    pub host: String,
+    /// Where it was, when that is away from the registry: the same may be asked there again (`follow_from`).
+    pub away: Option<Place>,
+}
+
+/// A URL away from the registry, at which its redirects once ended; mostly signed, and good for some minutes. Only
+/// `follow` makes one, so that nothing else is ever asked without the registry's word.
+#[derive(Clone)]
+pub(super) struct Place {
+    url: Url,
+    redirects: u8,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = RedactedUrl {
+            url: &self.url,
+            from_redirect: true,
+        };
+        write!(f, "Place({url})")
+    }
 }
 
 pub(super) async fn follow(transport: &Transport, question: &Question<'_>) -> Result<Landed, Failure> {
+    walk(transport, question, question.url.clone(), true, 0).await
+}
+
+/// Asks at a place where the same question ended before, without the registry. It is away, so nobody's credential goes
+/// there, whatever the question holds; its redirects count on from those that led to it.
+pub(super) async fn follow_from(
+    transport: &Transport,
+    question: &Question<'_>,
+    place: &Place,
+) -> Result<Landed, Failure> {
+    walk(transport, question, place.url.clone(), false, place.redirects).await
+}
+
+async fn walk(
+    transport: &Transport,
+    question: &Question<'_>,
+    mut url: Url,
+    mut at_registry: bool,
+    mut redirects: u8,
+) -> Result<Landed, Failure> {
     let home = Origin::of(&question.url);
-    let mut url = question.url.clone();
-    let mut at_registry = true;
-    let mut redirects = 0;
     loop {
         let host = host_and_port(&url);
         let call = Call {
@@ -73,8 +115,12 @@ pub(super) async fn follow(transport: &Transport, question: &Question<'_>) -> Re
             status = answer.status().as_u16(),
             "asked"
         );
-        if !is_redirect(answer.status()) {
-            return landed(transport, question, answer, host, redirects, at_registry);
+        if !is_redirect(answer.status()) || question.max_redirects == 0 {
+            let away = (!at_registry).then_some(Place {
+                url: call.url,
+                redirects,
+            });
+            return landed(transport, question, answer, host, redirects, away);
         }
         if redirects == question.max_redirects {
             return Err(Failure::TooManyRedirects {
@@ -185,10 +231,10 @@ fn landed(
     answer: Response<reqwest::Body>,
     host: String,
     redirects: u8,
-    at_registry: bool,
+    away: Option<Place>,
 ) -> Result<Landed, Failure> {
     let status = answer.status();
-    if !at_registry {
+    if away.is_some() {
         refused_by_storage(question, &host, status)?;
     }
     let length_known = question.method == Method::HEAD
@@ -197,20 +243,27 @@ fn landed(
         || answer.headers().contains_key(TRANSFER_ENCODING);
     let (mut parts, body) = answer.into_parts();
     let body = match identity_only(question.registry, &host, &parts.headers) {
-        Ok(()) => Body::new(body, question.registry.clone(), host, transport.timeouts().idle),
+        Ok(()) => Body::new(
+            body,
+            question.registry.clone(),
+            host.clone(),
+            transport.timeouts().idle,
+        ),
         Err(failure) if status.is_success() => return Err(failure),
         // The text of an error is not worth failing for; its status is.
         Err(_) => {
             parts.headers.remove(CONTENT_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
-            Body::empty(question.registry.clone(), host)
+            Body::empty(question.registry.clone(), host.clone())
         }
     };
     Ok(Landed {
         answer: Response::from_parts(parts, body),
         redirects,
-        at_registry,
+        at_registry: away.is_none(),
         length_known,
+        host,
+        away,
     })
 }
 

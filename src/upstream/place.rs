@@ -75,7 +75,7 @@ pub(super) fn own_scope(config: &Config, base: &Url, scope: &Scope) -> Scope {
     scope
 }
 
-fn own_name(config: &Config, repository: &Repository) -> Result<Repository, Failure> {
+pub(super) fn own_name(config: &Config, repository: &Repository) -> Result<Repository, Failure> {
     with_library(config, repository).map_err(|error| Failure::NotAskable {
         registry: config.name.clone(),
         reason: format!("library/{repository} is no repository name: {error}"),
@@ -117,6 +117,9 @@ mod tests {
                 idle: std::time::Duration::from_mins(1),
             },
             max_redirects: 10,
+            segments: 4,
+            segment_threshold: 16 * 1024 * 1024,
+            max_connections: 16,
         }
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose stage can't be set fails")]
 
 mod client_config;
+mod explain;
 mod healthcheck;
 mod texts;
 

@@ -4,8 +4,8 @@ use serde_json::Value as Json;
 
 use super::{Reading, Setting, nearest};
 use crate::config::{
-    schema::{AuthMode, CacheMode, ChallengeMode, LogFormat, TlsVersion},
-    tree::{Node, Value},
+    schema::{AuthMode, CacheMode, ChallengeMode, LogFormat, StaleOn, TlsVersion, Verify},
+    tree::Node,
 };
 
 /// Makes a type a setting by listing its words.
@@ -36,27 +36,13 @@ choice!(LogFormat, "\"auto\", \"text\" or \"json\"",
 choice!(TlsVersion, "\"1.2\" or \"1.3\"",
     "1.2" => TlsVersion::Tls12, "1.3" => TlsVersion::Tls13);
 
-impl Setting for CacheMode {
-    const EXPECTED: &'static str = "\"off\"";
-
-    /// The words of the modes to come are known, so that nobody looks for a spelling mistake.
-    fn read(node: &Node, at: &mut Reading<'_>) -> Option<Self> {
-        match &node.value {
-            Value::String(text) | Value::Raw(text) if matches!(text.as_str(), "disk" | "memory") => at.fail(
-                &node.origin,
-                format!("{text:?} is not built yet"),
-                "write \"off\" (pure forwarding), or leave the key out".to_owned(),
-            ),
-            _ => read_choice(node, at, Self::EXPECTED, &[("off", Self::Off)]),
-        }
-    }
-
-    fn show(&self) -> Option<Json> {
-        match self {
-            Self::Off => Some("off".into()),
-        }
-    }
-}
+choice!(CacheMode, "\"disk\", \"memory\" or \"off\"",
+    "disk" => CacheMode::Disk, "memory" => CacheMode::Memory, "off" => CacheMode::Off);
+choice!(Verify, "\"first\", \"always\" or \"scrub\"",
+    "first" => Verify::First, "always" => Verify::Always, "scrub" => Verify::Scrub);
+choice!(StaleOn, "\"connect\", \"timeout\", \"5xx\", \"429\", \"denied\" or \"missing\"",
+    "connect" => StaleOn::Connect, "timeout" => StaleOn::Timeout, "5xx" => StaleOn::Server,
+    "429" => StaleOn::RateLimited, "denied" => StaleOn::Denied, "missing" => StaleOn::Missing);
 
 fn read_choice<T: Copy>(
     node: &Node,

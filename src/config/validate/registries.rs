@@ -25,6 +25,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         one.urls();
         one.realms();
         one.trust();
+        one.connections();
         one.credentials();
         if registry.auth == AuthMode::Configured && listens_beyond_loopback(schema) {
             one.warn(
@@ -257,6 +258,17 @@ impl One<'_, '_, '_> {
                 "password",
                 "the password stands in the configuration itself".to_owned(),
                 "put it into a file with mode 0600 and name that by password_file",
+            );
+        }
+    }
+
+    fn connections(&mut self) {
+        let count = self.registry.max_connections;
+        if !(1..=1024).contains(&count) {
+            self.problem(
+                "max_connections",
+                format!("{count} is not between 1 and 1024"),
+                "write 16, or leave the key out",
             );
         }
     }

@@ -63,7 +63,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(millis))
 }
 
-/// The shortest text that [`parse_duration`] reads back; below a millisecond nothing is shown.
+/// A short text that [`parse_duration`] reads back; below a millisecond nothing is shown.
 pub fn show_duration(duration: Duration) -> String {
     let mut millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {
@@ -72,7 +72,9 @@ pub fn show_duration(duration: Duration) -> String {
     let mut text = String::new();
     for (unit, factor) in UNITS {
         let count = millis / factor;
-        if count > 0 {
+        // Nobody writes 30 days as `4w2d`.
+        let odd_weeks = unit == "w" && !millis.is_multiple_of(factor);
+        if count > 0 && !odd_weeks {
             let _ = write!(text, "{count}{unit}");
             millis %= factor;
         }
@@ -148,6 +150,20 @@ mod tests {
                 parse_duration(text).map_err(|e| e.to_string()),
                 Err(message.to_owned())
             );
+        }
+    }
+
+    #[test]
+    fn shows_what_people_write() {
+        // The manual says 30d; an operator who compares must find the same in check-config.
+        let day = Duration::from_hours(24);
+        for (time, text) in [
+            (30 * day, "30d"),
+            (14 * day, "2w"),
+            (day / 2, "12h"),
+            (day + day / 24, "1d1h"),
+        ] {
+            assert_eq!(show_duration(time), text);
         }
     }
 

@@ -17,6 +17,7 @@ pub struct Pattern {
 
 #[derive(Clone)]
 enum Matcher {
+    Everything,
     Glob(GlobMatcher),
     Regex(Regex),
 }
@@ -36,6 +37,9 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
+        }
+        if text == "**" {
+            return Ok(Self::everything());
         }
         let matcher = match text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             Some("") => return Err(PatternError::Empty),
@@ -60,8 +64,23 @@ impl Pattern {
         })
     }
 
+    /// `**`
+    pub fn everything() -> Self {
+        Self {
+            text: "**".to_owned(),
+            matcher: Matcher::Everything,
+        }
+    }
+
+    /// The only text that a glob without wildcards matches.
+    pub fn literal(&self) -> Option<&str> {
+        let glob = matches!(self.matcher, Matcher::Glob(_));
+        (glob && !self.text.contains(['*', '?', '[', ']', '{', '}', '\\'])).then_some(&self.text)
+    }
+
     pub fn matches(&self, candidate: &str) -> bool {
         match &self.matcher {
+            Matcher::Everything => true,
             Matcher::Glob(glob) => glob.is_match(candidate),
             Matcher::Regex(regex) => regex.is_match(candidate),
         }

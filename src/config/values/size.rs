@@ -46,6 +46,10 @@ impl Size {
         Self(kib << 10)
     }
 
+    pub const fn from_mib(mib: u64) -> Self {
+        Self(mib << 20)
+    }
+
     pub const fn from_gib(gib: u64) -> Self {
         Self(gib << 30)
     }

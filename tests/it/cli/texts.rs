@@ -41,7 +41,7 @@ fn a_wrong_command_line_is_2() {
 #[test]
 fn a_wrong_configuration_is_1() {
     // Whoever restarts a service reads this in the journal.
-    let (folder, path) = file("lisen = []\n\n[cache]\nmode = \"disk\"\n");
+    let (folder, path) = file("lisen = []\n\n[cache]\nmode = \"on\"\n");
     for command in ["serve", "check-config", "healthcheck"] {
         let said = story(docxy(&path).arg(command)).replace(&folder.path().display().to_string(), "/FOLDER");
         insta::allow_duplicates! { insta::assert_snapshot!("a_wrong_configuration_is_1", said); }

@@ -1,8 +1,12 @@
 //! The manual and the examples: everything in them loads, and nothing is missing from them.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use docxy::config::{keys, load_text};
+use docxy::{
+    config::{keys, load_text},
+    oci::{FullName, RegistryName, Repository, Tag},
+    pull::freshness::{AfterError, ErrorClass, Fresh, after_error},
+};
 
 use super::{nothing, of_text};
 
@@ -38,7 +42,9 @@ fn the_manual_knows_every_key_and_no_other() {
     let mut section = String::new();
     for line in manual().lines() {
         if let Some(heading) = line.strip_prefix("### `[") {
-            section = format!("{}.", heading.split("]`").next().unwrap_or_default());
+            let name = heading.split("]`").next().unwrap_or_default();
+            // `[[...]]` is a list of tables.
+            section = format!("{}.", name.trim_start_matches('[').trim_end_matches(']'));
         } else if line.starts_with("### Top level") {
             section.clear();
         } else if line.starts_with("## ") {
@@ -50,7 +56,8 @@ fn the_manual_knows_every_key_and_no_other() {
             }
         }
     }
-    let known: BTreeSet<String> = keys::all().into_iter().collect();
+    let of_rules = keys::TAG_RULE.map(|field| format!("cache.tags.{field}"));
+    let known: BTreeSet<String> = keys::all().into_iter().chain(of_rules).collect();
     assert_eq!(
         known.symmetric_difference(&documented).collect::<Vec<_>>(),
         Vec::<&String>::new()
@@ -71,5 +78,51 @@ fn every_example_loads() {
             seen += 1;
         }
     }
-    assert!(seen >= 6, "{seen} examples");
+    assert!(seen >= 7, "{seen} examples");
+}
+
+#[test]
+fn the_tiers_of_docker_registry_proxy() {
+    // Whoever comes from that tool copies this example and expects every tag in the tier that it had there.
+    let text = fs::read_to_string(root().join("examples/tag-tiers.toml")).unwrap();
+    let rules = docxy::app::tag_rules(&of_text(&text).unwrap().schema);
+    let name = FullName::new(
+        RegistryName::parse("docker.io").unwrap(),
+        Repository::parse("library/redis").unwrap(),
+    );
+    let day = Duration::from_hours(24);
+    let (moved, versions, others) = (Duration::from_mins(10), 60 * day, Duration::from_hours(1));
+    for (tag, fresh) in [
+        ("stable", moved),
+        ("stable-alpine", moved),
+        ("stable-20261122", moved),
+        ("nightly", moved),
+        ("nightly-2026-11-22", moved),
+        ("production", moved),
+        ("test", moved),
+        ("testing-1.2.3", moved),
+        ("1.2", versions),
+        ("v1.2.3", versions),
+        ("7.2.1-alpine3.20", versions),
+        ("20261122", versions),
+        ("bookworm-20261122-slim", versions),
+        ("7-alpine3.20", versions),
+        ("3-ubuntu-22", versions),
+        ("1.27-stable", versions),
+        ("sha-0a1b2c3", versions),
+        ("latest", others),
+        ("7", others),
+        ("22-slim", others),
+        ("v3-alpine9", others),
+        ("main", others),
+        ("edge-unstable", others),
+    ] {
+        let rule = rules.rule_for(&name, &Tag::parse(tag).unwrap());
+        assert_eq!(rule.fresh, Fresh::For(fresh), "{tag}");
+        // Each tier outlives the registry's outage.
+        let after = after_error(rule, fresh + 29 * day, ErrorClass::Connect);
+        assert_eq!(after, AfterError::Stale, "{tag}");
+        let after = after_error(rule, fresh, ErrorClass::Missing);
+        assert_eq!(after, AfterError::Refuse, "{tag}");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use docxy::config::{
     Loaded, load, load_text,
-    schema::{AuthMode, ProxyEntry},
+    schema::{AuthMode, Fresh, ProxyEntry, StaleOn},
     show,
 };
 
@@ -105,13 +105,31 @@ fn shown_configuration_loads_again() {
         "listen = [{ address = \"127.0.0.1:80\", proxy_protocol = true }]\ntrusted_proxies = [\"10.0.0.1\"]\n\
          [network]\nproxy = { url = \"socks5://p.example.com:1080\", no_proxy = [\"a.example.com\"], remote_dns = true }\n\
          hosts = { \"ghcr.io\" = [\"192.0.2.1\", \"2001:db8::1\"] }\n\
-         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = \"direct\"\n",
+         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = \"direct\"\n\
+         [cache]\ninactive = \"90d\"\n[[cache.tags]]\nregistry = \"ghcr.io\"\ntag = '/^v\\d+$/'\nfresh = \"1h\"\n\
+         [[cache.tags]]\nfresh = \"immutable\"\nstale = []\n",
         &nothing(),
     )
     .unwrap();
     let shown = show::as_toml(&loaded);
     let again = of_text(&shown).unwrap_or_else(|problems| panic!("{problems}\n{shown}"));
     assert_eq!(format!("{:?}", again.schema), format!("{:?}", loaded.schema));
+}
+
+#[test]
+fn a_rule_knows_its_line() {
+    // "Rule 2 decides" helps only whoever finds rule 2 in a long file.
+    let loaded =
+        of_text("[cache]\noffline = false\n\n[[cache.tags]]\ntag = \"a\"\n\n[[cache.tags]]\ntag = \"b\"\n")
+            .unwrap();
+    let line = |index| loaded.origins.of_item("cache.tags", index).to_string();
+    assert_eq!(
+        (line(0), line(1)),
+        ("docxy.toml:4".to_owned(), "docxy.toml:7".to_owned())
+    );
+    let loaded = load(&environment(&[("DOCXY__CACHE__TAGS", "{ tag = \"a\" }")])).unwrap();
+    let origin = loaded.origins.of_item("cache.tags", 0);
+    assert_eq!(origin.to_string(), "environment DOCXY__CACHE__TAGS");
 }
 
 #[test]
@@ -219,6 +237,10 @@ fn variables_hold_lists_and_tables() {
         ("DOCXY__TLS__LISTEN", "0.0.0.0:443"),
         ("DOCXY__NETWORK__HOSTS__ghcr.io", "192.0.2.1"),
         (
+            "DOCXY__CACHE__TAGS",
+            "[{ tag = \"v*\", fresh = \"immutable\" }, { stale = [\"429\"] }]",
+        ),
+        (
             "DOCXY__NETWORK__PROXY",
             "{ url = \"http://p.example.com\", remote_dns = true }",
         ),
@@ -231,6 +253,9 @@ fn variables_hold_lists_and_tables() {
     ]))
     .unwrap();
     assert!(!loaded.schema.log.access);
+    let rules = &loaded.schema.cache.tags;
+    assert_eq!((rules[0].fresh, rules.len()), (Fresh::Immutable, 2));
+    assert_eq!(rules[1].stale, [StaleOn::RateLimited]);
     let hub = loaded
         .schema
         .registries

@@ -62,7 +62,7 @@ fn values_of_the_wrong_kind() {
         "shared_max_age = 1.5",
         "[timeouts]\nconnect = \"5 sec\"",
         "[cache]\nmax_size = \"32g\"",
-        "[cache]\nmode = \"disk\"",
+        "[cache]\nmode = \"disc\"",
         "[cache]\nmode = \"of\"",
         "cache = \"off\"",
         "[limits]\nmax_header_fields = -1",
@@ -140,12 +140,83 @@ fn values_that_do_not_go_together() {
         "[tls]\ncertificates = [{ cert = \"c\", key = \"k\" }]",
         "state_path = \"/var/lib/docxy/cache/../cache/state\"\n[cache]\npath = \"/var/lib/docxy/cache\"",
         "state_path = \"/srv/docxy\"\n[cache]\npath = \"/srv/docxy/cache\"",
+        "metrics_listen = [\"127.0.0.1:5000\"]",
         "[timeouts]\nidle = \"0s\"",
         "[limits]\nmax_header_bytes = \"1KiB\"\nmax_header_fields = 3",
         "[log]\nlevel = \"verbose\"",
         "[log]\nlevel = \"inof\"",
         "[log]\nlevel = \"docxy=loud\"",
     ]));
+}
+
+#[test]
+fn a_cache_that_can_not_work() {
+    // A cache that quietly keeps nothing, or keeps what it must not, is found out weeks later.
+    insta::assert_snapshot!(said(&[
+        "[cache]\nmode = \"disk\"\nmax_size = \"1MiB\"",
+        "[cache]\nmin_free = \"99999TiB\"\nmin_free = 3",
+        "[cache]\nmin_free = \"9999999TiB\"",
+        "[cache]\nmode = \"memory\"\npath = \"/dev/shm/docxy\"",
+        "[cache]\ninactive = \"no\"",
+        "[cache]\ninactive = \"90\"",
+        "[cache]\ninactive = \"0s\"",
+        "[cache]\nverify = \"scrub\"\nscrub_rate = 0",
+        "[cache]\nverify = \"never\"",
+        "[cache]\nrevalidate_timeout = \"0s\"",
+        "[cache]\noffline = true",
+        "[cache]\nmin_free_inodes = \"many\"",
+        "state_path = \"/var/cache/docxy/state\"\n[cache]\nmode = \"disk\"",
+        "[cache]\nmode = \"disk\"\npath = \"/var/lib/docxy/./cache\"",
+        "[cache]\nmode = \"disk\"\npath = \"/var\"",
+        "[network]\nsegments = 0\nsegment_threshold = \"64KiB\"",
+        "[registries.\"ghcr.io\"]\nmax_connections = 0",
+        "[registries.\"ghcr.io\"]\nmax_connections = 2000",
+    ]));
+}
+
+#[test]
+fn tag_rules_that_can_not_be_meant() {
+    // A rule that silently decides nothing leaves an operator with stale images, or with none while the registry is down.
+    insta::assert_snapshot!(said(&[
+        "[cache]\nfresh = \"1h\"",
+        "[cache.tags]\ntag = \"v*\"",
+        "[[cache.tags]]\ntags = \"v*\"",
+        "[[cache.tags]]\ntag = \"(\"\nrepository = \"[a\"\nregistry = \"/(/\"",
+        "[[cache.tags]]\ntag = [\"a\", \"b\"]",
+        "[[cache.tags]]\ntag = \"\"",
+        "[[cache.tags]]\nfresh = \"forever\"",
+        "[[cache.tags]]\nfresh = \"10\"",
+        "[[cache.tags]]\nfresh = true",
+        "[[cache.tags]]\nstale = \"connect\"",
+        "[[cache.tags]]\nstale = [\"connect\", \"500\", 429]",
+        "[[cache.tags]]\n\n[[cache.tags]]\nfresh = \"never\"\nstale = [\"connect\"]",
+        "[[cache.tags]]\nfresh = \"immutable\"\nstale_while_revalidate = \"1h\"",
+        "[[cache.tags]]\nregistry = \"index.docker.io\"",
+        "[[cache.tags]]\nregistry = \"GHCR.io\"",
+        "[[cache.tags]]\nregistry = \"https://ghcr.io\"",
+        "[[cache.tags]]\nregistry = \"r.example.com\"",
+    ]));
+}
+
+#[test]
+fn tag_rules_in_the_shade_of_others() {
+    // The first match wins: a broad rule at the top makes those below it dead, which nobody sees by reading one of them.
+    let text = "\
+[[cache.tags]]
+registry = \"ghcr.io\"
+stale = [\"denied\"]
+
+[[cache.tags]]
+registry = \"quay.io\"
+tag = \"v*\"
+
+[[cache.tags]]
+registry = \"ghcr.io\"
+tag = \"v*\"
+";
+    let loaded = of_text(text).unwrap();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
 }
 
 #[test]
@@ -170,7 +241,7 @@ listen = [\"0.0.0.0:443\"]
 certificates = \"fullchain.pem\"
 
 [cache]
-mode = \"memory\"
+mode = \"ram\"
 
 [registries.\"ghcr.io\"]
 auth = \"configured\"
@@ -208,7 +279,7 @@ fn variables_and_flags() {
         variables(&[("DOCXY__LISEN", "127.0.0.1:5000")]),
         variables(&[("DOCXY__MODE", "off")]),
         variables(&[("DOCXY__CACHE", "off")]),
-        variables(&[("DOCXY__CACHE__MODE", "disk")]),
+        variables(&[("DOCXY__CACHE__MODE", "on")]),
         variables(&[("DOCXY__LISTEN", "127.0.0.1:5000,:80")]),
         variables(&[("DOCXY__LISTEN", "[127.0.0.1:5000]")]),
         variables(&[("DOCXY__TLS__REDIRECT_HTTP", "maybe")]),

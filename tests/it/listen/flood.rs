@@ -98,7 +98,7 @@ async fn kept_alive(count: usize) -> String {
     let figure = format!(
         "{count} idle connections after one request, {each1:.1} KiB each; as many of HTTP/2, {each2:.1} KiB each; {figure}"
     );
-    assert!(each1 < 40.0 && each2 < 80.0, "{figure}");
+    assert!(each1 < 10.0 && each2 < 40.0, "{figure}");
     figure
 }
 

@@ -16,6 +16,7 @@ mod limits;
 mod process;
 mod protocols;
 mod proxy_protocol;
+mod rest;
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +50,7 @@ impl Server {
 
     pub fn start(
         config: Config,
-        service: Router,
+        service: impl listen::Service,
         proxy_protocol: bool,
         tls: Option<Arc<Certificates>>,
     ) -> Self {

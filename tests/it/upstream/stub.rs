@@ -204,6 +204,9 @@ impl Setup {
                 max_token_answer: 64 * 1024,
                 timeouts,
                 max_redirects: 10,
+                segments: 4,
+                segment_threshold: 16 * 1024 * 1024,
+                max_connections: 16,
             },
             transport: transport::Config {
                 registry,

@@ -1,0 +1,33 @@
+//! For operators: metrics, and the cache by hand. On a Unix socket that only the process's own user may open, and the
+//! metrics alone on a listener of their own; never on a client's port, whatever the peer, because behind a reverse proxy
+//! every peer is loopback.
+
+mod cache;
+mod router;
+mod serve;
+mod socket;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::cache::Store;
+use crate::telemetry::Metrics;
+
+pub use serve::{Error, Open, open};
+
+/// Values only; `app` fills it from the configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The state folder's `docxy.sock`; without one there is no socket.
+    pub socket: Option<PathBuf>,
+    /// Where `/metrics` is answered to everyone who can connect.
+    pub metrics: Vec<SocketAddr>,
+}
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub metrics: Metrics,
+    /// `None` where docxy only forwards.
+    pub store: Option<Store>,
+}

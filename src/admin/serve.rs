@@ -1,0 +1,125 @@
+//! The listeners of operators: few connections, short requests, deadlines all the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::router;
+use super::socket::{Socket, SocketError};
+use super::{Config, Parts};
+
+/// Connections at once, for each listener; more wait.
+const CONNECTIONS: usize = 32;
+/// For the head of a request.
+const HEADER: Duration = Duration::from_secs(10);
+/// After a failed accept: file descriptors run out, and come back.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why operators can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error("metrics_listen: {address} can't be listened on: {error}")]
+    Metrics {
+        address: SocketAddr,
+        error: std::io::Error,
+    },
+}
+
+/// Listeners that are open but not served yet.
+#[derive(Debug)]
+pub struct Open {
+    socket: Option<Socket>,
+    metrics: Vec<TcpListener>,
+}
+
+/// Opens what the configuration names; must be called on the runtime. A socket that can't be made is no reason not to
+/// serve images: it is logged. A metrics listener that can't be is one, because somebody wrote its address.
+///
+/// # Errors
+/// An address of `metrics` can't be listened on.
+pub async fn open(config: &Config) -> Result<Open, Error> {
+    let mut metrics = Vec::new();
+    for address in &config.metrics {
+        let listener = TcpListener::bind(address).await.map_err(|error| Error::Metrics {
+            address: *address,
+            error,
+        })?;
+        let address = listener.local_addr().unwrap_or(*address);
+        tracing::info!(%address, "metrics at /metrics");
+        metrics.push(listener);
+    }
+    let socket = match config.socket.as_deref().map(Socket::bind) {
+        None => None,
+        Some(Ok(socket)) => Some(socket),
+        Some(Err(error)) => {
+            tracing::warn!("{error}; `docxy cache` can't reach this process");
+            None
+        }
+    };
+    Ok(Open { socket, metrics })
+}
+
+impl Open {
+    /// Serves until the process ends or the returned future is dropped.
+    pub async fn serve(self, parts: Parts) {
+        let mut listeners = tokio::task::JoinSet::new();
+        for listener in self.metrics {
+            let routes = router::metrics(parts.clone());
+            listeners.spawn(async move {
+                accept(|| async { listener.accept().await.map(|(stream, _)| stream) }, routes).await;
+            });
+        }
+        if let Some(socket) = self.socket {
+            let routes = router::operator(parts);
+            listeners.spawn(async move {
+                accept(|| async { socket.listener.accept().await.map(|(stream, _)| stream) }, routes).await;
+            });
+        }
+        while listeners.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+}
+
+async fn accept<S, F>(mut next: impl FnMut() -> F, routes: Router)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = std::io::Result<S>>,
+{
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        match next().await {
+            Ok(stream) => {
+                let service = TowerToHyperService::new(routes.clone());
+                tokio::spawn(async move {
+                    let served = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEADER)
+                        .keep_alive(false)
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                    if let Err(error) = served {
+                        tracing::debug!(%error, "an operator's connection failed");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an operator's connection was not accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

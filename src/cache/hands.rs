@@ -1,0 +1,51 @@
+//! Threads that may wait for the disk, few of them: forty layers at once must not become forty threads.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Hands {
+    /// For work of at most a few milliseconds: opening, writing a batch.
+    quick: Arc<Semaphore>,
+    /// For hashing whole files and for fsync.
+    patient: Arc<Semaphore>,
+}
+
+impl Hands {
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            quick: Arc::new(Semaphore::new((2 * cores).clamp(8, 32))),
+            patient: Arc::new(Semaphore::new(cores.clamp(4, 16))),
+        }
+    }
+
+    /// Does work of at most a few milliseconds. An error: it panicked, or the runtime stops.
+    pub async fn quick<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        borrowed(&self.quick, work).await
+    }
+
+    /// Does work that takes long.
+    pub async fn patient<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        borrowed(&self.patient, work).await
+    }
+}
+
+async fn borrowed<T: Send + 'static>(
+    hands: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let permit = hands.clone().acquire_owned().await.map_err(io::Error::other)?;
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    })
+    .await
+    .map_err(io::Error::other)
+}

@@ -1,0 +1,196 @@
+//! Opening the folder: made private, locked, swept, read.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::clock::{self, Beat, Clock};
+use super::disk::Disk;
+use super::index::{Index, Stamp};
+use super::layout::Layout;
+use super::lock::{Lock, LockError};
+use super::records::{Limits, Records};
+use super::room::Room;
+use super::scan::{self, Found};
+use super::{Config, Parts};
+use crate::telemetry::Metrics;
+
+/// Why a cache folder cannot be used. Nothing that lies in it is a reason: see [`super::scan`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the cache folder {folder} belongs to another docxy{owner}: stop it, or give this one a folder of its own in cache.path"
+    )]
+    Taken { folder: PathBuf, owner: Owner },
+    #[error("the cache folder {0} belongs to another user: change its owner, or set cache.path")]
+    Foreign(PathBuf),
+    #[error("{0} is in the way of the cache: it is no folder")]
+    NoFolder(PathBuf),
+    #[error("docxy can't use the cache folder {path}: {error}; give its user the folder, or set cache.path")]
+    Io { path: PathBuf, error: io::Error },
+    #[error(
+        "{folder} is on a filesystem that is not in memory; set cache.path to a folder on a tmpfs, such as /dev/shm/docxy"
+    )]
+    NotInMemory { folder: PathBuf },
+    #[error(
+        "{folder} is on a filesystem of {total} bytes, but cache.max_size is {max_size}: make the filesystem larger or max_size smaller"
+    )]
+    TooSmall {
+        folder: PathBuf,
+        total: u64,
+        max_size: u64,
+    },
+    #[error(
+        "{0} holds files that are not docxy's: with cache.mode = \"memory\" the folder is emptied, so give it one of its own"
+    )]
+    NotOurs(PathBuf),
+}
+
+/// ` (process 123)`, or nothing where that is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner(pub Option<u32>);
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |process| write!(f, " (process {process})"))
+    }
+}
+
+/// Blocking.
+pub(super) fn open(
+    config: Config,
+    disk: Arc<dyn Disk>,
+    metrics: Metrics,
+) -> Result<(Arc<Parts>, Lock), OpenError> {
+    let layout = Layout::new(config.path.clone());
+    make_folder(&*disk, layout.root())?;
+    let lock = Lock::take(&*disk, &layout).map_err(|error| match error {
+        LockError::Taken(process) => OpenError::Taken {
+            folder: layout.root().to_owned(),
+            owner: Owner(process),
+        },
+        LockError::Io(error) => OpenError::Io {
+            path: layout.lock(),
+            error,
+        },
+    })?;
+    for folder in [
+        layout.blobs(),
+        layout.partials(),
+        layout.quarantine(),
+        layout.temp(),
+        layout.repositories(),
+        layout.pins(),
+    ] {
+        make_folder(&*disk, &folder)?;
+    }
+    sweep_temp(&*disk, &layout);
+    let found = scan::scan(&*disk, &layout);
+    let newest = found.blobs.last().map(|(_, _, stamp)| u64::from(stamp.last_use));
+    let clock = Clock::resume(Beat::read(&*disk, &layout), newest, clock::wall_clock());
+    if let Err(error) = clock.beat(&*disk, &layout) {
+        tracing::warn!(%error, path = %layout.clock().display(), "the cache's clock could not be kept");
+    }
+    let index = Index::new(&metrics);
+    let records = Records::start(disk.clone(), layout.clone(), metrics.clone(), Limits::default());
+    let records = records.map_err(|error| OpenError::Io {
+        path: layout.root().to_owned(),
+        error,
+    })?;
+    fill(&*disk, &layout, found, &index, &records, clock.now());
+    let parts = Arc::new(Parts {
+        config,
+        disk,
+        layout,
+        index,
+        records,
+        room: Room::default(),
+        clock,
+        metrics,
+        owner: format!("{:016x}", rand::random::<u64>()),
+    });
+    Ok((parts, lock))
+}
+
+/// Into memory, and what is torn aside.
+fn fill(disk: &dyn Disk, layout: &Layout, found: Found, index: &Index, records: &Records, now: u64) {
+    let latest = u32::try_from(now).unwrap_or(u32::MAX);
+    for pin in &found.pins {
+        index.pin(pin);
+    }
+    for (key, size, stamp) in found.blobs {
+        let stamp = Stamp {
+            last_use: stamp.last_use.min(latest),
+            ..stamp
+        };
+        index.found(key, size, stamp);
+    }
+    let mut torn = 0_u64;
+    for (name, tag, record) in &found.tags {
+        if let Some(record) = record.judge(name, tag, now) {
+            records.found_tag(name, tag, record);
+        } else {
+            torn += 1;
+            scan::set_aside(disk, layout, &record.path);
+        }
+    }
+    for (name, links) in &found.links {
+        records.found_links(
+            name,
+            links
+                .iter()
+                .map(|link| (&link.digest, link.media_type.as_deref())),
+        );
+    }
+    for name in &found.public {
+        records.found_public(name, now);
+    }
+    if torn > 0 || found.unknown > 0 {
+        tracing::warn!(
+            folder = %layout.root().display(),
+            torn,
+            unknown = found.unknown,
+            "the cache folder holds records that can't be read (moved to quarantine) or files that are not docxy's (left alone)"
+        );
+    }
+}
+
+/// Nobody else may look into it, or have made it.
+fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io {
+        path: folder.to_owned(),
+        error,
+    };
+    let metadata = match fs::metadata(folder) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk.make_folder(folder).map_err(failed)?;
+            fs::metadata(folder).map_err(failed)?
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if !metadata.is_dir() {
+        return Err(OpenError::NoFolder(folder.to_owned()));
+    }
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if ours && metadata.mode() & 0o077 != 0 {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    } else if !ours && metadata.mode() & 0o002 == 0 {
+        return Err(OpenError::Foreign(folder.to_owned()));
+    } else if !ours {
+        // Volumes of container platforms are made like this.
+        tracing::warn!(folder = %folder.display(), "other users can write to the cache folder");
+    }
+    Ok(())
+}
+
+fn sweep_temp(disk: &dyn Disk, layout: &Layout) {
+    for (entry, _, kind) in scan::entries(&layout.temp()) {
+        if kind.is_file() {
+            let _ = disk.remove(&entry.path());
+        }
+    }
+}

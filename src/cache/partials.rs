@@ -1,0 +1,227 @@
+//! Files that grow, and the rests of downloads that broke: `partials/<algorithm>-<hex>.<owner>`. Who writes one holds its
+//! lock (flock); the lock of a dead process is free, so what it left can be taken over.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::Parts;
+use super::claims::Claims;
+use super::layout::{digest_of, file_name};
+use super::trouble::Failed;
+use crate::oci::Digest;
+
+/// A rest shorter than this is not worth its file.
+pub(super) const SMALLEST: u64 = 64 * 1024;
+
+/// The folder, and how many bytes of the cap lie in it.
+#[derive(Debug)]
+pub(crate) struct Partials {
+    parts: Arc<Parts>,
+    /// Bytes of each rest, as the index counts them.
+    kept: Mutex<HashMap<PathBuf, u64>>,
+}
+
+/// A file under this process's name, open and locked.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub path: PathBuf,
+    pub file: Arc<File>,
+    /// Bytes that were there when it was opened.
+    pub size: u64,
+}
+
+/// A rest that nobody works on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Kept {
+    pub digest: Digest,
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Partials {
+    pub fn new(parts: Arc<Parts>) -> Self {
+        Self {
+            parts,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The longest rest that is left of this blob, or an empty file. Blocking; the caller has the claim.
+    pub(super) fn take(&self, digest: &Digest) -> Result<Partial, Failed> {
+        match self.adopt(digest) {
+            Some(partial) => Ok(partial),
+            None => self.create(digest),
+        }
+    }
+
+    /// An empty file. Blocking; the caller has the claim.
+    pub(super) fn create(&self, digest: &Digest) -> Result<Partial, Failed> {
+        let disk = &self.parts.disk;
+        let path = self.parts.layout.partial(digest, &self.parts.owner);
+        let made = match disk.create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = self.parts.layout.partials();
+                disk.make_folder(&folder)
+                    .map_err(Failed::at("make the folder", &folder))?;
+                disk.create(&path)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.discard(&path);
+                disk.create(&path)
+            }
+            made => made,
+        };
+        let file = made.map_err(Failed::at("make the file", &path))?;
+        if let Err(error) = file.try_lock() {
+            self.discard(&path);
+            return Err(Failed::at("lock the file", &path)(error.into()));
+        }
+        Ok(Partial {
+            path,
+            file: Arc::new(file),
+            size: 0,
+        })
+    }
+
+    /// Keeps the first `size` bytes for whoever tries next, or nothing when they are few. Blocking.
+    pub(super) fn keep(&self, partial: &Partial, size: u64) -> Result<(), Failed> {
+        if size < SMALLEST {
+            self.discard(&partial.path);
+            return Ok(());
+        }
+        let cut = self
+            .parts
+            .disk
+            .truncate(&partial.file, size)
+            .and_then(|()| partial.file.unlock());
+        if let Err(error) = cut {
+            self.discard(&partial.path);
+            return Err(Failed::at("shorten the file", &partial.path)(error));
+        }
+        self.note(partial.path.clone(), size);
+        Ok(())
+    }
+
+    /// Removes the file; who has it open reads on. Blocking. A file that can't be removed is the next sweep's.
+    pub(super) fn discard(&self, path: &Path) {
+        self.forget(path);
+        if let Err(error) = self.parts.disk.remove(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %path.display(), %error, "a partial download can't be removed now");
+        }
+    }
+
+    /// Its bytes are counted elsewhere now.
+    pub(super) fn forget(&self, path: &Path) {
+        let size = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(path);
+        self.parts.index.shrink(size.unwrap_or(0));
+    }
+
+    fn note(&self, path: PathBuf, size: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = kept.insert(path, size);
+        self.parts.index.grow(size);
+        self.parts.index.shrink(old.unwrap_or(0));
+    }
+
+    /// Removes rests that are older than `age` (by the time of their last write) or too short, and files that mean
+    /// nothing here; leaves alone what somebody works on. Counts and returns the rests that stay. Blocking; at start,
+    /// now and then, and with an age of nothing when room is short.
+    pub fn sweep(&self, claims: &Claims, age: Duration) -> Vec<Kept> {
+        let now = SystemTime::now();
+        let mut staying = Vec::new();
+        for (path, name) in self.listed() {
+            let Some(digest) = digest_of(&name).filter(|_| name.contains('.')) else {
+                self.discard(&path);
+                continue;
+            };
+            let Some(_claim) = claims.try_claim(&digest) else {
+                continue;
+            };
+            let Some((_file, found)) = self.unlocked(&path) else {
+                continue;
+            };
+            let old = found.modified().ok().and_then(|at| now.duration_since(at).ok());
+            if found.len() < SMALLEST || old.is_some_and(|old| old >= age) || age.is_zero() {
+                self.discard(&path);
+                continue;
+            }
+            self.note(path.clone(), found.len());
+            staying.push(Kept {
+                digest,
+                path,
+                size: found.len(),
+            });
+        }
+        staying
+    }
+
+    fn adopt(&self, digest: &Digest) -> Option<Partial> {
+        let prefix = format!("{}.", file_name(digest));
+        let mut best: Option<(PathBuf, File, u64)> = None;
+        for (path, name) in self.listed() {
+            if !name.starts_with(&prefix) {
+                continue;
+            }
+            let Some((file, found)) = self.unlocked(&path) else {
+                continue;
+            };
+            let size = found.len();
+            if size < SMALLEST || best.as_ref().is_some_and(|(_, _, longest)| *longest >= size) {
+                self.discard(&path);
+            } else if let Some((shorter, _, _)) = best.replace((path, file, size)) {
+                self.discard(&shorter);
+            }
+        }
+        let (found, file, size) = best?;
+        let path = self.parts.layout.partial(digest, &self.parts.owner);
+        if found != path {
+            if let Err(error) = self.parts.disk.rename(&found, &path) {
+                tracing::debug!(path = %found.display(), %error, "a partial download can't be taken over");
+                self.discard(&found);
+                return None;
+            }
+            self.forget(&found);
+        }
+        self.note(path.clone(), size);
+        Some(Partial {
+            path,
+            file: Arc::new(file),
+            size,
+        })
+    }
+
+    /// Opens a file and takes its lock; `None`: a living process has it, or it is gone.
+    fn unlocked(&self, path: &Path) -> Option<(File, Metadata)> {
+        let file = self.parts.disk.reopen(path).ok()?;
+        file.try_lock().ok()?;
+        let (opened, named) = (file.metadata().ok()?, path.metadata().ok()?);
+        let same = opened.ino() == named.ino() && opened.dev() == named.dev();
+        same.then_some((file, opened))
+    }
+
+    fn listed(&self) -> Vec<(PathBuf, String)> {
+        let Ok(folder) = std::fs::read_dir(self.parts.layout.partials()) else {
+            return Vec::new();
+        };
+        folder
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()))
+            .map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+}

@@ -1,0 +1,425 @@
+//! The task behind a flight: takes what the leader says, has it written by threads that may wait, and brings the flight
+//! to its end whatever happens to the leader. Whoever holds a [`super::Leader`] may vanish at any moment.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Ending;
+use super::claims::{Claim, Occupant};
+use super::flight::Flight;
+use super::flights::Shared;
+use super::hashing::hash_on;
+use super::leader::Leader;
+use super::partials::Partial;
+use super::room::{self, Reservation};
+use super::trouble::Failed;
+use super::writer::{Broken, Piece, Writer};
+use crate::oci::Digest;
+use crate::oci::digest::Hasher;
+use crate::telemetry::metrics::{Fill, Place};
+
+/// Commands taken at once.
+const BATCH: usize = 512;
+
+/// What a leader says.
+#[derive(Debug)]
+pub(super) enum Command {
+    Restart { done: Answer<Ready> },
+    Where { done: Answer<Ready> },
+    Begin { length: u64, done: Answer<()> },
+    Piece(Piece),
+    Finish { done: oneshot::Sender<Ending> },
+    End(Ending),
+}
+
+type Answer<T> = oneshot::Sender<Result<T, Ending>>;
+
+/// Where a leader begins.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub resume_at: u64,
+    pub hasher: Hasher,
+}
+
+/// May the disk be tried?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Start {
+    Usual,
+    /// It just failed for this blob: everyone fetches alone.
+    Detached,
+}
+
+struct Pump {
+    shared: Arc<Shared>,
+    claim: Claim,
+    flight: Arc<Flight>,
+    partial: Option<Partial>,
+    /// Where the prefix that is there ends.
+    ready: Ready,
+    /// From `begin` on.
+    writer: Option<Writer>,
+    reservation: Option<Reservation>,
+    finished: Option<oneshot::Sender<Ending>>,
+}
+
+/// Begins a flight under this claim. Comes back when the leader may begin: what is left of an earlier try is hashed first.
+pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start) -> Leader {
+    let digest = claim.digest().clone();
+    let flight = Arc::new(Flight::new(digest.clone(), shared.parts.index.lease(&digest)));
+    claim.show(Occupant::Filling(flight.clone()));
+    let beginning = Ready {
+        resume_at: 0,
+        hasher: Hasher::new(digest.algorithm()),
+    };
+    let pump = Pump {
+        shared: shared.clone(),
+        claim,
+        flight: flight.clone(),
+        partial: None,
+        ready: beginning.clone(),
+        writer: None,
+        reservation: None,
+        finished: None,
+    };
+    let (commands, heard) = mpsc::unbounded_channel();
+    let (ready, is_ready) = oneshot::channel();
+    tokio::spawn(pump.run(start, heard, ready));
+    let ready = is_ready.await.unwrap_or(beginning);
+    Leader::new(flight, commands, ready)
+}
+
+impl Pump {
+    async fn run(
+        mut self,
+        start: Start,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        ready: oneshot::Sender<Ready>,
+    ) {
+        let ending = match self.prepare(start).await {
+            Ok(()) => {
+                let _ = ready.send(self.ready.clone());
+                let Err(ending) = self.fly(&mut commands).await;
+                ending
+            }
+            Err(ending) => {
+                self.flight.end(ending.clone());
+                drop(ready);
+                ending
+            }
+        };
+        match &ending {
+            Ending::Complete => self.flight.release(),
+            ending => self.flight.end(ending.clone()),
+        }
+        // Only now: whoever still says something hears how it ended.
+        drop(commands);
+        self.land(ending).await;
+    }
+
+    /// Finds or makes the file.
+    async fn prepare(&mut self, start: Start) -> Result<(), Ending> {
+        if start == Start::Detached {
+            return Err(self.detached());
+        }
+        let shared = self.shared.clone();
+        let digest = self.flight.digest().clone();
+        let taken = self
+            .shared
+            .hands
+            .quick(move || shared.partials.take(&digest))
+            .await;
+        let partial = taken.map_err(internal)?.map_err(|failed| self.failed(&failed))?;
+        let partial = if partial.size > 0 {
+            self.hash_again(partial).await?
+        } else {
+            partial
+        };
+        self.partial = Some(partial);
+        Ok(())
+    }
+
+    /// What an earlier try left is not trusted: the hash begins anew over it.
+    async fn hash_again(&mut self, partial: Partial) -> Result<Partial, Ending> {
+        let shared = self.shared.clone();
+        let digest = self.flight.digest().clone();
+        let hashed = self.shared.hands.patient(move || {
+            let mut hasher = Hasher::new(digest.algorithm());
+            match hash_on(&*shared.parts.disk, &partial.file, &mut hasher, 0, partial.size) {
+                Ok(()) => Ok((partial, hasher)),
+                Err(error) => {
+                    let failed = Failed::at("read", &partial.path)(error);
+                    shared.trouble.report(&shared.parts.metrics, &failed);
+                    shared.partials.discard(&partial.path);
+                    Err(shared.partials.create(&digest))
+                }
+            }
+        });
+        match hashed.await.map_err(internal)? {
+            Ok((partial, hasher)) => {
+                self.ready = Ready {
+                    resume_at: partial.size,
+                    hasher,
+                };
+                Ok(partial)
+            }
+            Err(made) => made.map_err(|failed| self.failed(&failed)),
+        }
+    }
+
+    /// Does what the leader says until that ends the flight.
+    async fn fly(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Result<Infallible, Ending> {
+        let mut heard = Vec::new();
+        loop {
+            let count = tokio::select! {
+                biased;
+                () = self.shared.stopping.cancelled() => return Err(Ending::Shutdown),
+                count = commands.recv_many(&mut heard, BATCH) => count,
+            };
+            if count == 0 {
+                return Err(Ending::LeaderCancelled);
+            }
+            let mut pieces = Vec::new();
+            for command in heard.drain(..) {
+                match command {
+                    Command::Piece(piece) => pieces.push(piece),
+                    other => {
+                        self.absorb(std::mem::take(&mut pieces)).await?;
+                        self.obey(other).await?;
+                    }
+                }
+            }
+            self.absorb(pieces).await?;
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<(), Ending> {
+        match command {
+            Command::Piece(piece) => self.absorb(vec![piece]).await,
+            Command::Restart { done } => {
+                let restarted = self.restart().await;
+                let _ = done.send(restarted.clone());
+                restarted.map(drop)
+            }
+            Command::Where { done } => {
+                if let Some(writer) = &self.writer {
+                    self.ready = Ready {
+                        resume_at: writer.at,
+                        hasher: writer.hasher.clone(),
+                    };
+                }
+                let _ = done.send(Ok(self.ready.clone()));
+                Ok(())
+            }
+            Command::Begin { length, done } => {
+                let begun = self.begin(length).await;
+                let _ = done.send(begun.clone());
+                begun
+            }
+            Command::Finish { done } => {
+                self.finished = Some(done);
+                Err(self.verdict())
+            }
+            // Those two are ours to say.
+            Command::End(Ending::Complete | Ending::Detached { .. }) => Err(Ending::LeaderCancelled),
+            Command::End(ending) => Err(ending),
+        }
+    }
+
+    async fn restart(&mut self) -> Result<Ready, Ending> {
+        let Some(partial) = self.partial.as_ref().filter(|_| self.writer.is_none()) else {
+            return Err(Ending::GaveUp {
+                why: "the download began anew in its middle".to_owned(),
+            });
+        };
+        let (shared, file, path) = (self.shared.clone(), partial.file.clone(), partial.path.clone());
+        let cut = self.shared.hands.quick(move || {
+            shared.partials.forget(&path);
+            shared
+                .parts
+                .disk
+                .truncate(&file, 0)
+                .map_err(Failed::at("shorten the file", &path))
+        });
+        self.ready = Ready {
+            resume_at: 0,
+            hasher: Hasher::new(self.flight.digest().algorithm()),
+        };
+        cut.await
+            .map_err(internal)?
+            .map_err(|failed| self.failed(&failed))?;
+        Ok(self.ready.clone())
+    }
+
+    async fn begin(&mut self, length: u64) -> Result<(), Ending> {
+        if let Some(writer) = &self.writer {
+            let said = writer.length;
+            return (said == length)
+                .then_some(())
+                .ok_or(Ending::WrongLength { said, got: length });
+        }
+        let Some(partial) = &self.partial else {
+            return Err(self.detached());
+        };
+        let Ready { resume_at, hasher } = self.ready.clone();
+        let Some(rest) = length.checked_sub(resume_at) else {
+            return Err(Ending::WrongLength {
+                said: length,
+                got: resume_at,
+            });
+        };
+        let file = partial.file.clone();
+        match room::reserve(&self.shared, rest).await {
+            Ok(reservation) => self.reservation = Some(reservation),
+            Err(no_room) => {
+                tracing::info!(digest = %self.flight.digest(), "{no_room}: this blob goes past it");
+                self.flight.begin(file, length, resume_at);
+                return Err(self.detached());
+            }
+        }
+        self.writer = Some(Writer {
+            disk: self.shared.parts.disk.clone(),
+            file: file.clone(),
+            length,
+            at: resume_at,
+            hasher,
+            ahead: BTreeMap::new(),
+        });
+        self.flight.begin(file, length, resume_at);
+        Ok(())
+    }
+
+    async fn absorb(&mut self, pieces: Vec<Piece>) -> Result<(), Ending> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let Some(mut writer) = self.writer.take() else {
+            return Err(Ending::NoLength);
+        };
+        let flight = self.flight.clone();
+        let worked = self.shared.hands.quick(move || {
+            let outcome = writer.absorb(pieces, &flight);
+            (writer, outcome)
+        });
+        let (writer, outcome) = worked.await.map_err(internal)?;
+        let said = writer.length;
+        self.writer = Some(writer);
+        outcome.map_err(|broken| match broken {
+            Broken::TooLong { got } => Ending::WrongLength { said, got },
+            Broken::Disk(error) => self.failed(&Failed::at("write to", self.path())(error)),
+        })
+    }
+
+    /// The leader says that this is all.
+    fn verdict(&self) -> Ending {
+        let Some(writer) = &self.writer else {
+            return Ending::NoLength;
+        };
+        if writer.at != writer.length {
+            return Ending::WrongLength {
+                said: writer.length,
+                got: writer.at,
+            };
+        }
+        if writer.hasher.clone().finish() == *self.flight.digest() {
+            Ending::Complete
+        } else {
+            Ending::WrongDigest
+        }
+    }
+
+    fn failed(&self, failed: &Failed) -> Ending {
+        self.shared.trouble.report(&self.shared.parts.metrics, failed);
+        self.detached()
+    }
+
+    /// Everyone goes on alone from here.
+    fn detached(&self) -> Ending {
+        let (at, hasher) = match &self.writer {
+            Some(writer) => (writer.at, writer.hasher.clone()),
+            None => (self.ready.resume_at, self.ready.hasher.clone()),
+        };
+        Ending::Detached { at, hasher }
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.partial
+            .as_ref()
+            .map_or(std::path::Path::new(""), |partial| &partial.path)
+    }
+
+    /// Readers know the end already; now the files are put in order, and then the digest is free for the next.
+    async fn land(mut self, ending: Ending) {
+        let metrics = &self.shared.parts.metrics;
+        let word = ending.as_str();
+        metrics.fills.get_or_create(&Fill { ending: word }).inc();
+        let fate = match &ending {
+            Ending::Complete => Fate::Store,
+            Ending::WrongDigest | Ending::WrongLength { .. } => {
+                metrics
+                    .integrity_failures
+                    .get_or_create(&Place { place: "upstream" })
+                    .inc();
+                tracing::warn!(digest = %self.flight.digest(), ending = word, "the upstream sent wrong bytes; none of them are kept");
+                Fate::Discard
+            }
+            Ending::Detached { .. } => Fate::Discard,
+            Ending::LeaderCancelled
+            | Ending::Denied
+            | Ending::NoLength
+            | Ending::GaveUp { .. }
+            | Ending::Shutdown => Fate::Keep {
+                prefix: self
+                    .writer
+                    .as_ref()
+                    .map_or(self.ready.resume_at, |writer| writer.at),
+            },
+        };
+        if let Some(partial) = self.partial.take() {
+            let shared = self.shared.clone();
+            let digest = self.flight.digest().clone();
+            let work = move || settle(&shared, &digest, &partial, fate);
+            let settled = match fate {
+                Fate::Store => self.shared.hands.patient(work).await,
+                Fate::Keep { .. } | Fate::Discard => self.shared.hands.quick(work).await,
+            };
+            if let Ok(Err(failed)) = settled {
+                self.shared.trouble.report(&self.shared.parts.metrics, &failed);
+            }
+        }
+        let finished = self.finished.take();
+        // Gives back the claim and the room.
+        drop(self);
+        if let Some(finished) = finished {
+            let _ = finished.send(ending);
+        }
+    }
+}
+
+/// What becomes of the file.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Store,
+    Keep { prefix: u64 },
+    Discard,
+}
+
+/// Blocking. After an error nothing is left of the file.
+fn settle(shared: &Shared, digest: &Digest, partial: &Partial, fate: Fate) -> Result<(), Failed> {
+    match fate {
+        Fate::Discard => {
+            shared.partials.discard(&partial.path);
+            Ok(())
+        }
+        Fate::Keep { prefix } => shared.partials.keep(partial, prefix),
+        Fate::Store => shared.store(digest, partial),
+    }
+}
+
+fn internal(error: std::io::Error) -> Ending {
+    Ending::GaveUp {
+        why: format!("docxy could not go on: {error}"),
+    }
+}

@@ -1,0 +1,426 @@
+//! What the upstreams confirmed: links (a repository holds a digest), tags (what a name meant, and when) and public
+//! marks. Small files are the truth; these tables over them answer without touching the disk.
+//!
+//! Each record is made only after an upstream's success, and all tables are bounded: whoever asks for endless names fills
+//! neither memory nor inodes. Beyond a bound the oldest hundredth goes.
+
+mod kind;
+mod links;
+mod names;
+mod tags;
+mod writer;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+pub(crate) use self::kind::media_type_of;
+pub use self::links::Linked;
+pub use self::tags::{TagRecord, Withdrawn};
+
+use self::links::Links;
+use self::names::Names;
+use self::tags::Tags;
+use self::writer::{Change, Writer};
+use super::disk::Disk;
+use super::index::Stamp;
+use super::key::Key;
+use super::layout::Layout;
+use crate::oci::{Digest, FullName, Tag};
+use crate::telemetry::Metrics;
+
+/// Most records of each sort.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// About 90 bytes of memory and one inode each.
+    pub links: usize,
+    /// Of one repository, over all its tags and classes.
+    pub repository_tags: usize,
+    /// Of one tag: clients of how many kinds may get an answer of their own.
+    pub classes: usize,
+    pub tags: usize,
+    pub public: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            links: 1_000_000,
+            repository_tags: 10_000,
+            classes: 16,
+            tags: 200_000,
+            public: 100_000,
+        }
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Records(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    tables: Mutex<Tables>,
+    layout: Layout,
+    limits: Limits,
+    writer: Writer,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    names: Names,
+    links: Links,
+    tags: Tags,
+    /// Repository -> when it was marked, logical seconds.
+    public: HashMap<u32, u64>,
+}
+
+impl Records {
+    /// Empty tables over a folder that was scanned or is new.
+    pub fn start(disk: Arc<dyn Disk>, layout: Layout, metrics: Metrics, limits: Limits) -> io::Result<Self> {
+        Ok(Self(Arc::new(Shared {
+            tables: Mutex::default(),
+            layout: layout.clone(),
+            limits,
+            writer: Writer::start(disk, layout, metrics)?,
+        })))
+    }
+
+    pub fn linked(&self, name: &FullName, digest: &Digest) -> Option<Linked> {
+        let tables = self.locked();
+        let repository = tables.names.number(name)?;
+        tables.linked(&Key::from(digest), repository, digest)
+    }
+
+    /// A link of this digest in any repository that is public.
+    pub fn linked_in_public(&self, digest: &Digest) -> Option<Linked> {
+        let tables = self.locked();
+        let key = Key::from(digest);
+        let mut repositories = tables.links.repositories(&key);
+        let public = repositories.find(|repository| tables.public.contains_key(repository))?;
+        tables.linked(&key, public, digest)
+    }
+
+    /// The upstream answered for exactly this repository and digest. `media_type` for manifests: the Content-Type it came
+    /// with, of at most 255 bytes.
+    pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
+        let mut tables = self.locked();
+        let (repository, interned) = tables.names.intern(name);
+        let key = Key::from(digest);
+        let before = tables.links.media_type(&key, repository);
+        let media_type = tables.links.put(key, repository, media_type);
+        let linked = Linked::new(interned, digest, media_type.clone());
+        let oldest = tables.links.beyond(self.0.limits.links);
+        self.forget(&tables, &oldest);
+        drop(tables);
+        if before.as_ref() != Some(&media_type) {
+            if let Some(before) = before {
+                let (path, _) = kind::link_file(&self.0.layout, name, digest, before.as_deref());
+                self.0.writer.submit(path, Change::Remove);
+            }
+            let (path, content) = kind::link_file(&self.0.layout, name, digest, media_type.as_deref());
+            self.0
+                .writer
+                .submit(path, content.map_or(Change::Touch, Change::Replace));
+        }
+        linked
+    }
+
+    pub fn unlink(&self, name: &FullName, digest: &Digest) {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return;
+        };
+        let key = Key::from(digest);
+        if let Some(media_type) = tables.links.remove(&key, repository) {
+            self.forget(&tables, &[(key, repository, media_type)]);
+        }
+    }
+
+    /// Forgets all links of a digest: its blob is gone.
+    pub fn unlink_everywhere(&self, digest: &Digest) {
+        let mut tables = self.locked();
+        let gone = tables.links.remove_all(&Key::from(digest));
+        self.forget(&tables, &gone);
+    }
+
+    /// The newest manifest linked there of which `stored` is true.
+    pub fn manifests_in(&self, name: &FullName, stored: impl Fn(&Digest) -> bool) -> Option<Digest> {
+        let manifests: Vec<Key> = {
+            let tables = self.locked();
+            let repository = tables.names.number(name)?;
+            tables.links.manifests(repository).rev().cloned().collect()
+        };
+        manifests.iter().map(Key::digest).find(stored)
+    }
+
+    /// Repositories that link this digest, and as what.
+    pub fn links_of(&self, digest: &Digest) -> Vec<(Arc<FullName>, Option<Arc<str>>)> {
+        let tables = self.locked();
+        let key = Key::from(digest);
+        let repositories: Vec<u32> = tables.links.repositories(&key).collect();
+        let links = repositories.into_iter().filter_map(|repository| {
+            let name = tables.names.get(repository)?.clone();
+            Some((name, tables.links.media_type(&key, repository)?))
+        });
+        links.collect()
+    }
+
+    /// Digests linked in a repository.
+    pub fn digests_in(&self, name: &FullName) -> Vec<Digest> {
+        let tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return Vec::new();
+        };
+        tables
+            .links
+            .of_repository(repository)
+            .iter()
+            .map(Key::digest)
+            .collect()
+    }
+
+    /// Every repository that has a record.
+    pub fn repositories(&self) -> Vec<Arc<FullName>> {
+        self.locked().names.all()
+    }
+
+    /// Forgets links whose blob `kept` does not know, if they were made before the last call.
+    pub fn unlink_stale(&self, kept: impl Fn(&Digest) -> bool) -> usize {
+        let old = self.locked().links.older_than_last_round();
+        let (mut count, mut last) = (0, None);
+        for key in old {
+            if last.as_ref() == Some(&key) {
+                continue;
+            }
+            let digest = key.digest();
+            if !kept(&digest) {
+                self.unlink_everywhere(&digest);
+                count += 1;
+            }
+            last = Some(key);
+        }
+        let mut tables = self.locked();
+        let used = tables.used();
+        tables.names.keep(&used);
+        count
+    }
+
+    pub fn is_public(&self, name: &FullName) -> bool {
+        let tables = self.locked();
+        let number = tables.names.number(name);
+        number.is_some_and(|repository| tables.public.contains_key(&repository))
+    }
+
+    pub fn mark_public(&self, name: &FullName, now: u64) {
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        if tables.public.insert(repository, now).is_some() {
+            return;
+        }
+        let oldest = tables.oldest_marks(self.0.limits.public);
+        let oldest: Vec<Arc<FullName>> = oldest
+            .into_iter()
+            .filter_map(|repository| {
+                tables.public.remove(&repository);
+                tables.names.get(repository).cloned()
+            })
+            .collect();
+        drop(tables);
+        for name in oldest {
+            self.0.writer.submit(self.0.layout.public(&name), Change::Remove);
+        }
+        let text = format!("{now}\n").into_bytes();
+        self.0
+            .writer
+            .submit(self.0.layout.public(name), Change::Replace(text));
+    }
+
+    pub fn unmark_public(&self, name: &FullName) {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return;
+        };
+        if tables.public.remove(&repository).is_some() {
+            self.0.writer.submit(self.0.layout.public(name), Change::Remove);
+        }
+    }
+
+    pub fn tag(&self, name: &FullName, tag: &Tag, class: &str) -> Option<TagRecord> {
+        let tables = self.locked();
+        let repository = tables.names.number(name)?;
+        tables.tags.get(repository, tag, class).cloned()
+    }
+
+    /// Of all classes, the last confirmed first.
+    pub fn tags_of(&self, name: &FullName, tag: &Tag) -> Vec<TagRecord> {
+        let tables = self.locked();
+        let number = tables.names.number(name);
+        number.map_or_else(Vec::new, |repository| tables.tags.of(repository, tag))
+    }
+
+    /// All of a repository.
+    pub fn all_tags(&self, name: &FullName) -> Vec<(Tag, TagRecord)> {
+        let tables = self.locked();
+        let number = tables.names.number(name);
+        number.map_or_else(Vec::new, |repository| tables.tags.all(repository))
+    }
+
+    pub fn put_tag(&self, name: &FullName, tag: &Tag, record: TagRecord) {
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        self.write_tag(name, tag, &record);
+        let oldest = tables.tags.put(repository, tag, record, &self.0.limits);
+        for (repository, tag, class) in oldest {
+            if let Some(name) = tables.names.get(repository) {
+                let path = self.0.layout.tag(name, &tag, &class);
+                self.0.writer.submit(path, Change::Remove);
+            }
+        }
+    }
+
+    /// The upstream says that the tag still means the same. Its file learns of it within a few minutes.
+    pub fn confirm_tag(&self, name: &FullName, tag: &Tag, class: &str, now: u64) {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return;
+        };
+        if let Some(record) = tables.tags.confirm(repository, tag, class, now) {
+            self.write_tag(name, tag, record);
+        }
+    }
+
+    /// The upstream says that there is no such tag any more.
+    pub fn withdraw_tag(&self, name: &FullName, tag: &Tag, class: &str, withdrawn: Withdrawn) {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return;
+        };
+        if let Some(record) = tables.tags.withdraw(repository, tag, class, withdrawn) {
+            self.write_tag(name, tag, record);
+        }
+    }
+
+    /// In all classes.
+    pub fn remove_tag(&self, name: &FullName, tag: &Tag) {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return;
+        };
+        for class in tables.tags.remove(repository, tag) {
+            let path = self.0.layout.tag(name, tag, &class);
+            self.0.writer.submit(path, Change::Remove);
+        }
+    }
+
+    /// Brings confirmations to the disk that only memory knows.
+    pub fn write_confirmations(&self) {
+        let mut tables = self.locked();
+        for (repository, tag, record) in tables.tags.unwritten() {
+            if let Some(name) = tables.names.get(repository) {
+                self.write_tag(name, &tag, &record);
+            }
+        }
+    }
+
+    /// Notes a blob's last use at its file.
+    pub fn stamp(&self, digest: &Digest, stamp: Stamp) {
+        let time = UNIX_EPOCH + Duration::new(stamp.last_use.into(), stamp.standing);
+        self.0
+            .writer
+            .submit(self.0.layout.blob(digest), Change::Stamp(time));
+    }
+
+    /// Returns when everything is on the disk, or failed. Blocking.
+    pub fn flush(&self) {
+        self.0.writer.flush();
+    }
+
+    /// Links, tags and marks.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let tables = self.locked();
+        (tables.links.count(), tables.tags.count(), tables.public.len())
+    }
+
+    // Found at start: their files are there already.
+
+    pub fn found_links<'a>(
+        &self,
+        name: &FullName,
+        links: impl Iterator<Item = (&'a Digest, Option<&'a str>)>,
+    ) {
+        let mut links = links.peekable();
+        if links.peek().is_none() {
+            return;
+        }
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        for (digest, media_type) in links {
+            tables.links.put(Key::from(digest), repository, media_type);
+        }
+    }
+
+    pub fn found_tag(&self, name: &FullName, tag: &Tag, record: TagRecord) {
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        tables.tags.found(repository, tag, record);
+    }
+
+    pub fn found_public(&self, name: &FullName, at: u64) {
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        tables.public.insert(repository, at);
+    }
+
+    /// Removes the files of links that are out of the table.
+    fn forget(&self, tables: &Tables, links: &[(Key, u32, Option<Arc<str>>)]) {
+        for (key, repository, media_type) in links {
+            if let Some(name) = tables.names.get(*repository) {
+                let (path, _) = kind::link_file(&self.0.layout, name, &key.digest(), media_type.as_deref());
+                self.0.writer.submit(path, Change::Remove);
+            }
+        }
+    }
+
+    fn write_tag(&self, name: &FullName, tag: &Tag, record: &TagRecord) {
+        let path = self.0.layout.tag(name, tag, &record.class);
+        let bytes = record.to_bytes(name, tag);
+        self.0.writer.submit(path, Change::Replace(bytes));
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Tables> {
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn linked(&self, key: &Key, repository: u32, digest: &Digest) -> Option<Linked> {
+        let media_type = self.links.media_type(key, repository)?;
+        Some(Linked::new(
+            self.names.get(repository)?.clone(),
+            digest,
+            media_type,
+        ))
+    }
+
+    /// Numbers of repositories that have a record.
+    fn used(&self) -> HashSet<u32> {
+        let links = self.links.all_repositories();
+        links
+            .chain(self.tags.repositories())
+            .chain(self.public.keys().copied())
+            .collect()
+    }
+
+    /// The oldest hundredth, when there are more than `most`.
+    fn oldest_marks(&self, most: usize) -> Vec<u32> {
+        if self.public.len() <= most {
+            return Vec::new();
+        }
+        let mut marks: Vec<(u64, u32)> = self.public.iter().map(|(name, at)| (*at, *name)).collect();
+        marks.sort_unstable();
+        marks.truncate(most / 100 + 1);
+        marks.into_iter().map(|(_, name)| name).collect()
+    }
+}

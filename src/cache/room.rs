@@ -1,0 +1,190 @@
+//! Room for downloads: within the hard cap, and above the floor of what stays free on the filesystem.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Parts;
+use super::disk::Space;
+use super::flights::Shared;
+use super::removal::{self, Outcome, Reason};
+
+/// How long an answer about the filesystem is good.
+const FRESH: Duration = Duration::from_secs(1);
+/// Rests of broken downloads that are older than this go before any blob.
+const OLD_REST: Duration = Duration::from_secs(3600);
+
+/// Makes room, one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    space: Option<(Instant, Space)>,
+    /// Bytes of all reservations: any of them may still be unwritten.
+    promised: u64,
+    swept: Option<Instant>,
+}
+
+/// Bytes promised to one download; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    parts: Arc<Parts>,
+    bytes: u64,
+}
+
+/// Not even by evicting could so much room be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache has no room for {0} bytes")]
+pub(crate) struct NoRoom(pub u64);
+
+/// Promises `bytes` for a file that begins to grow; evicts what must go for it, but nothing for what cannot fit anyway.
+pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+    let parts = &shared.parts;
+    if bytes > parts.config.max_size {
+        return Err(NoRoom(bytes));
+    }
+    if parts.room.fresh().is_some_and(|space| fits(parts, space, bytes))
+        && let Some(reservation) = Reservation::try_new(parts, bytes)
+    {
+        return Ok(reservation);
+    }
+    let turn = parts.room.turn.clone().lock_owned().await;
+    let worker = shared.clone();
+    let made = shared.hands.patient(move || {
+        let _turn = turn;
+        make(&worker, bytes)
+    });
+    made.await.unwrap_or(Err(NoRoom(bytes)))
+}
+
+/// Brings the filesystem back above its floor, as far as evicting can: others write to it too. Blocking.
+pub(super) fn keep_floor(shared: &Arc<Shared>) {
+    // Who makes room already does the same.
+    let Ok(_turn) = shared.parts.room.turn.try_lock() else {
+        return;
+    };
+    while shared.parts.room.look(&shared.parts).is_some_and(|space| !fits(&shared.parts, space, 0)) {
+        if !make_some(shared, Reason::FreeSpace) {
+            return;
+        }
+    }
+}
+
+/// Blocking.
+fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+    let parts = &shared.parts;
+    let mut all_swept = false;
+    loop {
+        // A filesystem that does not tell has room until a write fails.
+        let above_floor = parts.room.look(parts).is_none_or(|space| fits(parts, space, bytes));
+        let reason = if above_floor {
+            if let Some(reservation) = Reservation::try_new(parts, bytes) {
+                return Ok(reservation);
+            }
+            Reason::Size
+        } else {
+            Reason::FreeSpace
+        };
+        if !make_some(shared, reason) {
+            if all_swept {
+                return Err(NoRoom(bytes));
+            }
+            shared.partials.sweep(&shared.claims, Duration::ZERO);
+            all_swept = true;
+        }
+    }
+}
+
+/// Removes the next blob; false: none may go.
+fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
+    let parts = &shared.parts;
+    if parts.room.sweep_is_due() {
+        shared.partials.sweep(&shared.claims, OLD_REST.min(parts.config.partials));
+        return true;
+    }
+    for _ in 0..parts.index.count() {
+        let Some(digest) = parts.index.next_to_go(parts.config.max_size) else {
+            return false;
+        };
+        match removal::remove(shared, &digest, reason) {
+            Outcome::Removed(_) => return true,
+            Outcome::Held => parts.index.pass_over(&digest),
+            Outcome::Absent => {}
+            Outcome::Failed => return false,
+        }
+    }
+    false
+}
+
+/// Is there room for so many bytes and one file above the floor? A filesystem that is small itself has a lower floor: a
+/// tenth of it.
+fn fits(parts: &Parts, space: Space, bytes: u64) -> bool {
+    let floor = parts.config.min_free.min(space.total / 10);
+    let promised = parts.room.promised();
+    space.free >= floor.saturating_add(promised).saturating_add(bytes)
+        && space.free_inodes >= parts.config.min_free_inodes
+}
+
+impl Room {
+    fn fresh(&self) -> Option<Space> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, space) = seen.space?;
+        (at.elapsed() < FRESH).then_some(space)
+    }
+
+    fn look(&self, parts: &Parts) -> Option<Space> {
+        let space = parts.disk.space(parts.layout.root()).ok();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.space = space.map(|space| (Instant::now(), space));
+        space
+    }
+
+    fn promised(&self) -> u64 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).promised
+    }
+
+    fn promise(&self, bytes: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.promised = seen.promised.saturating_add(bytes);
+    }
+
+    fn release(&self, bytes: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.promised = seen.promised.saturating_sub(bytes);
+    }
+
+    /// Once a minute.
+    fn sweep_is_due(&self) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = seen.swept.is_none_or(|at| at.elapsed() >= Duration::from_secs(60));
+        if due {
+            seen.swept = Some(Instant::now());
+        }
+        due
+    }
+}
+
+impl Reservation {
+    fn try_new(parts: &Arc<Parts>, bytes: u64) -> Option<Self> {
+        if !parts.index.try_grow(bytes, parts.config.max_size) {
+            return None;
+        }
+        parts.room.promise(bytes);
+        Some(Self {
+            parts: parts.clone(),
+            bytes,
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.parts.room.release(self.bytes);
+        self.parts.index.shrink(self.bytes);
+    }
+}

@@ -1,0 +1,187 @@
+//! Small blobs as whole bytes: manifests and configurations. The ones most asked for stay in memory.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::claims::{Claim, Claimed, Occupant};
+use super::flights::{Flights, Shared};
+use super::room::{self, NoRoom};
+use super::trouble::Failed;
+use super::verification::{Depth, Finding, examine, is_due, repair};
+use crate::oci::Digest;
+
+/// Longer blobs are read piece by piece.
+const LONGEST: u64 = 4 * 1024 * 1024;
+/// Longer ones are not kept in memory.
+const LONGEST_HOT: usize = 64 * 1024;
+/// Bytes of all that are.
+const HOT: u64 = 16 * 1024 * 1024;
+
+/// The bytes can't be read now; they may be right.
+#[derive(Debug, thiserror::Error)]
+#[error("a cached blob can't be read: {0}")]
+pub struct ReadError(#[from] io::Error);
+
+/// Why bytes were not stored. Whoever has them goes on without the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error("these bytes are not those of {0}")]
+    WrongDigest(Digest),
+    /// A download of the same blob is under way and will store it.
+    #[error("the same blob is arriving")]
+    Arriving,
+    #[error("the cache has no room for {0} bytes")]
+    NoRoom(u64),
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+/// Bytes that need no disk.
+#[derive(Debug)]
+pub(crate) struct Hot(Cache<Digest, Bytes, Weight>);
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl Weighter<Digest, Bytes> for Weight {
+    fn weight(&self, digest: &Digest, bytes: &Bytes) -> u64 {
+        // What an entry takes besides its bytes, about.
+        bytes.len() as u64 + digest.hex().len() as u64 + 128
+    }
+}
+
+impl Hot {
+    pub fn new() -> Self {
+        Self(Cache::with_weighter(4096, HOT, Weight))
+    }
+
+    pub fn forget(&self, digest: &Digest) {
+        self.0.remove(digest);
+    }
+
+    fn keep(&self, digest: &Digest, bytes: &Bytes) {
+        if bytes.len() <= LONGEST_HOT {
+            // A copy: what came in may be a slice of something large.
+            self.0.insert(digest.clone(), Bytes::copy_from_slice(bytes));
+        }
+    }
+}
+
+impl Flights {
+    /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,
+    /// or was found to be rotten and set aside.
+    pub async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
+        let shared = &self.shared;
+        let lease = shared.parts.index.lease(digest);
+        let Some(entry) = shared.parts.index.get(digest) else {
+            shared.hot.forget(digest);
+            return Ok(None);
+        };
+        if entry.size > LONGEST {
+            return Ok(None);
+        }
+        shared.parts.index.touch(digest, shared.parts.clock.now());
+        if let Some(bytes) = shared.hot.0.get(digest) {
+            return Ok(Some(bytes));
+        }
+        let due = is_due(&shared.parts, &entry);
+        let (worker, wanted) = (shared.clone(), digest.clone());
+        let read = shared.hands.quick(move || {
+            let _lease = lease;
+            read(&worker, &wanted, entry.size, due)
+        });
+        match read.await? {
+            Ok(bytes) => {
+                if due {
+                    shared.parts.index.verified(digest);
+                }
+                shared.hot.keep(digest, &bytes);
+                Ok(Some(bytes))
+            }
+            Err(Finding::Failed(failed)) => {
+                shared.trouble.report(&shared.parts.metrics, &failed);
+                Err(failed.error.into())
+            }
+            Err(Finding::Missing | Finding::Rotten) => {
+                repair(shared, digest).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stores whole bytes: temp, fsync, rename, fsync of the folder. Nothing happens when they are stored already. Goes on
+    /// when it is dropped.
+    pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
+        let (shared, digest) = (self.shared.clone(), digest.clone());
+        let task = tokio::spawn(async move {
+            let claim = claim(&shared, &digest).await?;
+            if shared.parts.index.get(&digest).is_some() {
+                return Ok(());
+            }
+            let room = room::reserve(&shared, bytes.len() as u64).await;
+            let _room = room.map_err(|NoRoom(bytes)| PutError::NoRoom(bytes))?;
+            let worker = shared.clone();
+            let written = shared.hands.patient(move || write(&worker, &claim, &bytes));
+            written.await?
+        });
+        task.await.map_err(io::Error::other)?
+    }
+}
+
+async fn claim(shared: &Shared, digest: &Digest) -> Result<Claim, PutError> {
+    loop {
+        match shared.claims.claim_or_see(digest) {
+            Claimed::Yours(claim) => return Ok(claim),
+            Claimed::Taken(Occupant::Filling(flight), _) if flight.can_be_joined() => {
+                return Err(PutError::Arriving);
+            }
+            Claimed::Taken(_, changed) => changed.cancelled().await,
+        }
+    }
+}
+
+fn write(shared: &Shared, claim: &Claim, bytes: &Bytes) -> Result<(), PutError> {
+    let digest = claim.digest();
+    if !digest.matches(bytes) {
+        return Err(PutError::WrongDigest(digest.clone()));
+    }
+    let told = |failed: Failed| {
+        shared.trouble.report(&shared.parts.metrics, &failed);
+        PutError::Disk(failed.error)
+    };
+    let partial = shared.partials.create(digest).map_err(told)?;
+    if let Err(error) = shared.parts.disk.write_at(&partial.file, bytes, 0) {
+        shared.partials.discard(&partial.path);
+        return Err(told(Failed::at("write to", &partial.path)(error)));
+    }
+    shared.store(digest, &partial).map_err(told)?;
+    shared.hot.keep(digest, bytes);
+    Ok(())
+}
+
+fn read(shared: &Shared, digest: &Digest, size: u64, due: bool) -> Result<Bytes, Finding> {
+    let file = examine(&shared.parts, digest, size, Depth::Size)?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut at = 0;
+    while let Some(room) = bytes.get_mut(at..).filter(|room| !room.is_empty()) {
+        match shared.parts.disk.read_at(&file, room, at as u64) {
+            Ok(0) => return Err(Finding::Rotten),
+            Ok(got) => at += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let path = shared.parts.layout.blob(digest);
+                return Err(Finding::Failed(Failed::at("read", &path)(error)));
+            }
+        }
+    }
+    if due && !digest.matches(&bytes) {
+        return Err(Finding::Rotten);
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,83 @@
+//! Tells people that the disk fails: a metric for each failure, a line in the log not more often than they can read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::telemetry::Metrics;
+
+/// Between two lines.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// A call that the disk refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {error}", .path.display())]
+pub(crate) struct Failed {
+    /// "write to", "make"
+    pub doing: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub error: io::Error,
+}
+
+impl Failed {
+    /// For `map_err`.
+    pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self {
+            doing,
+            path: path.to_owned(),
+            error,
+        }
+    }
+}
+
+/// Keeps count of what was said.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    kept_quiet: u64,
+}
+
+impl Trouble {
+    /// Counts a failed call and, now and then, logs it.
+    pub fn report(&self, metrics: &Metrics, failed: &Failed) {
+        metrics.disk_errors.inc();
+        if let Some(more) = self.may_speak() {
+            let advice = advice(&failed.error);
+            tracing::warn!(more, "{failed}. {advice}. Pulls go on past the cache");
+        }
+    }
+
+    /// How many were kept quiet since the last line; `None`: keep this one quiet too.
+    fn may_speak(&self) -> Option<u64> {
+        let now = Instant::now();
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_some_and(|last| now.duration_since(last) < QUIET) {
+            told.kept_quiet += 1;
+            return None;
+        }
+        told.last = Some(now);
+        Some(std::mem::take(&mut told.kept_quiet))
+    }
+}
+
+/// What the operator can do.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            "The filesystem has no bytes or no inodes left: free some, or set cache.max_size lower"
+        }
+        io::ErrorKind::QuotaExceeded => "The quota is used up: raise it, or set cache.max_size lower",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "Look at the kernel's log and mount the filesystem writable again, or set cache.path elsewhere"
+        }
+        io::ErrorKind::PermissionDenied => "Give the folder of cache.path to the user who runs docxy",
+        _ => "Look at the disk's health and at the kernel's log",
+    }
+}

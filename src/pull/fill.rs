@@ -1,0 +1,238 @@
+//! The download of a blob into the store: a task of its own, which no client's leaving stops. It presents the rights of
+//! all who joined, one after the other, when the upstream refuses one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::cached::Cached;
+use super::rights::Claim;
+use super::{Error, Missing, Pull};
+use crate::cache::{Ending, Leader};
+use crate::oci::Digest;
+use crate::upstream::{Download, Errand, Failure, Order, Refusal};
+
+/// Claims that one fill keeps at most: beyond that, who joins relies on the others.
+const MOST_CLAIMS: usize = 64;
+
+/// The fills that run, by what they fetch.
+#[derive(Debug, Default)]
+pub(super) struct Fills(Mutex<HashMap<Digest, Arc<Fill>>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Fill {
+    /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
+    claims: Mutex<Vec<Claim>>,
+    verdict: watch::Sender<Option<Verdict>>,
+}
+
+/// What the upstream said before any byte came.
+pub(super) type Verdict = Result<(), Error>;
+
+impl Fills {
+    pub fn running(&self, digest: &Digest) -> Option<Arc<Fill>> {
+        locked(&self.0).get(digest).cloned()
+    }
+
+    /// Adds a claim to the fill of this blob, if there still is one.
+    pub fn join(&self, digest: &Digest, claim: &Claim) {
+        if let Some(fill) = self.running(digest) {
+            let mut claims = locked(&fill.claims);
+            if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+                claims.push(claim.clone());
+            }
+        }
+    }
+
+    fn begin(&self, digest: &Digest, claim: Claim) -> Arc<Fill> {
+        let fill = Arc::new(Fill {
+            claims: Mutex::new(vec![claim]),
+            verdict: watch::Sender::new(None),
+        });
+        locked(&self.0).insert(digest.clone(), Arc::clone(&fill));
+        fill
+    }
+
+    fn end(&self, digest: &Digest, fill: &Arc<Fill>) {
+        let mut running = locked(&self.0);
+        if running.get(digest).is_some_and(|known| Arc::ptr_eq(known, fill)) {
+            running.remove(digest);
+        }
+    }
+}
+
+impl Fill {
+    /// It was begun with this very claim, so that its verdict is the claim's too.
+    pub fn was_begun_with(&self, claim: &Claim) -> bool {
+        locked(&self.claims).first().is_some_and(|first| first.key == claim.key)
+    }
+
+    /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
+    pub async fn verdict(&self) -> Option<Verdict> {
+        let mut verdict = self.verdict.subscribe();
+        let said = verdict.wait_for(Option::is_some).await.ok()?;
+        said.clone()
+    }
+
+    fn claim(&self, number: usize) -> Option<Claim> {
+        locked(&self.claims).get(number).cloned()
+    }
+
+    fn say(&self, verdict: Verdict) {
+        self.verdict.send_if_modified(|said| {
+            let first = said.is_none();
+            said.get_or_insert(verdict);
+            first
+        });
+    }
+}
+
+impl Pull {
+    /// Starts the fill of a blob.
+    pub(super) fn fill(self: &Arc<Self>, cached: &Arc<Cached>, leader: Leader, claim: Claim) -> Arc<Fill> {
+        let digest = leader.digest().clone();
+        let fill = cached.fills.begin(&digest, claim);
+        let work = Work {
+            pull: Arc::clone(self),
+            cached: Arc::clone(cached),
+            fill: Arc::clone(&fill),
+            digest,
+        };
+        tokio::spawn(async move {
+            let ending = work.run(leader).await;
+            // Whoever finds no fill any more finds the blob, or may lead.
+            work.cached.fills.end(&work.digest, &work.fill);
+            tracing::debug!(digest = %work.digest, ending = ending.as_str(), "a fill ended");
+        });
+        fill
+    }
+}
+
+struct Work {
+    pull: Arc<Pull>,
+    cached: Arc<Cached>,
+    fill: Arc<Fill>,
+    digest: Digest,
+}
+
+impl Work {
+    async fn run(&self, mut leader: Leader) -> Ending {
+        let (mut number, mut begun, mut refused) = (0, None, None);
+        while let Some(claim) = self.fill.claim(number) {
+            let mut download = match self.ask(&leader, &claim, begun).await {
+                Ok(download) => download,
+                Err(error) if error.is_denial() => {
+                    self.pull.denied(&self.cached, &claim).await;
+                    refused.get_or_insert(error);
+                    number += 1;
+                    continue;
+                }
+                Err(Error::Upstream(Failure::OtherBytes { .. })) if begun.is_none() && leader.resume_at() > 0 => {
+                    // What an earlier try left is of no use.
+                    match leader.restart().await {
+                        Ok(()) => continue,
+                        Err(ending) => return ending,
+                    }
+                }
+                Err(error) => return self.give_up(leader, error),
+            };
+            self.pull.granted(&self.cached, &claim, download.anonymous()).await;
+            self.cached.store.link(&claim.name, &self.digest, None);
+            if begun.is_none() {
+                let Some(length) = download.length() else {
+                    self.fill.say(Ok(()));
+                    return end(leader, Ending::NoLength);
+                };
+                let room = leader.begin(length).await;
+                self.fill.say(Ok(()));
+                if let Err(ending) = room {
+                    return ending;
+                }
+                begun = Some(length);
+            }
+            let pumped = self.pump(&mut leader, &mut download).await;
+            self.count(&download);
+            match pumped {
+                Pumped::All => return leader.finish().await,
+                Pumped::Ended(ending) => return ending,
+                Pumped::Failed(failure @ Failure::Denied { .. }) => {
+                    self.pull.denied(&self.cached, &claim).await;
+                    refused.get_or_insert(Error::Upstream(failure));
+                    number += 1;
+                    if let Err(ending) = leader.take_stock().await {
+                        return ending;
+                    }
+                }
+                Pumped::Failed(failure) => return self.give_up(leader, Error::Upstream(failure)),
+            }
+        }
+        if let Some(error) = refused {
+            self.fill.say(Err(error));
+        }
+        end(leader, Ending::Denied)
+    }
+
+    fn count(&self, download: &Download) {
+        let (metrics, counters) = (&self.cached.metrics, download.counters());
+        metrics.resumes.inc_by(counters.resumes);
+        metrics.retries.inc_by(counters.retries);
+        metrics
+            .segments
+            .inc_by((counters.segments as u64).saturating_sub(1));
+    }
+
+    fn give_up(&self, leader: Leader, error: Error) -> Ending {
+        let why = error.to_string();
+        self.fill.say(Err(error));
+        end(leader, Ending::GaveUp { why })
+    }
+
+    async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {
+        let registry = &claim.name.registry;
+        let errand = Errand {
+            repository: claim.name.repository.clone(),
+            digest: self.digest.clone(),
+            from: leader.resume_at(),
+            known: leader.hasher(),
+            length,
+            order: Order::Any,
+        };
+        match self.pull.upstream(registry)?.download(errand, &claim.right).await {
+            Ok(download) => Ok(download),
+            Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
+            Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
+        }
+    }
+
+    async fn pump(&self, leader: &mut Leader, download: &mut Download) -> Pumped {
+        while let Some(piece) = download.next().await {
+            match piece {
+                Ok(piece) => {
+                    if let Err(ending) = leader.write(piece.at, piece.bytes).await {
+                        return Pumped::Ended(ending);
+                    }
+                }
+                Err(failure) => return Pumped::Failed(failure),
+            }
+        }
+        Pumped::All
+    }
+}
+
+/// How far a download came.
+enum Pumped {
+    All,
+    Ended(Ending),
+    Failed(Failure),
+}
+
+fn end(leader: Leader, ending: Ending) -> Ending {
+    leader.end(ending.clone());
+    ending
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

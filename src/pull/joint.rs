@@ -1,0 +1,147 @@
+//! One question for everybody who asks it at the same time.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+type Running<K, V> = Arc<Mutex<HashMap<K, Shared<BoxFuture<'static, Option<V>>>>>>;
+
+/// Questions that are being asked. They go on when those who asked have left.
+#[derive(Debug)]
+pub(super) struct Joint<K: Eq + Hash, V: Clone> {
+    running: Running<K, V>,
+}
+
+/// How an answer was come by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Came {
+    First,
+    Joined,
+}
+
+impl<K, V> Joint<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    pub fn new() -> Self {
+        Self {
+            running: Arc::default(),
+        }
+    }
+
+    /// The answer to `key`'s question: of the one that runs already, or of `ask`. `None` if the task that asked it was
+    /// lost (a panic, or the end of the process).
+    pub async fn ask<F>(&self, key: K, ask: impl FnOnce() -> F) -> (Option<V>, Came)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let (answer, came) = self.begin(key, ask);
+        (answer.await, came)
+    }
+
+    fn begin<F>(&self, key: K, ask: impl FnOnce() -> F) -> (Shared<BoxFuture<'static, Option<V>>>, Came)
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut running = locked(&self.running);
+        if let Some(answer) = running.get(&key) {
+            return (answer.clone(), Came::Joined);
+        }
+        let done = Done {
+            running: Arc::clone(&self.running),
+            key: key.clone(),
+        };
+        let question = ask();
+        let task = tokio::spawn(async move {
+            let answer = question.await;
+            drop(done);
+            answer
+        });
+        let answer = task.map(Result::ok).boxed().shared();
+        running.insert(key, answer.clone());
+        (answer, Came::First)
+    }
+}
+
+/// Takes the question off the table, however it ended.
+struct Done<K: Eq + Hash, V: Clone> {
+    running: Running<K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash, V: Clone> Drop for Done<K, V> {
+    fn drop(&mut self) {
+        locked(&self.running).remove(&self.key);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn those_who_ask_together_cause_one_question() {
+        // A hundred machines that start one image at once must cost one request (R3).
+        let joint = Arc::new(Joint::<&str, usize>::new());
+        let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let mut askers = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let (joint, asked, gate) = (joint.clone(), asked.clone(), gate.clone());
+            askers.spawn(async move {
+                let question = || async move {
+                    let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
+                    let _open = gate.acquire().await;
+                    number
+                };
+                joint.ask("tag", question).await
+            });
+        }
+        while asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        let answers = askers.join_all().await;
+        assert!(answers.iter().all(|(answer, _)| *answer == Some(1)));
+        assert_eq!(answers.iter().filter(|(_, came)| *came == Came::First).count(), 1);
+        let (next, came) = joint.ask("tag", || async { 2 }).await;
+        assert_eq!((next, came), (Some(2), Came::First), "an answer is not kept");
+    }
+
+    #[tokio::test]
+    async fn a_question_outlives_its_asker_and_a_panic_is_no_answer() {
+        // A client that hangs up must not take the answer away from the others; a fault must not block the key for ever.
+        let joint = Arc::new(Joint::<u8, u8>::new());
+        let gate = Arc::new(Semaphore::new(0));
+        let first = {
+            let (joint, gate) = (joint.clone(), gate.clone());
+            tokio::spawn(async move {
+                joint
+                    .ask(1, || async move {
+                        let _open = gate.acquire().await;
+                        7
+                    })
+                    .await
+            })
+        };
+        while joint.running.lock().expect("no panic").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        let second = joint.ask(1, || async { 0 });
+        gate.add_permits(1);
+        assert_eq!(second.await, (Some(7), Came::Joined));
+        assert_eq!(joint.ask(2, || async { panic!("on purpose") }).await.0, None);
+        assert_eq!(joint.ask(2, || async { 3 }).await.0, Some(3));
+    }
+}

@@ -1,0 +1,327 @@
+//! Who may read what of the cache (threats S4, S5). A repository is public when the upstream gave something of it to
+//! nobody in particular; else a client's own right is proved upstream, by the cheapest request that proves it, and
+//! remembered for a minute. A link (this digest, in this repository) exists only where the upstream itself said so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use http::{HeaderMap, HeaderValue, header};
+use moka::future::Cache as Joining;
+use moka::sync::Cache as Remembering;
+
+use super::cached::Cached;
+use super::{Error, Missing, Pull};
+use crate::access::Permit;
+use crate::cache::Linked;
+use crate::oci::accept::Class;
+use crate::oci::{Digest, Endpoint, FullName, Reference};
+use crate::upstream::{Ask, Health, Method, Right};
+
+/// How long a client's own right counts as proved.
+const PROOF: Duration = Duration::from_mins(1);
+/// How long a repository that nobody in particular may read is not asked about again.
+const CLOSED: Duration = Duration::from_mins(10);
+/// Proofs and closed repositories that are remembered; about 100 bytes each.
+const REMEMBERED: u64 = 100_000;
+
+/// A keyed hash of a right and a repository: of no use to who reads the memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Key([u8; 32]);
+
+/// Who asks, where, and with what: what a flight keeps of everyone who joined it.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub name: FullName,
+    pub right: Right,
+    pub key: Key,
+    /// docxy's operator shares what his credential can read with everyone who reaches docxy.
+    pub shared: bool,
+}
+
+/// What a client may do with what is cached of a repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// Read what is linked there.
+    Entitled,
+    /// Nothing, before the upstream has decided about its right.
+    Unproved,
+}
+
+/// The name of a thing in a repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Blob,
+    Manifest,
+}
+
+/// Proofs of this process.
+#[derive(Debug)]
+pub(super) struct Proofs {
+    key: hmac::Key,
+    proved: Joining<Key, ()>,
+    closed: Remembering<FullName, ()>,
+}
+
+impl Proofs {
+    pub fn new() -> Self {
+        let secret: [u8; 32] = rand::random();
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            proved: Joining::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(PROOF)
+                .build(),
+            closed: Remembering::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(CLOSED)
+                .build(),
+        }
+    }
+
+    /// What this permit claims in this repository.
+    pub fn claim(&self, permit: &Permit, name: FullName) -> Claim {
+        let right = permit.right().clone();
+        let mut hash = hmac::Context::with_key(&self.key);
+        for part in [name.registry.as_str(), name.repository.as_str()] {
+            hash.update(part.as_bytes());
+            hash.update(b"\0");
+        }
+        match &right {
+            Right::Anonymous => hash.update(b"anonymous"),
+            Right::Configured => hash.update(b"configured"),
+            Right::Bearer { token, .. } => {
+                hash.update(b"bearer\0");
+                hash.update(token.expose().as_bytes());
+            }
+            Right::Basic { credential, .. } => {
+                // The name's length keeps ("a", "bc") apart from ("ab", "c").
+                hash.update(b"basic\0");
+                hash.update(&(credential.username.len() as u64).to_be_bytes());
+                hash.update(credential.username.as_bytes());
+                hash.update(credential.password.expose());
+            }
+        }
+        let mut key = [0; 32];
+        for (into, from) in key.iter_mut().zip(hash.sign().as_ref()) {
+            *into = *from;
+        }
+        Claim {
+            name,
+            shared: matches!(permit, Permit::Configured),
+            right,
+            key: Key(key),
+        }
+    }
+}
+
+impl Pull {
+    pub(super) fn standing(&self, cached: &Cached, claim: &Claim) -> Standing {
+        if claim.shared || cached.store.is_public(&claim.name) || cached.proofs.proved.contains_key(&claim.key) {
+            Standing::Entitled
+        } else {
+            Standing::Unproved
+        }
+    }
+
+    /// The upstream answered this claim with what was asked for.
+    pub(super) async fn granted(&self, cached: &Cached, claim: &Claim, anonymous: bool) {
+        if anonymous {
+            cached.store.mark_public(&claim.name);
+        } else if !claim.shared {
+            cached.proofs.proved.insert(claim.key, ()).await;
+        }
+    }
+
+    /// The upstream denied this claim.
+    pub(super) async fn denied(&self, cached: &Cached, claim: &Claim) {
+        cached.proofs.proved.invalidate(&claim.key).await;
+        if matches!(claim.right, Right::Anonymous) && cached.store.is_public(&claim.name) {
+            tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
+            cached.store.unmark_public(&claim.name);
+        }
+    }
+
+    /// Asks the upstream whether this claim opens its repository. Claims that are the same are asked about once.
+    pub(super) async fn prove(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        if self.is_open_to_all(cached, claim).await {
+            return Ok(());
+        }
+        let proof = async {
+            let answered = match cached.store.manifests_in(&claim.name) {
+                Some(manifest) => match self.word_on(claim, Kind::Manifest, &manifest).await {
+                    // It may be gone upstream, which tells nothing about the right.
+                    Err(Error::NotFound { .. }) => self.word_on(claim, kind, digest).await,
+                    answered => answered,
+                },
+                None => self.word_on(claim, kind, digest).await,
+            };
+            let word = answered?;
+            if word.anonymous {
+                cached.store.mark_public(&claim.name);
+            }
+            Ok::<_, Error>(())
+        };
+        match cached.proofs.proved.try_get_with(claim.key, proof).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = (*error).clone();
+                if error.is_denial() {
+                    self.denied(cached, claim).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What everyone may have, while the upstream is known not to answer: its own word would only be waited for.
+    pub(super) fn without_asking(&self, cached: &Cached, claim: &Claim, digest: &Digest) -> Option<Linked> {
+        let silent = cached.config.offline
+            || self
+                .upstream(&claim.name.registry)
+                .is_ok_and(|upstream| upstream.health() == Health::Suspect);
+        silent.then(|| cached.store.linked_in_public(digest)).flatten()
+    }
+
+    /// As [`Self::confirm`]; those who ask with the same right at the same time share one request.
+    pub(super) async fn confirm_once(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<Linked, Error> {
+        let question = || {
+            let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
+            let digest = digest.clone();
+            async move { pull.confirm(&cached, &claim, kind, &digest).await }
+        };
+        let (answer, _) = cached
+            .confirmations
+            .ask((digest.clone(), claim.key), question)
+            .await;
+        answer.unwrap_or_else(|| {
+            Err(Error::Unsettled {
+                registry: claim.name.registry.clone(),
+            })
+        })
+    }
+
+    /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
+    async fn confirm(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<Linked, Error> {
+        let word = match self.word_on(claim, kind, digest).await {
+            Ok(word) => word,
+            Err(error) => {
+                if error.is_denial() {
+                    self.denied(cached, claim).await;
+                }
+                return Err(error);
+            }
+        };
+        self.granted(cached, claim, word.anonymous).await;
+        let media_type = match kind {
+            Kind::Blob => None,
+            Kind::Manifest => Some(
+                word.headers
+                    .get(header::CONTENT_TYPE)
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default(),
+            ),
+        };
+        Ok(cached.store.link(&claim.name, digest, media_type))
+    }
+
+    /// The first time that a client's own credential is used for a repository, one HEAD of a manifest, which costs no quota
+    /// (wire-facts), tells whether it is public anyway.
+    async fn is_open_to_all(&self, cached: &Cached, claim: &Claim) -> bool {
+        if matches!(claim.right, Right::Anonymous) || cached.proofs.closed.contains_key(&claim.name) {
+            return false;
+        }
+        let Some(manifest) = cached.store.manifests_in(&claim.name) else {
+            return false;
+        };
+        self.ask_openness(cached, &claim.name, Reference::Digest(manifest))
+            .await
+    }
+
+    /// Asks anonymously for a manifest of this repository; a "no" is remembered for ten minutes.
+    pub(super) async fn ask_openness(&self, cached: &Cached, name: &FullName, reference: Reference) -> bool {
+        let claim = cached.proofs.claim(&Permit::Try(Right::Anonymous), name.clone());
+        let ask = head(name, reference);
+        let Ok(upstream) = self.upstream(&name.registry) else {
+            return false;
+        };
+        match upstream.confirm(&ask, &claim.right).await {
+            Ok(word) if word.is_yes() => {
+                cached.store.mark_public(name);
+                true
+            }
+            // A fault of the upstream's says nothing.
+            Ok(word) if word.status.is_server_error() || word.status.as_u16() == 429 => false,
+            Err(failure) if failure.may_pass() => false,
+            _ => {
+                cached.proofs.closed.insert(name.clone(), ());
+                false
+            }
+        }
+    }
+
+    /// Whether a repository was found closed to the public a short while ago.
+    pub(super) fn is_known_closed(&self, cached: &Cached, name: &FullName) -> bool {
+        cached.proofs.closed.contains_key(name)
+    }
+
+    /// HEAD for manifests; GET stopped at the status for blobs, because Harbor answers 404 to HEAD of one that it has not
+    /// cached (wire-facts).
+    async fn word_on(
+        &self,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<crate::upstream::Word, Error> {
+        let name = &claim.name;
+        let (ask, what) = match kind {
+            Kind::Manifest => (head(name, Reference::Digest(digest.clone())), Missing::Manifest),
+            Kind::Blob => (
+                Ask {
+                    method: Method::Get,
+                    endpoint: Endpoint::Blob(name.repository.clone(), digest.clone()),
+                    query: None,
+                    headers: HeaderMap::new(),
+                },
+                Missing::Blob,
+            ),
+        };
+        let word = self.upstream(&name.registry)?.confirm(&ask, &claim.right).await?;
+        if word.is_yes() {
+            return Ok(word);
+        }
+        Err(super::refusal(&name.registry, what, word.status, &word.headers, None))
+    }
+}
+
+fn head(name: &FullName, reference: Reference) -> Ask {
+    let mut headers = HeaderMap::new();
+    let all: [HeaderValue; 0] = [];
+    for line in Class::of(&all).lines() {
+        headers.append(header::ACCEPT, line);
+    }
+    Ask {
+        method: Method::Head,
+        endpoint: Endpoint::Manifest(name.repository.clone(), reference),
+        query: None,
+        headers,
+    }
+}

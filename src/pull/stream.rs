@@ -1,0 +1,234 @@
+//! A blob's body on its way to one client, which outlives the download it follows: when that loses its leader the body
+//! goes on from the next one, and when the disk fails it fetches its own rest.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+
+use super::blob::Got;
+use super::cached::Cached;
+use super::direct::{Direct, Rest};
+use super::rights::Claim;
+use super::{Error, Pull};
+use crate::cache::{Ending, Reader, Source};
+use crate::oci::Digest;
+use crate::serve::file::{BodyError, Cause, FileBody};
+
+/// How often one body may lose its ground.
+const MOST_TURNS: usize = 8;
+
+/// The body.
+pub(super) struct Stream {
+    context: Blob,
+    at: u64,
+    end: u64,
+    turns: usize,
+    state: State,
+}
+
+/// What is being sent, and for whom.
+#[derive(Clone)]
+struct Blob {
+    pull: Arc<Pull>,
+    cached: Arc<Cached>,
+    claim: Claim,
+    digest: Digest,
+    length: u64,
+}
+
+enum State {
+    File(FileBody<Reader>),
+    Reopening(BoxFuture<'static, Result<Reader, Error>>),
+    Direct(Direct),
+    Over,
+}
+
+impl Stream {
+    pub fn new(
+        pull: &Arc<Pull>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        reader: Reader,
+        part: Range<u64>,
+    ) -> Self {
+        let length = reader.length();
+        Self {
+            context: Blob {
+                pull: Arc::clone(pull),
+                cached: Arc::clone(cached),
+                claim: claim.clone(),
+                digest: digest.clone(),
+                length,
+            },
+            at: part.start,
+            end: part.end,
+            turns: 0,
+            state: State::File(FileBody::new(reader, part.start, part.end, &cached.pool)),
+        }
+    }
+
+    /// A body that never was a file.
+    pub fn alone(
+        pull: &Arc<Pull>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        direct: Direct,
+        part: Range<u64>,
+        length: u64,
+    ) -> Self {
+        Self {
+            context: Blob {
+                pull: Arc::clone(pull),
+                cached: Arc::clone(cached),
+                claim: claim.clone(),
+                digest: digest.clone(),
+                length,
+            },
+            at: part.start,
+            end: part.end,
+            turns: 0,
+            state: State::Direct(direct),
+        }
+    }
+
+    /// The state that goes on from where the file ended, or the error that the client's body ends with.
+    fn go_on(&mut self, error: BodyError) -> Result<State, Error> {
+        self.turns += 1;
+        let ending = match error.cause {
+            Cause::Ended(ending) if self.turns <= MOST_TURNS => ending,
+            other => return Err(self.broken(other.to_string())),
+        };
+        match ending {
+            Ending::Detached { at, hasher } => Ok(State::Direct(Direct::start(
+                Arc::clone(&self.context.pull),
+                Rest {
+                    claim: self.context.claim.clone(),
+                    digest: self.context.digest.clone(),
+                    from: at,
+                    hasher,
+                    part: self.at..self.end,
+                    length: Some(self.context.length),
+                },
+            ))),
+            // What a denied download left behind may be open to this client's own right.
+            Ending::LeaderCancelled | Ending::Denied => {
+                Ok(State::Reopening(Box::pin(reopen(self.context.clone()))))
+            }
+            Ending::Complete
+            | Ending::WrongDigest
+            | Ending::WrongLength { .. }
+            | Ending::NoLength
+            | Ending::GaveUp { .. }
+            | Ending::Shutdown => Err(self.broken(ending.as_str().to_owned())),
+        }
+    }
+
+    fn broken(&self, why: String) -> Error {
+        Error::BrokenBlob {
+            registry: self.context.claim.name.registry.clone(),
+            digest: self.context.digest.clone(),
+            at: self.at,
+            why,
+        }
+    }
+}
+
+async fn reopen(blob: Blob) -> Result<Reader, Error> {
+    let lost = || Error::Unsettled {
+        registry: blob.claim.name.registry.clone(),
+    };
+    let linked = blob
+        .cached
+        .store
+        .linked(&blob.claim.name, &blob.digest)
+        .or_else(|| blob.cached.store.linked_in_public(&blob.digest))
+        .ok_or_else(lost)?;
+    for _ in 0..MOST_TURNS {
+        match blob.pull.open(&blob.cached, &blob.claim, &linked).await? {
+            Got::Blob(reader, _) if reader.length() == blob.length => return Ok(reader),
+            Got::Nothing => {}
+            Got::Blob(..) | Got::Alone => break,
+        }
+    }
+    Err(lost())
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::File(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        this.at += frame.data_ref().map_or(0, |data| data.len() as u64);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    Some(Err(error)) => match this.go_on(error) {
+                        Ok(state) => this.state = state,
+                        Err(error) => {
+                            this.state = State::Over;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    },
+                    None => {
+                        this.state = State::Over;
+                        return Poll::Ready(None);
+                    }
+                },
+                State::Reopening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Ok(reader) => {
+                        let body = FileBody::new(reader, this.at, this.end, &this.context.cached.pool);
+                        this.state = State::File(body);
+                    }
+                    Err(error) => {
+                        this.state = State::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                State::Direct(rest) => match ready!(rest.poll_next(cx)) {
+                    Some(Ok(bytes)) => {
+                        this.at += bytes.len() as u64;
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                    Some(Err(error)) => {
+                        this.state = State::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => {
+                        let whole = this.at == this.end;
+                        this.state = State::Over;
+                        if whole {
+                            return Poll::Ready(None);
+                        }
+                        return Poll::Ready(Some(Err(this.broken("the rest ended early".to_owned()))));
+                    }
+                },
+                State::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Over => true,
+            State::File(_) | State::Reopening(_) | State::Direct(_) => self.at == self.end,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.end - self.at)
+    }
+}

@@ -1,0 +1,491 @@
+//! A manifest by tag: what the tag means is asked upstream as often as its rule wants, once for all who ask together; when
+//! the upstream can't be asked, what it said before is served, as the rule allows (features C3, C6; threats I8, R1, R2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::blob::offline;
+use super::cached::{Cached, TagQuestion, Wants};
+use super::checked::{digest_header, is_typed};
+use super::freshness::{AfterError, Decision, ErrorClass, Fresh, Rule, after_error, decide};
+use super::joint::Came;
+use super::manifest::{Age, Document, said_length};
+use super::rights::{Claim, Standing};
+use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond, with_accept};
+use crate::cache::{Presence, TagRecord};
+use crate::oci::accept::Class;
+use crate::oci::{Digest, Endpoint, Reference, Tag};
+use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
+use crate::upstream::{Ask, Failure, Health, Method, Right};
+
+/// What the upstream said a tag is.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    status: StatusCode,
+    known: Known,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    /// Fetched now.
+    Fetched(Document),
+    /// The bytes were here already.
+    Stored(Document),
+    /// Answered to HEAD: what it is, without the bytes.
+    Head {
+        digest: Digest,
+        headers: Box<HeaderMap>,
+    },
+}
+
+/// One request for a tag.
+struct Question<'a> {
+    wanted: Wanted<'a>,
+    claim: Claim,
+    tag: &'a Tag,
+    class: Class,
+}
+
+impl Pull {
+    pub(super) async fn cached_tag(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        wanted: Wanted<'_>,
+        tag: &Tag,
+    ) -> Result<Pulled, Error> {
+        let question = Question {
+            wanted,
+            claim: self.claim(cached, wanted)?,
+            tag,
+            class: Class::of(&wanted.wishes.accept),
+        };
+        let rule = cached.config.rules.rule_for(&question.claim.name, tag);
+        if rule.fresh == Fresh::Never && !cached.config.offline {
+            return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
+        }
+        let before = match self.standing(cached, &question.claim) {
+            Standing::Entitled => self.before(cached, &question).await,
+            Standing::Unproved => None,
+        };
+        let Some((record, document)) = before else {
+            if cached.config.offline {
+                return Err(offline(&question.claim, Missing::Manifest));
+            }
+            return match self.ask_tag_once(cached, &question).await {
+                Ok((found, came)) => self.found_answer(cached, &question, found, came),
+                Err(error) => self.any_stale(cached, &question, rule, error).await,
+            };
+        };
+        let age = age_of(cached, &record);
+        let answer = |pull: &Self, outcome, age| {
+            pull.manifest_answer(cached, wanted, &question.claim, document.clone(), outcome, age)
+        };
+        let stale = |pull: &Self| answer(pull, Outcome::Stale, Age::Stale(age.as_secs()));
+        if cached.config.offline {
+            return stale(self);
+        }
+        match decide(rule, age) {
+            Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
+            Decision::StaleWhileRevalidate => {
+                self.confirm_behind(cached, &question);
+                return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs()));
+            }
+            Decision::Revalidate => {}
+        }
+        let upstream = self.upstream(&question.claim.name.registry)?;
+        let may_be_stale = after_error(rule, age, ErrorClass::Connect) == AfterError::Stale;
+        if may_be_stale && upstream.health() == Health::Suspect {
+            return stale(self);
+        }
+        let asked = tokio::time::timeout(
+            cached.config.revalidate_timeout,
+            self.ask_tag_once(cached, &question),
+        );
+        match asked.await {
+            Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
+            Ok(Err(error)) => match error.class() {
+                Some(class) if after_error(rule, age, class) == AfterError::Stale => stale(self),
+                _ => Err(error),
+            },
+            Err(_) if after_error(rule, age, ErrorClass::Timeout) == AfterError::Stale => {
+                upstream.is_late();
+                stale(self)
+            }
+            // The question goes on; whoever may not have the old answer waits for it.
+            Err(_) => {
+                let (found, came) = self.ask_tag_once(cached, &question).await?;
+                self.found_answer(cached, &question, found, came)
+            }
+        }
+    }
+
+    /// What is known of a tag from before, with its bytes.
+    async fn before(&self, cached: &Cached, question: &Question<'_>) -> Option<(TagRecord, Document)> {
+        let record = cached
+            .store
+            .tag(&question.claim.name, question.tag, &question.class.key())?;
+        self.recorded(cached, question, record).await
+    }
+
+    async fn recorded(
+        &self,
+        cached: &Cached,
+        question: &Question<'_>,
+        record: TagRecord,
+    ) -> Option<(TagRecord, Document)> {
+        if record.withdrawn.is_some() || !question.class.accepts(&record.media_type) {
+            return None;
+        }
+        let linked = cached.store.linked(&question.claim.name, &record.digest)?;
+        let document = self.document(cached, &linked).await?;
+        Some((record, document))
+    }
+
+    /// While the upstream can't be asked, any stored answer of the tag whose type the client takes, the newest first.
+    async fn any_stale(
+        &self,
+        cached: &Cached,
+        question: &Question<'_>,
+        rule: &Rule,
+        error: Error,
+    ) -> Result<Pulled, Error> {
+        let Some(class) = error.class() else {
+            return Err(error);
+        };
+        if self.standing(cached, &question.claim) == Standing::Unproved {
+            return Err(error);
+        }
+        for record in cached.store.tags_of(&question.claim.name, question.tag) {
+            let age = age_of(cached, &record);
+            if after_error(rule, age, class) != AfterError::Stale {
+                continue;
+            }
+            if let Some((_, document)) = self.recorded(cached, question, record).await {
+                let age = Age::Stale(age.as_secs());
+                let claim = &question.claim;
+                return self.manifest_answer(cached, question.wanted, claim, document, Outcome::Stale, age);
+            }
+        }
+        Err(error)
+    }
+
+    /// Asks the upstream; those who ask the same at the same time share one question.
+    async fn ask_tag_once(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        question: &Question<'_>,
+    ) -> Result<(Found, Came), Error> {
+        let wants = Wants::from(question.wanted.method);
+        let key = TagQuestion {
+            name: question.claim.name.clone(),
+            tag: question.tag.clone(),
+            class: question.class.key(),
+            asker: question.claim.key,
+            wants,
+        };
+        let (answer, came) = cached
+            .tags
+            .ask(key, || {
+                let asking = Asking {
+                    pull: Arc::clone(self),
+                    cached: Arc::clone(cached),
+                    claim: question.claim.clone(),
+                    tag: question.tag.clone(),
+                    class: question.class.clone(),
+                };
+                async move { asking.ask(wants).await }
+            })
+            .await;
+        let lost = || Error::Unsettled {
+            registry: question.claim.name.registry.clone(),
+        };
+        Ok((answer.ok_or_else(lost)??, came))
+    }
+
+    /// Confirms a tag while its client is served already.
+    fn confirm_behind(self: &Arc<Self>, cached: &Arc<Cached>, question: &Question<'_>) {
+        let asking = Asking {
+            pull: Arc::clone(self),
+            cached: Arc::clone(cached),
+            claim: question.claim.clone(),
+            tag: question.tag.clone(),
+            class: question.class.clone(),
+        };
+        let key = TagQuestion {
+            name: question.claim.name.clone(),
+            tag: question.tag.clone(),
+            class: question.class.key(),
+            asker: question.claim.key,
+            wants: Wants::Bytes,
+        };
+        tokio::spawn(async move {
+            let cached = Arc::clone(&asking.cached);
+            let (answer, _) = cached
+                .tags
+                .ask(key, || async move { asking.ask(Wants::Bytes).await })
+                .await;
+            if let Some(Err(error)) = answer {
+                tracing::debug!(%error, "a tag could not be confirmed in the background");
+            }
+        });
+    }
+
+    fn found_answer(
+        &self,
+        cached: &Cached,
+        question: &Question<'_>,
+        found: Found,
+        came: Came,
+    ) -> Result<Pulled, Error> {
+        let (wanted, claim) = (question.wanted, &question.claim);
+        let age = Age::Confirmed(0);
+        let pulled = match found.known {
+            Known::Stored(document) => {
+                self.manifest_answer(cached, wanted, claim, document, Outcome::Revalidated, age)?
+            }
+            Known::Fetched(document) => {
+                let outcome = match came {
+                    Came::First => Outcome::Miss,
+                    Came::Joined => Outcome::Joined,
+                };
+                self.manifest_answer(cached, wanted, claim, document, outcome, age)?
+            }
+            Known::Head { digest, headers } => {
+                let mut headers = allowed(&headers);
+                headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
+                Pulled {
+                    cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), false),
+                    response: respond(StatusCode::OK, headers, Body::empty()),
+                    outcome: Outcome::Miss,
+                    upstream_status: None,
+                }
+            }
+        };
+        Ok(Pulled {
+            upstream_status: Some(found.status),
+            ..pulled
+        })
+    }
+}
+
+/// Since the upstream last said what the tag means.
+fn age_of(cached: &Cached, record: &TagRecord) -> Duration {
+    Duration::from_secs(cached.store.clock().now().saturating_sub(record.checked))
+}
+
+/// A question about a tag on its way, which its asker's leaving does not stop.
+struct Asking {
+    pull: Arc<Pull>,
+    cached: Arc<Cached>,
+    claim: Claim,
+    tag: Tag,
+    class: Class,
+}
+
+impl Asking {
+    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
+    async fn ask(&self, wants: Wants) -> Result<Found, Error> {
+        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
+        let asked = if known_here || wants == Wants::Digest {
+            match self.head().await? {
+                Some(head) => self.after_head(head, wants).await,
+                None => self.get().await,
+            }
+        } else {
+            self.get().await
+        };
+        if let Some(status) = asked.as_ref().err().and_then(gone) {
+            self.withdraw(status);
+        }
+        asked
+    }
+
+    async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {
+        let status = StatusCode::OK;
+        if matches!(self.cached.store.presence(&head.digest), Presence::Stored { .. }) {
+            let stored = self
+                .pull
+                .link_stored(&self.cached, &self.claim, &head.digest, &head.media_type)
+                .await?;
+            if let Some(document) = stored {
+                self.remember(&document);
+                return Ok(Found {
+                    status,
+                    known: Known::Stored(document),
+                });
+            }
+        }
+        if wants == Wants::Digest {
+            return Ok(Found {
+                status,
+                known: Known::Head {
+                    digest: head.digest,
+                    headers: Box::new(head.headers),
+                },
+            });
+        }
+        // By digest, so that a tag that moves meanwhile is no matter.
+        let (fetched, _) = self
+            .pull
+            .fetch_once(&self.cached, &self.claim, &head.digest, self.class.lines())
+            .await?;
+        self.remember(&fetched.document);
+        Ok(Found {
+            status: fetched.status,
+            known: Known::Fetched(fetched.document),
+        })
+    }
+
+    async fn get(&self) -> Result<Found, Error> {
+        let reference = Reference::Tag(self.tag.clone());
+        let fetched = self
+            .pull
+            .fetch_manifest(&self.cached, &self.claim, reference, &self.class.lines())
+            .await?;
+        self.remember(&fetched.document);
+        Ok(Found {
+            status: fetched.status,
+            known: Known::Fetched(fetched.document),
+        })
+    }
+
+    /// What the upstream says the tag is; `None` where its answer to HEAD tells too little, so that GET must.
+    async fn head(&self) -> Result<Option<Head>, Error> {
+        let ask = Ask {
+            method: Method::Head,
+            endpoint: Endpoint::Manifest(
+                self.claim.name.repository.clone(),
+                Reference::Tag(self.tag.clone()),
+            ),
+            query: None,
+            headers: with_accept(HeaderMap::new(), &self.class.lines()),
+        };
+        let registry = &self.claim.name.registry;
+        let answer = match self
+            .pull
+            .ask_upstream(registry, &self.claim.right, &ask, Missing::Manifest)
+            .await
+        {
+            Ok(answer) => answer,
+            Err(Error::Rejected {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                ..
+            }) => return Ok(None),
+            Err(error) => {
+                if error.is_denial() {
+                    self.pull.denied(&self.cached, &self.claim).await;
+                }
+                return Err(error);
+            }
+        };
+        let digest = answer
+            .headers
+            .get(DOCKER_CONTENT_DIGEST)
+            .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
+        let (Some(digest), StatusCode::OK) = (digest, answer.status) else {
+            return Ok(None);
+        };
+        if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
+            return Ok(None);
+        }
+        self.pull
+            .granted(&self.cached, &self.claim, answer.anonymous)
+            .await;
+        let media_type = answer
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Some(Head {
+            digest,
+            media_type,
+            headers: answer.headers,
+        }))
+    }
+
+    fn remember(&self, document: &Document) {
+        let store = &self.cached.store;
+        let (name, class) = (&self.claim.name, self.class.key());
+        let known = store.tag(name, &self.tag, &class);
+        if known.is_some_and(|known| {
+            known.digest == document.digest
+                && known.media_type == document.media_type
+                && known.withdrawn.is_none()
+        }) {
+            store.confirm_tag(name, &self.tag, &class);
+            return;
+        }
+        let now = store.clock().now();
+        let record = TagRecord {
+            digest: document.digest.clone(),
+            media_type: document.media_type.clone(),
+            class,
+            checked: now,
+            stored: now,
+            withdrawn: None,
+        };
+        store.put_tag(name, &self.tag, record);
+    }
+
+    /// The upstream says that there is no such tag any more. A client's own right may merely not see it.
+    fn withdraw(&self, status: StatusCode) {
+        let decisive = match self.claim.right {
+            Right::Configured => true,
+            Right::Anonymous => self.cached.store.is_public(&self.claim.name),
+            Right::Bearer { .. } | Right::Basic { .. } => false,
+        };
+        if decisive {
+            let (name, class) = (&self.claim.name, self.class.key());
+            self.cached
+                .store
+                .withdraw_tag(name, &self.tag, &class, status.as_u16());
+        }
+    }
+}
+
+/// The status by which the upstream says that the tag is no more.
+fn gone(error: &Error) -> Option<StatusCode> {
+    match error {
+        Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Some(*status),
+        _ => None,
+    }
+}
+
+struct Head {
+    digest: Digest,
+    media_type: String,
+    headers: HeaderMap,
+}
+
+impl Error {
+    /// What kind of failure of an upstream this is, for the rules about stale answers.
+    fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Upstream(failure) => ErrorClass::of_failure(failure),
+            Self::NotFound { .. } => Some(ErrorClass::Missing),
+            Self::RateLimited { .. } => Some(ErrorClass::RateLimited),
+            Self::Rejected { status, .. } | Self::Unavailable { status, .. } => {
+                ErrorClass::of_status(*status)
+            }
+            _ => None,
+        }
+    }
+
+    /// The upstream could not be asked: it said nothing about the right or the thing.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(
+            self.class(),
+            Some(ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::RateLimited)
+        ) || matches!(self, Self::Offline { .. })
+    }
+
+    /// The registry itself refused the right that was shown.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self, Self::Upstream(Failure::Denied { .. }))
+    }
+}

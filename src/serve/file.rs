@@ -1,0 +1,148 @@
+//! The body of every blob that is on the disk, whole or still arriving.
+//!
+//! It reads on the runtime's thread what the page cache holds and lets a blocking thread wait for the disk. It holds one
+//! piece at a time: the next is read when the socket has taken the last, and is twice as long if that was quick. So a
+//! fast reader costs few calls and a slow one 16 KiB.
+
+mod flow;
+mod pool;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+pub use self::pool::{Limits, Pool};
+
+use self::flow::Flow;
+use self::pool::Lent;
+use self::read::{Now, Reads, System};
+use crate::cache::{Ending, Source};
+
+/// The bytes of a blob from `at` to `end`.
+#[derive(Debug)]
+pub struct FileBody<S> {
+    source: S,
+    /// The first byte that has not been handed out.
+    at: u64,
+    end: u64,
+    /// As far as the source said that bytes may be sent.
+    readable: u64,
+    reads: Reads,
+    reading: Option<JoinHandle<(Lent, io::Result<usize>)>>,
+    flow: Flow,
+    pool: Pool,
+}
+
+/// A body that can't go on. The client sees it broken unless whoever holds the body goes on from `at` by other means.
+#[derive(Debug, thiserror::Error)]
+#[error("at byte {at}: {cause}")]
+pub struct BodyError {
+    /// All bytes before it were handed out.
+    pub at: u64,
+    #[source]
+    pub cause: Cause,
+}
+
+/// Why it can't.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    #[error("the download ended: {}", .0.as_str())]
+    Ended(Ending),
+    #[error("reading the file: {0}")]
+    Io(#[from] io::Error),
+    #[error("the file is shorter than it should be")]
+    Short,
+}
+
+impl<S: Source> FileBody<S> {
+    /// The bytes from `first` to before `end`, which is at most the blob's length.
+    pub fn new(source: S, first: u64, end: u64, pool: &Pool) -> Self {
+        Self::over(System::default(), source, first, end, pool)
+    }
+
+    fn over(system: System, source: S, first: u64, end: u64, pool: &Pool) -> Self {
+        Self {
+            at: first,
+            end: end.max(first),
+            readable: first,
+            reads: Reads::new(Arc::clone(source.file()), system),
+            reading: None,
+            flow: Flow::default(),
+            pool: pool.clone(),
+            source,
+        }
+    }
+
+    /// The source, the first byte that was not handed out, and the end: to go on by other means after an error.
+    pub fn into_parts(self) -> (S, u64, u64) {
+        (self.source, self.at, self.end)
+    }
+
+    /// The next piece, which begins at `at`.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Cause>> {
+        if self.reading.is_none() {
+            ready!(self.flow.poll_drained(cx));
+            if self.readable <= self.at {
+                self.readable = ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
+            }
+            let there = self.readable.min(self.end).saturating_sub(self.at);
+            let there = usize::try_from(there).unwrap_or(usize::MAX);
+            let mut lent = self.pool.take(self.flow.length().min(there));
+            let count = lent.bytes().len().min(self.flow.length()).min(there);
+            match self.reads.now(&mut lent.bytes_mut()[..count], self.at)? {
+                Now::Read(count) => return Poll::Ready(self.hand_out(lent, count)),
+                Now::Cold => {}
+            }
+            let read = self.reads.later(lent, count, self.at);
+            self.reading = Some(tokio::task::spawn_blocking(read));
+        }
+        let Some(reading) = &mut self.reading else {
+            return Poll::Pending;
+        };
+        let read = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        let (lent, count) = read.map_err(io::Error::other)?;
+        Poll::Ready(self.hand_out(lent, count?))
+    }
+
+    fn hand_out(&mut self, lent: Lent, count: usize) -> Result<Bytes, Cause> {
+        if count == 0 {
+            return Err(Cause::Short);
+        }
+        self.at += count as u64;
+        Ok(Bytes::from_owner(self.flow.hand_out(lent, count)))
+    }
+}
+
+impl<S: Source + Unpin> http_body::Body for FileBody<S> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.at == self.end {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.poll_piece(cx));
+        let at = self.at;
+        Poll::Ready(Some(piece.map(Frame::data).map_err(|cause| BodyError { at, cause })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == self.end
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.end - self.at)
+    }
+}

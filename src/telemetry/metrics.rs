@@ -1,0 +1,146 @@
+//! Every metric, with its name and its help text. Labels come from closed sets: no repository, tag or address.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Names>);
+
+impl std::ops::Deref for Metrics {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.0
+    }
+}
+
+/// The metrics themselves.
+#[derive(Debug, Default)]
+pub struct Names {
+    pub requests: Family<Request, Counter>,
+    pub bytes: Family<BytesFrom, Counter>,
+    pub fills: Family<Fill, Counter>,
+    pub resumes: Counter,
+    pub segments: Counter,
+    pub retries: Counter,
+    pub evictions: Family<Eviction, Counter>,
+    pub integrity_failures: Family<Place, Counter>,
+    pub disk_errors: Counter,
+    pub cache_bytes: Gauge,
+    pub cache_objects: Gauge,
+}
+
+/// Of `docxy_requests_total`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Request {
+    /// The outcome's word.
+    pub outcome: &'static str,
+    /// manifest, blob, tags, ...
+    pub kind: &'static str,
+    /// Of the answer: `2xx`, `4xx`, ...
+    pub status: &'static str,
+}
+
+/// Of `docxy_bytes_total`: where the bytes that clients got came from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct BytesFrom {
+    pub source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+pub enum Source {
+    Cache,
+    Upstream,
+    Joined,
+}
+
+/// Of `docxy_fills_total`: how downloads into the cache ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Fill {
+    pub ending: &'static str,
+}
+
+/// Of `docxy_evictions_total`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Eviction {
+    /// size, free-space, inactive, asked
+    pub reason: &'static str,
+}
+
+/// Of `docxy_integrity_failures_total`: where wrong bytes were found.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Place {
+    /// upstream, disk, scrub
+    pub place: &'static str,
+}
+
+impl Metrics {
+    /// In the text format of OpenMetrics.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("docxy");
+        registry.register(
+            "requests",
+            "Requests by outcome, kind and status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "bytes",
+            "Bytes sent to clients, by where they came from",
+            self.bytes.clone(),
+        );
+        registry.register(
+            "fills",
+            "Downloads into the cache, by how they ended",
+            self.fills.clone(),
+        );
+        registry.register(
+            "resumes",
+            "Downloads that went on after they broke",
+            self.resumes.clone(),
+        );
+        registry.register(
+            "segments",
+            "Further connections for large blobs",
+            self.segments.clone(),
+        );
+        registry.register(
+            "retries",
+            "Requests upstream that were tried again",
+            self.retries.clone(),
+        );
+        registry.register("evictions", "Blobs removed, by reason", self.evictions.clone());
+        registry.register(
+            "integrity_failures",
+            "Wrong bytes, by where they were found",
+            self.integrity_failures.clone(),
+        );
+        registry.register(
+            "disk_errors",
+            "Failed writes of the cache",
+            self.disk_errors.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Bytes of all cached blobs",
+            self.cache_bytes.clone(),
+        );
+        registry.register(
+            "cache_objects",
+            "Number of cached blobs",
+            self.cache_objects.clone(),
+        );
+        registry
+    }
+}
