@@ -125,7 +125,7 @@ impl Lane {
                 }
                 Err(trouble) => Event::Refused(trouble),
             },
-            State::Flowing(stream) => match ready!(stream.poll(cx)) {
+            State::Flowing(stream) => match ready!(stream.poll(cx, self.ground.end - self.ground.start)) {
                 Ok(Got::Bytes(bytes)) => self.brought(bytes),
                 Ok(Got::Again(bytes)) => Event::Again(bytes),
                 Ok(Got::End) => Event::End,
@@ -143,10 +143,8 @@ impl Lane {
         Poll::Ready(event)
     }
 
-    fn brought(&mut self, mut bytes: Bytes) -> Event {
+    fn brought(&mut self, bytes: Bytes) -> Event {
         let at = self.ground.start;
-        // A body may run on into ground of another connection.
-        bytes.truncate(usize::try_from(self.rest()).unwrap_or(usize::MAX));
         self.ground.start += bytes.len() as u64;
         self.flow.1 += bytes.len() as u64;
         self.budget.gain(bytes.len(), Instant::now());
