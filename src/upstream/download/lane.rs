@@ -28,7 +28,7 @@ pub(super) struct Lane {
 
 enum State {
     Asking(Asking),
-    Flowing(Stream),
+    Flowing(Box<Stream>),
     Pausing(Pin<Box<Sleep>>),
     /// Waits for `ask`.
     Resting,
@@ -56,7 +56,7 @@ impl Lane {
     /// With the answer that is there already.
     pub fn flowing(ground: Range<u64>, stream: Stream) -> Self {
         let mut lane = Self::resting(ground);
-        lane.state = State::Flowing(stream);
+        lane.state = State::Flowing(Box::new(stream));
         lane
     }
 
@@ -120,7 +120,7 @@ impl Lane {
                 Ok(stream) => {
                     self.latency = self.asked.elapsed();
                     self.flow = (Instant::now(), 0);
-                    self.state = State::Flowing(stream);
+                    self.state = State::Flowing(Box::new(stream));
                     Event::Opened
                 }
                 Err(trouble) => Event::Refused(trouble),

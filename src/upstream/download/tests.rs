@@ -58,7 +58,8 @@ struct Line {
 impl Line {
     fn new(length: u64) -> Self {
         // A prime period, so that bytes of a wrong place are noticed.
-        let pattern: Vec<u8> = (0..65_521u32).map(|n| (n * 31 % 251 + n / 256) as u8).collect();
+        let byte = |n: u32| u8::try_from((n * 31 + n / 256) % 251).unwrap();
+        let pattern: Vec<u8> = (0..65_521).map(byte).collect();
         let mut blob = pattern.repeat(usize::try_from(length).unwrap() / pattern.len() + 1);
         blob.truncate(usize::try_from(length).unwrap());
         Self {

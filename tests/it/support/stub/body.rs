@@ -1,6 +1,6 @@
 //! The body of an answer as the script wants it sent, and the note of how it ended.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,6 +17,8 @@ pub(super) struct Script {
     pub bytes: Bytes,
     pub cut: Option<usize>,
     pub gate: Option<Gate>,
+    /// Bytes a second.
+    pub pace: Option<u32>,
     pub note: Note,
     /// Counts the flushes of the connection, so that a cut comes after the bytes before it have left.
     pub flushes: watch::Receiver<u64>,
@@ -47,6 +49,10 @@ impl Script {
         };
         let upto = end.min(allowed).min(sent + PIECE);
         let piece = self.bytes.slice(sent..upto);
+        if let Some(pace) = self.pace {
+            let bytes = u32::try_from(piece.len()).unwrap();
+            tokio::time::sleep(Duration::from_secs(1) * bytes / pace).await;
+        }
         if upto == self.bytes.len() {
             // With a Content-Length the connection never asks again.
             self.note.set(Ending::Sent);

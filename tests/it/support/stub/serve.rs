@@ -219,10 +219,11 @@ async fn answer(
     state.journal.update(number, |seen| seen.status = Some(status));
 
     let mut length = reply.counted.then_some(reply.body.len() as u64);
-    let (mut cut, mut gate) = (None, None);
+    let (mut cut, mut gate, mut pace) = (None, None, None);
     match fault {
         Some(Fault::CutAt(at)) => cut = Some(at),
         Some(Fault::Body(own)) => gate = Some(own),
+        Some(Fault::Pace(own)) => pace = Some(own),
         Some(Fault::WrongByteAt(at)) => {
             let mut bytes = reply.body.to_vec();
             bytes[at] ^= 0x55;
@@ -259,6 +260,7 @@ async fn answer(
             bytes: reply.body,
             cut,
             gate,
+            pace,
             note,
             flushes,
         }
