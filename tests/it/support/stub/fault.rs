@@ -70,6 +70,15 @@ impl On {
         }
     }
 
+    /// All that match but the first n.
+    pub fn after(self, n: usize) -> Self {
+        Self {
+            skip: n,
+            times: usize::MAX,
+            ..self
+        }
+    }
+
     /// Only the first n that match.
     pub fn first(self, n: usize) -> Self {
         Self {
@@ -92,6 +101,8 @@ pub enum Fault {
     CutAt(usize),
     /// The body passes as the gate lets it: stalled, or as slow as the test opens it.
     Body(Gate),
+    /// The body takes its time: so many bytes a second, on each connection.
+    Pace(u32),
     /// The head waits until the gate is open.
     Head(Gate),
     /// The byte at this offset of the whole (also when a later part is asked for) is another one; the length is right.
