@@ -18,6 +18,8 @@ pub(crate) mod partials;
 mod pump;
 pub(crate) mod quarantine;
 mod reader;
+#[cfg(test)]
+mod rehearsal;
 pub(crate) mod room;
 pub(crate) mod small;
 mod source;

@@ -23,6 +23,12 @@ impl Hands {
         }
     }
 
+    /// Threads that work at once.
+    #[cfg(test)]
+    pub fn most(&self) -> usize {
+        self.quick.available_permits() + self.patient.available_permits()
+    }
+
     /// Does work of at most a few milliseconds. An error: it panicked, or the runtime stops.
     pub async fn quick<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         borrowed(&self.quick, work).await
