@@ -47,9 +47,13 @@ async fn borrowed<T: Send + 'static>(
     hands: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let permit = hands.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let permit = Arc::new(hands.clone().acquire_owned().await.map_err(io::Error::other)?);
+    let at_work = permit.clone();
+    // Here, too, so that the thread has time to become idle before the next needs one; there, because this future may be
+    // dropped while the work goes on.
+    let _waiting = permit;
     tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _at_work = at_work;
         work()
     })
     .await

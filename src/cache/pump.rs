@@ -1,7 +1,7 @@
 //! The task behind a flight: takes what the leader says, has it written by threads that may wait, and brings the flight
 //! to its end whatever happens to the leader. Whoever holds a [`super::Leader`] may vanish at any moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ struct Pump {
     /// Where the prefix that is there ends.
     ready: Ready,
     flight: Arc<Flight>,
+    /// Heard, not done yet. Dropped only after the end is known: who waits for an answer then asks how it ended.
+    heard: VecDeque<Command>,
     finished: Option<oneshot::Sender<Ending>>,
     claim: Claim,
     shared: Arc<Shared>,
@@ -88,6 +90,7 @@ pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start) -> 
         ready: Ready::beginning(&digest),
         writer: None,
         reservation: None,
+        heard: VecDeque::new(),
         finished: None,
     };
     let (commands, heard) = mpsc::unbounded_channel();
@@ -121,6 +124,7 @@ impl Pump {
         }
         // Only now: whoever still says something hears how it ended.
         drop(commands);
+        self.heard.clear();
         self.land(ending).await;
     }
 
@@ -178,23 +182,25 @@ impl Pump {
 
     /// Does what the leader says until that ends the flight.
     async fn fly(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Result<Infallible, Ending> {
-        let mut heard = Vec::new();
+        let mut batch = Vec::new();
         loop {
             let count = tokio::select! {
                 biased;
                 () = self.shared.stopping.cancelled() => return Err(Ending::Shutdown),
-                count = commands.recv_many(&mut heard, BATCH) => count,
+                count = commands.recv_many(&mut batch, BATCH) => count,
             };
             if count == 0 {
                 return Err(Ending::LeaderCancelled);
             }
+            self.heard.extend(batch.drain(..));
             let mut pieces = Vec::new();
-            for command in heard.drain(..) {
+            while let Some(command) = self.heard.pop_front() {
                 match command {
                     Command::Piece(piece) => pieces.push(piece),
                     other => {
+                        self.heard.push_front(other);
                         self.absorb(std::mem::take(&mut pieces)).await?;
-                        self.obey(other).await?;
+                        self.obey_next().await?;
                     }
                 }
             }
@@ -202,7 +208,10 @@ impl Pump {
         }
     }
 
-    async fn obey(&mut self, command: Command) -> Result<(), Ending> {
+    async fn obey_next(&mut self) -> Result<(), Ending> {
+        let Some(command) = self.heard.pop_front() else {
+            return Ok(());
+        };
         match command {
             Command::Piece(piece) => self.absorb(vec![piece]).await,
             Command::Restart { done } => {
