@@ -1,4 +1,4 @@
-//! Threads that may wait for the disk, few of them: forty layers at once must not become forty threads.
+//! Threads that may wait for the disk, few of them: a hundred layers at once must not become a hundred threads.
 
 use std::io;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ impl Hands {
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
-            quick: Arc::new(Semaphore::new((2 * cores).clamp(8, 32))),
-            patient: Arc::new(Semaphore::new(cores.clamp(4, 16))),
+            quick: Arc::new(Semaphore::new((2 * cores).clamp(8, 16))),
+            patient: Arc::new(Semaphore::new(cores.clamp(4, 8))),
         }
     }
 

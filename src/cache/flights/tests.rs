@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::cache::flight::TAIL;
 use crate::cache::rehearsal::{Stage, blob, names, read, read_all, readable_now, send, until};
-use crate::cache::{Ending, Opened, Origin, Presence};
+use crate::cache::{Ending, Opened, Origin, Presence, Source};
 
 const MIB: usize = 1024 * 1024;
 
@@ -323,7 +323,7 @@ async fn an_asker_that_goes_away_harms_nobody() {
 }
 
 #[test]
-fn forty_layers_at_once_are_few_threads() {
+fn a_hundred_layers_at_once_are_few_threads() {
     // One thread a layer would be memory for nothing.
     let threads = Arc::new(AtomicUsize::new(0));
     let counted = threads.clone();
@@ -335,13 +335,12 @@ fn forty_layers_at_once_are_few_threads() {
         .build()
         .unwrap();
     let stage = Stage::new();
-    let most = 2 + stage.flights.shared.hands.most();
     runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
-        for seed in 0..40 {
+        for seed in 0..100 {
             let flights = stage.flights.clone();
             tasks.spawn(async move {
-                let (bytes, digest) = blob(MIB, 100 + seed);
+                let (bytes, digest) = blob(MIB / 2, 100 + seed);
                 let Opened::Lead(mut leader) = flights.open(&digest).await else {
                     panic!("not the first")
                 };
@@ -353,9 +352,55 @@ fn forty_layers_at_once_are_few_threads() {
         tasks.join_all().await;
     });
     let threads = threads.load(Ordering::Relaxed);
-    println!("40 downloads: {threads} threads, of them 2 workers");
+    println!("100 downloads: {threads} threads, of them 2 workers");
+    // More than work at once: one may begin before another has sat down.
+    let bound = 2 + 2 * stage.flights.shared.hands.most();
     assert!(
-        threads <= most && most < 40,
-        "{threads} threads where {most} may be"
+        threads <= bound && bound < 100,
+        "{threads} threads, at most {bound}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn soak_speed_of_a_fill() {
+    // Cold blobs come at the speed of the line: `cargo test --release soak_speed_of_a_fill -- --nocapture` prints it.
+    let stage = Stage::new();
+    let (bytes, digest) = blob(256 * MIB, 70);
+    let bytes = Bytes::from(bytes);
+    for segments in [1, 4] {
+        let began = std::time::Instant::now();
+        let mut leader = stage.lead(&digest).await;
+        leader.begin(bytes.len() as u64).await.unwrap();
+        let mut reader = leader.follower().reader().await.unwrap();
+        let reading = tokio::spawn(async move {
+            let mut at = 0;
+            while at < reader.length() {
+                let end = reader.length();
+                at = std::future::poll_fn(|cx| reader.poll_readable(cx, at, end))
+                    .await
+                    .unwrap();
+            }
+            began.elapsed()
+        });
+        // Windows of 4 MiB, in them segments by turns.
+        for window in (0..bytes.len()).step_by(segments * MIB) {
+            for piece in 0..MIB / 65_536 {
+                for segment in 0..segments {
+                    let at = window + segment * MIB + piece * 65_536;
+                    leader
+                        .write(at as u64, bytes.slice(at..at + 65_536))
+                        .await
+                        .unwrap();
+                }
+            }
+        }
+        let sent = began.elapsed();
+        assert!(matches!(leader.finish().await, Ending::Complete));
+        let read = reading.await.unwrap();
+        println!(
+            "256 MiB over {segments}: sent {sent:?}, read {read:?}, stored {:?}",
+            began.elapsed()
+        );
+        stage.parts.index.remove(&digest);
+    }
 }
