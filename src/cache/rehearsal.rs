@@ -54,7 +54,7 @@ impl Stage {
             inactive: None,
             verify: Verify::First,
             scrub_rate: 0,
-            partials: std::time::Duration::from_secs(86_400),
+            partials: std::time::Duration::from_hours(24),
         };
         change(&mut config);
         let disk = Arc::new(Failing::default());

@@ -362,8 +362,9 @@ fn a_hundred_layers_at_once_are_few_threads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement; `make soak`"]
 async fn soak_speed_of_a_fill() {
-    // Cold blobs come at the speed of the line: `cargo test --release soak_speed_of_a_fill -- --nocapture` prints it.
+    // Cold blobs come at the speed of the line; the figures are for who changes the pump.
     let stage = Stage::new();
     let (bytes, digest) = blob(256 * MIB, 70);
     let bytes = Bytes::from(bytes);

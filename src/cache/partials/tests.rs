@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache::rehearsal::{Stage, blob, send};
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test]
 async fn a_sweep_leaves_what_can_be_used_and_counts_it() {
