@@ -47,7 +47,7 @@ struct OnDisk {
 }
 
 impl TagRecord {
-    pub(super) fn to_bytes(&self, name: &FullName, tag: &Tag) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, name: &FullName, tag: &Tag) -> Vec<u8> {
         let record = OnDisk {
             repository: name.to_string(),
             tag: tag.to_string(),

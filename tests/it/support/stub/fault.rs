@@ -101,8 +101,6 @@ pub enum Fault {
     CutAt(usize),
     /// The body passes as the gate lets it: stalled, or as slow as the test opens it.
     Body(Gate),
-    /// The body takes its time: so many bytes a second, on each connection.
-    Pace(u32),
     /// The head waits until the gate is open.
     Head(Gate),
     /// The byte at this offset of the whole (also when a later part is asked for) is another one; the length is right.
