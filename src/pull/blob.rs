@@ -165,15 +165,8 @@ impl Pull {
         if cached.store.presence(digest) == Presence::Absent {
             return Ok(Admitted::Leads);
         }
-        // What this very client, or one like it, has just asked for: the answer is on its way.
-        if let Some(fill) = cached.fills.running(digest)
-            && fill.was_begun_with(claim)
-            && let Some(verdict) = fill.verdict().await
-        {
-            verdict?;
-            if let Some(linked) = cached.store.linked(&claim.name, digest) {
-                return Ok(Admitted::Reads(linked));
-            }
+        if let Some(linked) = self.admitted_by_fill(cached, claim, digest).await? {
+            return Ok(Admitted::Reads(linked));
         }
         if let Some(linked) = self.without_asking(cached, claim, digest) {
             return Ok(Admitted::Reads(linked));
@@ -195,6 +188,33 @@ impl Pull {
                 _ => Err(error),
             },
         }
+    }
+
+    /// What this very client, or one like it, has just asked for: the answer is on its way.
+    async fn admitted_by_fill(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Option<Linked>, Error> {
+        match cached.fills.running(digest) {
+            Some(fill) if fill.was_begun_with(claim) => {
+                if let Some(verdict) = fill.verdict().await {
+                    verdict?;
+                }
+            }
+            Some(_) => return Ok(None),
+            // It is so new that nobody has said yet for whom it is.
+            None => {
+                if let Some(arriving) = cached.store.arriving(digest) {
+                    let _ = arriving.headers().await;
+                }
+            }
+        }
+        Ok(match self.standing(cached, claim) {
+            Standing::Entitled => cached.store.linked(&claim.name, digest),
+            Standing::Unproved => None,
+        })
     }
 
     /// HEAD of what is stored needs no upstream beyond the right to it; of anything else it is the upstream's business.

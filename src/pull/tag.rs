@@ -472,6 +472,14 @@ impl Error {
             Self::Rejected { status, .. } | Self::Unavailable { status, .. } => {
                 ErrorClass::of_status(*status)
             }
+            // It answered, but not what it was asked: a captive portal, a broken gateway.
+            Self::WrongDigest { .. }
+            | Self::OtherDigest { .. }
+            | Self::BadManifest { .. }
+            | Self::NoManifest { .. }
+            | Self::TooLarge { .. }
+            | Self::NoLength { .. }
+            | Self::WrongRange { .. } => Some(ErrorClass::Server),
             _ => None,
         }
     }
