@@ -2,10 +2,10 @@
 //! client's request, what is made of the answer, and the one word for how it went. Without a cache every request is
 //! forwarded, and lists always are.
 
+mod alone;
 mod blob;
 mod cached;
 mod checked;
-mod direct;
 mod error;
 mod fill;
 mod forward;
@@ -43,6 +43,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{Endpoint, ErrorBody, FullName, Reference, RegistryName};
 use crate::route::Target;
 use crate::serve::CachePolicy;
+use crate::serve::file::Direct;
 use crate::telemetry::Metrics;
 use crate::upstream::{Answer, Ask, Failure, Method, Right, Upstream};
 
@@ -63,6 +64,8 @@ pub struct Wishes {
     pub conditions: HeaderMap,
     /// The raw query without `ns`.
     pub query: Option<String>,
+    /// The short road from a file to this client's socket, where its connection has one.
+    pub direct: Option<Direct>,
 }
 
 /// An answer for a client.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::alone::{Alone, Rest};
 use super::cached::Cached;
 use super::checked::digest_header;
-use super::direct::{Direct, Rest};
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
 use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
@@ -102,7 +102,7 @@ impl Pull {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
             let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
-            let body = Body::from_stream(Direct::over(download, rest));
+            let body = Body::from_stream(Alone::over(download, rest));
             let response = respond(StatusCode::OK, headers, body);
             return Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss));
         };
@@ -115,8 +115,8 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let direct = Direct::over(download, Rest::whole(&claim, digest, Some(length), first..end));
-                let stream = Stream::alone(self, cached, &claim, digest, direct, first..end, length);
+                let alone = Alone::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
                 respond(status, headers, Body::new(stream))
             }
         };
@@ -233,7 +233,9 @@ impl Pull {
             Admitted::Reads(_) => {
                 let (status, headers) = match part(wanted, digest, size)? {
                     Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
-                    Part::Bytes { status, mut headers, .. } => {
+                    Part::Bytes {
+                        status, mut headers, ..
+                    } => {
                         headers.insert(header::CONTENT_TYPE, OCTETS);
                         (status, headers)
                     }
@@ -269,7 +271,11 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let stream = Stream::new(self, cached, &claim, digest, reader, first..end);
+                if first == 0 && outcome == Outcome::Hit {
+                    cached.store.count_pull(digest);
+                }
+                let direct = wanted.wishes.direct.clone();
+                let stream = Stream::new(self, cached, &claim, digest, reader, first..end, direct);
                 respond(status, headers, Body::new(stream))
             }
         };

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use super::Error;
 use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
 use super::rights::{Key, Proofs};
 use super::tag::Found;
-use super::Error;
 use crate::cache::{Linked, Store};
 use crate::oci::{Digest, FullName, Tag};
 use crate::serve::file::Pool;

@@ -66,7 +66,9 @@ impl Fills {
 impl Fill {
     /// It was begun with this very claim, so that its verdict is the claim's too.
     pub fn was_begun_with(&self, claim: &Claim) -> bool {
-        locked(&self.claims).first().is_some_and(|first| first.key == claim.key)
+        locked(&self.claims)
+            .first()
+            .is_some_and(|first| first.key == claim.key)
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
@@ -129,7 +131,9 @@ impl Work {
                     number += 1;
                     continue;
                 }
-                Err(Error::Upstream(Failure::OtherBytes { .. })) if begun.is_none() && leader.resume_at() > 0 => {
+                Err(Error::Upstream(Failure::OtherBytes { .. }))
+                    if begun.is_none() && leader.resume_at() > 0 =>
+                {
                     // What an earlier try left is of no use.
                     match leader.restart().await {
                         Ok(()) => continue,
@@ -138,7 +142,9 @@ impl Work {
                 }
                 Err(error) => return self.give_up(leader, error),
             };
-            self.pull.granted(&self.cached, &claim, download.anonymous()).await;
+            self.pull
+                .granted(&self.cached, &claim, download.anonymous())
+                .await;
             self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_none() {
                 let Some(length) = download.length() else {

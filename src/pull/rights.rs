@@ -117,7 +117,10 @@ impl Proofs {
 
 impl Pull {
     pub(super) fn standing(&self, cached: &Cached, claim: &Claim) -> Standing {
-        if claim.shared || cached.store.is_public(&claim.name) || cached.proofs.proved.contains_key(&claim.key) {
+        if claim.shared
+            || cached.store.is_public(&claim.name)
+            || cached.proofs.proved.contains_key(&claim.key)
+        {
             Standing::Entitled
         } else {
             Standing::Unproved
@@ -308,7 +311,13 @@ impl Pull {
         if word.is_yes() {
             return Ok(word);
         }
-        Err(super::refusal(&name.registry, what, word.status, &word.headers, None))
+        Err(super::refusal(
+            &name.registry,
+            what,
+            word.status,
+            &word.headers,
+            None,
+        ))
     }
 }
 

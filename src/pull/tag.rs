@@ -35,10 +35,7 @@ enum Known {
     /// The bytes were here already.
     Stored(Document),
     /// Answered to HEAD: what it is, without the bytes.
-    Head {
-        digest: Digest,
-        headers: Box<HeaderMap>,
-    },
+    Head { digest: Digest, headers: Box<HeaderMap> },
 }
 
 /// One request for a tag.
@@ -451,7 +448,9 @@ impl Asking {
 fn gone(error: &Error) -> Option<StatusCode> {
     match error {
         Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
-        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Some(*status),
+        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            Some(*status)
+        }
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use super::segments::{Rules, Spread};
 use super::slots::{Slot, Slots};
 use super::source::{self, AtRegistry, Source};
 use super::stream::{Past, Stream};
-use super::{Order, Counters, Download, Errand, Refusal};
+use super::{Counters, Download, Errand, Order, Refusal};
 use crate::oci::Endpoint;
 use crate::upstream::failure::{Cause, Failure, Phase};
 use crate::upstream::fetch::Landed;
