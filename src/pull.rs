@@ -195,7 +195,8 @@ impl Pull {
         ask: &Ask,
         what: Missing,
     ) -> Result<Answer, Error> {
-        let answer = self.upstream(registry)?.send(ask, right).await?;
+        let upstream = self.upstream(registry)?;
+        let answer = Box::pin(upstream.send(ask, right)).await?;
         match answer.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
             // "Not modified" answers only who named what it has.
@@ -220,11 +221,6 @@ impl Pull {
             repository: self.upstream(registry)?.canonical(repository)?,
         };
         Ok(cached.proofs.claim(wanted.permit, name))
-    }
-
-    /// Everyone may have this, and nobody has to show who he is for it.
-    fn is_public_to_all(&self, cached: &Cached, wanted: Wanted<'_>, claim: &Claim) -> bool {
-        cached.store.is_public(&claim.name) && !wanted.target.challenges_everyone()
     }
 
     /// An answer that was forwarded.
@@ -260,11 +256,13 @@ impl Pull {
 /// be read.
 async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Error {
     const LONGEST: usize = 16 * 1024;
+    // The status is the answer; its text is not worth a client's time.
+    const PATIENCE: Duration = Duration::from_secs(2);
     let (status, headers) = (answer.status, answer.headers);
     let said = if status.is_client_error() {
-        match Limited::new(answer.body, LONGEST).collect().await {
-            Ok(body) => ErrorBody::parse(&body.to_bytes()),
-            Err(_) => None,
+        match tokio::time::timeout(PATIENCE, Limited::new(answer.body, LONGEST).collect()).await {
+            Ok(Ok(body)) => ErrorBody::parse(&body.to_bytes()),
+            Ok(Err(_)) | Err(_) => None,
         }
     } else {
         None

@@ -112,7 +112,8 @@ impl Pull {
             length: rest.length,
             order: Order::Kept,
         };
-        match self.upstream(registry)?.download(errand, &rest.claim.right).await {
+        let upstream = self.upstream(registry)?;
+        match Box::pin(upstream.download(errand, &rest.claim.right)).await {
             Ok(download) => Ok(download),
             Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
             Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),

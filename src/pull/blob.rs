@@ -97,14 +97,14 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Pulled, Error> {
         let download = self.download_alone(&claim, digest).await?;
-        self.granted(cached, &claim, download.anonymous()).await;
+        cached.granted(&claim, download.anonymous()).await;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
             let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
             let body = Body::from_stream(Alone::over(download, rest));
             let response = respond(StatusCode::OK, headers, body);
-            return Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss));
+            return Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss));
         };
         let response = match part(wanted, digest, length)? {
             Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
@@ -120,7 +120,7 @@ impl Pull {
                 respond(status, headers, Body::new(stream))
             }
         };
-        Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss))
+        Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss))
     }
 
     /// Begins the download and waits for the upstream's answer.
@@ -158,7 +158,7 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Admitted, Error> {
         let linked = cached.store.linked(&claim.name, digest);
-        let standing = self.standing(cached, claim);
+        let standing = cached.standing(claim);
         if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
             return Ok(Admitted::Reads(linked.clone()));
         }
@@ -211,7 +211,7 @@ impl Pull {
                 }
             }
         }
-        Ok(match self.standing(cached, claim) {
+        Ok(match cached.standing(claim) {
             Standing::Entitled => cached.store.linked(&claim.name, digest),
             Standing::Unproved => None,
         })
@@ -241,7 +241,7 @@ impl Pull {
                     }
                 };
                 let response = respond(status, headers, Body::empty());
-                Ok(self.from_cache(cached, wanted, claim, response, Outcome::Hit))
+                Ok(self.answer_by_digest(cached, wanted, claim, response, Outcome::Hit))
             }
         }
     }
@@ -279,11 +279,11 @@ impl Pull {
                 respond(status, headers, Body::new(stream))
             }
         };
-        Ok(self.from_cache(cached, wanted, &claim, response, outcome))
+        Ok(self.answer_by_digest(cached, wanted, &claim, response, outcome))
     }
 
     /// An answer by digest, whose bytes are or will be in the store.
-    fn from_cache(
+    fn answer_by_digest(
         &self,
         cached: &Cached,
         wanted: Wanted<'_>,
@@ -292,7 +292,7 @@ impl Pull {
         outcome: Outcome,
     ) -> Pulled {
         Pulled {
-            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), true),
+            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), true),
             response,
             outcome,
             upstream_status: None,

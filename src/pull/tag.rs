@@ -63,7 +63,7 @@ impl Pull {
         if rule.fresh == Fresh::Never && !cached.config.offline {
             return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
         }
-        let before = match self.standing(cached, &question.claim) {
+        let before = match cached.standing(&question.claim) {
             Standing::Entitled => self.before(cached, &question).await,
             Standing::Unproved => None,
         };
@@ -152,7 +152,7 @@ impl Pull {
         let Some(class) = error.class() else {
             return Err(error);
         };
-        if self.standing(cached, &question.claim) == Standing::Unproved {
+        if cached.standing(&question.claim) == Standing::Unproved {
             return Err(error);
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
@@ -254,7 +254,7 @@ impl Pull {
                 let mut headers = allowed(&headers);
                 headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
                 Pulled {
-                    cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), false),
+                    cache: self.cache_policy(cached.is_public_to_all(wanted, claim), false),
                     response: respond(StatusCode::OK, headers, Body::empty()),
                     outcome: Outcome::Miss,
                     upstream_status: None,
@@ -373,7 +373,7 @@ impl Asking {
             }) => return Ok(None),
             Err(error) => {
                 if error.is_denial() {
-                    self.pull.denied(&self.cached, &self.claim).await;
+                    self.cached.denied(&self.claim).await;
                 }
                 return Err(error);
             }
@@ -388,9 +388,7 @@ impl Asking {
         if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
             return Ok(None);
         }
-        self.pull
-            .granted(&self.cached, &self.claim, answer.anonymous)
-            .await;
+        self.cached.granted(&self.claim, answer.anonymous).await;
         let media_type = answer
             .headers
             .get(header::CONTENT_TYPE)
