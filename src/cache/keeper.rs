@@ -116,6 +116,7 @@ fn touch_families(shared: &Arc<Shared>) {
     for (digest, media_type) in shared.used.take(now) {
         for child in family::stored_below(parts, &digest, &media_type) {
             parts.index.touch(&child, now);
+            parts.index.count_pull(&child);
         }
     }
 }

@@ -163,7 +163,7 @@ fn a_cache_that_can_not_work() {
         "[cache]\nverify = \"scrub\"\nscrub_rate = 0",
         "[cache]\nverify = \"never\"",
         "[cache]\nrevalidate_timeout = \"0s\"",
-        "[cache]\noffline = true",
+        "[cache]\nmode = \"off\"\noffline = true",
         "[cache]\nmin_free_inodes = \"many\"",
         "state_path = \"/var/cache/docxy/state\"\n[cache]\nmode = \"disk\"",
         "[cache]\nmode = \"disk\"\npath = \"/var/lib/docxy/./cache\"",
