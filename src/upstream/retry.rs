@@ -95,6 +95,9 @@ fn of_failure(failure: &Failure) -> Verdict {
         }
         | Failure::Broken { .. }
         | Failure::StorageRefused { .. }
+        // One of many servers behind a name, or a box on the way, may answer what was not asked (a part from another
+        // place); the next may not. Nothing of such an answer is used.
+        | Failure::BadAnswer { .. }
         | Failure::CredentialUnavailable { .. } => Verdict::Again,
         Failure::RateLimited { retry_after, .. } => Verdict::Later(
             retry_after
@@ -114,7 +117,6 @@ fn of_failure(failure: &Failure) -> Verdict {
         | Failure::TooManyRedirects { .. }
         | Failure::BadRedirect { .. }
         | Failure::HeadRefused { .. }
-        | Failure::BadAnswer { .. }
         | Failure::OtherBytes { .. } => Verdict::GiveUp,
     }
 }
@@ -238,7 +240,7 @@ mod tests {
         let second = Some(Duration::from_secs(1));
         for (trouble, verdict) in [
             (Trouble::Failed(denied), Verdict::GiveUp),
-            (Trouble::Failed(bad), Verdict::GiveUp),
+            (Trouble::Failed(bad), Verdict::Again),
             (Trouble::Failed(broken), Verdict::Again),
             (
                 Trouble::Failed(limited),

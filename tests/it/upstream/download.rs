@@ -236,15 +236,15 @@ async fn bytes_of_another_place_are_refused() {
             "{range}: {refusal:?}"
         );
         registry.clear_faults();
+        registry.forget();
         registry.fault(On::get("*").nth(1), Fault::CutAt(5000));
         registry.fault(On::get("*").nth(2), wrong(range.clone()));
         let mut download = begin(&upstream, &blob).await;
         let failure = rest(&mut download, &mut Vec::new()).await;
-        assert!(
-            matches!(&failure, Some(Failure::BadAnswer { .. })),
-            "{range}: {failure:?}"
-        );
-        assert_eq!(download.reached(), 5000);
+        // In its middle another server may answer right: nothing of the wrong part was used.
+        assert!(failure.is_none(), "{range}: {failure:?}");
+        assert_eq!(download.reached(), length as u64);
+        assert_eq!(registry.gets("*/blobs/*").len(), 3, "{}", registry.story());
     }
     registry.clear_faults();
     registry.fault(
