@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flights::Shared;
 use super::removal::{self, Outcome, Reason};
+use super::usage::Share;
 use super::{family, keeper};
 use crate::oci::{Digest, FullName, Tag};
 
@@ -36,6 +37,24 @@ pub struct Cleared {
     pub held: u64,
 }
 
+/// What a collection removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Collected {
+    /// All blobs that went, and their bytes.
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Those of them that no repository held.
+    pub unreferenced: Share,
+    /// Those of them that were not used for too long.
+    pub inactive: Share,
+    /// Files that downloads had left behind.
+    pub partials: Share,
+    /// Links of blobs that were gone.
+    pub links: u64,
+    /// Somebody reads or fills them, or the disk did not let them go.
+    pub held: u64,
+}
+
 /// Blocking.
 pub(super) fn remove(shared: &Arc<Shared>, selector: &Selector) -> Cleared {
     let mut cleared = Cleared::default();
@@ -59,14 +78,11 @@ pub(super) fn remove(shared: &Arc<Shared>, selector: &Selector) -> Cleared {
 
 /// Removes blobs that no repository holds, those that were not used for too long, rests that are too old, and links of
 /// blobs that are gone. Blocking.
-pub(super) fn collect(shared: &Arc<Shared>) -> Cleared {
+pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
     let parts = &shared.parts;
     let (blobs, bytes) = keeper::expire(shared);
-    let mut cleared = Cleared {
-        blobs,
-        bytes,
-        ..Cleared::default()
-    };
+    let inactive = Share { blobs, bytes };
+    let mut cleared = Cleared::default();
     let young = parts.clock.now().saturating_sub(YOUNG);
     for blob in parts.index.list() {
         let digest = blob.key.digest();
@@ -74,11 +90,22 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Cleared {
             cleared.remove(shared, &digest, Reason::Asked);
         }
     }
-    shared.partials.sweep(&shared.claims, parts.config.partials);
+    let swept = shared.partials.sweep(&shared.claims, parts.config.partials).discarded;
     let kept = |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
-    parts.records.unlink_stale(kept);
+    let links = parts.records.unlink_stale(kept);
     parts.records.flush();
-    cleared
+    Collected {
+        blobs: blobs + cleared.blobs,
+        bytes: bytes + cleared.bytes,
+        unreferenced: Share {
+            blobs: cleared.blobs,
+            bytes: cleared.bytes,
+        },
+        inactive,
+        partials: swept,
+        links: u64::try_from(links).unwrap_or(u64::MAX),
+        held: cleared.held,
+    }
 }
 
 fn remove_repository(shared: &Arc<Shared>, name: &FullName, cleared: &mut Cleared) {
