@@ -32,6 +32,8 @@ mod removal;
 pub(crate) mod room;
 mod scan;
 mod scrub;
+#[cfg(test)]
+mod shelf;
 pub(crate) mod small;
 mod source;
 pub(crate) mod trouble;

@@ -18,6 +18,7 @@ mod idle;
 mod proxy_protocol;
 mod rest;
 mod rewind;
+mod sending;
 mod socket;
 pub mod systemd;
 mod watched;

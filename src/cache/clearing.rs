@@ -1,5 +1,8 @@
 //! Removing what somebody asked to be removed, and what nothing refers to.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,9 @@
 //! none of what is really used; but not the last tenth of the room, and not before regulars that nobody asked for in a
 //! week. Of a blob that went as a newcomer a small mark stays: if it comes back it is a regular at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

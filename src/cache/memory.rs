@@ -1,5 +1,8 @@
 //! The cache in memory: the same store in a folder of its own on a tmpfs, empty at the start and gone at the end.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io;
 use std::path::Path;

@@ -1,5 +1,8 @@
 //! Opening the folder: made private, locked, swept, read.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -72,7 +75,8 @@ pub(super) enum Medium {
 pub(crate) struct Hold {
     root: PathBuf,
     medium: Medium,
-    lock: Lock,
+    /// None in tests of single parts.
+    lock: Option<Lock>,
 }
 
 impl Drop for Hold {
@@ -142,8 +146,36 @@ pub(super) fn open(
         clock,
         metrics,
         owner: format!("{:016x}", rand::random::<u64>()),
-        _hold: Hold { root, medium, lock },
+        _hold: Hold {
+            root,
+            medium,
+            lock: Some(lock),
+        },
     }))
+}
+
+/// Parts over a folder that nobody locked or scanned, as a process of this name would have them.
+#[cfg(test)]
+pub(crate) fn bare(config: Config, disk: Arc<dyn Disk>, owner: &str) -> Arc<Parts> {
+    let layout = Layout::new(config.path.clone());
+    let metrics = Metrics::default();
+    let limits = Limits::default();
+    Arc::new(Parts {
+        _hold: Hold {
+            root: config.path.clone(),
+            medium: Medium::Disk,
+            lock: None,
+        },
+        records: Records::start(disk.clone(), layout.clone(), metrics.clone(), limits).unwrap(),
+        index: Index::new(&metrics),
+        room: Room::default(),
+        clock: Clock::from(1_000_000),
+        owner: owner.to_owned(),
+        config,
+        disk,
+        layout,
+        metrics,
+    })
 }
 
 /// Into memory, and what is torn aside.

@@ -4,6 +4,9 @@
 //! Each record is made only after an upstream's success, and all tables are bounded: whoever asks for endless names fills
 //! neither memory nor inodes. Beyond a bound the oldest hundredth goes.
 
+#[cfg(test)]
+mod tests;
+
 mod kind;
 mod links;
 mod names;

@@ -1,5 +1,8 @@
 //! Room for downloads: within the hard cap, and above the floor of what stays free on the filesystem.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! Goes round all blobs in the background and finds what rotted before anybody asks for it (threat I5). A blob is read
 //! once a day at most, at the configured rate.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;

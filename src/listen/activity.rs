@@ -4,9 +4,11 @@
 //! cannot be ten seconds for a head and seventy-five for an idle connection; HTTP/2 has no such timer at all. So the
 //! stream (`watched`), the requests (`handler`) and the connection's task share this state, and the task acts on it.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -25,11 +27,11 @@ pub(super) struct Activity {
 struct State {
     /// Requests that have begun and whose response has not been handed over whole.
     in_flight: usize,
-    /// How many of those have handed over a piece of body and were not asked for the next.
+    /// How many of those have handed over a piece of body that is not written.
     waiting_for_client: usize,
     /// The place among the idle, while there is no request in flight.
     place: Option<Place>,
-    /// When a piece of a response was last written or asked for, or a request ended.
+    /// When a piece of a response was last handed over or written, or a request ended.
     moved: Instant,
     /// Since when a request's head has been arriving.
     head: Option<Instant>,
@@ -259,7 +261,11 @@ impl Activity {
         }
         InFlight {
             activity: Arc::clone(self),
-            waiting_for_client: false,
+            pieces: Arc::new(Pieces {
+                activity: Arc::clone(self),
+                out: AtomicUsize::new(0),
+                over: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -290,23 +296,49 @@ impl Drop for Activity {
 #[derive(Debug)]
 pub(super) struct InFlight {
     activity: Arc<Activity>,
-    waiting_for_client: bool,
+    pieces: Arc<Pieces>,
+}
+
+/// The pieces of one response that were handed over and are not written. Looked at with the activity locked.
+#[derive(Debug)]
+struct Pieces {
+    activity: Arc<Activity>,
+    out: AtomicUsize,
+    over: AtomicBool,
 }
 
 impl InFlight {
-    /// The client's side asks for the next piece of the response's body.
-    pub(super) fn asked(&mut self) {
+    /// Hands a piece of the response's body over: until it is written, and so dropped, the client is the one to wait for.
+    pub(super) fn hand_over(&self, piece: Bytes) -> Bytes {
         let mut state = self.activity.lock();
         state.moved = Instant::now();
-        if std::mem::take(&mut self.waiting_for_client) {
-            state.waiting_for_client -= 1;
+        if self.pieces.out.fetch_add(1, Ordering::Relaxed) == 0 {
+            state.waiting_for_client += 1;
         }
+        Bytes::from_owner(HandedOver {
+            piece,
+            pieces: Arc::clone(&self.pieces),
+        })
     }
+}
 
-    /// A piece was handed over: until the next one is asked for, the client is the one to wait for.
-    pub(super) fn handed_over(&mut self) {
-        if !std::mem::replace(&mut self.waiting_for_client, true) {
-            self.activity.lock().waiting_for_client += 1;
+struct HandedOver {
+    piece: Bytes,
+    pieces: Arc<Pieces>,
+}
+
+impl AsRef<[u8]> for HandedOver {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for HandedOver {
+    fn drop(&mut self) {
+        let mut state = self.pieces.activity.lock();
+        state.moved = Instant::now();
+        if self.pieces.out.fetch_sub(1, Ordering::Relaxed) == 1 && !self.pieces.over.load(Ordering::Relaxed) {
+            state.waiting_for_client -= 1;
         }
     }
 }
@@ -314,7 +346,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.activity.lock();
-        if self.waiting_for_client {
+        self.pieces.over.store(true, Ordering::Relaxed);
+        if self.pieces.out.load(Ordering::Relaxed) > 0 {
             state.waiting_for_client -= 1;
         }
         state.in_flight -= 1;
@@ -369,11 +402,17 @@ mod tests {
         activity.head_began();
         assert_eq!(due(&activity), Some(Overdue::Head));
         activity.head_ended();
-        let mut request = activity.request(false);
+        let request = activity.request(false);
         assert_eq!(due(&activity), None);
-        request.handed_over();
+        let pieces = [Bytes::from("one"), Bytes::from("two")].map(|piece| request.hand_over(piece));
         assert_eq!(due(&activity), Some(Overdue::Stalled));
-        request.asked();
+        drop(pieces);
+        assert_eq!(due(&activity), None);
+        let last = request.hand_over(Bytes::from("last"));
+        drop(request);
+        let request = activity.request(false);
+        assert_eq!(due(&activity), None, "that piece was another request's");
+        drop(last);
         assert_eq!(due(&activity), None);
         drop(request);
         assert_eq!(due(&activity), Some(Overdue::Idle));

@@ -23,6 +23,7 @@ use super::handler::{Handler, Service};
 use super::proxy_protocol;
 use super::rest::{Rested, Wire, heard, rest};
 use super::rewind::Rewind;
+use super::sending::Sending;
 use super::watched::Watched;
 use super::{Config, Drain};
 use crate::tls::Certificates;
@@ -250,9 +251,11 @@ impl<S: Service> Door<S> {
         if self.config.max_header_fields != HTTP1_FIELDS {
             builder.max_headers(self.config.max_header_fields);
         }
+        let stream = Sending::new(stream);
+        let handler = self.handler(connection, activity).with_direct(stream.direct());
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
         let mut http = builder
-            .serve_connection(io, self.handler(connection, activity))
+            .serve_connection(io, handler)
             .with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
@@ -266,7 +269,7 @@ impl<S: Service> Door<S> {
         activity.hand_back_ends();
         if ended?.is_ready() {
             return Ok(http.into_parts().map(|parts| {
-                let stream = parts.io.into_inner().into_inner();
+                let stream = parts.io.into_inner().into_inner().into_inner();
                 stream.rewound(parts.read_buf)
             }));
         }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::Connection;
 use super::activity::{Activity, InFlight};
+use crate::serve::file::Direct;
 
 /// What `serve` can serve: any tower service over hyper's request body, so an axum router too.
 pub trait Service:
@@ -43,6 +44,7 @@ pub(super) struct Handler<S> {
     connection: Connection,
     activity: Arc<Activity>,
     max_header_fields: usize,
+    direct: Option<Direct>,
 }
 
 impl<S> Handler<S> {
@@ -57,7 +59,14 @@ impl<S> Handler<S> {
             connection,
             activity,
             max_header_fields,
+            direct: None,
         }
+    }
+
+    /// Requests come over a connection whose stream sends files by itself.
+    pub(super) fn with_direct(mut self, direct: Option<Direct>) -> Self {
+        self.direct = direct;
+        self
     }
 }
 
@@ -84,6 +93,9 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Handler<S> {
             )));
         }
         request.extensions_mut().insert(self.connection);
+        if let Some(direct) = &self.direct {
+            request.extensions_mut().insert(direct.clone());
+        }
         let answer = AssertUnwindSafe(self.service.clone().oneshot(request)).catch_unwind();
         Box::pin(async move {
             // A panic is one request's, not its connection's: others share an HTTP/2 connection. The message and the
@@ -120,12 +132,12 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.in_flight.asked();
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(_))) = &frame {
-            self.in_flight.handed_over();
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // With the last piece the request is no longer in flight.
+        if self.body.is_end_stream() {
+            return Poll::Ready(frame);
         }
-        frame
+        Poll::Ready(frame.map(|frame| Ok(frame?.map_data(|piece| self.in_flight.hand_over(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {

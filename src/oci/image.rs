@@ -35,8 +35,9 @@ pub enum ImageError {
 }
 
 impl ImageReference {
-    /// The part before the first slash is a registry exactly if it holds a dot, a colon or an upper-case letter, or is
-    /// `localhost` (`splitDockerDomain` of the reference library that all these clients use).
+    /// The part before the first slash is a registry exactly if it holds a dot or a colon, or is `localhost`
+    /// (`splitDockerDomain` of the reference library that all these clients use). That library also takes `Owner/image`
+    /// for a registry `Owner`; here it is the mistake in a repository's name that it nearly always is.
     pub fn parse(text: &str) -> Result<Self, ImageError> {
         if text.contains("://") {
             return Err(ImageError::Scheme);
@@ -79,7 +80,7 @@ impl fmt::Display for ImageReference {
 }
 
 fn is_host(first: &str) -> bool {
-    first == "localhost" || first.contains(['.', ':']) || first.contains(|c: char| c.is_ascii_uppercase())
+    first == "localhost" || first.contains(['.', ':'])
 }
 
 #[cfg(test)]
@@ -131,6 +132,7 @@ mod tests {
         for text in [
             "",
             "Redis",
+            "Owner/image",
             "redis:",
             "redis:a:b",
             "redis@sha256:12",

@@ -4,6 +4,7 @@
 //! piece at a time: the next is read when the socket has taken the last, and is twice as long if that was quick. So a
 //! fast reader costs few calls and a slow one 16 KiB.
 
+mod direct;
 mod flow;
 mod pool;
 mod read;
@@ -19,9 +20,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+pub use self::direct::Direct;
 pub use self::pool::{Limits, Pool};
 
-use self::flow::Flow;
+use self::direct::LONGEST;
+use self::flow::{Flow, Memory};
 use self::pool::Lent;
 use self::read::{Now, Reads, System};
 use crate::cache::{Ending, Source};
@@ -39,7 +42,11 @@ pub struct FileBody<S> {
     reading: Option<JoinHandle<(Lent, io::Result<usize>)>>,
     flow: Flow,
     pool: Pool,
+    direct: Option<Direct>,
 }
+
+/// Below this a piece passes through memory: into one write with the head, and for a cheaper look at the page cache.
+const LEAST_DIRECT: usize = 64 * 1024;
 
 /// A body that can't go on. The client sees it broken unless whoever holds the body goes on from `at` by other means.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +67,21 @@ pub enum Cause {
     Io(#[from] io::Error),
     #[error("the file is shorter than it should be")]
     Short,
+    #[error("a piece of the file did not go to the socket it was meant for")]
+    Astray,
 }
 
 impl<S: Source> FileBody<S> {
     /// The bytes from `first` to before `end`, which is at most the blob's length.
     pub fn new(source: S, first: u64, end: u64, pool: &Pool) -> Self {
         Self::over(System::default(), source, first, end, pool)
+    }
+
+    /// Long pieces may go straight from the file to the socket of the connection that the request came over. `direct` is
+    /// that request's extension; requests over TLS or HTTP/2 have none.
+    pub fn with_direct(mut self, direct: Option<Direct>) -> Self {
+        self.direct = direct;
+        self
     }
 
     fn over(system: System, source: S, first: u64, end: u64, pool: &Pool) -> Self {
@@ -77,6 +93,7 @@ impl<S: Source> FileBody<S> {
             reading: None,
             flow: Flow::default(),
             pool: pool.clone(),
+            direct: None,
             source,
         }
     }
@@ -90,12 +107,25 @@ impl<S: Source> FileBody<S> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Cause>> {
         if self.reading.is_none() {
             ready!(self.flow.poll_drained(cx));
+            if self.direct.as_ref().is_some_and(|direct| !direct.is_done()) {
+                return Poll::Ready(Err(Cause::Astray));
+            }
             if self.readable <= self.at {
                 self.readable =
                     ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
             }
             let there = self.readable.min(self.end).saturating_sub(self.at);
             let there = usize::try_from(there).unwrap_or(usize::MAX);
+            if let Some(direct) = &self.direct
+                && there >= LEAST_DIRECT
+            {
+                let cached = self.reads.cached(self.at, there.min(LONGEST))?;
+                if cached >= LEAST_DIRECT {
+                    let piece = direct.announce(self.pool.stand_in(), self.source.file(), self.at, cached);
+                    self.at += piece.len() as u64;
+                    return Poll::Ready(Ok(self.flow.hand_out(Memory::StandIn(piece))));
+                }
+            }
             let mut lent = self.pool.take(self.flow.length().min(there));
             let count = lent.bytes().len().min(self.flow.length()).min(there);
             match self.reads.now(&mut lent.bytes_mut()[..count], self.at)? {
@@ -119,7 +149,7 @@ impl<S: Source> FileBody<S> {
             return Err(Cause::Short);
         }
         self.at += count as u64;
-        Ok(Bytes::from_owner(self.flow.hand_out(lent, count)))
+        Ok(self.flow.hand_out(Memory::Lent(lent, count)))
     }
 }
 

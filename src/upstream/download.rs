@@ -217,7 +217,7 @@ impl Download {
     fn took(&mut self, index: usize, at: u64, bytes: &Bytes) {
         self.counters.received += bytes.len() as u64;
         self.covered.note(at, bytes);
-        let flowing = self.lanes.iter().filter(|lane| lane.flows()).count();
+        let flowing = self.lanes.iter().filter(|lane| lane.stream().is_some()).count();
         let advice = self.meter.note(bytes.len(), flowing, Instant::now());
         self.advised(advice);
         if self.lanes[index].rest() == 0 {

@@ -101,8 +101,9 @@ fn of_failure(failure: &Failure) -> Verdict {
                 .as_deref()
                 .and_then(|text| delay(text, SystemTime::now())),
         ),
-        Failure::TokenService { status, .. } => of_status(*status, None),
-        Failure::RestRefused { status, .. } => of_status(*status, None),
+        Failure::TokenService { status, .. } | Failure::RestRefused { status, .. } => {
+            of_status(*status, None)
+        }
         // A verdict of somebody, or an answer that will be as bad the next time.
         Failure::Denied { .. }
         | Failure::ForeignCredential { .. }

@@ -2,6 +2,8 @@
 
 mod addresses;
 mod bodies;
+mod download;
+mod health;
 mod logins;
 mod proxies;
 mod redirects;

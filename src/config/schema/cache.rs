@@ -65,7 +65,7 @@ pub enum CacheMode {
 
 impl CacheMode {
     /// What holds when nobody wrote a mode.
-    const DEFAULT: Self = Self::Off;
+    const DEFAULT: Self = Self::Disk;
 }
 
 /// `inactive = "never"`, or a time.

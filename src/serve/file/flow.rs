@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
@@ -61,28 +62,38 @@ impl Flow {
         Poll::Ready(())
     }
 
-    pub(super) fn hand_out(&mut self, lent: Lent, count: usize) -> Piece {
+    pub(super) fn hand_out(&mut self, memory: Memory) -> Bytes {
         self.since = Some(Instant::now());
         self.out.is_out.store(true, Ordering::Release);
-        Piece {
-            lent,
-            count,
+        Bytes::from_owner(Piece {
+            memory,
             out: Arc::clone(&self.out),
-        }
+        })
     }
+}
+
+/// Where a piece lies.
+#[derive(Debug)]
+pub(super) enum Memory {
+    /// At the beginning of a box, so many bytes.
+    Lent(Lent, usize),
+    /// In the file still.
+    StandIn(Bytes),
 }
 
 /// What the client's side holds until it is written.
 #[derive(Debug)]
-pub(super) struct Piece {
-    lent: Lent,
-    count: usize,
+struct Piece {
+    memory: Memory,
     out: Arc<Out>,
 }
 
 impl AsRef<[u8]> for Piece {
     fn as_ref(&self) -> &[u8] {
-        &self.lent.bytes()[..self.count]
+        match &self.memory {
+            Memory::Lent(lent, count) => &lent.bytes()[..*count],
+            Memory::StandIn(bytes) => bytes,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::direct::StandIn;
+
 /// What every body may hold, in bytes: the box that a reader who drains nothing costs.
 pub const SMALLEST: usize = 16 * 1024;
 /// A larger one makes no reader cheaper.
@@ -32,6 +34,7 @@ struct Shared {
     limits: Limits,
     idle: [Mutex<Vec<Box<[u8]>>>; SIZES],
     lent: AtomicUsize,
+    stand_in: StandIn,
 }
 
 impl Default for Limits {
@@ -55,7 +58,12 @@ impl Pool {
             limits,
             idle: Default::default(),
             lent: AtomicUsize::new(0),
+            stand_in: StandIn::default(),
         }))
+    }
+
+    pub(super) fn stand_in(&self) -> &StandIn {
+        &self.0.stand_in
     }
 
     /// A box of `bytes` (at most [`LARGEST`]) or more; a smallest one when too much is lent already.

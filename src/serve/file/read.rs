@@ -46,6 +46,8 @@ const COLD_STRETCH: u64 = 16 << 20;
 /// How far the disk is kept ahead of the socket. The bytes wait in the page cache, so that a slow reader of a cold file
 /// holds no more than another.
 const AHEAD: u64 = 1 << 20;
+/// The kernel reads about so much at a time, so that it is all cached or not at all.
+const LOOK_EVERY: usize = 128 * 1024;
 
 impl Reads {
     pub(super) fn new(file: Arc<File>, system: System) -> Self {
@@ -62,10 +64,32 @@ impl Reads {
         if self.told_until == u64::MAX {
             return Ok(Now::Cold);
         }
+        self.keep_ahead(at);
+        self.read_now(into, at)
+    }
+
+    /// How many of the `count` bytes at `at` are in the page cache, or seem to be: a look here and there must do.
+    pub(super) fn cached(&mut self, at: u64, count: usize) -> io::Result<usize> {
+        if self.told_until == u64::MAX {
+            return Ok(0);
+        }
+        self.keep_ahead(at);
+        for seen in (0..count).step_by(LOOK_EVERY) {
+            if !matches!(self.read_now(&mut [0], at + seen as u64)?, Now::Read(1)) {
+                return Ok(seen);
+            }
+        }
+        Ok(count)
+    }
+
+    fn keep_ahead(&mut self, at: u64) {
         if at < self.cold_until && at + AHEAD > self.told_until {
             let advice = self.advice(at);
             tokio::task::spawn_blocking(advice);
         }
+    }
+
+    fn read_now(&mut self, into: &mut [u8], at: u64) -> io::Result<Now> {
         loop {
             return match (self.system.now)(&self.file, into, at) {
                 Ok(count) => Ok(Now::Read(count)),

@@ -18,7 +18,7 @@ impl Span {
     pub const ALL: Self = Self { first: 0, end: None };
 
     /// Only what is needed: no Range when all is wanted. And no If-Range: a fresh redirect may land on another storage
-    /// with another ETag, and the digest is the validator.
+    /// with another `ETag`, and the digest is the validator.
     pub fn headers(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self != Self::ALL {

@@ -41,14 +41,13 @@ pub(super) async fn begin(upstream: &Upstream, errand: Errand, right: &Right) ->
         Health::Well => Instant::now(),
         Health::Suspect => asked,
     };
-    match tokio::time::timeout_at(since + limit, first(upstream, errand, right, slot)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let failure = too_late();
-            upstream.health.note(&failure);
-            Ok(failure?)
-        }
+    let answer = first(upstream, errand, right, slot);
+    if let Ok(outcome) = tokio::time::timeout_at(since + limit, answer).await {
+        return outcome;
     }
+    let failure = too_late();
+    upstream.health.note(&failure);
+    Ok(failure?)
 }
 
 /// For redirects, token and HEAD together. A little less than one connection and one answer may take, so that under the

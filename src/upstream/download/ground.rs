@@ -106,15 +106,13 @@ impl Covered {
 
     pub fn note(&mut self, at: u64, bytes: &[u8]) {
         let end = at + bytes.len() as u64;
-        let index = match self.runs.iter().position(|run| run.range.end == at) {
-            Some(index) => index,
-            None => {
-                let index = self.runs.partition_point(|run| run.range.start < at);
-                let (range, sum) = (at..at, Sum::new());
-                self.runs.insert(index, Run { range, sum });
-                index
-            }
-        };
+        let before = self.runs.iter().position(|run| run.range.end == at);
+        let index = before.unwrap_or_else(|| {
+            let index = self.runs.partition_point(|run| run.range.start < at);
+            let (range, sum) = (at..at, Sum::new());
+            self.runs.insert(index, Run { range, sum });
+            index
+        });
         self.runs[index].sum.update(bytes);
         self.runs[index].range.end = end;
         if self

@@ -28,7 +28,7 @@ pub(super) struct Lane {
 
 enum State {
     Asking(Asking),
-    Flowing(Stream),
+    Flowing(Box<Stream>),
     Pausing(Pin<Box<Sleep>>),
     /// Waits for `ask`.
     Resting,
@@ -56,7 +56,7 @@ impl Lane {
     /// With the answer that is there already.
     pub fn flowing(ground: Range<u64>, stream: Stream) -> Self {
         let mut lane = Self::resting(ground);
-        lane.state = State::Flowing(stream);
+        lane.state = State::Flowing(Box::new(stream));
         lane
     }
 
@@ -120,12 +120,12 @@ impl Lane {
                 Ok(stream) => {
                     self.latency = self.asked.elapsed();
                     self.flow = (Instant::now(), 0);
-                    self.state = State::Flowing(stream);
+                    self.state = State::Flowing(Box::new(stream));
                     Event::Opened
                 }
                 Err(trouble) => Event::Refused(trouble),
             },
-            State::Flowing(stream) => match ready!(stream.poll(cx)) {
+            State::Flowing(stream) => match ready!(stream.poll(cx, self.ground.end - self.ground.start)) {
                 Ok(Got::Bytes(bytes)) => self.brought(bytes),
                 Ok(Got::Again(bytes)) => Event::Again(bytes),
                 Ok(Got::End) => Event::End,
@@ -143,10 +143,8 @@ impl Lane {
         Poll::Ready(event)
     }
 
-    fn brought(&mut self, mut bytes: Bytes) -> Event {
+    fn brought(&mut self, bytes: Bytes) -> Event {
         let at = self.ground.start;
-        // A body may run on into ground of another connection.
-        bytes.truncate(usize::try_from(self.rest()).unwrap_or(usize::MAX));
         self.ground.start += bytes.len() as u64;
         self.flow.1 += bytes.len() as u64;
         self.budget.gain(bytes.len(), Instant::now());

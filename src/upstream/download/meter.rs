@@ -31,7 +31,7 @@ enum Phase {
     Before,
     /// Only one connection.
     Alone,
-    /// Others were asked for, but still only one flows.
+    /// Others were asked for, but only one has its answer.
     Opening,
     Together {
         alone: f64,
@@ -70,7 +70,7 @@ impl Meter {
         (self.phase == Phase::Alone).then(|| self.since + LOOK)
     }
 
-    /// So many bytes came while so many connections flow.
+    /// So many bytes came while so many connections have their answers.
     pub fn note(&mut self, bytes: usize, flowing: usize, now: Instant) -> Advice {
         match self.phase {
             // The first chunk may have waited in a buffer: it only starts the clock.

@@ -85,9 +85,9 @@ impl Download {
     /// What a lane asks for. Alone, it asks for all that it may come to own.
     pub(super) fn span(&self, index: usize) -> Span {
         let Range { start: first, end } = self.lanes[index].ground;
-        let end = match self.spread {
-            Spread::Watching | Spread::Single if self.lanes.len() == 1 => self.ground.free_until(end),
-            Spread::Watching | Spread::Wide | Spread::Single => end,
+        let end = match self.lanes.len() {
+            1 => self.ground.free_until(end).max(end),
+            _ => end,
         };
         let bounded = self.length.is_some_and(|length| end < length);
         Span {
@@ -197,7 +197,7 @@ impl Download {
         if self.spread != Spread::Wide {
             return None;
         }
-        let least = self.rules.piece / 4;
+        let least = self.rules.piece / 8;
         let busiest = self
             .lanes
             .iter_mut()

@@ -31,7 +31,7 @@ pub(super) struct Stream {
     /// Where the body ends; none for a blob of unknown length.
     until: Option<u64>,
     skip: Option<Skip>,
-    /// Came in one chunk with the last bytes that were skipped.
+    /// Came, but was not asked for yet.
     wanted: Bytes,
 }
 
@@ -74,11 +74,14 @@ impl Stream {
         self.until.is_none_or(|until| until > end)
     }
 
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Got, Failure>> {
-        if !self.wanted.is_empty() {
-            return Poll::Ready(Ok(Got::Bytes(std::mem::take(&mut self.wanted))));
-        }
+    /// At most `most` bytes, which is not 0; what else came with them is kept for the next time.
+    pub fn poll(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<Result<Got, Failure>> {
         loop {
+            if !self.wanted.is_empty() {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                let bytes = self.wanted.split_to(most.min(self.wanted.len()));
+                return Poll::Ready(Ok(Got::Bytes(bytes)));
+            }
             let mut data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => data,
@@ -93,7 +96,8 @@ impl Stream {
             let before = self.at;
             self.at += data.len() as u64;
             let Some(skip) = &mut self.skip else {
-                return Poll::Ready(Ok(Got::Bytes(data)));
+                self.wanted = data;
+                continue;
             };
             let left = usize::try_from(skip.to - before).unwrap_or(usize::MAX);
             let skipped = data.split_to(left.min(data.len()));
@@ -193,7 +197,7 @@ mod tests {
         let mut stream = Stream::skipping(body, first, Some(BLOB.len() as u64), past);
         let (mut read, mut again) = (Vec::new(), 0);
         loop {
-            match std::future::poll_fn(|cx| stream.poll(cx)).await? {
+            match std::future::poll_fn(|cx| stream.poll(cx, 4)).await? {
                 Got::Bytes(bytes) => read.extend_from_slice(&bytes),
                 Got::Again(bytes) => again += bytes,
                 Got::End => {

@@ -57,9 +57,13 @@ struct Line {
 
 impl Line {
     fn new(length: u64) -> Self {
-        let blob = (0..length).map(|at| u8::try_from((at * 31 + (at >> 9) * 7) % 251).unwrap());
+        // A prime period, so that bytes of a wrong place are noticed.
+        let byte = |n: u32| u8::try_from((n * 31 + n / 256) % 251).unwrap();
+        let pattern: Vec<u8> = (0..65_521).map(byte).collect();
+        let mut blob = pattern.repeat(usize::try_from(length).unwrap() / pattern.len() + 1);
+        blob.truncate(usize::try_from(length).unwrap());
         Self {
-            blob: blob.collect(),
+            blob: blob.into(),
             round_trip: Duration::from_millis(100),
             each: 4 * MIB,
             all: u64::MAX,
@@ -356,7 +360,7 @@ async fn an_upstream_that_wants_one_connection_gets_one() {
             3,
             "{fault:?}: the further ones, once each"
         );
-        assert!(took < Duration::from_millis(12_200), "{fault:?}: {took:?}");
+        assert!(took < Duration::from_millis(12_500), "{fault:?}: {took:?}");
         assert!(counters.received <= 48 * MIB, "{fault:?}: {counters:?}");
     }
 }
@@ -405,9 +409,9 @@ async fn two_hundred_cuts_only_cost_time() {
         each: 100 * MIB,
         ..Line::new(64 * MIB)
     };
-    *line.faults.lock().unwrap() = (0..200).map(|n| Some(Fault::Cut(100_000 + n * 997))).collect();
+    *line.faults.lock().unwrap() = (0..200).map(|n| Some(Fault::Cut(70_000 + n * 997))).collect();
     let line = Arc::new(line);
-    let mut download = begin(&line, 0, rules(4), &Slots::new(16), Some(1)).await;
+    let mut download = begin(&line, 0, rules(1), &Slots::new(16), Some(1)).await;
     let mut reader = Reader::new(&line, 0);
     assert_eq!(reader.read(&mut download).await, None);
     assert!(reader.is(&line));
@@ -417,7 +421,7 @@ async fn two_hundred_cuts_only_cost_time() {
     let mut at = 1;
     for (n, span) in (0..).zip(line.asked.lock().unwrap().iter()) {
         assert_eq!(*span, Span { first: at, end: None }, "question {n}");
-        at += 100_000 + n * 997;
+        at += 70_000 + n * 997;
     }
 }
 
@@ -489,7 +493,7 @@ proptest! {
             let mut reader = Reader::new(&line, from);
             let failure = reader.read(&mut download).await;
             assert_eq!(failure, None, "{:?}", line.asked);
-            assert!(reader.is(&line));
+            assert!(reader.is(&line), "{:?}", line.asked);
             assert_eq!(download.reached(), length);
             assert!(reader.ahead <= segments as u64 * piece, "{} ahead", reader.ahead);
             assert!(line.most.load(Ordering::SeqCst) <= segments.min(connections));

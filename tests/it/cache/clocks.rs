@@ -86,6 +86,7 @@ async fn a_jump_while_running_or_between_runs_throws_nothing_away() {
         docxy.stub.forget();
         wall.jump(jump);
         docxy.pull_all().await;
+        believes(&docxy, jump).await;
         docxy.pull_all().await;
         asked_running += docxy.stub.requests().len();
         docxy = docxy.again().await;
@@ -113,6 +114,32 @@ async fn a_jump_while_running_or_between_runs_throws_nothing_away() {
         "{}",
         docxy.stub.story()
     );
+}
+
+/// The jump reached docxy: its log is written in another year, or on another day.
+async fn believes(docxy: &Cached, jump: i64) {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let there = SystemTime::UNIX_EPOCH + Duration::from_secs(now.saturating_add_signed(jump));
+    let day = day_of(there);
+    let what = format!("a line of {day}");
+    let told = docxy.app.logged(&what, |line| {
+        line["timestamp"]
+            .as_str()
+            .is_some_and(|time| time.starts_with(&day))
+    });
+    told.await;
+}
+
+/// `2026-11-22`; a jump does not end at midnight often enough to matter.
+fn day_of(time: SystemTime) -> String {
+    let text = httpdate::fmt_http_date(time);
+    let parts: Vec<&str> = text.split(' ').collect();
+    let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = months.find(parts[2]).unwrap() / 3 + 1;
+    format!("{}-{month:02}-{}", parts[3], parts[1])
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ async fn kills(count: usize) {
         FILLS * SIZE * count
     );
     assert_eq!((corrupt, orphans), (0, 0));
+    assert!(refetched < FILLS * SIZE * count, "nothing was kept");
 }
 
 #[tokio::test]

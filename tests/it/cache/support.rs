@@ -233,8 +233,8 @@ pub async fn eventually(what: &str, test: impl Fn() -> bool) {
     let begin = Instant::now();
     while !test() {
         assert!(
-            begin.elapsed() < Duration::from_secs(20),
-            "waited 20 s in vain for {what}"
+            begin.elapsed() < Duration::from_secs(10),
+            "waited 10 s in vain for {what}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

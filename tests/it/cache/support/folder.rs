@@ -98,11 +98,10 @@ fn known(name: &str) -> bool {
             .is_some_and(|(algorithm, hex)| is_hex(algorithm, hex))
     };
     match parts[..] {
-        ["lock" | "clock"] => true,
+        ["lock" | "clock"] | ["repositories", _, _, "public"] => true,
         ["blobs", algorithm, front, hex] => is_hex(algorithm, hex) && hex.starts_with(front),
         ["partials" | "quarantine", file] => file.split_once('.').is_some_and(|(name, _)| digest(name)),
         ["pins", file] | ["repositories", _, _, "links", file] => digest(file),
-        ["repositories", _, _, "public"] => true,
         ["repositories", _, _, "tags", file] => file.contains('~'),
         _ => false,
     }

@@ -70,6 +70,15 @@ impl On {
         }
     }
 
+    /// All that match but the first n.
+    pub fn after(self, n: usize) -> Self {
+        Self {
+            skip: n,
+            times: usize::MAX,
+            ..self
+        }
+    }
+
     /// Only the first n that match.
     pub fn first(self, n: usize) -> Self {
         Self {

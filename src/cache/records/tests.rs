@@ -1,0 +1,171 @@
+use std::sync::Arc;
+
+use super::{Limits, Records};
+use crate::cache::disk::failing::{Call, Failing};
+use crate::cache::layout::Layout;
+use crate::cache::shelf::{Shelf, digest, name, record, tag};
+use crate::oci::media;
+use crate::telemetry::Metrics;
+
+#[test]
+fn only_what_the_upstream_answered_for_is_linked() {
+    // A blob of a private repository must not open through another one (threats S4, S5).
+    let shelf = Shelf::new();
+    let (private, public, other) = (name("a.example/private"), name("a.example/public"), name("b.example/x"));
+    let blob = digest(1);
+    assert_eq!(shelf.store.link(&private, &blob, None).digest(), &blob);
+    assert!(shelf.store.linked(&private, &blob).is_some());
+    for stranger in [&public, &other] {
+        assert!(shelf.store.linked(stranger, &blob).is_none());
+    }
+    shelf.store.mark_public(&public);
+    assert!(shelf.store.linked_in_public(&blob).is_none());
+    shelf.store.link(&public, &blob, None);
+    let proof = shelf.store.linked_in_public(&blob).unwrap();
+    assert_eq!(proof.name(), &public);
+    shelf.store.unmark_public(&public);
+    assert!(shelf.store.linked_in_public(&blob).is_none());
+    shelf.store.unlink(&private, &blob);
+    assert!(shelf.store.linked(&private, &blob).is_none());
+}
+
+#[test]
+fn records_outlive_a_restart() {
+    // What was pulled before must still be served with the upstream down, with the type it came with (threats I6, I9).
+    let shelf = Shelf::new();
+    let (redis, deep) = (name("docker.io/library/redis"), name("[::1]:5000/a/b/c"));
+    let kinds = [None, Some(media::OCI_INDEX), Some(media::DOCKER_MANIFEST), Some("application/odd+json; x=y")];
+    for (kind, seed) in kinds.iter().zip(0..) {
+        let blob = shelf.stock(&u64::to_be_bytes(seed));
+        shelf.store.link(&redis, &blob, *kind);
+        shelf.store.link(&deep, &blob, *kind);
+    }
+    shelf.store.mark_public(&deep);
+    let now = shelf.store.clock().now();
+    shelf.store.put_tag(&redis, &tag("7"), record(&digest(1), "oci", now));
+    shelf.store.put_tag(&redis, &tag("7"), record(&digest(2), "docker", now + 1));
+    shelf.store.put_tag(&redis, &tag("8"), record(&digest(3), "oci", now));
+    shelf.store.remove_tag(&redis, &tag("8"));
+    shelf.store.withdraw_tag(&redis, &tag("7"), "oci", 410);
+    let shelf = shelf.restarted(|_| {}).unwrap();
+    for (kind, seed) in kinds.iter().zip(0..) {
+        for name in [&redis, &deep] {
+            let linked = shelf.store.linked(name, &digest(seed)).unwrap();
+            assert_eq!(linked.media_type(), *kind);
+        }
+    }
+    assert!(shelf.store.is_public(&deep) && !shelf.store.is_public(&redis));
+    let of_seven = shelf.store.tag(&redis, &tag("7"), "oci").unwrap();
+    assert_eq!(of_seven.digest, digest(1));
+    assert_eq!(of_seven.withdrawn.map(|gone| gone.status), Some(410));
+    assert_eq!(shelf.store.tags_of(&redis, &tag("7")).len(), 2);
+    assert!(shelf.store.tag(&redis, &tag("8"), "oci").is_none());
+    assert_eq!(shelf.store.manifests_in(&redis), Some(digest(3)));
+}
+
+#[test]
+fn a_manifest_stays_one_when_it_is_asked_for_as_a_blob() {
+    // Its media type is needed for every later answer (threat I9).
+    let shelf = Shelf::new();
+    let redis = name("docker.io/library/redis");
+    let manifest = shelf.stock(b"{}");
+    shelf.store.link(&redis, &manifest, Some(media::OCI_INDEX));
+    let again = shelf.store.link(&redis, &manifest, None);
+    assert_eq!(again.media_type(), Some(media::OCI_INDEX));
+    shelf.store.link(&redis, &manifest, Some(media::DOCKER_LIST));
+    let shelf = shelf.restarted(|_| {}).unwrap();
+    let linked = shelf.store.linked(&redis, &manifest).unwrap();
+    assert_eq!(linked.media_type(), Some(media::DOCKER_LIST));
+}
+
+#[test]
+fn confirmations_spare_the_disk() {
+    // A tag that is pulled a thousand times a minute must not be written a thousand times, nor be forgotten at the stop.
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    std::fs::create_dir(layout.temp()).unwrap();
+    let disk = Arc::new(Failing::default());
+    let records = Records::start(disk.clone(), layout.clone(), Metrics::default(), Limits::default()).unwrap();
+    let redis = name("docker.io/library/redis");
+    records.put_tag(&redis, &tag("7"), record(&digest(1), "oci", 1000));
+    records.flush();
+    let written = disk.seen(Call::Rename);
+    for second in 1001..1300 {
+        records.confirm_tag(&redis, &tag("7"), "oci", second);
+        assert_eq!(records.tag(&redis, &tag("7"), "oci").unwrap().checked, second);
+    }
+    records.flush();
+    assert_eq!(disk.seen(Call::Rename), written);
+    records.confirm_tag(&redis, &tag("7"), "oci", 1300);
+    records.confirm_tag(&redis, &tag("7"), "oci", 1310);
+    records.flush();
+    assert_eq!(disk.seen(Call::Rename), written + 1);
+    records.write_confirmations();
+    records.flush();
+    let text = std::fs::read_to_string(layout.tag(&redis, &tag("7"), "oci")).unwrap();
+    assert!(text.contains("\"checked\":1310"), "{text}");
+}
+
+#[test]
+fn endless_names_fill_nothing() {
+    // Whoever asks for ever new tags and repositories must not fill memory or inodes.
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    std::fs::create_dir(layout.temp()).unwrap();
+    let limits = Limits {
+        links: 100,
+        repository_tags: 20,
+        classes: 2,
+        tags: 50,
+        public: 10,
+    };
+    let disk = Arc::new(Failing::default());
+    let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
+    for n in 0..1000 {
+        let name = name(&format!("a.example/r{n}"));
+        records.link(&name, &digest(n), None);
+        records.mark_public(&name, n);
+        records.put_tag(&name, &tag("latest"), record(&digest(n), "oci", n));
+        let same = crate::cache::shelf::name("a.example/same");
+        records.put_tag(&same, &tag(&format!("t{n}")), record(&digest(n), "oci", n));
+        records.put_tag(&same, &tag("classes"), record(&digest(n), &format!("c{n}"), n));
+    }
+    records.flush();
+    let (links, tags, public) = records.counts();
+    assert!(links <= 100 && tags <= 50 && public <= 10, "{links} {tags} {public}");
+    assert!(links > 90 && tags > 40 && public > 8, "{links} {tags} {public}");
+    assert!(records.linked(&name("a.example/r999"), &digest(999)).is_some());
+    assert!(records.tags_of(&name("a.example/same"), &tag("classes")).len() <= 2);
+    let files = walk(&layout.repositories());
+    assert_eq!(files, links + tags + public);
+}
+
+#[test]
+fn a_full_disk_loses_no_record_before_the_stop() {
+    // Without room for a small file pulls go on, and what was confirmed stays known (threat I4).
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    std::fs::create_dir(layout.temp()).unwrap();
+    let disk = Arc::new(Failing::default());
+    let metrics = Metrics::default();
+    let records = Records::start(disk.clone(), layout.clone(), metrics.clone(), Limits::default()).unwrap();
+    disk.break_at(Call::Create, 1, rustix::io::Errno::NOSPC.raw_os_error());
+    let redis = name("docker.io/library/redis");
+    records.put_tag(&redis, &tag("7"), record(&digest(1), "oci", 1000));
+    records.link(&redis, &digest(1), None);
+    records.flush();
+    assert!(metrics.disk_errors.get() >= 2);
+    assert!(records.tag(&redis, &tag("7"), "oci").is_some());
+    assert!(records.linked(&redis, &digest(1)).is_some());
+    assert_eq!(std::fs::read_dir(layout.temp()).unwrap().count(), 0);
+}
+
+fn walk(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries
+        .map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => walk(&entry.path()),
+            false => 1,
+        })
+        .sum()
+}
