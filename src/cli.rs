@@ -1,9 +1,11 @@
 //! The command line: arguments in, exit code out.
 
+mod cache;
 mod check_config;
 mod client_config;
 mod explain;
 mod healthcheck;
+mod naming;
 pub mod welcome;
 
 use std::{
@@ -35,7 +37,8 @@ DOCXY__LOG__LEVEL=debug. Flags win over the environment, the environment over th
 
 Exit codes:
   0  success; for `serve`, after an orderly stop
-  1  the start failed, the configuration has mistakes, or `healthcheck` found no healthy docxy
+  1  the start failed, the configuration has mistakes, `healthcheck` found no healthy docxy, or `cache` found
+     something wrong or nothing to remove
   2  the command line itself is wrong
   130, 143  `serve` was told twice, by SIGINT or SIGTERM, and did not wait for transfers in flight";
 
@@ -90,6 +93,8 @@ enum Command {
     },
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
+    /// See, check and clear what is stored, with docxy running or not
+    Cache(cache::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -129,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
             explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)

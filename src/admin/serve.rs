@@ -72,8 +72,16 @@ pub async fn open(config: &Config) -> Result<Open, Error> {
 /// Served until this is dropped; the socket's file goes with it at once.
 #[derive(Debug)]
 pub struct Serving {
-    _place: Option<Place>,
-    _listeners: JoinSet<()>,
+    place: Option<Place>,
+    listeners: JoinSet<()>,
+}
+
+impl Serving {
+    /// Ends it, and waits until nothing of the listeners is left.
+    pub async fn stop(mut self) {
+        drop(self.place);
+        self.listeners.shutdown().await;
+    }
 }
 
 impl Open {
@@ -104,8 +112,8 @@ impl Open {
             place
         });
         Serving {
-            _place: place,
-            _listeners: listeners,
+            place,
+            listeners,
         }
     }
 }

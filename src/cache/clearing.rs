@@ -36,6 +36,8 @@ pub struct Cleared {
     pub blobs: u64,
     pub bytes: u64,
     pub tags: u64,
+    /// Repositories that held one of the blobs and don't any more, whether it went or another holds it.
+    pub links: u64,
     /// Somebody reads or fills them, they are pinned, or the disk did not let them go.
     pub held: u64,
 }
@@ -170,6 +172,7 @@ impl Cleared {
     fn let_go(&mut self, shared: &Arc<Shared>, name: &FullName, digest: &Digest) {
         let records = &shared.parts.records;
         records.unlink(name, digest);
+        self.links += 1;
         if records.links_of(digest).is_empty() {
             self.remove(shared, digest, Reason::Asked);
         }

@@ -24,6 +24,7 @@ fn removing_a_tag_spares_what_others_name() {
         blobs: 2,
         bytes: size,
         tags: 1,
+        links: 3,
         held: 0,
     };
     assert_eq!(cleared, expected);
