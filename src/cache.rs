@@ -28,6 +28,8 @@ mod pump;
 pub(crate) mod quarantine;
 mod reader;
 mod records;
+#[cfg(test)]
+mod rehearsal;
 mod removal;
 pub(crate) mod room;
 mod scan;
@@ -47,15 +49,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+<<<<<<< HEAD
 pub use self::ending::Ending;
 pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::open::OpenError;
 pub use self::records::{Linked, TagRecord, Withdrawn};
+=======
+pub use self::clearing::{Cleared, Selector};
+pub use self::ending::Ending;
+>>>>>>> h-pull
 pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
+pub use self::open::OpenError;
 pub use self::reader::{Follower, Origin, Reader};
-pub use self::small::{PutError, ReadError};
+pub use self::records::{Linked, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
+pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
 pub use self::usage::{Listing, Page, Share, Usage};
 
@@ -145,8 +154,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let parts = open::open(config, medium, disk, metrics)?;
         let flights = Flights::new(parts.clone());
-        let shared = &flights.shared;
-        shared.partials.sweep(&shared.claims, parts.config.partials);
+        flights.partials().sweep(flights.claims(), parts.config.partials);
         Ok(Self { parts, flights })
     }
 
@@ -272,7 +280,9 @@ impl Store {
     /// The upstream said just now, with this status (404, 410 or 451), that the tag is no more.
     pub fn withdraw_tag(&self, name: &FullName, tag: &Tag, class: &str, status: u16) {
         let at = self.parts.clock.now();
-        self.parts.records.withdraw_tag(name, tag, class, Withdrawn { status, at });
+        self.parts
+            .records
+            .withdraw_tag(name, tag, class, Withdrawn { status, at });
     }
 
     /// In all classes.

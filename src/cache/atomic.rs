@@ -26,5 +26,5 @@ pub(crate) fn replace(disk: &dyn Disk, layout: &Layout, path: &Path, bytes: &[u8
 pub(crate) fn temp(layout: &Layout) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    layout.temp().join(number.to_string())
+    layout.temp().join(format!("{}-{number}", std::process::id()))
 }

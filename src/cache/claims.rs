@@ -2,7 +2,7 @@
 //! memory or a removal. So nothing begins while something else ends, and of a herd exactly one leads (threat R3).
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, VacantEntry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -51,25 +51,29 @@ pub(super) enum Claimed {
 impl Claims {
     /// Claims the digest if nobody else has.
     pub fn try_claim(&self, digest: &Digest) -> Option<Claim> {
-        match self.claim_or_see(digest) {
-            Claimed::Yours(claim) => Some(claim),
-            Claimed::Taken(..) => None,
+        // Nothing of the slot is cloned: the last of a flight's owners may not go here, under locks of the caller.
+        match self.locked().entry(digest.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => Some(self.occupy(place)),
         }
     }
 
     pub(super) fn claim_or_see(&self, digest: &Digest) -> Claimed {
         match self.locked().entry(digest.clone()) {
             Entry::Occupied(slot) => Claimed::Taken(slot.get().occupant.clone(), slot.get().changed.clone()),
-            Entry::Vacant(place) => {
-                place.insert(Slot {
-                    occupant: Occupant::Somebody,
-                    changed: CancellationToken::new(),
-                });
-                Claimed::Yours(Claim {
-                    claims: self.clone(),
-                    digest: digest.clone(),
-                })
-            }
+            Entry::Vacant(place) => Claimed::Yours(self.occupy(place)),
+        }
+    }
+
+    fn occupy(&self, place: VacantEntry<'_, Digest, Slot>) -> Claim {
+        let digest = place.key().clone();
+        place.insert(Slot {
+            occupant: Occupant::Somebody,
+            changed: CancellationToken::new(),
+        });
+        Claim {
+            claims: self.clone(),
+            digest,
         }
     }
 
@@ -104,9 +108,12 @@ impl Claim {
 
     /// From now on others see this.
     pub(super) fn show(&self, occupant: Occupant) {
-        if let Some(slot) = self.claims.locked().get_mut(&self.digest) {
-            slot.occupant = occupant;
-            std::mem::take(&mut slot.changed).cancel();
+        let before = self.claims.locked().get_mut(&self.digest).map(|slot| {
+            let occupant = std::mem::replace(&mut slot.occupant, occupant);
+            (occupant, std::mem::take(&mut slot.changed))
+        });
+        if let Some((_, changed)) = before {
+            changed.cancel();
         }
     }
 }

@@ -95,9 +95,16 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
             cleared.remove(shared, &digest, Reason::Asked);
         }
     }
+<<<<<<< HEAD
     let swept = shared.partials.sweep(&shared.claims, parts.config.partials).discarded;
     let kept = |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
     let links = parts.records.unlink_stale(kept);
+=======
+    shared.partials.sweep(&shared.claims, parts.config.partials);
+    let kept =
+        |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
+    parts.records.unlink_stale(kept);
+>>>>>>> h-pull
     parts.records.flush();
     Collected {
         blobs: blobs + cleared.blobs,
@@ -132,7 +139,11 @@ fn remove_tag(shared: &Arc<Shared>, name: &FullName, tag: &Tag, cleared: &mut Cl
     cleared.tags += u64::from(!meant.is_empty());
     let mut going = BTreeSet::new();
     for record in &meant {
-        going.extend(family::stored_below(&shared.parts, &record.digest, &record.media_type));
+        going.extend(family::stored_below(
+            &shared.parts,
+            &record.digest,
+            &record.media_type,
+        ));
         going.insert(record.digest.clone());
     }
     for (_, other) in records.all_tags(name) {
@@ -144,7 +155,9 @@ fn remove_tag(shared: &Arc<Shared>, name: &FullName, tag: &Tag, cleared: &mut Cl
     // A manifest that is held by its digest alone keeps what it names, too.
     for digest in records.digests_in(name) {
         if !going.contains(&digest)
-            && let Some(media_type) = records.linked(name, &digest).and_then(|linked| Some(linked.media_type()?.to_owned()))
+            && let Some(media_type) = records
+                .linked(name, &digest)
+                .and_then(|linked| Some(linked.media_type()?.to_owned()))
         {
             for child in family::stored_below(&shared.parts, &digest, &media_type) {
                 going.remove(&child);

@@ -129,7 +129,7 @@ mod tests {
     async fn only_the_monotonic_clock_moves_it_while_running() {
         // Tests of time to live hold this clock; so does a machine whose wall clock is set while docxy runs.
         let clock = Clock::from(100);
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        tokio::time::advance(Duration::from_hours(1)).await;
         assert_eq!(clock.now(), 3700);
     }
 

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -23,6 +24,8 @@ pub(crate) struct Flight {
     /// Set before the length is told.
     file: OnceLock<Arc<File>>,
     state: Mutex<State>,
+    /// Its leader is gone, or is about to end it.
+    left: AtomicBool,
     /// Nothing evicts the blob while somebody reads it.
     _lease: Lease,
 }
@@ -66,6 +69,7 @@ impl Flight {
                 waiting: HashMap::new(),
                 next_seat: 0,
             }),
+            left: AtomicBool::new(false),
             _lease: lease,
         }
     }
@@ -76,9 +80,7 @@ impl Flight {
 
     /// The length and the file, once they are known and unless nothing comes of it.
     pub fn begun(&self) -> Option<(u64, Arc<File>)> {
-        let state = self.locked();
-        let lost = matches!(&state.stage, Stage::Over(ending) if !matches!(ending, Ending::Detached { .. }));
-        state.length.zip(self.file.get().cloned()).filter(|_| !lost)
+        self.begun_in(&self.locked())
     }
 
     /// How it ended, if it has.
@@ -90,9 +92,18 @@ impl Flight {
         }
     }
 
-    /// May newcomers still join? Not when it ended badly: they would only hear of that.
+    /// May newcomers still join? Not when it ended badly, or is about to: they would only hear of that.
     pub fn can_be_joined(&self) -> bool {
-        !matches!(self.locked().stage, Stage::Over(_))
+        match self.locked().stage {
+            Stage::Arriving => !self.left.load(Ordering::Relaxed),
+            Stage::Whole => true,
+            Stage::Over(_) => false,
+        }
+    }
+
+    /// The leader writes no more.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// The length is known, and the file holds `at` bytes already.
@@ -152,6 +163,11 @@ impl Flight {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    fn begun_in(&self, state: &State) -> Option<(u64, Arc<File>)> {
+        let lost = matches!(&state.stage, Stage::Over(ending) if !matches!(ending, Ending::Detached { .. }));
+        state.length.zip(self.file.get().cloned()).filter(|_| !lost)
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,16 +195,12 @@ impl Seat {
 
     /// The blob's length and its file; an ending that leaves nothing to read.
     pub fn poll_begun(&self, cx: &mut Context<'_>) -> Poll<Result<(u64, Arc<File>), Ending>> {
-        if let Some(begun) = self.flight.begun() {
+        let mut state = self.flight.locked();
+        if let Some(begun) = self.flight.begun_in(&state) {
             return Poll::Ready(Ok(begun));
         }
-        let mut state = self.flight.locked();
         if let Stage::Over(ending) = &state.stage {
             return Poll::Ready(Err(ending.clone()));
-        }
-        if state.length.is_some() {
-            // Since the look above.
-            cx.waker().wake_by_ref();
         }
         self.wait(&mut state, Need::Length, cx)
     }

@@ -178,7 +178,7 @@ impl Shared {
                     verified: true,
                     pinned: false,
                 };
-                self.parts.index.insert(digest.clone(), entry);
+                self.parts.index.insert(digest, &entry);
                 self.partials.forget(&partial.path);
             }
             Err(_) => self.partials.discard(&partial.path),

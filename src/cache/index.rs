@@ -102,9 +102,9 @@ impl Index {
     }
 
     /// A blob that is in its final place. `entry.pinned` does not count: see [`Self::pin`].
-    pub fn insert(&self, digest: Digest, entry: Entry) {
+    pub fn insert(&self, digest: &Digest, entry: &Entry) {
         let last_use = seconds(entry.last_use);
-        self.put(Key::from(&digest), entry.size, None, |standing| Slot {
+        self.put(Key::from(digest), entry.size, None, |standing| Slot {
             size: entry.size,
             standing,
             last_use,

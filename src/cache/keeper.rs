@@ -47,7 +47,8 @@ impl Used {
         used.done.retain(|_, at| now < at.saturating_add(FAMILY));
         let waiting = std::mem::take(&mut used.waiting);
         if used.done.len() < MANIFESTS {
-            used.done.extend(waiting.keys().map(|digest| (digest.clone(), now)));
+            used.done
+                .extend(waiting.keys().map(|digest| (digest.clone(), now)));
         }
         waiting
     }
@@ -141,7 +142,9 @@ pub(super) fn pin_families(shared: &Arc<Shared>) {
     let parts = &shared.parts;
     let mut pinned = HashSet::new();
     for (_, name, _) in scan::entries(&parts.layout.pins()) {
-        let Some(digest) = layout::digest_of(&name) else { continue };
+        let Some(digest) = layout::digest_of(&name) else {
+            continue;
+        };
         let links = parts.records.links_of(&digest);
         if let Some(media_type) = links.into_iter().find_map(|(_, media_type)| media_type) {
             pinned.extend(family::stored_below(parts, &digest, &media_type));

@@ -27,13 +27,22 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(super) fn new(flight: Arc<Flight>, commands: mpsc::UnboundedSender<Command>, ready: Ready) -> Self {
-        Self {
-            flight,
+    /// Waits until what an earlier try left is hashed.
+    pub(super) async fn new(
+        flight: Arc<Flight>,
+        commands: mpsc::UnboundedSender<Command>,
+        is_ready: oneshot::Receiver<Ready>,
+    ) -> Self {
+        let mut leader = Self {
             commands,
             share: Arc::new(Semaphore::new(SHARE)),
-            ready,
+            ready: Ready::beginning(flight.digest()),
+            flight,
+        };
+        if let Ok(ready) = is_ready.await {
+            leader.ready = ready;
         }
+        leader
     }
 
     pub fn digest(&self) -> &Digest {
@@ -123,5 +132,11 @@ impl Leader {
 
     fn over(&self) -> Ending {
         self.flight.ending().unwrap_or(Ending::LeaderCancelled)
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.flight.leave();
     }
 }

@@ -56,7 +56,10 @@ pub(super) fn empty(folder: &Path) -> Result<(), OpenError> {
     };
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let ours = entry.file_name().to_str().is_some_and(|name| OURS.contains(&name));
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| OURS.contains(&name));
         if !ours {
             return Err(OpenError::NotOurs(folder.to_owned()));
         }

@@ -201,12 +201,8 @@ fn fill(disk: &dyn Disk, layout: &Layout, found: Found, index: &Index, records: 
         }
     }
     for (name, links) in &found.links {
-        records.found_links(
-            name,
-            links
-                .iter()
-                .map(|link| (&link.digest, link.media_type.as_deref())),
-        );
+        let links = links.iter();
+        records.found_links(name, links.map(|link| (&link.key, link.media_type.as_deref())));
     }
     for name in &found.public {
         records.found_public(name, now);

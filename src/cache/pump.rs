@@ -1,7 +1,7 @@
 //! The task behind a flight: takes what the leader says, has it written by threads that may wait, and brings the flight
 //! to its end whatever happens to the leader. Whoever holds a [`super::Leader`] may vanish at any moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -44,6 +44,16 @@ pub(super) struct Ready {
     pub hasher: Hasher,
 }
 
+impl Ready {
+    /// Nothing is there.
+    pub fn beginning(digest: &Digest) -> Self {
+        Self {
+            resume_at: 0,
+            hasher: Hasher::new(digest.algorithm()),
+        }
+    }
+}
+
 /// May the disk be tried?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
@@ -52,17 +62,20 @@ pub(super) enum Start {
     Detached,
 }
 
+/// Its parts are given back in this order: the claim last, so that whoever comes next finds all in order.
 struct Pump {
-    shared: Arc<Shared>,
-    claim: Claim,
-    flight: Arc<Flight>,
+    reservation: Option<Reservation>,
+    /// From `begin` on.
+    writer: Option<Writer>,
     partial: Option<Partial>,
     /// Where the prefix that is there ends.
     ready: Ready,
-    /// From `begin` on.
-    writer: Option<Writer>,
-    reservation: Option<Reservation>,
+    flight: Arc<Flight>,
+    /// Heard, not done yet. Dropped only after the end is known: who waits for an answer then asks how it ended.
+    heard: VecDeque<Command>,
     finished: Option<oneshot::Sender<Ending>>,
+    claim: Claim,
+    shared: Arc<Shared>,
 }
 
 /// Begins a flight under this claim. Comes back when the leader may begin: what is left of an earlier try is hashed first.
@@ -70,25 +83,21 @@ pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start) -> 
     let digest = claim.digest().clone();
     let flight = Arc::new(Flight::new(digest.clone(), shared.parts.index.lease(&digest)));
     claim.show(Occupant::Filling(flight.clone()));
-    let beginning = Ready {
-        resume_at: 0,
-        hasher: Hasher::new(digest.algorithm()),
-    };
     let pump = Pump {
         shared: shared.clone(),
         claim,
         flight: flight.clone(),
         partial: None,
-        ready: beginning.clone(),
+        ready: Ready::beginning(&digest),
         writer: None,
         reservation: None,
+        heard: VecDeque::new(),
         finished: None,
     };
     let (commands, heard) = mpsc::unbounded_channel();
     let (ready, is_ready) = oneshot::channel();
     tokio::spawn(pump.run(start, heard, ready));
-    let ready = is_ready.await.unwrap_or(beginning);
-    Leader::new(flight, commands, ready)
+    Leader::new(flight, commands, is_ready).await
 }
 
 impl Pump {
@@ -116,6 +125,7 @@ impl Pump {
         }
         // Only now: whoever still says something hears how it ended.
         drop(commands);
+        self.heard.clear();
         self.land(ending).await;
     }
 
@@ -125,13 +135,15 @@ impl Pump {
             return Err(self.detached());
         }
         let shared = self.shared.clone();
-        let digest = self.flight.digest().clone();
+        let digest = self.claim.digest().clone();
         let taken = self
             .shared
             .hands
             .quick(move || shared.partials.take(&digest))
             .await;
-        let partial = taken.map_err(internal)?.map_err(|failed| self.failed(&failed))?;
+        let partial = taken
+            .map_err(|error| internal(&error))?
+            .map_err(|failed| self.failed(&failed))?;
         let partial = if partial.size > 0 {
             self.hash_again(partial).await?
         } else {
@@ -144,7 +156,7 @@ impl Pump {
     /// What an earlier try left is not trusted: the hash begins anew over it.
     async fn hash_again(&mut self, partial: Partial) -> Result<Partial, Ending> {
         let shared = self.shared.clone();
-        let digest = self.flight.digest().clone();
+        let digest = self.claim.digest().clone();
         let hashed = self.shared.hands.patient(move || {
             let mut hasher = Hasher::new(digest.algorithm());
             match hash_on(&*shared.parts.disk, &partial.file, &mut hasher, 0, partial.size) {
@@ -157,7 +169,7 @@ impl Pump {
                 }
             }
         });
-        match hashed.await.map_err(internal)? {
+        match hashed.await.map_err(|error| internal(&error))? {
             Ok((partial, hasher)) => {
                 self.ready = Ready {
                     resume_at: partial.size,
@@ -171,23 +183,25 @@ impl Pump {
 
     /// Does what the leader says until that ends the flight.
     async fn fly(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Result<Infallible, Ending> {
-        let mut heard = Vec::new();
+        let mut batch = Vec::new();
         loop {
             let count = tokio::select! {
                 biased;
                 () = self.shared.stopping.cancelled() => return Err(Ending::Shutdown),
-                count = commands.recv_many(&mut heard, BATCH) => count,
+                count = commands.recv_many(&mut batch, BATCH) => count,
             };
             if count == 0 {
                 return Err(Ending::LeaderCancelled);
             }
+            self.heard.extend(batch.drain(..));
             let mut pieces = Vec::new();
-            for command in heard.drain(..) {
+            while let Some(command) = self.heard.pop_front() {
                 match command {
                     Command::Piece(piece) => pieces.push(piece),
                     other => {
+                        self.heard.push_front(other);
                         self.absorb(std::mem::take(&mut pieces)).await?;
-                        self.obey(other).await?;
+                        self.obey_next().await?;
                     }
                 }
             }
@@ -195,7 +209,10 @@ impl Pump {
         }
     }
 
-    async fn obey(&mut self, command: Command) -> Result<(), Ending> {
+    async fn obey_next(&mut self) -> Result<(), Ending> {
+        let Some(command) = self.heard.pop_front() else {
+            return Ok(());
+        };
         match command {
             Command::Piece(piece) => self.absorb(vec![piece]).await,
             Command::Restart { done } => {
@@ -243,12 +260,9 @@ impl Pump {
                 .truncate(&file, 0)
                 .map_err(Failed::at("shorten the file", &path))
         });
-        self.ready = Ready {
-            resume_at: 0,
-            hasher: Hasher::new(self.flight.digest().algorithm()),
-        };
+        self.ready = Ready::beginning(self.claim.digest());
         cut.await
-            .map_err(internal)?
+            .map_err(|error| internal(&error))?
             .map_err(|failed| self.failed(&failed))?;
         Ok(self.ready.clone())
     }
@@ -274,7 +288,7 @@ impl Pump {
         match room::reserve(&self.shared, rest).await {
             Ok(reservation) => self.reservation = Some(reservation),
             Err(no_room) => {
-                tracing::info!(digest = %self.flight.digest(), "{no_room}: this blob goes past it");
+                tracing::info!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
                 self.flight.begin(file, length, resume_at);
                 return Err(self.detached());
             }
@@ -303,7 +317,7 @@ impl Pump {
             let outcome = writer.absorb(pieces, &flight);
             (writer, outcome)
         });
-        let (writer, outcome) = worked.await.map_err(internal)?;
+        let (writer, outcome) = worked.await.map_err(|error| internal(&error))?;
         let said = writer.length;
         self.writer = Some(writer);
         outcome.map_err(|broken| match broken {
@@ -323,7 +337,7 @@ impl Pump {
                 got: writer.at,
             };
         }
-        if writer.hasher.clone().finish() == *self.flight.digest() {
+        if writer.hasher.clone().finish() == *self.claim.digest() {
             Ending::Complete
         } else {
             Ending::WrongDigest
@@ -362,7 +376,7 @@ impl Pump {
                     .integrity_failures
                     .get_or_create(&Place { place: "upstream" })
                     .inc();
-                tracing::warn!(digest = %self.flight.digest(), ending = word, "the upstream sent wrong bytes; none of them are kept");
+                tracing::warn!(digest = %self.claim.digest(), ending = word, "the upstream sent wrong bytes; none of them are kept");
                 Fate::Discard
             }
             Ending::Detached { .. } => Fate::Discard,
@@ -379,7 +393,7 @@ impl Pump {
         };
         if let Some(partial) = self.partial.take() {
             let shared = self.shared.clone();
-            let digest = self.flight.digest().clone();
+            let digest = self.claim.digest().clone();
             let work = move || settle(&shared, &digest, &partial, fate);
             let settled = match fate {
                 Fate::Store => self.shared.hands.patient(work).await,
@@ -418,7 +432,7 @@ fn settle(shared: &Shared, digest: &Digest, partial: &Partial, fate: Fate) -> Re
     }
 }
 
-fn internal(error: std::io::Error) -> Ending {
+fn internal(error: &std::io::Error) -> Ending {
     Ending::GaveUp {
         why: format!("docxy could not go on: {error}"),
     }

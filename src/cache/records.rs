@@ -348,19 +348,15 @@ impl Records {
 
     // Found at start: their files are there already.
 
-    pub fn found_links<'a>(
-        &self,
-        name: &FullName,
-        links: impl Iterator<Item = (&'a Digest, Option<&'a str>)>,
-    ) {
+    pub fn found_links<'a>(&self, name: &FullName, links: impl Iterator<Item = (&'a Key, Option<&'a str>)>) {
         let mut links = links.peekable();
         if links.peek().is_none() {
             return;
         }
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
-        for (digest, media_type) in links {
-            tables.links.put(Key::from(digest), repository, media_type);
+        for (key, media_type) in links {
+            tables.links.put(key.clone(), repository, media_type);
         }
     }
 

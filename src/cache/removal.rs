@@ -58,15 +58,19 @@ pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> O
     if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
-        parts.index.insert(digest.clone(), entry);
+        parts.index.insert(digest, &entry);
         parts.index.shrink(size);
-        shared.trouble.report(&parts.metrics, &Failed::at("remove a file of", &path)(error));
+        shared
+            .trouble
+            .report(&parts.metrics, &Failed::at("remove a file of", &path)(error));
         return Outcome::Failed;
     }
     parts.index.shrink(size);
     parts.records.unlink_everywhere(digest);
     shared.hot.forget(digest);
-    let eviction = Eviction { reason: reason.as_str() };
+    let eviction = Eviction {
+        reason: reason.as_str(),
+    };
     parts.metrics.evictions.get_or_create(&eviction).inc();
     Outcome::Removed(size)
 }

@@ -16,7 +16,7 @@ use super::removal::{self, Outcome, Reason};
 /// How long an answer about the filesystem is good.
 const FRESH: Duration = Duration::from_secs(1);
 /// Rests of broken downloads that are older than this go before any blob.
-const OLD_REST: Duration = Duration::from_secs(3600);
+const OLD_REST: Duration = Duration::from_hours(1);
 
 /// Makes room, one at a time.
 #[derive(Debug, Default)]
@@ -71,7 +71,12 @@ pub(super) fn keep_floor(shared: &Arc<Shared>) {
     let Ok(_turn) = shared.parts.room.turn.try_lock() else {
         return;
     };
-    while shared.parts.room.look(&shared.parts).is_some_and(|space| !fits(&shared.parts, space, 0)) {
+    while shared
+        .parts
+        .room
+        .look(&shared.parts)
+        .is_some_and(|space| !fits(&shared.parts, space, 0))
+    {
         if !make_some(shared, Reason::FreeSpace) {
             return;
         }
@@ -84,7 +89,10 @@ fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
     let mut all_swept = false;
     loop {
         // A filesystem that does not tell has room until a write fails.
-        let above_floor = parts.room.look(parts).is_none_or(|space| fits(parts, space, bytes));
+        let above_floor = parts
+            .room
+            .look(parts)
+            .is_none_or(|space| fits(parts, space, bytes));
         let reason = if above_floor {
             if let Some(reservation) = Reservation::try_new(parts, bytes) {
                 return Ok(reservation);
@@ -107,7 +115,9 @@ fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
 fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
     let parts = &shared.parts;
     if parts.room.sweep_is_due() {
-        shared.partials.sweep(&shared.claims, OLD_REST.min(parts.config.partials));
+        shared
+            .partials
+            .sweep(&shared.claims, OLD_REST.min(parts.config.partials));
         return true;
     }
     for _ in 0..parts.index.count() {
@@ -164,7 +174,7 @@ impl Room {
     /// Once a minute.
     fn sweep_is_due(&self) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = seen.swept.is_none_or(|at| at.elapsed() >= Duration::from_secs(60));
+        let due = seen.swept.is_none_or(|at| at.elapsed() >= Duration::from_mins(1));
         if due {
             seen.swept = Some(Instant::now());
         }

@@ -34,7 +34,7 @@ pub(super) struct Found {
 
 #[derive(Debug)]
 pub(super) struct FoundLink {
-    pub digest: Digest,
+    pub key: Key,
     pub media_type: Option<std::borrow::Cow<'static, str>>,
 }
 
@@ -179,7 +179,10 @@ impl<'a> Scan<'a> {
             let text = || String::from_utf8(self.read(&entry.path())?).ok();
             let media_type = media_type_of(&file, text);
             match (layout::digest_of(&file), media_type, kind.is_file()) {
-                (Some(digest), Some(media_type), true) => links.push(FoundLink { digest, media_type }),
+                (Some(digest), Some(media_type), true) => links.push(FoundLink {
+                    key: Key::from(&digest),
+                    media_type,
+                }),
                 (Some(_), None, true) => set_aside(self.disk, self.layout, &entry.path()),
                 _ => self.found.unknown += 1,
             }

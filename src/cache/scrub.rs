@@ -26,7 +26,7 @@ const PIECE: u64 = 1024 * 1024;
 /// Between two looks at one blob. Logical seconds.
 const AGAIN: u64 = 24 * 3600;
 /// Between two rounds.
-const REST: Duration = Duration::from_secs(600);
+const REST: Duration = Duration::from_mins(10);
 
 /// What one look found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,7 +121,10 @@ async fn read_slowly(shared: &Arc<Shared>, digest: &Digest, size: u64) -> io::Re
             return Ok((file, false));
         }
         let nanoseconds = u128::from(end - at) * 1_000_000_000 / u128::from(rate);
-        tokio::time::sleep(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))).await;
+        tokio::time::sleep(Duration::from_nanos(
+            u64::try_from(nanoseconds).unwrap_or(u64::MAX),
+        ))
+        .await;
         at = end;
     }
     Ok((file, hasher.finish() == *digest))

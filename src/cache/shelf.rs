@@ -35,7 +35,7 @@ impl Shelf {
             inactive: None,
             verify: Verify::First,
             scrub_rate: 1 << 30,
-            partials: Duration::from_secs(86_400),
+            partials: Duration::from_hours(24),
         };
         change(&mut config);
         Self::on(folder, config).unwrap()
@@ -86,7 +86,7 @@ impl Shelf {
             verified: false,
             pinned: false,
         };
-        parts.index.insert(digest.clone(), entry);
+        parts.index.insert(&digest, &entry);
         digest
     }
 

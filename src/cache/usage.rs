@@ -102,7 +102,9 @@ fn tags_by_digest(shared: &Shared) -> HashMap<Digest, BTreeSet<String>> {
     let mut tags: HashMap<Digest, BTreeSet<String>> = HashMap::new();
     for name in shared.parts.records.repositories() {
         for (tag, record) in shared.parts.records.all_tags(&name) {
-            tags.entry(record.digest).or_default().insert(format!("{name}:{tag}"));
+            tags.entry(record.digest)
+                .or_default()
+                .insert(format!("{name}:{tag}"));
         }
     }
     tags
@@ -134,7 +136,9 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         partial_bytes: parts.index.growing(),
         max_size: parts.config.max_size,
         free: space.map(|space| space.free),
-        free_inodes: space.map(|space| space.free_inodes).filter(|free| *free < u64::MAX),
+        free_inodes: space
+            .map(|space| space.free_inodes)
+            .filter(|free| *free < u64::MAX),
         links: count(links),
         tags: count(tags),
         public_repositories: count(public),

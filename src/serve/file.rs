@@ -79,6 +79,7 @@ impl<S: Source> FileBody<S> {
 
     /// Long pieces may go straight from the file to the socket of the connection that the request came over. `direct` is
     /// that request's extension; requests over TLS or HTTP/2 have none.
+    #[must_use]
     pub fn with_direct(mut self, direct: Option<Direct>) -> Self {
         self.direct = direct;
         self

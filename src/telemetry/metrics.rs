@@ -94,7 +94,7 @@ pub struct Place {
 }
 
 impl Metrics {
-    /// In the text format of OpenMetrics.
+    /// In the text format of `OpenMetrics`.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry())?;

@@ -7,7 +7,11 @@ fn removing_a_tag_spares_what_others_name() {
     // `docxy cache rm redis:7` must free its bytes, but break no other image.
     let shelf = Shelf::new();
     let (redis, fork) = (name("docker.io/library/redis"), name("docker.io/x/redis"));
-    let (base, own, elsewhere) = (shelf.stock(b"base layer"), shelf.stock(b"own layer"), shelf.stock(b"elsewhere"));
+    let (base, own, elsewhere) = (
+        shelf.stock(b"base layer"),
+        shelf.stock(b"own layer"),
+        shelf.stock(b"elsewhere"),
+    );
     let seven = shelf.stock(&manifest(&[&base, &own, &elsewhere]));
     let eight = shelf.stock(&manifest(&[&base]));
     for blob in [&base, &own, &elsewhere] {
@@ -16,7 +20,9 @@ fn removing_a_tag_spares_what_others_name() {
     shelf.store.link(&fork, &elsewhere, None);
     for (version, image) in [("7", &seven), ("8", &eight)] {
         shelf.store.link(&redis, image, Some(media::OCI_MANIFEST));
-        shelf.store.put_tag(&redis, &tag(version), record(image, "oci", 1));
+        shelf
+            .store
+            .put_tag(&redis, &tag(version), record(image, "oci", 1));
     }
     let size = u64::try_from(manifest(&[&base, &own, &elsewhere]).len() + b"own layer".len()).unwrap();
     let cleared = shelf.store.remove(&Selector::Tag(redis.clone(), tag("7")));
@@ -49,13 +55,18 @@ fn removing_a_repository_or_all_leaves_nothing_of_it() {
     shelf.store.mark_public(&one);
     shelf.store.put_tag(&one, &tag("latest"), record(&own, "oci", 1));
     let cleared = shelf.store.remove(&Selector::Repository(one.clone()));
-    assert_eq!((cleared.blobs, cleared.bytes, cleared.tags, cleared.held), (1, 3, 1, 0));
+    assert_eq!(
+        (cleared.blobs, cleared.bytes, cleared.tags, cleared.held),
+        (1, 3, 1, 0)
+    );
     assert!(shelf.has(&shared) && !shelf.has(&own));
     let shelf = shelf.restarted(|_| {}).unwrap();
     assert!(!shelf.store.is_public(&one) && shelf.store.tags_of(&one, &tag("latest")).is_empty());
     let cleared = shelf.store.remove(&Selector::All);
     assert_eq!((cleared.blobs, cleared.bytes), (1, 6));
-    let left = std::fs::read_dir(shelf.store.parts.layout.repositories()).unwrap().count();
+    let left = std::fs::read_dir(shelf.store.parts.layout.repositories())
+        .unwrap()
+        .count();
     assert_eq!(left, 0, "no empty folders stay");
 }
 
@@ -64,7 +75,10 @@ fn gc_takes_what_nothing_refers_to() {
     // A blob without a link can be served to nobody.
     let shelf = Shelf::new();
     let now = shelf.store.clock().now();
-    let (stray, young) = (shelf.stock_at(b"stray", now - 7200), shelf.stock_at(b"young", now));
+    let (stray, young) = (
+        shelf.stock_at(b"stray", now - 7200),
+        shelf.stock_at(b"young", now),
+    );
     let linked = shelf.stock_at(b"linked", now - 7200);
     shelf.store.link(&name("a.example/x"), &linked, None);
     let cleared = shelf.store.collect();
@@ -81,7 +95,9 @@ fn lists_and_sums_what_is_there() {
     let blobs: Vec<_> = (0..9_u8).map(|n| shelf.stock(&[n; 100])).collect();
     shelf.store.link(&redis, &image, Some(media::OCI_MANIFEST));
     shelf.store.put_tag(&redis, &tag("7"), record(&image, "oci", 1));
-    blobs.iter().for_each(|blob| drop(shelf.store.link(&redis, blob, None)));
+    for blob in &blobs {
+        shelf.store.link(&redis, blob, None);
+    }
     shelf.store.link(&other, &blobs[0], None);
     let mut listed = Vec::new();
     let mut after = None;
@@ -92,11 +108,17 @@ fn lists_and_sums_what_is_there() {
         after = Some(crate::oci::Digest::parse(&next).unwrap());
     }
     assert_eq!(listed.len(), 10);
-    let found = listed.iter().find(|blob| blob.digest == image.to_string()).unwrap();
+    let found = listed
+        .iter()
+        .find(|blob| blob.digest == image.to_string())
+        .unwrap();
     assert_eq!(found.tags, ["docker.io/library/redis:7"]);
     assert_eq!(found.media_type.as_deref(), Some(media::OCI_MANIFEST));
     let usage = shelf.store.usage();
-    assert_eq!((usage.blobs, usage.bytes, usage.links, usage.tags), (10, 905, 11, 1));
+    assert_eq!(
+        (usage.blobs, usage.bytes, usage.links, usage.tags),
+        (10, 905, 11, 1)
+    );
     assert_eq!(usage.registries["docker.io"].bytes, 905);
     assert_eq!(usage.registries["ghcr.io"].bytes, 100);
     assert_eq!(shelf.metrics.cache_bytes.get(), 905);

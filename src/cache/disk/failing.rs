@@ -49,6 +49,9 @@ struct Plan {
     /// First failing call (from 1 on) and errno.
     from: HashMap<Call, (u64, i32)>,
     seen: HashMap<Call, u64>,
+    /// Writes and fsyncs that go on now, and the most there were.
+    busy: usize,
+    busiest: usize,
 }
 
 impl Failing {
@@ -67,6 +70,23 @@ impl Failing {
     pub fn seen(&self, call: Call) -> u64 {
         let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         plan.seen.get(&call).copied().unwrap_or(0)
+    }
+
+    /// The most threads that wrote or synced at the same moment.
+    pub fn busiest(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).busiest
+    }
+
+    fn while_busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        let count = |by: isize| {
+            let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            plan.busy = plan.busy.saturating_add_signed(by);
+            plan.busiest = plan.busiest.max(plan.busy);
+        };
+        count(1);
+        let done = work();
+        count(-1);
+        done
     }
 
     fn now(&self, call: Call) -> io::Result<()> {
@@ -103,7 +123,7 @@ impl Disk for Failing {
             Real.write_at(file, data.get(..data.len() / 2).unwrap_or_default(), at)?;
             return Err(error);
         }
-        Real.write_at(file, data, at)
+        self.while_busy(|| Real.write_at(file, data, at))
     }
 
     fn read_at(&self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
@@ -118,7 +138,7 @@ impl Disk for Failing {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.now(Call::Sync)?;
-        Real.sync(file)
+        self.while_busy(|| Real.sync(file))
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

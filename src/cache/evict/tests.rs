@@ -10,7 +10,9 @@ const CAP: u64 = 1000;
 fn store(index: &Index, blob: &Digest, size: u64, now: u64) -> Vec<Digest> {
     let mut gone = Vec::new();
     while !index.try_grow(size, CAP) {
-        let Some(victim) = index.next_to_go(CAP) else { return gone };
+        let Some(victim) = index.next_to_go(CAP) else {
+            return gone;
+        };
         let freed = index.take_unheld(&victim).unwrap();
         index.shrink(freed);
         gone.push(victim);
@@ -21,7 +23,7 @@ fn store(index: &Index, blob: &Digest, size: u64, now: u64) -> Vec<Digest> {
         verified: true,
         pinned: false,
     };
-    index.insert(blob.clone(), entry);
+    index.insert(blob, &entry);
     index.shrink(size);
     gone
 }
@@ -36,7 +38,9 @@ fn one_pass_over_ten_times_the_cache_leaves_what_is_used() {
         store(&index, blob, 10, now);
     }
     now += 3600;
-    hot.iter().for_each(|blob| index.touch(blob, now));
+    for blob in &hot {
+        index.touch(blob, now);
+    }
     let mut evicted = 0;
     for n in 0..1000 {
         now += 10;
@@ -45,10 +49,16 @@ fn one_pass_over_ten_times_the_cache_leaves_what_is_used() {
         let lost: Vec<_> = gone.iter().filter(|blob| hot.contains(blob)).collect();
         assert!(lost.is_empty(), "after {n} of the pass");
         if n % 360 == 0 {
-            hot.iter().for_each(|blob| index.touch(blob, now));
+            for blob in &hot {
+                index.touch(blob, now);
+            }
         }
     }
-    println!("1000 blobs passed, {evicted} evicted, {} of {} hot ones left", hot.len(), hot.len());
+    println!(
+        "1000 blobs passed, {evicted} evicted, {} of {} hot ones left",
+        hot.len(),
+        hot.len()
+    );
     assert!(evicted >= 900);
 }
 

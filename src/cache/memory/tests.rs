@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::cache::disk::Real;
 use crate::cache::shelf::{Shelf, name};
 use crate::cache::{Config, OpenError, Store};
+use crate::telemetry::Metrics;
 
 fn config(path: &Path, max_size: u64) -> Config {
     Config {
@@ -14,7 +15,7 @@ fn config(path: &Path, max_size: u64) -> Config {
 }
 
 fn open(config: &Config) -> Result<Store, OpenError> {
-    Store::open_in_memory(config.clone(), Arc::new(Real), Default::default())
+    Store::open_in_memory(config.clone(), Arc::new(Real), Metrics::default())
 }
 
 #[tokio::test]

@@ -39,6 +39,10 @@ pub(super) fn link_file(
 
 /// The media type that a link's file tells. `read` gives the content of a file whose name is not enough. None: neither
 /// tells one, as a torn file.
+#[expect(
+    clippy::option_option,
+    reason = "readable, and a media type: a blob's link has none"
+)]
 pub(crate) fn media_type_of(
     file: &str,
     read: impl FnOnce() -> Option<String>,

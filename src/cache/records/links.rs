@@ -45,7 +45,7 @@ const MEDIA_TYPES: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    links: BTreeMap<(Key, u32), Link>,
+    table: BTreeMap<(Key, u32), Link>,
     /// By repository, the newest last. May name links that are gone.
     manifests: HashMap<u32, Vec<Key>>,
     media: Media,
@@ -74,19 +74,19 @@ impl Links {
         reason = "a link, and a media type: a blob's link has none"
     )]
     pub fn media_type(&self, key: &Key, repository: u32) -> Option<Option<Arc<str>>> {
-        let link = self.links.get(&(key.clone(), repository))?;
+        let link = self.table.get(&(key.clone(), repository))?;
         Some(self.media.name(link.media))
     }
 
     pub fn repositories(&self, key: &Key) -> impl Iterator<Item = u32> {
         let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
-        self.links.range(range).map(|((_, repository), _)| *repository)
+        self.table.range(range).map(|((_, repository), _)| *repository)
     }
 
     /// Tells the media type as it is kept: a manifest stays one when somebody asks for it as a blob.
     pub fn put(&mut self, key: Key, repository: u32, media_type: Option<&str>) -> Option<Arc<str>> {
         let mut media = media_type.map_or(0, |media_type| self.media.number(media_type));
-        if let Some(link) = self.links.get(&(key.clone(), repository))
+        if let Some(link) = self.table.get(&(key.clone(), repository))
             && media == 0
         {
             media = link.media;
@@ -102,13 +102,13 @@ impl Links {
         }
         self.next = self.next.saturating_add(1);
         let order = self.next;
-        self.links.insert((key, repository), Link { order, media });
+        self.table.insert((key, repository), Link { order, media });
         self.media.name(media)
     }
 
     #[expect(clippy::option_option, reason = "as above")]
     pub fn remove(&mut self, key: &Key, repository: u32) -> Option<Option<Arc<str>>> {
-        let link = self.links.remove(&(key.clone(), repository))?;
+        let link = self.table.remove(&(key.clone(), repository))?;
         if link.media != 0
             && let Some(manifests) = self.manifests.get_mut(&repository)
         {
@@ -134,20 +134,20 @@ impl Links {
     }
 
     pub fn of_repository(&self, repository: u32) -> Vec<Key> {
-        let links = self.links.keys().filter(|(_, other)| *other == repository);
+        let links = self.table.keys().filter(|(_, other)| *other == repository);
         links.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes the oldest hundredth out, when there are more than `most`.
     pub fn beyond(&mut self, most: usize) -> Vec<(Key, u32, Option<Arc<str>>)> {
-        if self.links.len() <= most {
+        if self.table.len() <= most {
             return Vec::new();
         }
-        let mut orders: Vec<u32> = self.links.values().map(|link| link.order).collect();
+        let mut orders: Vec<u32> = self.table.values().map(|link| link.order).collect();
         let last = (most / 100).min(orders.len() - 1);
         let (_, limit, _) = orders.select_nth_unstable(last);
         let limit = *limit;
-        let old = self.links.iter().filter(|(_, link)| link.order <= limit);
+        let old = self.table.iter().filter(|(_, link)| link.order <= limit);
         let old: Vec<(Key, u32)> = old.map(|(link, _)| link.clone()).collect();
         old.into_iter()
             .filter_map(|(key, repository)| {
@@ -160,16 +160,16 @@ impl Links {
     /// Digests of the links that were there when this was last called.
     pub fn older_than_last_round(&mut self) -> Vec<Key> {
         let limit = std::mem::replace(&mut self.last_round, self.next);
-        let old = self.links.iter().filter(|(_, link)| link.order <= limit);
+        let old = self.table.iter().filter(|(_, link)| link.order <= limit);
         old.map(|((key, _), _)| key.clone()).collect()
     }
 
     pub fn all_repositories(&self) -> impl Iterator<Item = u32> {
-        self.links.keys().map(|(_, repository)| *repository)
+        self.table.keys().map(|(_, repository)| *repository)
     }
 
     pub fn count(&self) -> usize {
-        self.links.len()
+        self.table.len()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::oci::FullName;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     numbers: HashMap<Arc<FullName>, u32>,
-    names: Vec<Option<Arc<FullName>>>,
+    by_number: Vec<Option<Arc<FullName>>>,
     free: Vec<u32>,
 }
 
@@ -18,7 +18,7 @@ impl Names {
     }
 
     pub fn get(&self, number: u32) -> Option<&Arc<FullName>> {
-        self.names.get(usize::try_from(number).ok()?)?.as_ref()
+        self.by_number.get(usize::try_from(number).ok()?)?.as_ref()
     }
 
     pub fn intern(&mut self, name: &FullName) -> (u32, Arc<FullName>) {
@@ -27,11 +27,11 @@ impl Names {
         }
         let name = Arc::new(name.clone());
         let number = self.free.pop().unwrap_or_else(|| {
-            self.names.push(None);
-            u32::try_from(self.names.len() - 1).unwrap_or(u32::MAX)
+            self.by_number.push(None);
+            u32::try_from(self.by_number.len() - 1).unwrap_or(u32::MAX)
         });
         if let Ok(place) = usize::try_from(number)
-            && let Some(place) = self.names.get_mut(place)
+            && let Some(place) = self.by_number.get_mut(place)
         {
             *place = Some(name.clone());
         }
@@ -45,7 +45,7 @@ impl Names {
 
     /// Forgets those that no record uses.
     pub fn keep(&mut self, used: &HashSet<u32>) {
-        for (place, number) in self.names.iter_mut().zip(0..) {
+        for (place, number) in self.by_number.iter_mut().zip(0..) {
             if !used.contains(&number)
                 && let Some(name) = place.take()
             {

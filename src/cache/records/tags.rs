@@ -47,7 +47,7 @@ struct OnDisk {
 }
 
 impl TagRecord {
-    pub(super) fn to_bytes(&self, name: &FullName, tag: &Tag) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, name: &FullName, tag: &Tag) -> Vec<u8> {
         let record = OnDisk {
             repository: name.to_string(),
             tag: tag.to_string(),
@@ -165,13 +165,12 @@ impl Tags {
         let of_repository = self.repositories.entry(repository).or_default();
         let kept = of_repository.tags.entry(tag.clone()).or_default();
         let written = record.checked;
-        match kept.iter_mut().find(|kept| kept.record.class == record.class) {
-            Some(old) => *old = Kept { record, written },
-            None => {
-                kept.push(Kept { record, written });
-                of_repository.count += 1;
-                self.count += 1;
-            }
+        if let Some(old) = kept.iter_mut().find(|kept| kept.record.class == record.class) {
+            *old = Kept { record, written };
+        } else {
+            kept.push(Kept { record, written });
+            of_repository.count += 1;
+            self.count += 1;
         }
     }
 

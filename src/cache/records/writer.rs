@@ -17,7 +17,7 @@ const LONGEST_QUEUE: usize = 65_536;
 /// Files between two syncs of their folders.
 const BATCH: usize = 256;
 /// After a failed write, until it is tried again.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// What shall happen to a file. A later one for the same file takes an earlier one's place.
 #[derive(Clone, Debug)]

@@ -17,7 +17,10 @@ async fn room_is_made_by_removing_blobs_with_their_links() {
     // A full cache takes new images; a tag stays as the name it is, and is a miss.
     let shelf = Shelf::with(|config| config.max_size = 1000);
     let now = shelf.store.clock().now();
-    let (old, new) = (shelf.stock_at(&[1; 600], now - 100), shelf.stock_at(&[2; 300], now));
+    let (old, new) = (
+        shelf.stock_at(&[1; 600], now - 100),
+        shelf.stock_at(&[2; 300], now),
+    );
     let redis = name("docker.io/library/redis");
     shelf.store.link(&redis, &old, Some(media::OCI_MANIFEST));
     shelf.store.put_tag(&redis, &tag("7"), record(&old, "oci", now));
@@ -29,7 +32,11 @@ async fn room_is_made_by_removing_blobs_with_their_links() {
     assert!(shelf.has(&new), "nothing goes for what cannot fit");
     drop(room);
     assert_eq!(shelf.store.parts.index.growing(), 0);
-    let evictions = shelf.metrics.evictions.get_or_create(&Eviction { reason: "size" }).get();
+    let evictions = shelf
+        .metrics
+        .evictions
+        .get_or_create(&Eviction { reason: "size" })
+        .get();
     assert_eq!(evictions, 1);
 }
 
@@ -82,7 +89,9 @@ fn a_pin_keeps_what_it_names() {
     let shelf = Shelf::with(|config| config.max_size = 5000);
     let layer = shelf.stock(&[1; 3000]);
     let manifest = shelf.stock(&crate::cache::shelf::manifest(&[&layer]));
-    shelf.store.link(&name("a.example/x"), &manifest, Some(media::OCI_MANIFEST));
+    shelf
+        .store
+        .link(&name("a.example/x"), &manifest, Some(media::OCI_MANIFEST));
     shelf.store.pin(&manifest).unwrap();
     let shelf = shelf.restarted(|_| {}).unwrap();
     super::super::keeper::pin_families(&shelf.store.flights.shared);
@@ -148,7 +157,9 @@ async fn read(reader: &mut crate::cache::Reader) -> Vec<u8> {
     let length = reader.length();
     let mut at = 0;
     while at < length {
-        at = std::future::poll_fn(|cx| reader.poll_readable(cx, at, length)).await.unwrap();
+        at = std::future::poll_fn(|cx| reader.poll_readable(cx, at, length))
+            .await
+            .unwrap();
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap()];
     reader.file().read_exact_at(&mut bytes, 0).unwrap();

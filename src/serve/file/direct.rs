@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 
 /// Bytes of the longest piece: enough that what is done once a piece does not count.
-pub(super) const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 2 << 20;
 
 /// The block of zeros; one for the process.
 #[derive(Clone, Debug)]

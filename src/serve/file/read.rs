@@ -46,8 +46,8 @@ const COLD_STRETCH: u64 = 16 << 20;
 /// How far the disk is kept ahead of the socket. The bytes wait in the page cache, so that a slow reader of a cold file
 /// holds no more than another.
 const AHEAD: u64 = 1 << 20;
-/// The kernel reads about so much at a time, so that it is all cached or not at all.
-const LOOK_EVERY: usize = 128 * 1024;
+/// The kernel reads about so much at a time: it is all cached or not at all, as a rule.
+const LOOK_EVERY: usize = 256 * 1024;
 
 impl Reads {
     pub(super) fn new(file: Arc<File>, system: System) -> Self {

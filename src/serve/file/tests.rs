@@ -70,13 +70,31 @@ impl Source for Scripted {
 }
 
 fn blob(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| (at % 251) as u8 ^ (at >> 12) as u8)
-        .collect()
+    let words = (0_u32..).map(|word| word.wrapping_mul(0x9E37_79B1));
+    words.flat_map(u32::to_le_bytes).take(length).collect()
 }
 
 async fn next<S: Source + Unpin>(body: &mut FileBody<S>) -> Option<Result<Bytes, BodyError>> {
     Some(body.frame().await?.map(|frame| frame.into_data().unwrap()))
+}
+
+/// A socket that takes 50,000 bytes at a time.
+fn write(mut piece: Bytes, direct: Option<&Direct>, socket: &mut Vec<u8>) {
+    while !piece.is_empty() {
+        let count = match direct {
+            Some(direct) if direct.stands_in(&piece) => direct.send(&piece, |file, at, count| {
+                let mut some = vec![0; count.min(50_000)];
+                std::os::unix::fs::FileExt::read_exact_at(file, &mut some, at)?;
+                socket.extend_from_slice(&some);
+                Ok(some.len())
+            }),
+            _ => {
+                socket.extend_from_slice(&piece);
+                Ok(piece.len())
+            }
+        };
+        bytes::Buf::advance(&mut piece, count.unwrap());
+    }
 }
 
 /// A kernel for whose page cache every other 32 KiB are missing, and which gives less than it is asked for.
@@ -119,20 +137,23 @@ proptest! {
         range in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
         script in prop::collection::vec(step(), 0..20),
         system in prop::sample::select(vec![System::default(), patchy(), dumb(|_| false), dumb(|_| true)]),
+        direct in prop::option::of(Just(())),
     ) {
         // Every client: the bytes of its range and no others, however they arrive and whatever the page cache holds.
         let bytes = blob(length);
         let (one, other) = (range.0.index(length + 1), range.1.index(length + 1));
         let (first, end) = (one.min(other), one.max(other));
         let source = Scripted::new(&bytes, script);
-        let mut body = FileBody::over(system, source, first as u64, end as u64, &Pool::default());
+        let direct = direct.map(|()| Direct::default());
+        let mut body = FileBody::over(system, source, first as u64, end as u64, &Pool::default())
+            .with_direct(direct.clone());
         let got = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let mut got = Vec::new();
             loop {
                 assert_eq!(body.size_hint().exact(), Some((end - first - got.len()) as u64));
                 assert_eq!(body.is_end_stream(), got.len() == end - first);
                 match next(&mut body).await {
-                    Some(piece) => got.extend_from_slice(&piece.unwrap()),
+                    Some(piece) => write(piece.unwrap(), direct.as_ref(), &mut got),
                     None => return got,
                 }
             }
@@ -265,4 +286,17 @@ async fn a_body_that_waits_for_its_reader_is_woken_when_the_piece_goes() {
     assert!(!rest.is_finished());
     drop(piece);
     assert_eq!(rest.await.unwrap(), 20_000 - SMALLEST);
+}
+
+#[tokio::test]
+async fn zeros_that_stand_for_a_file_never_pass_for_it() {
+    // A client, should anything between the body and its socket ever read the pieces: an error after the first of them.
+    let source = Scripted::new(&blob(3_000_000), []);
+    let direct = Direct::default();
+    let mut body = FileBody::new(source, 0, 3_000_000, &Pool::default()).with_direct(Some(direct.clone()));
+    let piece = next(&mut body).await.unwrap().unwrap();
+    assert!(direct.stands_in(&piece));
+    drop(piece);
+    let error = next(&mut body).await.unwrap().unwrap_err();
+    assert!(matches!(error.cause, Cause::Astray), "{error}");
 }

@@ -10,7 +10,11 @@ use std::{
 use rand::{Rng as _, rngs::StdRng};
 
 use super::support::{Cached, Ended, dice, image_of};
-use crate::support::{client::Request, image::Image, stub::StubRegistry};
+use crate::support::{
+    client::Request,
+    image::Image,
+    stub::{Fault, On, StubRegistry},
+};
 
 #[tokio::test]
 async fn after_any_mutilation_it_starts_and_serves_what_has_its_record() {
@@ -193,6 +197,8 @@ async fn losing_every_record_but_the_blobs_loses_no_blob() {
         fs::remove_file(record).unwrap();
     }
     ended.stub.forget();
+    // Slow enough that a question that stops at the status costs no bytes.
+    ended.stub.fault(On::get("*/blobs/*"), Fault::Pace(1_000_000));
     let docxy = ended.start().await;
     for repository in REPOSITORIES {
         offline(&docxy, repository).await.unwrap();

@@ -42,8 +42,9 @@ pub fn contents(image: &Image) -> Vec<Content> {
         .collect()
 }
 
-/// Pulls everything of the repository's image, as this person.
+/// Pulls everything of the repository's image, as this person, with one token for all of it as real clients do.
 pub async fn pull(docxy: &Cached, who: &Puller, repository: &str, tag: &str) {
+    let who = &who.signed_in(&format!("repository:{repository}:pull")).await;
     let image = docxy.stub.image(repository, tag);
     who.get(&format!("/v2/{repository}/manifests/{tag}"))
         .await

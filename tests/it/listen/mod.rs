@@ -11,6 +11,7 @@
 
 mod deadlines;
 mod drain;
+mod files;
 mod flood;
 mod limits;
 mod process;

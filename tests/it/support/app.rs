@@ -137,6 +137,8 @@ impl Builder {
         let config = toml::from_str(
             r#"
             listen = ["127.0.0.1:0"]
+            [cache]
+            mode = "off"
             [log]
             format = "json"
             level = "info"
@@ -153,7 +155,8 @@ impl Builder {
         }
     }
 
-    /// A cache on disk, in the folder `cache` beside the configuration.
+    /// A cache on disk, in the folder `cache` beside the configuration. Without it docxy only forwards, so that every other
+    /// test sees each request upstream.
     pub fn cache(self) -> Self {
         self.config("[cache]\nmode = \"disk\"\n")
     }

@@ -24,6 +24,7 @@ pub struct Puller {
     host: Option<String>,
     ns: Option<String>,
     login: Option<(String, String)>,
+    token: Option<String>,
 }
 
 /// What a Bearer challenge said.
@@ -42,6 +43,7 @@ impl Puller {
             host: None,
             ns: None,
             login: None,
+            token: None,
         }
     }
 
@@ -52,6 +54,7 @@ impl Puller {
             host: None,
             ns: None,
             login: None,
+            token: None,
         }
     }
 
@@ -77,7 +80,20 @@ impl Puller {
         }
     }
 
-    /// A request to this client's door, without any credential.
+    /// As this client once it has a token, which it sends with every request; without a login it stays as it is.
+    pub async fn signed_in(&self, scope: &str) -> Self {
+        if self.login.is_none() {
+            return self.clone();
+        }
+        let realm = challenge(&self.request("GET", "/v2/").send(self.to).await).realm;
+        let token = token_in(&self.token(&realm, &[scope]).await);
+        Self {
+            token: Some(token),
+            ..self.clone()
+        }
+    }
+
+    /// A request to this client's door, without any credential but the token it may have.
     pub fn request(&self, method: &str, path: &str) -> Request {
         let mut target = path.to_owned();
         if let Some(ns) = &self.ns {
@@ -92,6 +108,9 @@ impl Puller {
             request = ACCEPT
                 .iter()
                 .fold(request, |request, line| request.header("Accept", *line));
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer(token);
         }
         request
     }

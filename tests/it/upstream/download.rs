@@ -28,6 +28,7 @@ fn errand(blob: &Content, from: usize, length: Option<u64>) -> Errand {
         from: from as u64,
         known,
         length,
+        order: docxy::upstream::Order::Any,
     }
 }
 

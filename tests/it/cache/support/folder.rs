@@ -101,7 +101,9 @@ fn known(name: &str) -> bool {
         ["lock" | "clock"] | ["repositories", _, _, "public"] => true,
         ["blobs", algorithm, front, hex] => is_hex(algorithm, hex) && hex.starts_with(front),
         ["partials" | "quarantine", file] => file.split_once('.').is_some_and(|(name, _)| digest(name)),
-        ["pins", file] | ["repositories", _, _, "links", file] => digest(file),
+        ["pins", file] => digest(file),
+        // A manifest's link says its type in its name.
+        ["repositories", _, _, "links", file] => digest(file.split('.').next().unwrap_or_default()),
         ["repositories", _, _, "tags", file] => file.contains('~'),
         _ => false,
     }
