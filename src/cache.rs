@@ -49,15 +49,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
-pub use self::ending::Ending;
 pub use self::clearing::{Cleared, Collected, Selector};
-pub use self::open::OpenError;
-pub use self::records::{Linked, TagRecord, Withdrawn};
-=======
-pub use self::clearing::{Cleared, Selector};
 pub use self::ending::Ending;
->>>>>>> h-pull
 pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
 pub use self::open::OpenError;

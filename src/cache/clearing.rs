@@ -95,16 +95,13 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
             cleared.remove(shared, &digest, Reason::Asked);
         }
     }
-<<<<<<< HEAD
-    let swept = shared.partials.sweep(&shared.claims, parts.config.partials).discarded;
-    let kept = |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
-    let links = parts.records.unlink_stale(kept);
-=======
-    shared.partials.sweep(&shared.claims, parts.config.partials);
+    let swept = shared
+        .partials
+        .sweep(&shared.claims, parts.config.partials)
+        .discarded;
     let kept =
         |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
-    parts.records.unlink_stale(kept);
->>>>>>> h-pull
+    let links = parts.records.unlink_stale(kept);
     parts.records.flush();
     Collected {
         blobs: blobs + cleared.blobs,
