@@ -1,8 +1,8 @@
 //! The cache by hand. All of it reads or writes many files and tables, so none of it runs on the runtime's own threads.
 
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use axum::body::Body;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -13,7 +13,9 @@ use super::request;
 use crate::cache::{Selector, Store};
 
 pub(super) async fn about(State(parts): State<Parts>) -> Response {
-    let folder = parts.store.map(|store| store.config().path.to_string_lossy().into_owned());
+    let folder = parts
+        .store
+        .map(|store| store.config().path.to_string_lossy().into_owned());
     json(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         process: std::process::id(),
@@ -23,10 +25,16 @@ pub(super) async fn about(State(parts): State<Parts>) -> Response {
 
 pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let paging = request::paging(query.as_deref())?;
-    done(&parts, move |store| store.list(paging.after.as_ref(), paging.most)).await
+    done(&parts, move |store| {
+        store.list(paging.after.as_ref(), paging.most)
+    })
+    .await
 }
 
-pub(super) async fn usage(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+pub(super) async fn usage(
+    State(parts): State<Parts>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
     request::no_query(query.as_deref())?;
     done(&parts, Store::usage).await
 }
@@ -41,7 +49,7 @@ pub(super) async fn remove(
     let removal: Removal =
         serde_json::from_slice(&body).map_err(|error| Refusal::malformed(format!("the body: {error}")))?;
     let selector = Selector::try_from(removal).map_err(|error| Refusal::malformed(error.to_string()))?;
-    tracing::info!(?selector, "an operator removes from the cache");
+    tracing::info!(what = %selector, "an operator removes from the cache");
     done(&parts, move |store| store.remove(&selector)).await
 }
 

@@ -37,9 +37,14 @@ pub(super) fn paging(query: Option<&str>) -> Result<Paging, Refusal> {
                 paging.after = Some(digest);
             }
             "limit" => {
-                let number = value.parse().ok().filter(|number| (1..=LONGEST_PAGE).contains(number));
+                let number = value
+                    .parse()
+                    .ok()
+                    .filter(|number| (1..=LONGEST_PAGE).contains(number));
                 paging.most = number.ok_or_else(|| {
-                    Refusal::malformed(format!("limit: {value:?}: write a number from 1 to {LONGEST_PAGE}"))
+                    Refusal::malformed(format!(
+                        "limit: {value:?}: write a number from 1 to {LONGEST_PAGE}"
+                    ))
                 })?;
             }
             other => {
@@ -92,10 +97,22 @@ mod tests {
         // A page that silently is another one would hide blobs from whoever adds them up.
         let hex = "ab".repeat(32);
         let read = paging(Some(&format!("after=sha256%3A{hex}&limit=7"))).unwrap();
-        assert_eq!(read.after.map(|after| after.to_string()), Some(format!("sha256:{hex}")));
+        assert_eq!(
+            read.after.map(|after| after.to_string()),
+            Some(format!("sha256:{hex}"))
+        );
         assert_eq!(read.most, 7);
         assert_eq!(paging(None).unwrap().most, PAGE);
-        for query in ["limit=0", "limit=10001", "limit=-1", "limit=", "after=x", "afer=x", "x", "limit=1&y=2"] {
+        for query in [
+            "limit=0",
+            "limit=10001",
+            "limit=-1",
+            "limit=",
+            "after=x",
+            "afer=x",
+            "x",
+            "limit=1&y=2",
+        ] {
             assert!(paging(Some(query)).is_err(), "{query}");
         }
     }
@@ -103,7 +120,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_has_a_limit() {
         // Nobody needs a megabyte to name a repository.
-        assert_eq!(body(Body::from(vec![b' '; LONGEST])).await.unwrap().len(), LONGEST);
+        assert_eq!(
+            body(Body::from(vec![b' '; LONGEST])).await.unwrap().len(),
+            LONGEST
+        );
         assert!(body(Body::from(vec![b' '; LONGEST + 1])).await.is_err());
         assert!(no_body(Body::empty()).await.is_ok());
         assert!(no_body(Body::from("{}")).await.is_err());

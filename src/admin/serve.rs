@@ -111,10 +111,7 @@ impl Open {
             });
             place
         });
-        Serving {
-            place,
-            listeners,
-        }
+        Serving { place, listeners }
     }
 }
 

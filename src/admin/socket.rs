@@ -43,7 +43,11 @@ impl Socket {
             error,
         };
         match UnixStream::connect(path) {
-            Ok(_) => return Err(SocketError::Taken { path: path.to_owned() }),
+            Ok(_) => {
+                return Err(SocketError::Taken {
+                    path: path.to_owned(),
+                });
+            }
             // Left by a run that was killed, or never there.
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {}
             Err(error) => return Err(failed(error)),
@@ -109,7 +113,9 @@ mod tests {
         UnixStream::connect(&path).expect("the first still answers");
         drop(socket.place);
         assert!(!path.exists());
-        let left: Vec<_> = fs::read_dir(folder.path().join("state")).expect("a folder").collect();
+        let left: Vec<_> = fs::read_dir(folder.path().join("state"))
+            .expect("a folder")
+            .collect();
         assert!(left.is_empty(), "{left:?}");
     }
 

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ pub enum Selector {
     /// All that is known of a repository; blobs that others hold too stay.
     Repository(FullName),
     All,
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Tag(name, tag) => write!(f, "{name}:{tag}"),
+            Self::Repository(name) => write!(f, "all of {name}"),
+            Self::All => f.write_str("everything"),
+        }
+    }
 }
 
 /// What went.

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Answer in JSON; `ls` writes one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     json: bool,
 }
 
@@ -86,5 +86,9 @@ fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Success, unless something is to be looked at.
 fn code(good: bool) -> ExitCode {
-    if good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
 }

@@ -27,7 +27,11 @@ fn text(collected: &Collected) -> String {
     } = collected;
     for (number, what, bytes) in [
         (unreferenced.blobs, "that nothing referred to", unreferenced.bytes),
-        (inactive.blobs, "not used for as long as cache.inactive says", inactive.bytes),
+        (
+            inactive.blobs,
+            "not used for as long as cache.inactive says",
+            inactive.bytes,
+        ),
     ] {
         if number > 0 {
             let _ = writeln!(text, "removed {} {what}: {}", blobs(number), size(bytes));

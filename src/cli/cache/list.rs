@@ -61,7 +61,11 @@ pub(super) fn run(place: &Place, wanted: &Arguments, form: Form) -> anyhow::Resu
 
 impl Arguments {
     fn takes(&self, blob: &Listing) -> bool {
-        let repository = |name: &str| self.repository.as_ref().is_none_or(|pattern| of_repository(pattern, name));
+        let repository = |name: &str| {
+            self.repository
+                .as_ref()
+                .is_none_or(|pattern| of_repository(pattern, name))
+        };
         match &self.tag {
             None => self.repository.is_none() || blob.repositories.iter().any(|name| repository(name)),
             Some(pattern) => blob.tags.iter().any(|name| {
@@ -81,7 +85,14 @@ fn of_repository(pattern: &Pattern, name: &str) -> bool {
 fn text(blobs: &[Listing]) -> String {
     let rows: Vec<_> = blobs
         .iter()
-        .map(|blob| [blob.digest.clone(), size(blob.size), age(blob.unused), whereabouts(blob)])
+        .map(|blob| {
+            [
+                blob.digest.clone(),
+                size(blob.size),
+                age(blob.unused),
+                whereabouts(blob),
+            ]
+        })
         .collect();
     let columns = [
         ("DIGEST", Align::Left),
@@ -94,7 +105,11 @@ fn text(blobs: &[Listing]) -> String {
 
 /// Its tags, or else its repositories.
 fn whereabouts(blob: &Listing) -> String {
-    let names = if blob.tags.is_empty() { &blob.repositories } else { &blob.tags };
+    let names = if blob.tags.is_empty() {
+        &blob.repositories
+    } else {
+        &blob.tags
+    };
     let mut text = match names.len() {
         0 => "nothing refers to it".to_owned(),
         count if count > SHOWN => {

@@ -111,7 +111,9 @@ fn other_folder(schema: &Schema, about: &About) -> anyhow::Result<Option<String>
         );
     };
     let written = schema.cache.path.as_deref().filter(|_| schema.cache.is_on_disk());
-    Ok(written.filter(|own| !same(own, Path::new(theirs))).map(|_| theirs.clone()))
+    Ok(written
+        .filter(|own| !same(own, Path::new(theirs)))
+        .map(|_| theirs.clone()))
 }
 
 fn same(one: &Path, other: &Path) -> bool {

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::table::{blobs, count, size};
 use super::{Form, code, write_json, write_text};
 use crate::cache::{Cleared, Selector};
-use crate::cli::naming;
+use crate::cli::{naming, to_stderr};
 use crate::config::Schema;
 use crate::oci::{Digest, FullName, ImageReference, Reference};
 
@@ -43,12 +43,18 @@ pub(super) fn run(schema: &Schema, wanted: &Arguments, form: Form) -> anyhow::Re
         bail!("nothing was removed");
     }
     let cleared = place.remove(&selector)?;
+    let found = cleared != Cleared::default();
     match form {
         Form::Json => write_json(&cleared)?,
-        Form::Text => write_text(&text(&selector, cleared))?,
+        Form::Text if found => write_text(&text(cleared))?,
+        Form::Text => to_stderr(match &selector {
+            Selector::All => "nothing is stored".to_owned(),
+            Selector::Repository(name) => format!("{name} is not in the cache"),
+            other => format!("{other} is not in the cache"),
+        }),
     }
-    let found = cleared != Cleared::default() || selector == Selector::All;
-    Ok(code(found && cleared.held == 0))
+    let wanted = found || selector == Selector::All;
+    Ok(code(wanted && cleared.held == 0))
 }
 
 /// As people type images, with the registry's own names for them.
@@ -85,34 +91,22 @@ fn confirmed(selector: &Selector) -> io::Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }
-    write!(io::stderr().lock(), "Remove {} from the cache? [y/N] ", shown(selector))?;
+    write!(io::stderr().lock(), "Remove {selector} from the cache? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn shown(selector: &Selector) -> String {
-    match selector {
-        Selector::Digest(digest) => digest.to_string(),
-        Selector::Tag(name, tag) => format!("{name}:{tag}"),
-        Selector::Repository(name) => format!("all of {name}"),
-        Selector::All => "everything".to_owned(),
-    }
-}
-
-fn text(selector: &Selector, cleared: Cleared) -> String {
+fn text(cleared: Cleared) -> String {
     let mut text = String::new();
-    if cleared == Cleared::default() {
-        return match selector {
-            Selector::All => "nothing is stored\n".to_owned(),
-            _ => format!("{} is not in the cache\n", shown(selector)),
-        };
-    }
     if cleared.tags > 0 || cleared.blobs > 0 || cleared.links > 0 {
+        let tags = match cleared.tags {
+            0 => String::new(),
+            tags => format!("{}, ", count(tags, "tag", "tags")),
+        };
         let _ = writeln!(
             text,
-            "removed {}, {}: {} freed",
-            count(cleared.tags, "tag", "tags"),
+            "removed {tags}{}: {} freed",
             blobs(cleared.blobs),
             size(cleared.bytes)
         );
@@ -122,7 +116,11 @@ fn text(selector: &Selector, cleared: Cleared) -> String {
         let _ = writeln!(text, "left {}: other repositories hold them", blobs(shared));
     }
     if cleared.held > 0 {
-        let _ = writeln!(text, "left {}: in use, or pinned; try again later", blobs(cleared.held));
+        let _ = writeln!(
+            text,
+            "left {}: in use, or pinned; try again later",
+            blobs(cleared.held)
+        );
     }
     text
 }
@@ -130,10 +128,17 @@ fn text(selector: &Selector, cleared: Cleared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, load};
 
     fn read(text: &str) -> Result<String, String> {
-        selector(&Schema::default(), text)
-            .map(|selector| shown(&selector))
+        let sources = Sources {
+            config: None,
+            default_file: None,
+            environment: std::collections::BTreeMap::new(),
+            flags: crate::config::load::Flags::default(),
+        };
+        selector(&load(&sources).unwrap().schema, text)
+            .map(|selector| selector.to_string())
             .map_err(|error| format!("{error:#}"))
     }
 
@@ -157,7 +162,13 @@ mod tests {
     fn what_could_mean_more_is_refused() {
         // A digest cut short by a terminal must not be taken for a repository.
         let hex = "ab".repeat(32);
-        for text in ["sha256:abcd", "Redis", "", "https://ghcr.io/o/i", &format!("redis@sha256:{hex}")] {
+        for text in [
+            "sha256:abcd",
+            "Redis",
+            "",
+            "https://ghcr.io/o/i",
+            &format!("redis@sha256:{hex}"),
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
@@ -165,8 +176,7 @@ mod tests {
     #[test]
     fn says_what_it_freed_and_what_stays() {
         // "removed" with the disk as full as before needs its reason.
-        let selector = Selector::All;
-        let cleared = Cleared {
+        let mut cleared = Cleared {
             blobs: 2,
             bytes: 2048,
             tags: 1,
@@ -174,10 +184,11 @@ mod tests {
             held: 1,
         };
         assert_eq!(
-            text(&selector, cleared),
+            text(cleared),
             "removed 1 tag, 2 blobs: 2.0 KiB freed\nleft 1 blob: other repositories hold them\n\
              left 1 blob: in use, or pinned; try again later\n"
         );
-        assert_eq!(text(&selector, Cleared::default()), "nothing is stored\n");
+        cleared.tags = 0;
+        assert!(text(cleared).starts_with("removed 2 blobs: "));
     }
 }

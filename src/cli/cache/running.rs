@@ -41,10 +41,14 @@ impl Running {
             Err(_) => return Ok(None),
         }
         let running = Self {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
             socket: socket.to_owned(),
         };
-        let asked = async { tokio::time::timeout(TIME_LIMIT, running.whole(Method::GET, api::ABOUT, Bytes::new())).await };
+        let asked = async {
+            tokio::time::timeout(TIME_LIMIT, running.whole(Method::GET, api::ABOUT, Bytes::new())).await
+        };
         let about = running.runtime.block_on(asked).map_err(|_| {
             anyhow!(
                 "docxy does not answer at {} within {} s: is it stopped, or very busy?",
@@ -61,7 +65,11 @@ impl Running {
         if let Some(after) = after {
             query.append_pair("after", &after.to_string());
         }
-        self.ask(Method::GET, &format!("{}?{}", api::LIST, query.finish()), Bytes::new())
+        self.ask(
+            Method::GET,
+            &format!("{}?{}", api::LIST, query.finish()),
+            Bytes::new(),
+        )
     }
 
     pub fn usage(&self) -> anyhow::Result<Usage> {
@@ -101,9 +109,19 @@ impl Running {
         self.runtime.block_on(self.whole(method, target, body))
     }
 
-    async fn whole<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {
+    async fn whole<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> anyhow::Result<T> {
         let answer = self.send(method, target, body).await?;
-        let text = answer.into_body().collect().await.context("docxy broke off")?.to_bytes();
+        let text = answer
+            .into_body()
+            .collect()
+            .await
+            .context("docxy broke off")?
+            .to_bytes();
         serde_json::from_slice(&text).context("docxy's answer is not understood: is it another version?")
     }
 

@@ -24,7 +24,11 @@ fn text(usage: &Usage) -> String {
         blobs(usage.blobs),
         size(usage.max_size)
     );
-    let _ = writeln!(text, "downloads:  {} under way or interrupted", size(usage.partial_bytes));
+    let _ = writeln!(
+        text,
+        "downloads:  {} under way or interrupted",
+        size(usage.partial_bytes)
+    );
     if let Some(free) = usage.free {
         let _ = writeln!(text, "free:       {} on the same filesystem", size(free));
     }
@@ -42,7 +46,11 @@ fn text(usage: &Usage) -> String {
     if rows.is_empty() {
         return text;
     }
-    let columns = [("WHERE", Align::Left), ("BLOBS", Align::Right), ("SIZE", Align::Right)];
+    let columns = [
+        ("WHERE", Align::Left),
+        ("BLOBS", Align::Right),
+        ("SIZE", Align::Right),
+    ];
     let _ = write!(text, "\n{}", table(columns, &rows));
     let held: u64 = usage.repositories.values().map(|share| share.blobs).sum();
     if held + usage.unreferenced.blobs > usage.blobs {
@@ -58,14 +66,22 @@ fn rows(usage: &Usage) -> Vec<[String; 3]> {
     registries.sort_by_key(|(_, share)| std::cmp::Reverse(share.bytes));
     for (registry, share) in registries {
         rows.push(row(registry.clone(), *share));
-        let below = |name: &str| name.strip_prefix(registry.as_str())?.strip_prefix('/').map(ToOwned::to_owned);
+        let below = |name: &str| {
+            name.strip_prefix(registry.as_str())?
+                .strip_prefix('/')
+                .map(ToOwned::to_owned)
+        };
         let mut repositories: Vec<_> = usage
             .repositories
             .iter()
             .filter_map(|(name, share)| Some((below(name)?, share)))
             .collect();
         repositories.sort_by_key(|(_, share)| std::cmp::Reverse(share.bytes));
-        rows.extend(repositories.into_iter().map(|(name, share)| row(format!("  {name}"), *share)));
+        rows.extend(
+            repositories
+                .into_iter()
+                .map(|(name, share)| row(format!("  {name}"), *share)),
+        );
     }
     if usage.unreferenced.blobs > 0 {
         rows.push(row("(nothing refers to it)".to_owned(), usage.unreferenced));

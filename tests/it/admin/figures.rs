@@ -15,7 +15,10 @@ async fn scraped(docxy: &Cached) -> Metrics {
     let answer = ask(&socket(&docxy.app), "GET", "/metrics", "").await;
     assert_eq!(answer.status(), 200);
     let kind = answer.headers()["content-type"].to_str().unwrap();
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
     Metrics::parse(std::str::from_utf8(answer.body()).unwrap())
 }
 
@@ -24,7 +27,13 @@ async fn they_follow_what_happens() {
     // A hit rate that is not the hit rate is worse than none.
     let docxy = Cached::of(image_of(700, &[400_000]), "[network]\nsegments = 1").await;
     let empty = scraped(&docxy).await;
-    assert_eq!((empty.sum("docxy_cache_bytes", &[]), empty.sum("docxy_cache_objects", &[])), (0.0, 0.0));
+    assert_eq!(
+        (
+            empty.sum("docxy_cache_bytes", &[]),
+            empty.sum("docxy_cache_objects", &[])
+        ),
+        (0.0, 0.0)
+    );
     let (layer, path) = docxy.layer();
     let gate = Gate::after(100_000);
     docxy.stub.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
@@ -46,14 +55,25 @@ async fn they_follow_what_happens() {
         assert_eq!(seen.sum("docxy_requests_total", &labels), 1.0, "{outcome}");
     }
     for source in ["upstream", "joined", "cache"] {
-        assert_eq!(seen.sum("docxy_bytes_total", &[("source", source)]), 400_000.0, "{source}");
+        assert_eq!(
+            seen.sum("docxy_bytes_total", &[("source", source)]),
+            400_000.0,
+            "{source}"
+        );
     }
     assert_eq!(seen.sum("docxy_fills_total", &[]), 1.0);
     assert_eq!(seen.sum("docxy_cache_bytes", &[]), 400_000.0);
     assert_eq!(seen.sum("docxy_cache_objects", &[]), 1.0);
 
     docxy.pull_all().await;
-    let bytes = || docxy.folder().blobs().iter().map(|blob| blob.metadata().map_or(0, |found| found.len())).sum::<u64>();
+    let bytes = || {
+        docxy
+            .folder()
+            .blobs()
+            .iter()
+            .map(|blob| blob.metadata().map_or(0, |found| found.len()))
+            .sum::<u64>()
+    };
     eventually("all three to be stored", || docxy.folder().blobs().len() == 3).await;
     let seen = scraped(&docxy).await;
     #[expect(clippy::cast_precision_loss, reason = "small figures")]
@@ -61,9 +81,21 @@ async fn they_follow_what_happens() {
     assert_eq!(seen.sum("docxy_cache_bytes", &[]), stored);
     assert_eq!(seen.sum("docxy_cache_objects", &[]), 3.0);
 
-    ask(&socket(&docxy.app), "POST", "/api/v1/cache/remove", r#"{"all":true}"#).await;
+    ask(
+        &socket(&docxy.app),
+        "POST",
+        "/api/v1/cache/remove",
+        r#"{"all":true}"#,
+    )
+    .await;
     let seen = scraped(&docxy).await;
-    assert_eq!((seen.sum("docxy_cache_bytes", &[]), seen.sum("docxy_cache_objects", &[])), (0.0, 0.0));
+    assert_eq!(
+        (
+            seen.sum("docxy_cache_bytes", &[]),
+            seen.sum("docxy_cache_objects", &[])
+        ),
+        (0.0, 0.0)
+    );
     assert_eq!(seen.sum("docxy_evictions_total", &[("reason", "asked")]), 3.0);
 }
 
@@ -91,7 +123,9 @@ async fn never_on_a_clients_port() {
     assert_eq!(docxy.send(remove).await.status, 404);
     let line = docxy
         .app
-        .logged("the address of the metrics", |line| line["fields"]["message"] == "metrics at /metrics")
+        .logged("the address of the metrics", |line| {
+            line["fields"]["message"] == "metrics at /metrics"
+        })
         .await;
     let own: std::net::SocketAddr = line["fields"]["address"].as_str().unwrap().parse().unwrap();
     docxy.pull_all().await;
@@ -129,17 +163,33 @@ fn the_manual_names_them_all() {
         status: "2xx",
     };
     metrics.requests.get_or_create(&request).inc();
-    metrics.bytes.get_or_create(&BytesFrom { source: Source::Cache }).inc();
+    metrics
+        .bytes
+        .get_or_create(&BytesFrom {
+            source: Source::Cache,
+        })
+        .inc();
     metrics.fills.get_or_create(&Fill { ending: "complete" }).inc();
-    metrics.evictions.get_or_create(&Eviction { reason: "size" }).inc();
-    metrics.integrity_failures.get_or_create(&Place { place: "disk" }).inc();
+    metrics
+        .evictions
+        .get_or_create(&Eviction { reason: "size" })
+        .inc();
+    metrics
+        .integrity_failures
+        .get_or_create(&Place { place: "disk" })
+        .inc();
     let text = Metrics::parse(&metrics.text().unwrap());
     let known: BTreeSet<String> = text
         .samples
         .iter()
         .map(|sample| {
             let labels: Vec<_> = sample.labels.keys().map(|label| format!("`{label}`")).collect();
-            format!("| `{}` | {} | {} |", sample.name, text.types[&sample.name], labels.join(", "))
+            format!(
+                "| `{}` | {} | {} |",
+                sample.name,
+                text.types[&sample.name],
+                labels.join(", ")
+            )
         })
         .collect();
     assert!(text.types.keys().all(|name| name.starts_with("docxy_")));

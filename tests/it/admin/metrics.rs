@@ -74,17 +74,26 @@ impl Sample {
         );
         let label = |pair: &str| {
             let (key, value) = pair.split_once('=').unwrap();
-            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap();
+            let value = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'))
+                .unwrap();
             // Words of docxy's own: nothing to escape, nothing that a client chose.
             assert!(
-                value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+                value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
                 "{line}"
             );
             (key.to_owned(), value.to_owned())
         };
         Self {
             name: name.to_owned(),
-            labels: labels.split(',').filter(|pair| !pair.is_empty()).map(label).collect(),
+            labels: labels
+                .split(',')
+                .filter(|pair| !pair.is_empty())
+                .map(label)
+                .collect(),
             value: value.parse().unwrap(),
         }
     }

@@ -26,8 +26,20 @@ async fn what_is_not_understood_is_refused_with_what_is() {
         ("GET", "/api/v1/cache/usage?all=1", "", 400, "no query"),
         ("POST", "/api/v1/cache/remove", "", 400, "the body"),
         ("POST", "/api/v1/cache/remove", "{}", 400, "name one thing"),
-        ("POST", "/api/v1/cache/remove", "{\"repo\":\"a.io/b\"}", 400, "expected one of"),
-        ("POST", "/api/v1/cache/remove?dry_run=1", "{\"all\":true}", 400, "no query"),
+        (
+            "POST",
+            "/api/v1/cache/remove",
+            "{\"repo\":\"a.io/b\"}",
+            400,
+            "expected one of",
+        ),
+        (
+            "POST",
+            "/api/v1/cache/remove?dry_run=1",
+            "{\"all\":true}",
+            400,
+            "no query",
+        ),
         ("POST", "/api/v1/cache/remove", &long, 413, "longer than"),
         ("POST", "/api/v1/cache/verify", "{\"fast\":true}", 400, "no body"),
         ("POST", "/api/v1/cache/collect?age=1d", "", 400, "no query"),
@@ -52,7 +64,11 @@ async fn pages_add_up() {
         let page = json(&ask(&path, "GET", &target, "").await);
         let blobs = page["blobs"].as_array().unwrap();
         assert!(blobs.len() <= 4);
-        digests.extend(blobs.iter().map(|blob| blob["digest"].as_str().unwrap().to_owned()));
+        digests.extend(
+            blobs
+                .iter()
+                .map(|blob| blob["digest"].as_str().unwrap().to_owned()),
+        );
         match page["next"].as_str() {
             Some(next) => target = format!("/api/v1/cache?limit=4&after={next}"),
             None => break,
@@ -60,7 +76,12 @@ async fn pages_add_up() {
     }
     assert_eq!(digests.len(), 11);
     let image = docxy.image();
-    let held: BTreeSet<&str> = image.blobs.iter().chain([&image.root]).map(|content| &*content.digest).collect();
+    let held: BTreeSet<&str> = image
+        .blobs
+        .iter()
+        .chain([&image.root])
+        .map(|content| &*content.digest)
+        .collect();
     assert_eq!(digests.iter().map(String::as_str).collect::<BTreeSet<_>>(), held);
 }
 
@@ -72,9 +93,15 @@ async fn a_verification_ends_with_what_it_found() {
     let answer = ask(&socket(&docxy.app), "POST", "/api/v1/cache/verify", "").await;
     assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
     let text = std::str::from_utf8(answer.body()).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let (last, before) = lines.split_last().unwrap();
-    assert!(before.iter().all(|line| line["progress"]["of_blobs"] == 6), "{text}");
+    assert!(
+        before.iter().all(|line| line["progress"]["of_blobs"] == 6),
+        "{text}"
+    );
     assert_eq!(last["done"]["blobs"], 6, "{text}");
     assert_eq!(last["done"]["rotten"].as_array().unwrap().len(), 0);
 }

@@ -49,14 +49,20 @@ async fn the_second_on_a_state_folder_serves_without_a_socket() {
     let second = Cached::built(stub, move |app| app.config(&shared)).await;
     second
         .app
-        .logged("a warning about the socket", |line| line.to_string().contains("another docxy answers"))
+        .logged("a warning about the socket", |line| {
+            line.to_string().contains("another docxy answers")
+        })
         .await;
     second.pull_all().await;
     let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1", "").await);
     assert_eq!(about["process"], first.app.pid().as_raw_nonzero().get());
     second.stop().await;
     let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1", "").await);
-    assert_eq!(about["process"], first.app.pid().as_raw_nonzero().get(), "not taken away by the other's end");
+    assert_eq!(
+        about["process"],
+        first.app.pid().as_raw_nonzero().get(),
+        "not taken away by the other's end"
+    );
 }
 
 #[tokio::test]
@@ -65,7 +71,10 @@ async fn without_a_cache_it_tells_figures_only() {
     let docxy = Cached::of(image_of(714, &[1000]), "[cache]\nmode = \"off\"").await;
     let path = socket(&docxy.app);
     assert_eq!(ask(&path, "GET", "/metrics", "").await.status(), 200);
-    assert_eq!(json(&ask(&path, "GET", "/api/v1", "").await)["cache"], serde_json::Value::Null);
+    assert_eq!(
+        json(&ask(&path, "GET", "/api/v1", "").await)["cache"],
+        serde_json::Value::Null
+    );
     let answer = ask(&path, "GET", "/api/v1/cache/usage", "").await;
     assert_eq!(answer.status(), 404);
     assert!(json(&answer)["error"].as_str().unwrap().contains("cache.mode"));

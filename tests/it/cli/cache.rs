@@ -25,19 +25,29 @@ async fn cache(config: &Path, arguments: &[&str]) -> String {
         story(docxy(&config).arg("cache").args(arguments.split(' '))).replace(&folder, "/FOLDER")
     });
     let said = said.await.unwrap();
-    let lines = said.lines().map(|line| match line.split_once(" on the same filesystem") {
-        Some(_) => "free:       FREE on the same filesystem",
-        None => line,
-    });
+    let lines = said
+        .lines()
+        .map(|line| match line.split_once(" on the same filesystem") {
+            Some(_) => "free:       FREE on the same filesystem",
+            None => line,
+        });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The JSON of it, without the figures that differ from one second to the next.
 async fn json(config: &Path, arguments: &[&str]) -> Vec<Value> {
     let said = cache(config, arguments).await;
-    let text = said.split_once("--- stdout\n").unwrap().1.split_once("--- stderr").unwrap().0;
+    let text = said
+        .split_once("--- stdout\n")
+        .unwrap()
+        .1
+        .split_once("--- stderr")
+        .unwrap()
+        .0;
     let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let mut values: Vec<Value> = values.map(|value| value.unwrap_or_else(|error| panic!("{error}:\n{said}"))).collect();
+    let mut values: Vec<Value> = values
+        .map(|value| value.unwrap_or_else(|error| panic!("{error}:\n{said}")))
+        .collect();
     for value in &mut values {
         for moving in ["free", "free_inodes", "unused", "verified"] {
             value.as_object_mut().unwrap().remove(moving);
@@ -63,14 +73,28 @@ async fn the_same_answers_with_docxy_running_and_without() {
     ];
     let mut running = Vec::new();
     for arguments in texts {
-        running.push(format!("<<< {} >>>\n{}\n", arguments.join(" "), cache(&config, arguments).await));
+        running.push(format!(
+            "<<< {} >>>\n{}\n",
+            arguments.join(" "),
+            cache(&config, arguments).await
+        ));
     }
-    let (listed, summed) = (json(&config, &["ls", "--json"]).await, json(&config, &["du", "--json"]).await);
+    let (listed, summed) = (
+        json(&config, &["ls", "--json"]).await,
+        json(&config, &["du", "--json"]).await,
+    );
     assert_eq!(listed.len(), 5);
-    assert_eq!(summed[0]["repositories"]["docker.io/library/redis"]["blobs"], 5, "{summed:?}");
+    assert_eq!(
+        summed[0]["repositories"]["docker.io/library/redis"]["blobs"], 5,
+        "{summed:?}"
+    );
     let ended = docxy.stop().await;
     for (arguments, before) in texts.iter().zip(&running) {
-        let now = format!("<<< {} >>>\n{}\n", arguments.join(" "), cache(&config, arguments).await);
+        let now = format!(
+            "<<< {} >>>\n{}\n",
+            arguments.join(" "),
+            cache(&config, arguments).await
+        );
         assert_eq!(now, *before);
     }
     assert_eq!(json(&config, &["ls", "--json"]).await, listed);
@@ -107,7 +131,11 @@ async fn removing_with_docxy_running_and_without() {
             vec!["rm", "--all", "--json"],
             vec!["du"],
         ] {
-            text += &format!("<<< {} >>>\n{}\n\n", arguments.join(" "), cache(&config, &arguments).await);
+            text += &format!(
+                "<<< {} >>>\n{}\n\n",
+                arguments.join(" "),
+                cache(&config, &arguments).await
+            );
         }
         said.push(text.replace(&layer, "LAYER"));
         if let Some(docxy) = running {
@@ -126,7 +154,12 @@ async fn rot_is_found_and_the_exit_code_says_so() {
     let docxy = Cached::of(image_of(732, &[100_000, 200_000]), "[cache]\nscrub_rate = \"0B\"").await;
     docxy.warm().await;
     let config = config(&docxy);
-    let layers: Vec<String> = docxy.image().layer_blobs().iter().map(|layer| layer.digest.clone()).collect();
+    let layers: Vec<String> = docxy
+        .image()
+        .layer_blobs()
+        .iter()
+        .map(|layer| layer.digest.clone())
+        .collect();
     let rot = |digest: &str| {
         let path = docxy.folder().blob(digest);
         let mut bytes = fs::read(&path).unwrap();
@@ -135,8 +168,14 @@ async fn rot_is_found_and_the_exit_code_says_so() {
     };
     rot(&layers[0]);
     let running = cache(&config, &["verify"]).await;
-    assert!(running.starts_with("exit code Some(1)") && running.contains(&layers[0]), "{running}");
-    assert!(running.contains("4 blobs, ") && running.contains(": 1 rotten"), "{running}");
+    assert!(
+        running.starts_with("exit code Some(1)") && running.contains(&layers[0]),
+        "{running}"
+    );
+    assert!(
+        running.contains("4 blobs, ") && running.contains(": 1 rotten"),
+        "{running}"
+    );
     assert!(cache(&config, &["verify"]).await.starts_with("exit code Some(0)"));
     rot(&layers[1]);
     let folder = docxy.folder();
@@ -151,17 +190,26 @@ async fn rot_is_found_and_the_exit_code_says_so() {
 #[tokio::test]
 async fn a_collection_says_what_it_took() {
     // Space that nobody can use again: blobs without links, and what broken downloads left.
-    let docxy = Cached::of(image_of(733, &[5_000, 300_000]), "").await;
+    let docxy = Cached::of(image_of(733, &[5_000, 300_000]), "[cache]\nscrub_rate = \"0B\"").await;
     docxy.warm().await;
     let config = config(&docxy);
     let ended = docxy.stop().await;
     let folder = ended.folder();
     fs::remove_dir_all(folder.path().join("repositories")).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
-    let age = |path: &Path| fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    let age = |path: &Path| {
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap()
+    };
     folder.blobs().iter().for_each(|blob| age(blob));
     let docxy = ended.start().await;
-    let partial = folder.path().join(format!("partials/sha256-{}.0123456789abcdef", "ab".repeat(32)));
+    let partial = folder
+        .path()
+        .join(format!("partials/sha256-{}.0123456789abcdef", "ab".repeat(32)));
     fs::write(&partial, vec![1; 100_000]).unwrap();
     age(&partial);
     insta::assert_snapshot!(cache(&config, &["gc"]).await);
@@ -189,7 +237,10 @@ async fn a_closed_pipe_is_no_panic() {
         child.wait_with_output().unwrap()
     });
     let ended = ended.await.unwrap();
-    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
+    assert_eq!(
+        (ended.status.code(), ended.stderr.as_slice()),
+        (Some(0), b"".as_slice())
+    );
 }
 
 #[tokio::test]
@@ -221,7 +272,10 @@ async fn another_docxys_cache_is_left_alone() {
     let state = state.to_str().unwrap();
     let (folder, path) = file(&format!("state_path = {state:?}\n[cache]\npath = \"own\"\n"));
     let said = cache(&path, &["rm", "--all"]).await;
-    assert!(said.starts_with("exit code Some(1)") && said.contains("there is no cache in /FOLDER/own"), "{said}");
+    assert!(
+        said.starts_with("exit code Some(1)") && said.contains("there is no cache in /FOLDER/own"),
+        "{said}"
+    );
     fs::create_dir(folder.path().join("own")).unwrap();
     let lock = fs::File::create(folder.path().join("own/lock")).unwrap();
     lock.lock().unwrap();
