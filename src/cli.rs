@@ -95,7 +95,7 @@ enum Command {
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
-    Cache(cache::Arguments),
+    Cache(Box<cache::Arguments>),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,

@@ -109,13 +109,13 @@ impl TryFrom<Removal> for Selector {
         match (digest, repository, tag, all) {
             (Some(digest), None, None, None) => Digest::parse(&digest)
                 .map(Self::Digest)
-                .map_err(|error| malformed("digest", digest, error)),
+                .map_err(|error| malformed("digest", digest, &error)),
             (None, Some(repository), None, None) => full_name(repository).map(Self::Repository),
             (None, Some(repository), Some(tag), None) => {
                 let name = full_name(repository)?;
                 match Tag::parse(&tag) {
                     Ok(tag) => Ok(Self::Tag(name, tag)),
-                    Err(error) => Err(malformed("tag", tag, error)),
+                    Err(error) => Err(malformed("tag", tag, &error)),
                 }
             }
             (None, None, None, Some(true)) => Ok(Self::All),
@@ -127,16 +127,16 @@ impl TryFrom<Removal> for Selector {
 fn full_name(text: String) -> Result<FullName, RemovalError> {
     let Some((registry, repository)) = text.split_once('/') else {
         let reason = "write it with its registry, as in docker.io/library/redis";
-        return Err(malformed("repository", text, reason));
+        return Err(malformed("repository", text, &reason));
     };
     match (RegistryName::parse(registry), Repository::parse(repository)) {
         (Ok(registry), Ok(repository)) => Ok(FullName::new(registry, repository)),
-        (Err(error), _) => Err(malformed("repository", text, error)),
-        (_, Err(error)) => Err(malformed("repository", text, error)),
+        (Err(error), _) => Err(malformed("repository", text, &error)),
+        (_, Err(error)) => Err(malformed("repository", text, &error)),
     }
 }
 
-fn malformed(key: &'static str, text: String, reason: impl ToString) -> RemovalError {
+fn malformed(key: &'static str, text: String, reason: &impl ToString) -> RemovalError {
     RemovalError::Malformed {
         key,
         text,

@@ -10,7 +10,7 @@ use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::verify::{self, Turn};
 use super::{Parts, api, cache};
 
-/// OpenMetrics 1.0, which Prometheus asks for and every other reader of its text format takes.
+/// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 

@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List what is stored, and where it is known
-    Ls(list::Arguments),
+    Ls(Box<list::Arguments>),
     /// Show how much is stored, by registry and repository
     Du,
     /// Remove a blob, a tag, a repository, or everything

@@ -14,11 +14,11 @@ pub struct Metrics {
 pub struct Sample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
-    pub value: f64,
+    pub value: u64,
 }
 
 impl Metrics {
-    /// Fails at the first line that is not OpenMetrics.
+    /// Fails at the first line that is not `OpenMetrics`.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         let body = text
@@ -30,7 +30,7 @@ impl Metrics {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap();
                 assert!(!help.is_empty(), "{line}");
-                described = name.to_owned();
+                name.clone_into(&mut described);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
                 assert_eq!(name, described, "each has a help of its own");
@@ -50,7 +50,7 @@ impl Metrics {
     }
 
     /// The sum of all samples of this name that have these labels.
-    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         assert!(self.types.contains_key(name), "no {name}: {:?}", self.types);
         let fits = |sample: &&Sample| {
             let has = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|own| own == value);

@@ -1,6 +1,7 @@
 //! `docxy cache`, beside the running docxy and without it: the same answers.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -131,10 +132,13 @@ async fn removing_with_docxy_running_and_without() {
             vec!["rm", "--all", "--json"],
             vec!["du"],
         ] {
-            text += &format!(
-                "<<< {} >>>\n{}\n\n",
-                arguments.join(" "),
-                cache(&config, &arguments).await
+            let answer = cache(&config, &arguments).await;
+            let _ = writeln!(
+                text,
+                "<<< {} >>>
+{answer}
+",
+                arguments.join(" ")
             );
         }
         said.push(text.replace(&layer, "LAYER"));
