@@ -186,12 +186,19 @@ impl Store {
     /// The whole bytes of a stored blob of at most 4 MiB; none: it is not stored, larger, or was rotten.
     pub async fn small(&self, linked: &Linked) -> Result<Option<Bytes>, ReadError> {
         self.note_use(linked);
+        self.count_pull(linked.digest());
         self.flights.small(linked.digest()).await
     }
 
     /// Stores whole bytes, such as a manifest's.
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
         self.flights.put(digest, bytes).await
+    }
+
+    /// A client pulls this blob from its beginning. Clients that fetch one in several ranges do so once a pull, which is why
+    /// every open is not counted: a blob that passes through once must not look like one that is wanted again.
+    pub fn count_pull(&self, digest: &Digest) {
+        self.parts.index.count_pull(digest);
     }
 
     fn note_use(&self, linked: &Linked) {

@@ -2,10 +2,10 @@
 //! client's request, what is made of the answer, and the one word for how it went. Without a cache every request is
 //! forwarded, and lists always are.
 
+mod alone;
 mod blob;
 mod cached;
 mod checked;
-mod direct;
 mod error;
 mod fill;
 mod forward;
@@ -43,6 +43,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{Endpoint, ErrorBody, FullName, Reference, RegistryName};
 use crate::route::Target;
 use crate::serve::CachePolicy;
+use crate::serve::file::Direct;
 use crate::telemetry::Metrics;
 use crate::upstream::{Answer, Ask, Failure, Method, Right, Upstream};
 
@@ -63,6 +64,8 @@ pub struct Wishes {
     pub conditions: HeaderMap,
     /// The raw query without `ns`.
     pub query: Option<String>,
+    /// The short road from a file to this client's socket, where its connection has one.
+    pub direct: Option<Direct>,
 }
 
 /// An answer for a client.
@@ -192,7 +195,8 @@ impl Pull {
         ask: &Ask,
         what: Missing,
     ) -> Result<Answer, Error> {
-        let answer = self.upstream(registry)?.send(ask, right).await?;
+        let upstream = self.upstream(registry)?;
+        let answer = Box::pin(upstream.send(ask, right)).await?;
         match answer.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
             // "Not modified" answers only who named what it has.
@@ -217,11 +221,6 @@ impl Pull {
             repository: self.upstream(registry)?.canonical(repository)?,
         };
         Ok(cached.proofs.claim(wanted.permit, name))
-    }
-
-    /// Everyone may have this, and nobody has to show who he is for it.
-    fn is_public_to_all(&self, cached: &Cached, wanted: Wanted<'_>, claim: &Claim) -> bool {
-        cached.store.is_public(&claim.name) && !wanted.target.challenges_everyone()
     }
 
     /// An answer that was forwarded.
@@ -257,11 +256,13 @@ impl Pull {
 /// be read.
 async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Error {
     const LONGEST: usize = 16 * 1024;
+    // The status is the answer; its text is not worth a client's time.
+    const PATIENCE: Duration = Duration::from_secs(2);
     let (status, headers) = (answer.status, answer.headers);
     let said = if status.is_client_error() {
-        match Limited::new(answer.body, LONGEST).collect().await {
-            Ok(body) => ErrorBody::parse(&body.to_bytes()),
-            Err(_) => None,
+        match tokio::time::timeout(PATIENCE, Limited::new(answer.body, LONGEST).collect()).await {
+            Ok(Ok(body)) => ErrorBody::parse(&body.to_bytes()),
+            Ok(Err(_)) | Err(_) => None,
         }
     } else {
         None

@@ -15,8 +15,6 @@ use super::key::Key;
 
 /// Uses beyond this many count no more.
 pub(super) const MOST_HITS: u8 = 3;
-/// Uses closer together than this are one: a client opens a blob many times in one pull. Seconds.
-pub(super) const ONE_USE: u32 = 60;
 /// How much younger a newcomer must be to stay instead of a regular. Seconds.
 const HEAD_START: u32 = 7 * 24 * 3600;
 /// Marks of departed newcomers: 8 bytes each, twice.

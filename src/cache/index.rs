@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::evict::{Entries, MOST_HITS, ONE_USE, Queue, Queues, Standing};
+use super::evict::{Entries, MOST_HITS, Queue, Queues, Standing};
 use super::key::Key;
 use crate::oci::Digest;
 use crate::telemetry::Metrics;
@@ -56,8 +56,6 @@ struct Slot {
     size: u64,
     standing: Standing,
     last_use: u32,
-    /// The last use that counted as a hit.
-    counted: u32,
     /// The last use that its file knows of.
     stamped: u32,
     /// When its bytes were last hashed; 0: not since this process began.
@@ -108,7 +106,6 @@ impl Index {
             size: entry.size,
             standing,
             last_use,
-            counted: last_use,
             stamped: 0,
             checked: if entry.verified { last_use.max(1) } else { 0 },
         });
@@ -121,7 +118,6 @@ impl Index {
             size,
             standing,
             last_use: stamp.last_use,
-            counted: stamp.last_use,
             stamped: stamp.last_use,
             checked: 0,
         });
@@ -199,10 +195,13 @@ impl Index {
         let now = seconds(now);
         if let Some(slot) = self.locked().table.slots.get_mut(&Key::from(digest)) {
             slot.last_use = slot.last_use.max(now);
-            if now >= slot.counted.saturating_add(ONE_USE) {
-                slot.counted = now;
-                slot.standing.hits = (slot.standing.hits + 1).min(MOST_HITS);
-            }
+        }
+    }
+
+    /// Somebody pulled it: it is more than one of those that pass through once.
+    pub fn count_pull(&self, digest: &Digest) {
+        if let Some(slot) = self.locked().table.slots.get_mut(&Key::from(digest)) {
+            slot.standing.hits = (slot.standing.hits + 1).min(MOST_HITS);
         }
     }
 

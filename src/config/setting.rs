@@ -426,7 +426,10 @@ impl<T: Setting> Setting for Vec<T> {
             Value::Table(_) => at.fail(
                 &node.origin,
                 "expected a list of tables, found one table",
-                format!("write [[{key}]] instead of [{key}], or put the table into [ ]", key = at.key),
+                format!(
+                    "write [[{key}]] instead of [{key}], or put the table into [ ]",
+                    key = at.key
+                ),
             ),
             _ => at.fail(
                 &node.origin,

@@ -254,9 +254,7 @@ impl<S: Service> Door<S> {
         let stream = Sending::new(stream);
         let handler = self.handler(connection, activity).with_direct(stream.direct());
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
-        let mut http = builder
-            .serve_connection(io, handler)
-            .with_upgrades();
+        let mut http = builder.serve_connection(io, handler).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
             Driven::Over => return Ok(None),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::alone::{Alone, Rest};
 use super::cached::Cached;
 use super::checked::digest_header;
-use super::direct::{Direct, Rest};
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
 use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
@@ -97,14 +97,14 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Pulled, Error> {
         let download = self.download_alone(&claim, digest).await?;
-        self.granted(cached, &claim, download.anonymous()).await;
+        cached.granted(&claim, download.anonymous()).await;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
             let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
-            let body = Body::from_stream(Direct::over(download, rest));
+            let body = Body::from_stream(Alone::over(download, rest));
             let response = respond(StatusCode::OK, headers, body);
-            return Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss));
+            return Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss));
         };
         let response = match part(wanted, digest, length)? {
             Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
@@ -115,12 +115,12 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let direct = Direct::over(download, Rest::whole(&claim, digest, Some(length), first..end));
-                let stream = Stream::alone(self, cached, &claim, digest, direct, first..end, length);
+                let alone = Alone::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
                 respond(status, headers, Body::new(stream))
             }
         };
-        Ok(self.from_cache(cached, wanted, &claim, response, Outcome::Miss))
+        Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss))
     }
 
     /// Begins the download and waits for the upstream's answer.
@@ -158,22 +158,15 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Admitted, Error> {
         let linked = cached.store.linked(&claim.name, digest);
-        let standing = self.standing(cached, claim);
+        let standing = cached.standing(claim);
         if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
             return Ok(Admitted::Reads(linked.clone()));
         }
         if cached.store.presence(digest) == Presence::Absent {
             return Ok(Admitted::Leads);
         }
-        // What this very client, or one like it, has just asked for: the answer is on its way.
-        if let Some(fill) = cached.fills.running(digest)
-            && fill.was_begun_with(claim)
-            && let Some(verdict) = fill.verdict().await
-        {
-            verdict?;
-            if let Some(linked) = cached.store.linked(&claim.name, digest) {
-                return Ok(Admitted::Reads(linked));
-            }
+        if let Some(linked) = self.admitted_by_fill(cached, claim, digest).await? {
+            return Ok(Admitted::Reads(linked));
         }
         if let Some(linked) = self.without_asking(cached, claim, digest) {
             return Ok(Admitted::Reads(linked));
@@ -197,6 +190,33 @@ impl Pull {
         }
     }
 
+    /// What this very client, or one like it, has just asked for: the answer is on its way.
+    async fn admitted_by_fill(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Option<Linked>, Error> {
+        match cached.fills.running(digest) {
+            Some(fill) if fill.was_begun_with(claim) => {
+                if let Some(verdict) = fill.verdict().await {
+                    verdict?;
+                }
+            }
+            Some(_) => return Ok(None),
+            // It is so new that nobody has said yet for whom it is.
+            None => {
+                if let Some(arriving) = cached.store.arriving(digest) {
+                    let _ = arriving.headers().await;
+                }
+            }
+        }
+        Ok(match cached.standing(claim) {
+            Standing::Entitled => cached.store.linked(&claim.name, digest),
+            Standing::Unproved => None,
+        })
+    }
+
     /// HEAD of what is stored needs no upstream beyond the right to it; of anything else it is the upstream's business.
     async fn head_of_blob(
         self: &Arc<Self>,
@@ -213,13 +233,15 @@ impl Pull {
             Admitted::Reads(_) => {
                 let (status, headers) = match part(wanted, digest, size)? {
                     Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
-                    Part::Bytes { status, mut headers, .. } => {
+                    Part::Bytes {
+                        status, mut headers, ..
+                    } => {
                         headers.insert(header::CONTENT_TYPE, OCTETS);
                         (status, headers)
                     }
                 };
                 let response = respond(status, headers, Body::empty());
-                Ok(self.from_cache(cached, wanted, claim, response, Outcome::Hit))
+                Ok(self.answer_by_digest(cached, wanted, claim, response, Outcome::Hit))
             }
         }
     }
@@ -249,15 +271,19 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let stream = Stream::new(self, cached, &claim, digest, reader, first..end);
+                if first == 0 && outcome == Outcome::Hit {
+                    cached.store.count_pull(digest);
+                }
+                let direct = wanted.wishes.direct.clone();
+                let stream = Stream::new(self, cached, &claim, digest, reader, first..end, direct);
                 respond(status, headers, Body::new(stream))
             }
         };
-        Ok(self.from_cache(cached, wanted, &claim, response, outcome))
+        Ok(self.answer_by_digest(cached, wanted, &claim, response, outcome))
     }
 
     /// An answer by digest, whose bytes are or will be in the store.
-    fn from_cache(
+    fn answer_by_digest(
         &self,
         cached: &Cached,
         wanted: Wanted<'_>,
@@ -266,7 +292,7 @@ impl Pull {
         outcome: Outcome,
     ) -> Pulled {
         Pulled {
-            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), true),
+            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), true),
             response,
             outcome,
             upstream_status: None,

@@ -6,9 +6,9 @@ use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
-use super::rights::{Key, Proofs};
+use super::rights::{Claim, Key, Proofs};
 use super::tag::Found;
-use super::Error;
+use super::{Error, Wanted};
 use crate::cache::{Linked, Store};
 use crate::oci::{Digest, FullName, Tag};
 use crate::serve::file::Pool;
@@ -84,5 +84,10 @@ impl Cached {
             manifests: Joint::new(),
             confirmations: Joint::new(),
         }
+    }
+
+    /// Everyone may have this, and nobody has to show who he is for it.
+    pub fn is_public_to_all(&self, wanted: Wanted<'_>, claim: &Claim) -> bool {
+        self.store.is_public(&claim.name) && !wanted.target.challenges_everyone()
     }
 }

@@ -106,7 +106,9 @@ pub enum Error {
     },
     #[error("{registry} sent nothing where a blob should be; try again later")]
     EmptyBlob { registry: RegistryName },
-    #[error("the download of {digest} from {registry} ended at byte {at}: {why}; pull again, it goes on from there")]
+    #[error(
+        "the download of {digest} from {registry} ended at byte {at}: {why}; pull again, it goes on from there"
+    )]
     BrokenBlob {
         registry: RegistryName,
         digest: Digest,

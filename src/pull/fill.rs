@@ -66,7 +66,9 @@ impl Fills {
 impl Fill {
     /// It was begun with this very claim, so that its verdict is the claim's too.
     pub fn was_begun_with(&self, claim: &Claim) -> bool {
-        locked(&self.claims).first().is_some_and(|first| first.key == claim.key)
+        locked(&self.claims)
+            .first()
+            .is_some_and(|first| first.key == claim.key)
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
@@ -124,12 +126,14 @@ impl Work {
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
-                    self.pull.denied(&self.cached, &claim).await;
+                    self.cached.denied(&claim).await;
                     refused.get_or_insert(error);
                     number += 1;
                     continue;
                 }
-                Err(Error::Upstream(Failure::OtherBytes { .. })) if begun.is_none() && leader.resume_at() > 0 => {
+                Err(Error::Upstream(Failure::OtherBytes { .. }))
+                    if begun.is_none() && leader.resume_at() > 0 =>
+                {
                     // What an earlier try left is of no use.
                     match leader.restart().await {
                         Ok(()) => continue,
@@ -138,7 +142,7 @@ impl Work {
                 }
                 Err(error) => return self.give_up(leader, error),
             };
-            self.pull.granted(&self.cached, &claim, download.anonymous()).await;
+            self.cached.granted(&claim, download.anonymous()).await;
             self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_none() {
                 let Some(length) = download.length() else {
@@ -158,7 +162,7 @@ impl Work {
                 Pumped::All => return leader.finish().await,
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.pull.denied(&self.cached, &claim).await;
+                    self.cached.denied(&claim).await;
                     refused.get_or_insert(Error::Upstream(failure));
                     number += 1;
                     if let Err(ending) = leader.take_stock().await {
@@ -199,7 +203,8 @@ impl Work {
             length,
             order: Order::Any,
         };
-        match self.pull.upstream(registry)?.download(errand, &claim.right).await {
+        let upstream = self.pull.upstream(registry)?;
+        match Box::pin(upstream.download(errand, &claim.right)).await {
             Ok(download) => Ok(download),
             Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
             Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),

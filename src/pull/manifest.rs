@@ -93,7 +93,7 @@ impl Pull {
             return Ok(None);
         }
         let linked = cached.store.linked(&claim.name, digest);
-        if self.standing(cached, claim) == Standing::Unproved || linked.is_none() {
+        if cached.standing(claim) == Standing::Unproved || linked.is_none() {
             if let Some(linked) = self.without_asking(cached, claim, digest) {
                 return Ok(self.document(cached, &linked).await);
             }
@@ -101,7 +101,7 @@ impl Pull {
                 return Err(offline(claim, Missing::Manifest));
             }
         }
-        let proved = match (self.standing(cached, claim), linked) {
+        let proved = match (cached.standing(claim), linked) {
             (Standing::Entitled, Some(linked)) => Ok(linked),
             (Standing::Unproved, Some(linked)) => self
                 .prove(cached, claim, Kind::Manifest, digest)
@@ -150,10 +150,7 @@ impl Pull {
             let reference = Reference::Digest(digest.clone());
             async move { pull.fetch_manifest(&cached, &claim, reference, &accept).await }
         };
-        let (answer, came) = cached
-            .manifests
-            .ask((digest.clone(), claim.key), question)
-            .await;
+        let (answer, came) = cached.manifests.ask((digest.clone(), claim.key), question).await;
         let lost = || Error::Unsettled {
             registry: claim.name.registry.clone(),
         };
@@ -182,7 +179,7 @@ impl Pull {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_denial() {
-                    self.denied(cached, claim).await;
+                    cached.denied(claim).await;
                 }
                 return Err(error);
             }
@@ -202,7 +199,7 @@ impl Pull {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        self.granted(cached, claim, anonymous).await;
+        cached.granted(claim, anonymous).await;
         // What can't be stored is still served.
         if let Err(error) = cached.store.put(&digest, bytes.clone()).await {
             tracing::debug!(%digest, %error, "a manifest was not stored");
@@ -225,7 +222,7 @@ impl Pull {
             claim.right,
             crate::upstream::Right::Bearer { .. } | crate::upstream::Right::Basic { .. }
         );
-        if !own || cached.store.is_public(&claim.name) || self.is_known_closed(cached, &claim.name) {
+        if !own || cached.store.is_public(&claim.name) || cached.is_known_closed(&claim.name) {
             return;
         }
         let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
@@ -296,7 +293,7 @@ impl Pull {
         };
         let immutable = matches!(age, Age::None);
         Ok(Pulled {
-            cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), immutable),
+            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), immutable),
             response,
             outcome,
             upstream_status: None,

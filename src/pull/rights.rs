@@ -115,9 +115,9 @@ impl Proofs {
     }
 }
 
-impl Pull {
-    pub(super) fn standing(&self, cached: &Cached, claim: &Claim) -> Standing {
-        if claim.shared || cached.store.is_public(&claim.name) || cached.proofs.proved.contains_key(&claim.key) {
+impl Cached {
+    pub(super) fn standing(&self, claim: &Claim) -> Standing {
+        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key) {
             Standing::Entitled
         } else {
             Standing::Unproved
@@ -125,23 +125,30 @@ impl Pull {
     }
 
     /// The upstream answered this claim with what was asked for.
-    pub(super) async fn granted(&self, cached: &Cached, claim: &Claim, anonymous: bool) {
+    pub(super) async fn granted(&self, claim: &Claim, anonymous: bool) {
         if anonymous {
-            cached.store.mark_public(&claim.name);
+            self.store.mark_public(&claim.name);
         } else if !claim.shared {
-            cached.proofs.proved.insert(claim.key, ()).await;
+            self.proofs.proved.insert(claim.key, ()).await;
         }
     }
 
     /// The upstream denied this claim.
-    pub(super) async fn denied(&self, cached: &Cached, claim: &Claim) {
-        cached.proofs.proved.invalidate(&claim.key).await;
-        if matches!(claim.right, Right::Anonymous) && cached.store.is_public(&claim.name) {
+    pub(super) async fn denied(&self, claim: &Claim) {
+        self.proofs.proved.invalidate(&claim.key).await;
+        if matches!(claim.right, Right::Anonymous) && self.store.is_public(&claim.name) {
             tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
-            cached.store.unmark_public(&claim.name);
+            self.store.unmark_public(&claim.name);
         }
     }
 
+    /// Whether a repository was found closed to the public a short while ago.
+    pub(super) fn is_known_closed(&self, name: &FullName) -> bool {
+        self.proofs.closed.contains_key(name)
+    }
+}
+
+impl Pull {
     /// Asks the upstream whether this claim opens its repository. Claims that are the same are asked about once.
     pub(super) async fn prove(
         &self,
@@ -173,7 +180,7 @@ impl Pull {
             Err(error) => {
                 let error = (*error).clone();
                 if error.is_denial() {
-                    self.denied(cached, claim).await;
+                    cached.denied(claim).await;
                 }
                 Err(error)
             }
@@ -225,12 +232,12 @@ impl Pull {
             Ok(word) => word,
             Err(error) => {
                 if error.is_denial() {
-                    self.denied(cached, claim).await;
+                    cached.denied(claim).await;
                 }
                 return Err(error);
             }
         };
-        self.granted(cached, claim, word.anonymous).await;
+        cached.granted(claim, word.anonymous).await;
         let media_type = match kind {
             Kind::Blob => None,
             Kind::Manifest => Some(
@@ -263,7 +270,7 @@ impl Pull {
         let Ok(upstream) = self.upstream(&name.registry) else {
             return false;
         };
-        match upstream.confirm(&ask, &claim.right).await {
+        match Box::pin(upstream.confirm(&ask, &claim.right)).await {
             Ok(word) if word.is_yes() => {
                 cached.store.mark_public(name);
                 true
@@ -276,11 +283,6 @@ impl Pull {
                 false
             }
         }
-    }
-
-    /// Whether a repository was found closed to the public a short while ago.
-    pub(super) fn is_known_closed(&self, cached: &Cached, name: &FullName) -> bool {
-        cached.proofs.closed.contains_key(name)
     }
 
     /// HEAD for manifests; GET stopped at the status for blobs, because Harbor answers 404 to HEAD of one that it has not
@@ -304,11 +306,19 @@ impl Pull {
                 Missing::Blob,
             ),
         };
-        let word = self.upstream(&name.registry)?.confirm(&ask, &claim.right).await?;
+        // Rare and long: not within the future of every request.
+        let upstream = self.upstream(&name.registry)?;
+        let word = Box::pin(upstream.confirm(&ask, &claim.right)).await?;
         if word.is_yes() {
             return Ok(word);
         }
-        Err(super::refusal(&name.registry, what, word.status, &word.headers, None))
+        Err(super::refusal(
+            &name.registry,
+            what,
+            word.status,
+            &word.headers,
+            None,
+        ))
     }
 }
 

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
+use super::alone::{Alone, Rest};
 use super::blob::Got;
 use super::cached::Cached;
-use super::direct::{Direct, Rest};
 use super::rights::Claim;
 use super::{Error, Pull};
 use crate::cache::{Ending, Reader, Source};
 use crate::oci::Digest;
-use crate::serve::file::{BodyError, Cause, FileBody};
+use crate::serve::file::{BodyError, Cause, Direct as Road, FileBody};
 
 /// How often one body may lose its ground.
 const MOST_TURNS: usize = 8;
@@ -29,6 +29,8 @@ pub(super) struct Stream {
     end: u64,
     turns: usize,
     state: State,
+    /// The short road to the client's socket, where there is one.
+    road: Option<Road>,
 }
 
 /// What is being sent, and for whom.
@@ -44,7 +46,7 @@ struct Blob {
 enum State {
     File(FileBody<Reader>),
     Reopening(BoxFuture<'static, Result<Reader, Error>>),
-    Direct(Direct),
+    Alone(Alone),
     Over,
 }
 
@@ -56,6 +58,7 @@ impl Stream {
         digest: &Digest,
         reader: Reader,
         part: Range<u64>,
+        road: Option<Road>,
     ) -> Self {
         let length = reader.length();
         Self {
@@ -69,7 +72,8 @@ impl Stream {
             at: part.start,
             end: part.end,
             turns: 0,
-            state: State::File(FileBody::new(reader, part.start, part.end, &cached.pool)),
+            state: State::File(file(cached, reader, part, road.clone())),
+            road,
         }
     }
 
@@ -79,7 +83,7 @@ impl Stream {
         cached: &Arc<Cached>,
         claim: &Claim,
         digest: &Digest,
-        direct: Direct,
+        alone: Alone,
         part: Range<u64>,
         length: u64,
     ) -> Self {
@@ -94,7 +98,8 @@ impl Stream {
             at: part.start,
             end: part.end,
             turns: 0,
-            state: State::Direct(direct),
+            state: State::Alone(alone),
+            road: None,
         }
     }
 
@@ -106,7 +111,7 @@ impl Stream {
             other => return Err(self.broken(other.to_string())),
         };
         match ending {
-            Ending::Detached { at, hasher } => Ok(State::Direct(Direct::start(
+            Ending::Detached { at, hasher } => Ok(State::Alone(Alone::start(
                 Arc::clone(&self.context.pull),
                 Rest {
                     claim: self.context.claim.clone(),
@@ -138,6 +143,10 @@ impl Stream {
             why,
         }
     }
+}
+
+fn file(cached: &Cached, reader: Reader, part: Range<u64>, road: Option<Road>) -> FileBody<Reader> {
+    FileBody::new(reader, part.start, part.end, &cached.pool).with_direct(road)
 }
 
 async fn reopen(blob: Blob) -> Result<Reader, Error> {
@@ -190,7 +199,7 @@ impl Body for Stream {
                 },
                 State::Reopening(opening) => match ready!(opening.as_mut().poll(cx)) {
                     Ok(reader) => {
-                        let body = FileBody::new(reader, this.at, this.end, &this.context.cached.pool);
+                        let body = file(&this.context.cached, reader, this.at..this.end, this.road.clone());
                         this.state = State::File(body);
                     }
                     Err(error) => {
@@ -198,7 +207,7 @@ impl Body for Stream {
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
-                State::Direct(rest) => match ready!(rest.poll_next(cx)) {
+                State::Alone(rest) => match ready!(rest.poll_next(cx)) {
                     Some(Ok(bytes)) => {
                         this.at += bytes.len() as u64;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -224,7 +233,7 @@ impl Body for Stream {
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Over => true,
-            State::File(_) | State::Reopening(_) | State::Direct(_) => self.at == self.end,
+            State::File(_) | State::Reopening(_) | State::Alone(_) => self.at == self.end,
         }
     }
 

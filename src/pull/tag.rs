@@ -35,10 +35,7 @@ enum Known {
     /// The bytes were here already.
     Stored(Document),
     /// Answered to HEAD: what it is, without the bytes.
-    Head {
-        digest: Digest,
-        headers: Box<HeaderMap>,
-    },
+    Head { digest: Digest, headers: Box<HeaderMap> },
 }
 
 /// One request for a tag.
@@ -66,7 +63,7 @@ impl Pull {
         if rule.fresh == Fresh::Never && !cached.config.offline {
             return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
         }
-        let before = match self.standing(cached, &question.claim) {
+        let before = match cached.standing(&question.claim) {
             Standing::Entitled => self.before(cached, &question).await,
             Standing::Unproved => None,
         };
@@ -155,7 +152,7 @@ impl Pull {
         let Some(class) = error.class() else {
             return Err(error);
         };
-        if self.standing(cached, &question.claim) == Standing::Unproved {
+        if cached.standing(&question.claim) == Standing::Unproved {
             return Err(error);
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
@@ -257,7 +254,7 @@ impl Pull {
                 let mut headers = allowed(&headers);
                 headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
                 Pulled {
-                    cache: self.cache_policy(self.is_public_to_all(cached, wanted, claim), false),
+                    cache: self.cache_policy(cached.is_public_to_all(wanted, claim), false),
                     response: respond(StatusCode::OK, headers, Body::empty()),
                     outcome: Outcome::Miss,
                     upstream_status: None,
@@ -376,7 +373,7 @@ impl Asking {
             }) => return Ok(None),
             Err(error) => {
                 if error.is_denial() {
-                    self.pull.denied(&self.cached, &self.claim).await;
+                    self.cached.denied(&self.claim).await;
                 }
                 return Err(error);
             }
@@ -391,9 +388,7 @@ impl Asking {
         if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
             return Ok(None);
         }
-        self.pull
-            .granted(&self.cached, &self.claim, answer.anonymous)
-            .await;
+        self.cached.granted(&self.claim, answer.anonymous).await;
         let media_type = answer
             .headers
             .get(header::CONTENT_TYPE)
@@ -451,7 +446,9 @@ impl Asking {
 fn gone(error: &Error) -> Option<StatusCode> {
     match error {
         Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
-        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => Some(*status),
+        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            Some(*status)
+        }
         _ => None,
     }
 }
@@ -472,6 +469,14 @@ impl Error {
             Self::Rejected { status, .. } | Self::Unavailable { status, .. } => {
                 ErrorClass::of_status(*status)
             }
+            // It answered, but not what it was asked: a captive portal, a broken gateway.
+            Self::WrongDigest { .. }
+            | Self::OtherDigest { .. }
+            | Self::BadManifest { .. }
+            | Self::NoManifest { .. }
+            | Self::TooLarge { .. }
+            | Self::NoLength { .. }
+            | Self::WrongRange { .. } => Some(ErrorClass::Server),
             _ => None,
         }
     }

@@ -50,7 +50,11 @@ mod tests {
             ("\"sha256:0\"".to_owned(), false),
             (own.trim_matches('"').to_owned(), false),
         ] {
-            assert_eq!(has_it(&conditions(header::IF_NONE_MATCH, &value), &etag), has, "{value}");
+            assert_eq!(
+                has_it(&conditions(header::IF_NONE_MATCH, &value), &etag),
+                has,
+                "{value}"
+            );
         }
         assert!(!has_it(&HeaderMap::new(), &etag));
     }
@@ -62,8 +66,15 @@ mod tests {
         let own = etag.to_str().expect("ASCII").to_owned();
         assert!(range_holds(&HeaderMap::new(), &etag));
         assert!(range_holds(&conditions(header::IF_RANGE, &own), &etag));
-        for other in [format!("W/{own}"), "\"x\"".to_owned(), "Sun, 22 Nov 2026 08:00:00 GMT".to_owned()] {
-            assert!(!range_holds(&conditions(header::IF_RANGE, &other), &etag), "{other}");
+        for other in [
+            format!("W/{own}"),
+            "\"x\"".to_owned(),
+            "Sun, 22 Nov 2026 08:00:00 GMT".to_owned(),
+        ] {
+            assert!(
+                !range_holds(&conditions(header::IF_RANGE, &other), &etag),
+                "{other}"
+            );
         }
     }
 }

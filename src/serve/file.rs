@@ -2,7 +2,8 @@
 //!
 //! It reads on the runtime's thread what the page cache holds and lets a blocking thread wait for the disk. It holds one
 //! piece at a time: the next is read when the socket has taken the last, and is twice as long if that was quick. So a
-//! fast reader costs few calls and a slow one 16 KiB.
+//! fast reader costs few calls and a slow one 16 KiB. On a plain HTTP/1 connection long pieces do not pass through memory
+//! at all (`direct`).
 
 mod direct;
 mod flow;
@@ -39,7 +40,7 @@ pub struct FileBody<S> {
     /// As far as the source said that bytes may be sent.
     readable: u64,
     reads: Reads,
-    reading: Option<JoinHandle<(Lent, io::Result<usize>)>>,
+    reading: Option<Reading>,
     flow: Flow,
     pool: Pool,
     direct: Option<Direct>,
@@ -69,6 +70,14 @@ pub enum Cause {
     Short,
     #[error("a piece of the file did not go to the socket it was meant for")]
     Astray,
+}
+
+type Reading = JoinHandle<(Lent, io::Result<usize>)>;
+
+/// What came of beginning with a piece.
+enum Begun {
+    Piece(Bytes),
+    Reading(Reading),
 }
 
 impl<S: Source> FileBody<S> {
@@ -106,43 +115,51 @@ impl<S: Source> FileBody<S> {
 
     /// The next piece, which begins at `at`.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Cause>> {
-        if self.reading.is_none() {
-            ready!(self.flow.poll_drained(cx));
-            if self.direct.as_ref().is_some_and(|direct| !direct.is_done()) {
-                return Poll::Ready(Err(Cause::Astray));
-            }
-            if self.readable <= self.at {
-                self.readable =
-                    ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
-            }
-            let there = self.readable.min(self.end).saturating_sub(self.at);
-            let there = usize::try_from(there).unwrap_or(usize::MAX);
-            if let Some(direct) = &self.direct
-                && there >= LEAST_DIRECT
-            {
-                let cached = self.reads.cached(self.at, there.min(LONGEST))?;
-                if cached >= LEAST_DIRECT {
-                    let piece = direct.announce(self.pool.stand_in(), self.source.file(), self.at, cached);
-                    self.at += piece.len() as u64;
-                    return Poll::Ready(Ok(self.flow.hand_out(Memory::StandIn(piece))));
-                }
-            }
-            let mut lent = self.pool.take(self.flow.length().min(there));
-            let count = lent.bytes().len().min(self.flow.length()).min(there);
-            match self.reads.now(&mut lent.bytes_mut()[..count], self.at)? {
-                Now::Read(count) => return Poll::Ready(self.hand_out(lent, count)),
-                Now::Cold => {}
-            }
-            let read = self.reads.later(lent, count, self.at);
-            self.reading = Some(tokio::task::spawn_blocking(read));
-        }
-        let Some(reading) = &mut self.reading else {
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => match ready!(self.poll_read(cx))? {
+                Begun::Piece(piece) => return Poll::Ready(Ok(piece)),
+                Begun::Reading(reading) => reading,
+            },
+        };
+        let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
+            self.reading = Some(reading);
             return Poll::Pending;
         };
-        let read = ready!(Pin::new(reading).poll(cx));
-        self.reading = None;
         let (lent, count) = read.map_err(io::Error::other)?;
         Poll::Ready(self.hand_out(lent, count?))
+    }
+
+    /// Begins with the next piece, when the last one is gone and there is more: it is there at once, or will be.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Cause>> {
+        ready!(self.flow.poll_drained(cx));
+        if self.direct.as_ref().is_some_and(|direct| !direct.is_done()) {
+            return Poll::Ready(Err(Cause::Astray));
+        }
+        if self.readable <= self.at {
+            self.readable = ready!(self.source.poll_readable(cx, self.at, self.end)).map_err(Cause::Ended)?;
+        }
+        let there = self.readable.min(self.end).saturating_sub(self.at);
+        let there = usize::try_from(there).unwrap_or(usize::MAX);
+        if let Some(direct) = &self.direct
+            && there >= LEAST_DIRECT
+        {
+            let cached = self.reads.cached(self.at, there.min(LONGEST))?;
+            if cached >= LEAST_DIRECT {
+                let piece = direct.announce(self.pool.stand_in(), self.source.file(), self.at, cached);
+                self.at += piece.len() as u64;
+                let piece = self.flow.hand_out(Memory::StandIn(piece));
+                return Poll::Ready(Ok(Begun::Piece(piece)));
+            }
+        }
+        let mut lent = self.pool.take(self.flow.length().min(there));
+        let count = lent.bytes().len().min(self.flow.length()).min(there);
+        match self.reads.now(&mut lent.bytes_mut()[..count], self.at)? {
+            Now::Read(count) => return Poll::Ready(self.hand_out(lent, count).map(Begun::Piece)),
+            Now::Cold => {}
+        }
+        let read = self.reads.later(lent, count, self.at);
+        Poll::Ready(Ok(Begun::Reading(tokio::task::spawn_blocking(read))))
     }
 
     fn hand_out(&mut self, lent: Lent, count: usize) -> Result<Bytes, Cause> {

@@ -13,6 +13,7 @@ use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::visit::BaseUrl;
 use crate::route::{Target, Visit};
+use crate::serve::file::Direct;
 use crate::serve::headers::{OCI_NAMESPACE, X_CACHE};
 use crate::telemetry::Record;
 use crate::upstream::{Failure, Method as Upstream};
@@ -123,7 +124,7 @@ async fn answer(
         target: &target,
         base: parts.routes.origins().sign_in_base(visit),
     };
-    let mut result = match (Identity::of(&request.headers), wishes(&request.headers, query)) {
+    let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
         (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
         (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(asker.base(&identity).await),
@@ -264,7 +265,8 @@ fn no_visit() -> Problem {
 }
 
 /// The client's wishes; its other headers stay here.
-fn wishes(headers: &HeaderMap, query: Option<&str>) -> Result<Wishes, Problem> {
+fn wishes(request: &http::request::Parts) -> Result<Wishes, Problem> {
+    let headers = &request.headers;
     let range = match headers.get(header::RANGE).map(RangeHeader::parse) {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,
         Some(Ok(range)) => Some(range),
@@ -286,7 +288,8 @@ fn wishes(headers: &HeaderMap, query: Option<&str>) -> Result<Wishes, Problem> {
         accept: headers.get_all(header::ACCEPT).iter().cloned().collect(),
         range,
         conditions,
-        query: pull::without_namespace(query),
+        query: pull::without_namespace(request.uri.query()),
+        direct: request.extensions.get::<Direct>().cloned(),
     })
 }
 

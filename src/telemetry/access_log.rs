@@ -104,7 +104,11 @@ impl Fields {
         let kind = self.facts.kind.unwrap_or("other");
         self.metrics
             .requests
-            .get_or_create(&Request { outcome, kind, status })
+            .get_or_create(&Request {
+                outcome,
+                kind,
+                status,
+            })
             .inc();
         let source = match outcome {
             "hit" | "stale" | "revalidated" => Source::Cache,

@@ -38,7 +38,10 @@ impl Upstream {
             authorization: None,
             max_redirects: 0,
         };
-        let asked = self.auth.ask(&question, right, &place::scopes(base, &endpoint)).await;
+        let asked = self
+            .auth
+            .ask(&question, right, &place::scopes(base, &endpoint))
+            .await;
         self.health.note(&asked);
         let (landed, anonymous) = asked?;
         let status = landed.answer.status();

@@ -99,7 +99,8 @@ pub struct Counters {
 }
 
 /// A blob that flows. Its pieces cover every byte from `Errand::from` to the end exactly once; several connections bring
-/// them out of order, but never further than `segments` pieces of at most 8 MiB beyond `reached`.
+/// them out of order, but never further than
+/// `segments` pieces of at most 8 MiB (the last one 9) beyond `reached`.
 pub struct Download {
     source: Arc<dyn Source>,
     rules: Rules,

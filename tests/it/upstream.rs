@@ -5,6 +5,7 @@ mod bodies;
 mod download;
 mod health;
 mod logins;
+mod long_road;
 mod proxies;
 mod redirects;
 mod secrets;

@@ -40,6 +40,7 @@ fn one_pass_over_ten_times_the_cache_leaves_what_is_used() {
     now += 3600;
     for blob in &hot {
         index.touch(blob, now);
+        index.count_pull(blob);
     }
     let mut evicted = 0;
     for n in 0..1000 {
@@ -51,6 +52,7 @@ fn one_pass_over_ten_times_the_cache_leaves_what_is_used() {
         if n % 360 == 0 {
             for blob in &hot {
                 index.touch(blob, now);
+                index.count_pull(blob);
             }
         }
     }
@@ -70,6 +72,7 @@ fn what_nobody_asked_for_in_a_week_goes_before_what_came_today() {
     for n in 0..100 {
         store(&index, &digest(n), 10, now);
         index.touch(&digest(n), now + 3600);
+        index.count_pull(&digest(n));
     }
     // Brings them among the regulars.
     now += 7200;
@@ -93,6 +96,7 @@ fn what_comes_back_is_known() {
     for n in 0..90 {
         store(&index, &digest(n), 10, now);
         index.touch(&digest(n), now + 100);
+        index.count_pull(&digest(n));
     }
     now += 200;
     let come_back = digest(500);
@@ -147,7 +151,10 @@ proptest! {
                         prop_assert!(!held.contains(&gone));
                     }
                 }
-                Step::Store { blob, .. } | Step::Touch { blob } => index.touch(&digest(blob), now),
+                Step::Store { blob, .. } | Step::Touch { blob } => {
+                    index.touch(&digest(blob), now);
+                    index.count_pull(&digest(blob));
+                }
                 Step::Lease { blob } => leases.push((digest(blob), index.lease(&digest(blob)))),
                 Step::Pin { blob } => {
                     pins.push(digest(blob));

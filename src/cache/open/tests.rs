@@ -55,6 +55,7 @@ fn last_uses_and_standing_outlive_a_restart() {
         shelf.stock_at(b"hot", now - 4000),
     );
     shelf.store.parts.index.touch(&hot, now - 100);
+    shelf.store.parts.index.count_pull(&hot);
     let shelf = shelf.restarted(|_| {}).unwrap();
     let index = &shelf.store.parts.index;
     assert_eq!(index.get(&old).unwrap().last_use, now - 5000);

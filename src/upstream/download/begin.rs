@@ -14,7 +14,7 @@ use super::segments::{Rules, Spread};
 use super::slots::{Slot, Slots};
 use super::source::{self, AtRegistry, Source};
 use super::stream::{Past, Stream};
-use super::{Order, Counters, Download, Errand, Refusal};
+use super::{Counters, Download, Errand, Order, Refusal};
 use crate::oci::Endpoint;
 use crate::upstream::failure::{Cause, Failure, Phase};
 use crate::upstream::fetch::Landed;
@@ -88,6 +88,7 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
         end: None,
     };
     let mut span = wanted;
+    let asked = Instant::now();
     let (mut landed, mut anonymous) = ask(&source, span, &mut counters).await?;
     if landed.answer.status() == StatusCode::RANGE_NOT_SATISFIABLE && span != Span::ALL {
         // Nothing is there behind what we have, or so it says: the whole blob tells.
@@ -97,6 +98,7 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
     if !source::has_bytes(landed.answer.status()) {
         return Err(Refusal::Answered(landed.into_answer(anonymous)));
     }
+    let latency = asked.elapsed();
     let content = source.content(span, errand.length, &landed)?;
     let length = match content {
         Content::Whole { length } | Content::Part { length, .. } => length,
@@ -128,6 +130,7 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
         length,
         anonymous,
         counters,
+        latency,
     };
     Ok(start.with(stream))
 }
@@ -142,6 +145,8 @@ pub(super) struct Start {
     pub length: Option<u64>,
     pub anonymous: bool,
     pub counters: Counters,
+    /// How long the first answer took.
+    pub latency: Duration,
 }
 
 impl Start {
@@ -169,7 +174,7 @@ impl Start {
             turn: 0,
             spread: Spread::Watching,
             meter: if large {
-                Meter::new(Instant::now())
+                Meter::new(Instant::now(), self.latency)
             } else {
                 Meter::decided()
             },

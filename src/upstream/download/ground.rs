@@ -22,12 +22,16 @@ impl Ground {
         self.holes.first().map(|hole| hole.start)
     }
 
-    /// The next piece: at most `size` bytes from the first hole, and only if all of it lies before `limit`.
+    /// The next piece: `size` bytes from the first hole, and only if they lie before `limit`. A rest that is not worth a
+    /// question of its own goes with them.
     pub fn take(&mut self, size: u64, limit: u64) -> Option<Range<u64>> {
         let hole = self.holes.first_mut()?;
-        let end = hole.end.min(hole.start.saturating_add(size));
+        let mut end = hole.end.min(hole.start.saturating_add(size));
         if end > limit {
             return None;
+        }
+        if hole.end - end < size / 8 {
+            end = hole.end;
         }
         let piece = hole.start..end;
         hole.start = end;

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the first connection is watched before others are opened. Long enough to tell a fast line from a slow one,
-/// short enough to lose little on a slow one.
+/// How long the first connection is watched before others are opened. Long enough to tell a fast line from a slow one even
+/// when one of the machines is busy, short enough to lose little on a slow one.
 const LOOK: Duration = Duration::from_millis(75);
+
+/// The same on a long road, where one connection is slow by nature and others are slow to come.
+const SHORT_LOOK: Duration = Duration::from_millis(25);
+
+/// An answer that takes so long has come a long road (or from a slow registry).
+const LONG_ROAD: Duration = Duration::from_millis(50);
 
 /// A connection that brings this much a second is left alone: what holds single connections back (limits of a storage, a
 /// long road, a lossy line) holds them far below it, and above it each further request only costs the upstream.
@@ -21,6 +27,7 @@ const GAIN: f64 = 1.3;
 #[derive(Debug)]
 pub(super) struct Meter {
     phase: Phase,
+    look: Duration,
     since: Instant,
     bytes: u64,
 }
@@ -49,9 +56,11 @@ pub(super) enum Advice {
 }
 
 impl Meter {
-    pub fn new(now: Instant) -> Self {
+    /// `latency`: how long the first answer took.
+    pub fn new(now: Instant, latency: Duration) -> Self {
         Self {
             phase: Phase::Before,
+            look: if latency < LONG_ROAD { LOOK } else { SHORT_LOOK },
             since: now,
             bytes: 0,
         }
@@ -61,13 +70,13 @@ impl Meter {
     pub fn decided() -> Self {
         Self {
             phase: Phase::Decided,
-            ..Self::new(Instant::now())
+            ..Self::new(Instant::now(), Duration::ZERO)
         }
     }
 
     /// When it should be looked at, bytes or not.
     pub fn look_at(&self) -> Option<Instant> {
-        (self.phase == Phase::Alone).then(|| self.since + LOOK)
+        (self.phase == Phase::Alone).then(|| self.since + self.look)
     }
 
     /// So many bytes came while so many connections have their answers.
@@ -91,7 +100,7 @@ impl Meter {
     pub fn look(&mut self, now: Instant) -> Advice {
         let watched = now.duration_since(self.since);
         match self.phase {
-            Phase::Alone if watched >= LOOK => {
+            Phase::Alone if watched >= self.look => {
                 if self.speed(now) >= FAST {
                     self.start(Phase::Alone, now);
                     return Advice::Stay;
@@ -111,11 +120,9 @@ impl Meter {
     }
 
     fn start(&mut self, phase: Phase, now: Instant) {
-        *self = Self {
-            phase,
-            since: now,
-            bytes: 0,
-        };
+        self.phase = phase;
+        self.since = now;
+        self.bytes = 0;
     }
 
     /// Bytes a second.
@@ -154,7 +161,7 @@ mod tests {
     fn a_fast_connection_is_left_alone() {
         // One GET a blob is what a registry expects, and on a good line there is nothing to gain.
         let (mut now, second) = (Instant::now(), Duration::from_secs(1));
-        let mut meter = Meter::new(now);
+        let mut meter = Meter::new(now, Duration::ZERO);
         assert_eq!(run(&mut meter, &mut now, 50e6, 1, second * 10), Advice::Stay);
         // Until it gets slow.
         assert_eq!(run(&mut meter, &mut now, 4e6, 1, second), Advice::Spread);
@@ -164,7 +171,7 @@ mod tests {
     fn a_stalled_connection_is_noticed_without_bytes() {
         // The slowest line is the one that needs help most.
         let mut now = Instant::now();
-        let mut meter = Meter::new(now);
+        let mut meter = Meter::new(now, Duration::ZERO);
         assert_eq!((meter.look_at(), meter.look(now + LOOK)), (None, Advice::Stay));
         meter.note(1, 1, now);
         now = meter.look_at().unwrap();
@@ -178,7 +185,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for (together, advice) in [(16e6, Advice::Stay), (6e6, Advice::Stay), (4.8e6, Advice::Shrink)] {
             let mut now = Instant::now();
-            let mut meter = Meter::new(now);
+            let mut meter = Meter::new(now, Duration::ZERO);
             assert_eq!(run(&mut meter, &mut now, 4e6, 1, second), Advice::Spread);
             assert_eq!(run(&mut meter, &mut now, 4e6, 1, second), Advice::Stay);
             assert_eq!(run(&mut meter, &mut now, together, 4, second * 10), advice);

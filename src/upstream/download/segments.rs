@@ -184,28 +184,27 @@ impl Download {
         }
     }
 
-    /// The next piece, or half of what the busiest lane still has to bring, so that in the end all of them finish together.
+    /// The next piece. When all are given, half of what the busiest lane still has to bring, so that all finish together in
+    /// the end; when the next one lies too far ahead, half of the foremost lane's, which holds everybody up.
     fn next_ground(&mut self) -> Option<Range<u64>> {
-        let size = if self.spread == Spread::Wide {
-            self.rules.piece
-        } else {
-            u64::MAX
-        };
-        if let Some(piece) = self.ground.take(size, self.limit()) {
-            return Some(piece);
+        let wide = self.spread == Spread::Wide;
+        let size = if wide { self.rules.piece } else { u64::MAX };
+        let piece = self.ground.take(size, self.limit());
+        if piece.is_some() || !wide {
+            return piece;
         }
-        if self.spread != Spread::Wide {
-            return None;
-        }
+        let foremost = self.lanes.iter().map(|lane| lane.ground.start).min();
+        let too_far = self.ground.first().is_some();
         let least = self.rules.piece / 8;
-        let busiest = self
+        let helped = self
             .lanes
             .iter_mut()
+            .filter(|lane| !too_far || Some(lane.ground.start) == foremost)
             .filter(|lane| lane.flows() && lane.rest() >= 2 * least && lane.answers_left() > WORTH_TAKING)
             .max_by_key(|lane| lane.rest())?;
-        let middle = busiest.ground.start + busiest.rest() / 2;
-        let taken = middle..busiest.ground.end;
-        busiest.ground.end = middle;
+        let middle = helped.ground.start + helped.rest() / 2;
+        let taken = middle..helped.ground.end;
+        helped.ground.end = middle;
         Some(taken)
     }
 

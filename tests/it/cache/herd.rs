@@ -22,7 +22,7 @@ async fn a_herd_on_a_cold_blob_is_one_download() {
 #[tokio::test]
 #[ignore = "500 clients; `make soak`"]
 async fn soak_a_herd_on_a_cold_blob_is_one_download() {
-    herd(500, 32 << 20, 50 << 20).await;
+    herd(500, 8 << 20, 50 << 20).await;
 }
 
 async fn herd(clients: usize, size: usize, pace: usize) {

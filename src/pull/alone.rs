@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::rights::Claim;
 use super::{Error, Missing, Pull};
-use crate::oci::digest::Hasher;
 use crate::oci::Digest;
+use crate::oci::digest::Hasher;
 use crate::upstream::{Download, Errand, Order, Refusal};
 
 /// Most that is held back of a body until its digest is known (threat I1).
@@ -51,9 +51,9 @@ impl Rest {
 
 /// The bytes as they come.
 #[derive(Debug)]
-pub(super) struct Direct(mpsc::Receiver<Result<Bytes, Error>>);
+pub(super) struct Alone(mpsc::Receiver<Result<Bytes, Error>>);
 
-impl Direct {
+impl Alone {
     /// From a download that is to be begun.
     pub fn start(pull: Arc<Pull>, rest: Rest) -> Self {
         Self::spawn(|to| async move {
@@ -87,7 +87,7 @@ impl Direct {
     }
 }
 
-impl futures_util::Stream for Direct {
+impl futures_util::Stream for Alone {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -112,11 +112,8 @@ impl Pull {
             length: rest.length,
             order: Order::Kept,
         };
-        match self
-            .upstream(registry)?
-            .download(errand, &rest.claim.right)
-            .await
-        {
+        let upstream = self.upstream(registry)?;
+        match Box::pin(upstream.download(errand, &rest.claim.right)).await {
             Ok(download) => Ok(download),
             Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
             Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
@@ -194,7 +191,9 @@ impl Sending {
         self.held.push_back(bytes);
         let mut free = Vec::new();
         while self.held_bytes > TAIL {
-            let Some(mut first) = self.held.pop_front() else { break };
+            let Some(mut first) = self.held.pop_front() else {
+                break;
+            };
             let over = self.held_bytes - TAIL;
             if first.len() > over {
                 let goes = first.split_to(over);
