@@ -16,7 +16,7 @@ async fn scraped(docxy: &Cached) -> Metrics {
     assert_eq!(answer.status(), 200);
     let kind = answer.headers()["content-type"].to_str().unwrap();
     assert!(
-        kind.starts_with("application/openmetrics-text; version=1.0"),
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
         "{kind}"
     );
     Metrics::parse(std::str::from_utf8(answer.body()).unwrap())
@@ -114,7 +114,7 @@ async fn a_start_counts_what_lies_there() {
 #[tokio::test]
 async fn never_on_a_clients_port() {
     // Behind a reverse proxy every peer is loopback: no address makes somebody an operator.
-    let docxy = Cached::of(image_of(702, &[1000]), "metrics_listen = [\"127.0.1:0\"]").await;
+    let docxy = Cached::of(image_of(702, &[1000]), "metrics_listen = [\"127.0.0.1:0\"]").await;
     for path in ["/metrics", "/api/v1", "/api/v1/cache", "/api/v1/cache/usage"] {
         assert_eq!(docxy.get(path).await.status, 404, "{path}");
     }
