@@ -53,3 +53,33 @@ fn text(collected: &Collected) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Share;
+
+    #[test]
+    fn each_reason_has_its_line() {
+        // Whoever wonders where his images went reads why.
+        let share = |blobs| Share { blobs, bytes: 1024 };
+        let collected = Collected {
+            blobs: 3,
+            bytes: 2048,
+            unreferenced: share(1),
+            inactive: share(2),
+            partials: share(1),
+            links: 4,
+            held: 1,
+        };
+        assert_eq!(
+            text(&collected),
+            "removed 1 blob that nothing referred to: 1.0 KiB\n\
+             removed 2 blobs not used for as long as cache.inactive says: 1.0 KiB\n\
+             removed 1 left-over download: 1.0 KiB\n\
+             removed 4 links of blobs that were gone\n\
+             left 1 blob: in use\n"
+        );
+        assert_eq!(text(&Collected::default()), "nothing to remove\n");
+    }
+}
