@@ -2,10 +2,14 @@
 //! metrics alone on a listener of their own; never on a client's port, whatever the peer, because behind a reverse proxy
 //! every peer is loopback.
 
+pub mod api;
 mod cache;
+mod refusal;
+mod request;
 mod router;
 mod serve;
 mod socket;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,13 +17,13 @@ use std::path::PathBuf;
 use crate::cache::Store;
 use crate::telemetry::Metrics;
 
-pub use serve::{Error, Open, open};
+pub use serve::{Error, Open, Serving, open};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The state folder's `docxy.sock`; without one there is no socket.
-    pub socket: Option<PathBuf>,
+    /// The state folder's `docxy.sock`.
+    pub socket: PathBuf,
     /// Where `/metrics` is answered to everyone who can connect.
     pub metrics: Vec<SocketAddr>,
 }

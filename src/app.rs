@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use resolve::tag_rules;
 
 use crate::access::{Access, Tokens};
+use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};
@@ -71,6 +72,11 @@ async fn serve(
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
+    // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
+    let operators = admin::open(&resolve::admin(schema)?).await?.serve(admin::Parts {
+        metrics: metrics.clone(),
+        store: store.clone(),
+    });
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
@@ -108,6 +114,7 @@ async fn serve(
             if let Some(keeping) = keeping {
                 keeping.await.context("the cache's housekeeping failed")?;
             }
+            operators.stop().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }

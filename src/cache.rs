@@ -44,11 +44,12 @@ mod verification;
 mod writer;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::clearing::{Cleared, Selector};
+pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
@@ -326,12 +327,20 @@ impl Store {
     }
 
     /// Removes what nothing refers to, what was not used for too long, and old rests of downloads. Blocking.
-    pub fn collect(&self) -> Cleared {
+    pub fn collect(&self) -> Collected {
         clearing::collect(&self.flights.shared)
     }
 
     /// Hashes every blob now. Blocking, for as long as the disk takes.
     pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Verified {
+        self.verify_while(&mut |at| {
+            progress(at);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Self::verify`], until `progress` breaks off; what was found by then is told. Blocking.
+    pub fn verify_while(&self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Verified {
         scrub::verify(&self.flights.shared, progress)
     }
 

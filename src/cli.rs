@@ -1,9 +1,11 @@
 //! The command line: arguments in, exit code out.
 
+mod cache;
 mod check_config;
 mod client_config;
 mod explain;
 mod healthcheck;
+mod naming;
 pub mod welcome;
 
 use std::{
@@ -35,7 +37,8 @@ DOCXY__LOG__LEVEL=debug. Flags win over the environment, the environment over th
 
 Exit codes:
   0  success; for `serve`, after an orderly stop
-  1  the start failed, the configuration has mistakes, or `healthcheck` found no healthy docxy
+  1  the start failed, the configuration has mistakes, `healthcheck` found no healthy docxy,
+     or `cache` found something wrong, or nothing to remove
   2  the command line itself is wrong
   130, 143  `serve` was told twice, by SIGINT or SIGTERM, and did not wait for transfers in flight";
 
@@ -57,21 +60,22 @@ struct Common {
     #[arg(
         long,
         global = true,
+        display_order = 101,
         value_name = "FILE",
         help = "Configuration file [default: $DOCXY_CONFIG, else /etc/docxy/docxy.toml if there is one]"
     )]
     config: Option<PathBuf>,
     /// Listen here for plain HTTP; may be given more than once
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, display_order = 102, value_name = "ADDRESS:PORT")]
     listen: Vec<String>,
     /// The address under which clients reach docxy
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, display_order = 103, value_name = "URL")]
     public_url: Option<String>,
     /// How much to log: error, warn, info, debug, trace, or a filter such as docxy=debug,info
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, display_order = 104, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Set any key, as in --set 'registries."ghcr.io".enabled=false'; may be given more than once
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, display_order = 105, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
@@ -90,6 +94,8 @@ enum Command {
     },
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
+    /// See, check and clear what is stored, with docxy running or not
+    Cache(Box<cache::Arguments>),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -129,6 +135,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
             explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)

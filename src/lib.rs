@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 
+pub mod admin;
 pub mod listen;
 pub mod server;
 pub mod tls;

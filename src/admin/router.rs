@@ -4,11 +4,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 
-use super::{Parts, cache};
+use super::refusal::{Refusal, unknown_path, unsupported_method};
+use super::verify::{self, Turn};
+use super::{Parts, api, cache};
 
-/// OpenMetrics 1.0, which Prometheus asks for and every other reader of its text format takes.
+/// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
@@ -19,19 +21,23 @@ pub(super) fn metrics(parts: Parts) -> Router {
 
 /// The Unix socket.
 pub(super) fn operator(parts: Parts) -> Router {
+    let verifying = Router::new()
+        .route(api::VERIFY, post(verify::verify))
+        .with_state((parts.clone(), Turn::default()));
     Router::new()
         .route("/metrics", get(text))
-        .route("/api/v1/cache", get(cache::list))
-        .route("/api/v1/cache/usage", get(cache::usage))
-        .route("/api/v1/cache/remove", post(cache::remove))
-        .route("/api/v1/cache/verify", post(cache::verify))
-        .route("/api/v1/cache/collect", post(cache::collect))
+        .route(api::ABOUT, get(cache::about))
+        .route(api::LIST, get(cache::list))
+        .route(api::USAGE, get(cache::usage))
+        .route(api::REMOVE, post(cache::remove))
+        .route(api::COLLECT, post(cache::collect))
         .with_state(parts)
+        .merge(verifying)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unsupported_method)
 }
 
-async fn text(State(parts): State<Parts>) -> Response {
-    match parts.metrics.text() {
-        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+async fn text(State(parts): State<Parts>) -> Result<Response, Refusal> {
+    let text = parts.metrics.text().map_err(Refusal::broken)?;
+    Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

@@ -11,23 +11,24 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::router;
-use super::socket::{Socket, SocketError};
+use super::socket::{Place, Socket};
 use super::{Config, Parts};
 
 /// Connections at once, for each listener; more wait.
 const CONNECTIONS: usize = 32;
 /// For the head of a request.
 const HEADER: Duration = Duration::from_secs(10);
+/// For a whole connection that asks for metrics. The socket's own user may take longer: a verification reads every blob.
+const METRICS: Duration = Duration::from_secs(30);
 /// After a failed accept: file descriptors run out, and come back.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why operators can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(transparent)]
-    Socket(#[from] SocketError),
     #[error("metrics_listen: {address} can't be listened on: {error}")]
     Metrics {
         address: SocketAddr,
@@ -58,10 +59,9 @@ pub async fn open(config: &Config) -> Result<Open, Error> {
         tracing::info!(%address, "metrics at /metrics");
         metrics.push(listener);
     }
-    let socket = match config.socket.as_deref().map(Socket::bind) {
-        None => None,
-        Some(Ok(socket)) => Some(socket),
-        Some(Err(error)) => {
+    let socket = match Socket::bind(&config.socket) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
             tracing::warn!("{error}; `docxy cache` can't reach this process");
             None
         }
@@ -69,51 +69,74 @@ pub async fn open(config: &Config) -> Result<Open, Error> {
     Ok(Open { socket, metrics })
 }
 
-impl Open {
-    /// Serves until the process ends or the returned future is dropped.
-    pub async fn serve(self, parts: Parts) {
-        let mut listeners = tokio::task::JoinSet::new();
-        for listener in self.metrics {
-            let routes = router::metrics(parts.clone());
-            listeners.spawn(async move {
-                accept(|| async { listener.accept().await.map(|(stream, _)| stream) }, routes).await;
-            });
-        }
-        if let Some(socket) = self.socket {
-            let routes = router::operator(parts);
-            listeners.spawn(async move {
-                accept(|| async { socket.listener.accept().await.map(|(stream, _)| stream) }, routes).await;
-            });
-        }
-        while listeners.join_next().await.is_some() {}
-        std::future::pending().await
+/// Served until this is dropped; the socket's file goes with it at once.
+#[derive(Debug)]
+pub struct Serving {
+    place: Option<Place>,
+    listeners: JoinSet<()>,
+}
+
+impl Serving {
+    /// Ends it, and waits until nothing of the listeners is left.
+    pub async fn stop(mut self) {
+        drop(self.place);
+        self.listeners.shutdown().await;
     }
 }
 
-async fn accept<S, F>(mut next: impl FnMut() -> F, routes: Router)
+impl Open {
+    /// Must be called on the runtime.
+    pub fn serve(self, parts: Parts) -> Serving {
+        let mut listeners = JoinSet::new();
+        for listener in self.metrics {
+            let routes = router::metrics(parts.clone());
+            listeners.spawn(async move {
+                accept(
+                    || async { listener.accept().await.map(|(stream, _)| stream) },
+                    routes,
+                    Some(METRICS),
+                )
+                .await;
+            });
+        }
+        let place = self.socket.map(|Socket { listener, place }| {
+            let routes = router::operator(parts);
+            listeners.spawn(async move {
+                accept(
+                    || async { listener.accept().await.map(|(stream, _)| stream) },
+                    routes,
+                    None,
+                )
+                .await;
+            });
+            place
+        });
+        Serving { place, listeners }
+    }
+}
+
+async fn accept<S, F>(mut next: impl FnMut() -> F, routes: Router, limit: Option<Duration>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = std::io::Result<S>>,
 {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
+        while connections.try_join_next().is_some() {}
         match next().await {
             Ok(stream) => {
-                let service = TowerToHyperService::new(routes.clone());
-                tokio::spawn(async move {
-                    let served = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEADER)
-                        .keep_alive(false)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                    if let Err(error) = served {
-                        tracing::debug!(%error, "an operator's connection failed");
+                let served = serve(stream, routes.clone());
+                connections.spawn(async move {
+                    let _permit = permit;
+                    match limit {
+                        // Whoever does not read must not hold the place of those who do.
+                        Some(limit) => drop(tokio::time::timeout(limit, served).await),
+                        None => served.await,
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -121,5 +144,17 @@ where
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, routes: Router) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an operator's connection failed");
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use http::HeaderValue;
 use url::Host;
 
+use super::storage;
+use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
     AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, StaleOn,
@@ -22,7 +24,7 @@ use crate::tls::trust::Roots;
 use crate::tls::{self, Certificates};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
 use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
-use crate::{pull, server};
+use crate::{admin, pull, server};
 
 /// A token service's answer is a few kilobytes (threat I9).
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
@@ -40,6 +42,13 @@ pub fn logging(schema: &Schema) -> logging::Config {
             LogFormat::Json => logging::Format::Json,
         },
     }
+}
+
+pub fn admin(schema: &Schema) -> Result<admin::Config> {
+    Ok(admin::Config {
+        socket: storage::socket_in(&paths::state(schema, &Machine::this())?),
+        metrics: schema.metrics_listen.clone(),
+    })
 }
 
 /// Reads the certificates, if TLS is served at all.

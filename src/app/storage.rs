@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use rustix::fs::{Access, access};
 
 use crate::cache::{self, Store, disk};
 use crate::config::paths::{self, Machine};
@@ -26,14 +27,26 @@ pub fn open(schema: &Schema, metrics: &Metrics) -> Result<Option<Store>> {
     Ok(Some(store))
 }
 
-/// The folder that `docxy cache` works on when no docxy runs.
+/// The folder of the cache on the disk, as a `docxy cache` finds it that makes none itself.
 pub fn folder(schema: &Schema) -> Result<PathBuf> {
-    Ok(paths::cache(schema, &Machine::this())?)
+    Ok(paths::cache(schema, &onlooker())?)
 }
 
-/// The socket on which a running docxy answers its operator.
-pub fn socket(state: &Path) -> PathBuf {
+/// The socket on which a running docxy answers its operator, found in the same way.
+pub fn socket(schema: &Schema) -> Result<PathBuf> {
+    Ok(socket_in(&paths::state(schema, &onlooker())?))
+}
+
+pub(super) fn socket_in(state: &Path) -> PathBuf {
     state.join("docxy.sock")
+}
+
+/// Asks what may be written to without making anything.
+fn onlooker() -> Machine<'static> {
+    Machine {
+        writable: &|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+        ..Machine::this()
+    }
 }
 
 pub fn config(schema: &Schema, path: PathBuf) -> cache::Config {

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flights::Shared;
 use super::removal::{self, Outcome, Reason};
+use super::usage::Share;
 use super::{family, keeper};
 use crate::oci::{Digest, FullName, Tag};
 
@@ -29,13 +31,44 @@ pub enum Selector {
     All,
 }
 
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => write!(f, "{digest}"),
+            Self::Tag(name, tag) => write!(f, "{name}:{tag}"),
+            Self::Repository(name) => write!(f, "all of {name}"),
+            Self::All => f.write_str("everything"),
+        }
+    }
+}
+
 /// What went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Cleared {
     pub blobs: u64,
     pub bytes: u64,
     pub tags: u64,
+    /// Repositories that held one of the blobs and don't any more, whether it went or another holds it.
+    pub links: u64,
     /// Somebody reads or fills them, they are pinned, or the disk did not let them go.
+    pub held: u64,
+}
+
+/// What a collection removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Collected {
+    /// All blobs that went, and their bytes.
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Those of them that no repository held.
+    pub unreferenced: Share,
+    /// Those of them that were not used for too long.
+    pub inactive: Share,
+    /// Files that downloads had left behind.
+    pub partials: Share,
+    /// Links of blobs that were gone.
+    pub links: u64,
+    /// Somebody reads or fills them, or the disk did not let them go.
     pub held: u64,
 }
 
@@ -62,14 +95,11 @@ pub(super) fn remove(shared: &Arc<Shared>, selector: &Selector) -> Cleared {
 
 /// Removes blobs that no repository holds, those that were not used for too long, rests that are too old, and links of
 /// blobs that are gone. Blocking.
-pub(super) fn collect(shared: &Arc<Shared>) -> Cleared {
+pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
     let parts = &shared.parts;
     let (blobs, bytes) = keeper::expire(shared);
-    let mut cleared = Cleared {
-        blobs,
-        bytes,
-        ..Cleared::default()
-    };
+    let inactive = Share { blobs, bytes };
+    let mut cleared = Cleared::default();
     let young = parts.clock.now().saturating_sub(YOUNG);
     for blob in parts.index.list() {
         let digest = blob.key.digest();
@@ -77,12 +107,26 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Cleared {
             cleared.remove(shared, &digest, Reason::Asked);
         }
     }
-    shared.partials.sweep(&shared.claims, parts.config.partials);
+    let swept = shared
+        .partials
+        .sweep(&shared.claims, parts.config.partials)
+        .discarded;
     let kept =
         |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();
-    parts.records.unlink_stale(kept);
+    let links = parts.records.unlink_stale(kept);
     parts.records.flush();
-    cleared
+    Collected {
+        blobs: blobs + cleared.blobs,
+        bytes: bytes + cleared.bytes,
+        unreferenced: Share {
+            blobs: cleared.blobs,
+            bytes: cleared.bytes,
+        },
+        inactive,
+        partials: swept,
+        links: u64::try_from(links).unwrap_or(u64::MAX),
+        held: cleared.held,
+    }
 }
 
 fn remove_repository(shared: &Arc<Shared>, name: &FullName, cleared: &mut Cleared) {
@@ -150,6 +194,7 @@ impl Cleared {
     fn let_go(&mut self, shared: &Arc<Shared>, name: &FullName, digest: &Digest) {
         let records = &shared.parts.records;
         records.unlink(name, digest);
+        self.links += 1;
         if records.links_of(digest).is_empty() {
             self.remove(shared, digest, Reason::Asked);
         }

@@ -16,6 +16,7 @@ use super::Parts;
 use super::claims::Claims;
 use super::layout::{digest_of, file_name};
 use super::trouble::Failed;
+use super::usage::Share;
 use crate::oci::Digest;
 
 /// A rest shorter than this is not worth its file.
@@ -36,6 +37,15 @@ pub(super) struct Partial {
     pub file: Arc<File>,
     /// Bytes that were there when it was opened.
     pub size: u64,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    /// Rests that stay.
+    pub staying: Vec<Kept>,
+    /// Files that went.
+    pub discarded: Share,
 }
 
 /// A rest that nobody works on.
@@ -139,11 +149,11 @@ impl Partials {
     }
 
     /// Removes rests that are older than `age` (by the time of their last write) or too short, and files that mean
-    /// nothing here; leaves alone what somebody works on. Counts and returns the rests that stay. Blocking; at start,
+    /// nothing here; leaves alone what somebody works on. Counts the rests that stay. Blocking; at start,
     /// now and then, and with an age of nothing when room is short.
-    pub fn sweep(&self, claims: &Claims, age: Duration) -> Vec<Kept> {
+    pub fn sweep(&self, claims: &Claims, age: Duration) -> Swept {
         let now = SystemTime::now();
-        let mut staying = Vec::new();
+        let mut swept = Swept::default();
         for (path, name) in self.listed() {
             let Some(digest) = digest_of(&name).filter(|_| name.contains('.')) else {
                 self.discard(&path);
@@ -158,16 +168,17 @@ impl Partials {
             let old = found.modified().ok().and_then(|at| now.duration_since(at).ok());
             if found.len() < SMALLEST || old.is_some_and(|old| old >= age) || age.is_zero() {
                 self.discard(&path);
+                swept.discarded.add(found.len());
                 continue;
             }
             self.note(path.clone(), found.len());
-            staying.push(Kept {
+            swept.staying.push(Kept {
                 digest,
                 path,
                 size: found.len(),
             });
         }
-        staying
+        swept
     }
 
     fn adopt(&self, digest: &Digest) -> Option<Partial> {

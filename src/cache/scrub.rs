@@ -6,6 +6,7 @@ mod tests;
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub struct Verified {
 }
 
 /// How far `verify` is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     pub blobs: u64,
     pub of_blobs: u64,
@@ -129,8 +130,11 @@ async fn read_slowly(shared: &Arc<Shared>, digest: &Digest, size: u64) -> io::Re
     Ok((file, hasher.finish() == *digest))
 }
 
-/// Looks at all blobs now, as fast as the disk can. Blocking.
-pub(super) fn verify(shared: &Arc<Shared>, progress: &mut dyn FnMut(Progress)) -> Verified {
+/// Looks at all blobs now, as fast as the disk can, until `progress` breaks off. Blocking.
+pub(super) fn verify(
+    shared: &Arc<Shared>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Verified {
     let blobs = shared.parts.index.list();
     let mut at = Progress {
         blobs: 0,
@@ -140,7 +144,9 @@ pub(super) fn verify(shared: &Arc<Shared>, progress: &mut dyn FnMut(Progress)) -
     };
     let mut verified = Verified::default();
     for blob in blobs {
-        progress(at);
+        if progress(at).is_break() {
+            break;
+        }
         let digest = blob.key.digest();
         match look_now(shared, &digest) {
             Found::Right => {}
@@ -150,7 +156,7 @@ pub(super) fn verify(shared: &Arc<Shared>, progress: &mut dyn FnMut(Progress)) -
         at.blobs += 1;
         at.bytes += blob.size;
     }
-    progress(at);
+    let _ = progress(at);
     verified.blobs = at.blobs;
     verified.bytes = at.bytes;
     verified

@@ -53,9 +53,13 @@ pub struct Usage {
     pub public_repositories: u64,
     /// A blob that several registries hold counts for each of them.
     pub registries: BTreeMap<String, Share>,
+    /// By full name (`docker.io/library/redis`), counted alike.
+    pub repositories: BTreeMap<String, Share>,
+    /// What no repository holds.
+    pub unreferenced: Share,
 }
 
-/// Of a registry.
+/// Of a registry, a repository, or of whatever is counted apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Share {
     pub blobs: u64,
@@ -111,13 +115,19 @@ pub(super) fn usage(shared: &Shared) -> Usage {
     let (links, tags, public) = parts.records.counts();
     let space = parts.disk.space(parts.layout.root()).ok();
     let mut registries: BTreeMap<String, Share> = BTreeMap::new();
+    let mut repositories: BTreeMap<String, Share> = BTreeMap::new();
+    let mut unreferenced = Share::default();
     for blob in parts.index.list() {
         let links = parts.records.links_of(&blob.key.digest());
         let of: BTreeSet<&str> = links.iter().map(|(name, _)| name.registry.as_str()).collect();
         for registry in of {
-            let share = registries.entry(registry.to_owned()).or_default();
-            share.blobs += 1;
-            share.bytes += blob.size;
+            registries.entry(registry.to_owned()).or_default().add(blob.size);
+        }
+        for (name, _) in &links {
+            repositories.entry(name.to_string()).or_default().add(blob.size);
+        }
+        if links.is_empty() {
+            unreferenced.add(blob.size);
         }
     }
     Usage {
@@ -133,6 +143,16 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         tags: count(tags),
         public_repositories: count(public),
         registries,
+        repositories,
+        unreferenced,
+    }
+}
+
+impl Share {
+    /// One more blob.
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.blobs += 1;
+        self.bytes += bytes;
     }
 }
 

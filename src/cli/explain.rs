@@ -3,12 +3,12 @@
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
 
-use super::to_stdout;
+use super::{naming, to_stdout};
 use crate::app;
 use crate::config::schema::{Cache, CacheMode, Fresh, Registry, StaleOn, TagRule};
 use crate::config::values::show_duration;
 use crate::config::{Loaded, Schema, show};
-use crate::oci::{FullName, ImageReference, Reference, RegistryName, Repository};
+use crate::oci::{FullName, ImageReference, Reference, RegistryName};
 
 /// How the answer is written.
 #[derive(Clone, Copy)]
@@ -56,11 +56,7 @@ impl<'a> Explanation<'a> {
             Some(named) if named != registry_name => Some(format!("{named} is an alias of it")),
             Some(_) => None,
         };
-        let repository = if registry.library_prefix && !image.repository.as_str().contains('/') {
-            image.repository.with_prefix(&Repository::parse("library")?)?
-        } else {
-            image.repository.clone()
-        };
+        let repository = naming::repository(registry, &image.repository)?;
         let name = FullName::new(registry_name.clone(), repository);
         let decided = match &image.reference {
             Reference::Digest(_) => Decided::Digest,
@@ -208,13 +204,7 @@ impl<'a> Explanation<'a> {
 
 /// The registry of this name or alias.
 fn find<'a>(schema: &'a Schema, wanted: &RegistryName) -> anyhow::Result<(&'a RegistryName, &'a Registry)> {
-    let known = schema.registries.get_key_value(wanted).or_else(|| {
-        schema
-            .registries
-            .iter()
-            .find(|(_, registry)| registry.aliases.contains(wanted))
-    });
-    match known {
+    match naming::registry(schema, wanted) {
         Some((name, registry)) if registry.enabled => Ok((name, registry)),
         Some((name, _)) => bail!("{name} is switched off: docxy refuses it"),
         None => {

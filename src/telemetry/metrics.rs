@@ -1,8 +1,9 @@
 //! Every metric, with its name and its help text. Labels come from closed sets: no repository, tag or address.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -53,11 +54,23 @@ pub struct BytesFrom {
     pub source: Source,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelValue)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     Cache,
     Upstream,
+    /// A download that another request had begun.
     Joined,
+}
+
+/// A word like those of the other labels; the derived one would be `Cache`.
+impl EncodeLabelValue for Source {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Cache => "cache",
+            Self::Upstream => "upstream",
+            Self::Joined => "joined",
+        })
+    }
 }
 
 /// Of `docxy_fills_total`: how downloads into the cache ended.

@@ -22,7 +22,7 @@ mod outages;
 mod quota;
 mod rights;
 mod rot;
-mod support;
+pub mod support;
 mod tags;
 mod words;
 mod wrong_bytes;

@@ -30,6 +30,7 @@ fn removing_a_tag_spares_what_others_name() {
         blobs: 2,
         bytes: size,
         tags: 1,
+        links: 3,
         held: 0,
     };
     assert_eq!(cleared, expected);
@@ -80,8 +81,17 @@ fn gc_takes_what_nothing_refers_to() {
     );
     let linked = shelf.stock_at(b"linked", now - 7200);
     shelf.store.link(&name("a.example/x"), &linked, None);
+    let parts = &shelf.store.parts;
+    let rest = parts.layout.partial(&stray, "0123456789abcdef");
+    std::fs::write(&rest, vec![1; 100_000]).unwrap();
+    let long_ago = std::time::SystemTime::now() - 2 * parts.config.partials;
+    let file = std::fs::File::options().write(true).open(&rest).unwrap();
+    file.set_modified(long_ago).unwrap();
     let cleared = shelf.store.collect();
     assert_eq!((cleared.blobs, cleared.bytes), (1, 5));
+    assert_eq!((cleared.unreferenced.blobs, cleared.inactive.blobs), (1, 0));
+    assert_eq!((cleared.partials.blobs, cleared.partials.bytes), (1, 100_000));
+    assert!(!rest.exists());
     assert!(!shelf.has(&stray) && shelf.has(&young) && shelf.has(&linked));
 }
 

@@ -41,14 +41,14 @@ async fn a_sweep_leaves_what_can_be_used_and_counts_it() {
         let kept = flights
             .partials()
             .sweep(flights.claims(), stage.parts.config.partials);
-        assert_eq!(kept.len(), 1);
-        assert_eq!((kept[0].size, &kept[0].digest), (100_000, &digests[0]));
+        assert_eq!(kept.staying.len(), 1);
+        assert_eq!((kept.staying[0].size, &kept.staying[0].digest), (100_000, &digests[0]));
         assert_eq!(stage.partials().len(), 2);
         assert_eq!(stage.parts.index.growing(), 1_100_000);
     }
     // When room is short, all that nobody works on.
     let kept = flights.partials().sweep(flights.claims(), Duration::ZERO);
-    assert!(kept.is_empty());
+    assert!(kept.staying.is_empty());
     assert_eq!(
         (stage.partials().len(), stage.parts.index.growing()),
         (1, 1_000_000)

@@ -1,0 +1,94 @@
+//! `docxy cache`: what is stored, by hand. The running docxy does it where one answers on its socket; else the folder is
+//! opened here, which needs its lock.
+
+mod bar;
+mod collect;
+mod list;
+mod place;
+mod remove;
+mod running;
+mod table;
+mod usage;
+mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use self::place::Place;
+use super::FAILED;
+use crate::config::Schema;
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Answer in JSON; `ls` writes one object a line
+    #[arg(long, global = true, display_order = 100)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List what is stored, and where it is known
+    Ls(Box<list::Arguments>),
+    /// Show how much is stored, by registry and repository
+    Du,
+    /// Remove a blob, a tag, a repository, or everything
+    Rm(remove::Arguments),
+    /// Hash everything that is stored; exit code 1 when something was wrong
+    Verify,
+    /// Remove what nothing refers to, what was not used for too long, and left-over downloads
+    Gc,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Text,
+    Json,
+}
+
+pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let form = if arguments.json { Form::Json } else { Form::Text };
+    match &arguments.command {
+        Command::Ls(wanted) => list::run(&Place::find(schema)?, wanted, form),
+        Command::Du => usage::run(&Place::find(schema)?, form),
+        Command::Rm(wanted) => remove::run(schema, wanted, form),
+        Command::Verify => verify::run(&Place::find(schema)?, form),
+        Command::Gc => collect::run(&Place::find(schema)?, form),
+    }
+}
+
+/// To stdout, all of it or as much as its reader wants: a closed pipe (`| head`) is no failure.
+fn write(work: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match work(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => {
+            // What is left in the buffer has no reader.
+            drop(out.into_parts());
+            Ok(())
+        }
+    }
+}
+
+fn write_text(text: &str) -> anyhow::Result<()> {
+    write(|out| out.write_all(text.as_bytes()))
+}
+
+fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    write(|out| writeln!(out, "{text}"))
+}
+
+/// Success, unless something is to be looked at.
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}

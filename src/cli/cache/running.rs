@@ -1,0 +1,154 @@
+//! Asking the docxy that runs, over its socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use crate::admin::api::{self, About, Failure, Line, Removal};
+use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
+use crate::oci::Digest;
+
+/// For the first answer. Later ones may take what the disk takes.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) struct Running {
+    runtime: Runtime,
+    socket: PathBuf,
+}
+
+impl Running {
+    /// The docxy that answers at this socket, if one does.
+    pub fn find(socket: &Path) -> anyhow::Result<Option<(Self, About)>> {
+        match std::os::unix::net::UnixStream::connect(socket) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+                "{} may not be opened; run this as the user that docxy runs as",
+                socket.display()
+            ),
+            // Nobody, a file that a killed docxy left, or a path that no socket can have.
+            Err(_) => return Ok(None),
+        }
+        let running = Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            socket: socket.to_owned(),
+        };
+        let asked = async {
+            tokio::time::timeout(TIME_LIMIT, running.whole(Method::GET, api::ABOUT, Bytes::new())).await
+        };
+        let about = running.runtime.block_on(asked).map_err(|_| {
+            anyhow!(
+                "docxy does not answer at {} within {} s: is it stopped, or very busy?",
+                socket.display(),
+                TIME_LIMIT.as_secs()
+            )
+        })??;
+        Ok(Some((running, about)))
+    }
+
+    pub fn list(&self, after: Option<&Digest>, most: usize) -> anyhow::Result<Page> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &most.to_string());
+        if let Some(after) = after {
+            query.append_pair("after", &after.to_string());
+        }
+        self.ask(
+            Method::GET,
+            &format!("{}?{}", api::LIST, query.finish()),
+            Bytes::new(),
+        )
+    }
+
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        self.ask(Method::GET, api::USAGE, Bytes::new())
+    }
+
+    pub fn remove(&self, removal: &Removal) -> anyhow::Result<Cleared> {
+        self.ask(Method::POST, api::REMOVE, json(removal)?)
+    }
+
+    pub fn collect(&self) -> anyhow::Result<Collected> {
+        self.ask(Method::POST, api::COLLECT, Bytes::new())
+    }
+
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Verified> {
+        self.runtime.block_on(async {
+            let answer = self.send(Method::POST, api::VERIFY, Bytes::new()).await?;
+            let mut body = answer.into_body();
+            let mut left = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.context("docxy broke off")?;
+                left.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                while let Some(end) = left.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = left.drain(..=end).collect();
+                    match serde_json::from_slice(&line).context("docxy's answer is not understood")? {
+                        Line::Progress(at) => progress(at),
+                        Line::Done(verified) => return Ok(verified),
+                        Line::Error(error) => bail!("docxy says: {error}"),
+                    }
+                }
+            }
+            bail!("docxy broke off: it has ended, perhaps")
+        })
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {
+        self.runtime.block_on(self.whole(method, target, body))
+    }
+
+    async fn whole<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> anyhow::Result<T> {
+        let answer = self.send(method, target, body).await?;
+        let text = answer
+            .into_body()
+            .collect()
+            .await
+            .context("docxy broke off")?
+            .to_bytes();
+        serde_json::from_slice(&text).context("docxy's answer is not understood: is it another version?")
+    }
+
+    /// An answer of 200; others are errors in docxy's own words.
+    async fn send(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
+        let what = || format!("docxy at {} can't be asked", self.socket.display());
+        let stream = UnixStream::connect(&self.socket).await.with_context(what)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(what)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, "docxy")
+            .body(Full::new(body))?;
+        let answer = sender.send_request(request).await.with_context(what)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let text = answer.into_body().collect().await.with_context(what)?.to_bytes();
+        match serde_json::from_slice::<Failure>(&text) {
+            Ok(failure) => bail!("docxy says: {}", failure.error),
+            Err(_) => bail!("docxy answered {status}"),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<Bytes> {
+    Ok(serde_json::to_vec(value)?.into())
+}

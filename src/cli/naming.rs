@@ -1,0 +1,29 @@
+//! Names as people type them, and what the configuration calls them.
+
+use crate::config::Schema;
+use crate::config::schema::Registry;
+use crate::oci::name::NameError;
+use crate::oci::{RegistryName, Repository};
+
+/// The registry of this name or alias, switched off or not.
+pub(super) fn registry<'a>(
+    schema: &'a Schema,
+    wanted: &RegistryName,
+) -> Option<(&'a RegistryName, &'a Registry)> {
+    let alias = || {
+        schema
+            .registries
+            .iter()
+            .find(|(_, registry)| registry.aliases.contains(wanted))
+    };
+    schema.registries.get_key_value(wanted).or_else(alias)
+}
+
+/// `redis` is `library/redis` where the registry has it so.
+pub(super) fn repository(registry: &Registry, typed: &Repository) -> Result<Repository, NameError> {
+    if registry.library_prefix && !typed.as_str().contains('/') {
+        typed.with_prefix(&Repository::parse("library")?)
+    } else {
+        Ok(typed.clone())
+    }
+}

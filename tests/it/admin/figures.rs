@@ -1,0 +1,208 @@
+//! Figures that an operator's graphs are drawn from: right, bounded, and nobody's but his.
+
+use std::collections::BTreeSet;
+
+use docxy::telemetry::metrics::{BytesFrom, Eviction, Fill, Place, Request as RequestLabels, Source};
+
+use super::{ask, metrics::Metrics, socket};
+use crate::cache::support::{Cached, TAG, eventually, image_of};
+use crate::support::{
+    client::Request,
+    stub::{Fault, Gate, On},
+};
+
+async fn scraped(docxy: &Cached) -> Metrics {
+    let answer = ask(&socket(&docxy.app), "GET", "/metrics", "").await;
+    assert_eq!(answer.status(), 200);
+    let kind = answer.headers()["content-type"].to_str().unwrap();
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
+    Metrics::parse(std::str::from_utf8(answer.body()).unwrap())
+}
+
+#[tokio::test]
+async fn they_follow_what_happens() {
+    // A hit rate that is not the hit rate is worse than none.
+    let docxy = Cached::of(image_of(700, &[400_000]), "[network]\nsegments = 1").await;
+    let empty = scraped(&docxy).await;
+    assert_eq!(
+        (
+            empty.sum("docxy_cache_bytes", &[]),
+            empty.sum("docxy_cache_objects", &[])
+        ),
+        (0, 0)
+    );
+    let (layer, path) = docxy.layer();
+    let gate = Gate::after(100_000);
+    docxy.stub.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
+    let mut first = Request::get(&*path).open(docxy.app.addr()).await;
+    gate.held().await;
+    let mut second = Request::get(&*path).open(docxy.app.addr()).await;
+    gate.open();
+    first.rest().await;
+    second.rest().await;
+    docxy.stored(&layer).await;
+    docxy.get(&path).await.assert_is(&layer, &docxy.stub);
+    // Lines are written, and counted, when the body has ended.
+    for outcome in ["miss", "joined", "hit"] {
+        docxy.app.accessed("outcome", outcome).await;
+    }
+    let seen = scraped(&docxy).await;
+    for outcome in ["miss", "joined", "hit"] {
+        let labels = [("outcome", outcome), ("kind", "blob"), ("status", "2xx")];
+        assert_eq!(seen.sum("docxy_requests_total", &labels), 1, "{outcome}");
+    }
+    for source in ["upstream", "joined", "cache"] {
+        assert_eq!(
+            seen.sum("docxy_bytes_total", &[("source", source)]),
+            400_000,
+            "{source}"
+        );
+    }
+    assert_eq!(seen.sum("docxy_fills_total", &[]), 1);
+    assert_eq!(seen.sum("docxy_cache_bytes", &[]), 400_000);
+    assert_eq!(seen.sum("docxy_cache_objects", &[]), 1);
+
+    docxy.pull_all().await;
+    let bytes = || {
+        docxy
+            .folder()
+            .blobs()
+            .iter()
+            .map(|blob| blob.metadata().map_or(0, |found| found.len()))
+            .sum::<u64>()
+    };
+    eventually("all three to be stored", || docxy.folder().blobs().len() == 3).await;
+    let seen = scraped(&docxy).await;
+    let stored = bytes();
+    assert_eq!(seen.sum("docxy_cache_bytes", &[]), stored);
+    assert_eq!(seen.sum("docxy_cache_objects", &[]), 3);
+
+    ask(
+        &socket(&docxy.app),
+        "POST",
+        "/api/v1/cache/remove",
+        r#"{"all":true}"#,
+    )
+    .await;
+    let seen = scraped(&docxy).await;
+    assert_eq!(
+        (
+            seen.sum("docxy_cache_bytes", &[]),
+            seen.sum("docxy_cache_objects", &[])
+        ),
+        (0, 0)
+    );
+    assert_eq!(seen.sum("docxy_evictions_total", &[("reason", "asked")]), 3);
+}
+
+#[tokio::test]
+async fn a_start_counts_what_lies_there() {
+    // A graph must not show an empty cache after each restart.
+    let docxy = Cached::of(image_of(701, &[1000, 2000]), "").await;
+    docxy.warm().await;
+    let before = scraped(&docxy).await.sum("docxy_cache_bytes", &[]);
+    let docxy = docxy.again().await;
+    let after = scraped(&docxy).await;
+    assert!(before > 3000);
+    assert_eq!(after.sum("docxy_cache_bytes", &[]), before);
+    assert_eq!(after.sum("docxy_cache_objects", &[]), 4);
+}
+
+#[tokio::test]
+async fn never_on_a_clients_port() {
+    // Behind a reverse proxy every peer is loopback: no address makes somebody an operator.
+    let docxy = Cached::of(image_of(702, &[1000]), "metrics_listen = [\"127.0.0.1:0\"]").await;
+    for path in ["/metrics", "/api/v1", "/api/v1/cache", "/api/v1/cache/usage"] {
+        assert_eq!(docxy.get(path).await.status, 404, "{path}");
+    }
+    let remove = Request::new("POST", "/api/v1/cache/remove");
+    assert_eq!(docxy.send(remove).await.status, 404);
+    let line = docxy
+        .app
+        .logged("the address of the metrics", |line| {
+            line["fields"]["message"] == "metrics at /metrics"
+        })
+        .await;
+    let own: std::net::SocketAddr = line["fields"]["address"].as_str().unwrap().parse().unwrap();
+    docxy.pull_all().await;
+    let answer = Request::get("/metrics").send(own).await;
+    assert_eq!(answer.status, 200);
+    let seen = Metrics::parse(&answer.text());
+    assert!(seen.sum("docxy_requests_total", &[("outcome", "miss")]) >= 1);
+    for path in ["/api/v1", "/api/v1/cache", "/v2/", TAG, "/livez"] {
+        assert_eq!(Request::get(path).send(own).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn clients_choose_no_label() {
+    // A series for each repository that somebody makes up would fill the operator's memory.
+    let docxy = Cached::of(image_of(703, &[1000]), "").await;
+    docxy.get("/v2/").await;
+    for n in 0..40 {
+        docxy.get(&format!("/v2/made/up-{n}/manifests/v{n}")).await;
+        docxy.get(&format!("/nowhere/{n}")).await;
+    }
+    docxy.app.accessed("repository", "made/up-39").await;
+    let seen = scraped(&docxy).await;
+    assert!(seen.samples.len() < 40, "{:?}", seen.samples);
+}
+
+#[test]
+fn the_manual_names_them_all() {
+    // docs/cache.md is what an operator writes his alerts from.
+    let metrics = docxy::telemetry::Metrics::default();
+    // A family has no line before it has a sample.
+    let request = RequestLabels {
+        outcome: "hit",
+        kind: "blob",
+        status: "2xx",
+    };
+    metrics.requests.get_or_create(&request).inc();
+    metrics
+        .bytes
+        .get_or_create(&BytesFrom {
+            source: Source::Cache,
+        })
+        .inc();
+    metrics.fills.get_or_create(&Fill { ending: "complete" }).inc();
+    metrics
+        .evictions
+        .get_or_create(&Eviction { reason: "size" })
+        .inc();
+    metrics
+        .integrity_failures
+        .get_or_create(&Place { place: "disk" })
+        .inc();
+    let text = Metrics::parse(&metrics.text().unwrap());
+    let known: BTreeSet<String> = text
+        .samples
+        .iter()
+        .map(|sample| {
+            let labels: Vec<_> = sample.labels.keys().map(|label| format!("`{label}`")).collect();
+            format!(
+                "| `{}` | {} | {} |",
+                sample.name,
+                text.types[&sample.name],
+                labels.join(", ")
+            )
+        })
+        .collect();
+    assert!(text.types.keys().all(|name| name.starts_with("docxy_")));
+    assert_eq!(known.len(), text.types.len(), "each has a sample");
+    let manual = include_str!("../../../docs/cache.md");
+    let written: BTreeSet<String> = manual
+        .lines()
+        .filter(|line| line.starts_with("| `docxy_"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').collect();
+            let mut labels: Vec<&str> = cells[3].split(',').map(str::trim).collect();
+            labels.sort_unstable();
+            format!("|{}|{}| {} |", cells[1], cells[2], labels.join(", "))
+        })
+        .collect();
+    assert_eq!(written, known);
+}
