@@ -127,13 +127,15 @@ impl Pull {
         self.recorded(cached, question, record).await
     }
 
+    /// A record with its bytes.
+
     async fn recorded(
         &self,
         cached: &Cached,
         question: &Question<'_>,
         record: TagRecord,
     ) -> Option<(TagRecord, Document)> {
-        if record.withdrawn.is_some() || !question.class.accepts(&record.media_type) {
+        if record.withdrawn.is_some() {
             return None;
         }
         let linked = cached.store.linked(&question.claim.name, &record.digest)?;
@@ -157,7 +159,9 @@ impl Pull {
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
             let age = age_of(cached, &record);
-            if after_error(rule, age, class) != AfterError::Stale {
+            // What was answered to another class may be of a type that this client does not take.
+            let takes = record.class == question.class.key() || question.class.accepts(&record.media_type);
+            if !takes || after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
             if let Some((_, document)) = self.recorded(cached, question, record).await {
