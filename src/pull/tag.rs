@@ -128,7 +128,6 @@ impl Pull {
     }
 
     /// A record with its bytes.
-
     async fn recorded(
         &self,
         cached: &Cached,
