@@ -64,7 +64,7 @@ impl Pull {
             return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
         }
         let before = match cached.standing(&question.claim) {
-            Standing::Entitled => self.before(cached, &question).await,
+            Standing::Entitled => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
         let Some((record, document)) = before else {
@@ -84,7 +84,11 @@ impl Pull {
         if cached.config.offline {
             return stale(self);
         }
-        match decide(rule, age) {
+        let decision = match record.withdrawn {
+            Some(_) => Decision::Revalidate,
+            None => decide(rule, age),
+        };
+        match decision {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
             Decision::StaleWhileRevalidate => {
                 self.confirm_behind(cached, &question);
@@ -120,20 +124,29 @@ impl Pull {
     }
 
     /// What is known of a tag from before, with its bytes.
-    async fn before(&self, cached: &Cached, question: &Question<'_>) -> Option<(TagRecord, Document)> {
+    async fn before(
+        &self,
+        cached: &Cached,
+        question: &Question<'_>,
+        rule: &Rule,
+    ) -> Option<(TagRecord, Document)> {
         let record = cached
             .store
             .tag(&question.claim.name, question.tag, &question.class.key())?;
-        self.recorded(cached, question, record).await
+        self.recorded(cached, question, rule, record).await
     }
 
     async fn recorded(
         &self,
         cached: &Cached,
         question: &Question<'_>,
+        rule: &Rule,
         record: TagRecord,
     ) -> Option<(TagRecord, Document)> {
-        if record.withdrawn.is_some() || !question.class.accepts(&record.media_type) {
+        // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
+        let gone = record.withdrawn.is_some()
+            && after_error(rule, age_of(cached, &record), ErrorClass::Missing) == AfterError::Refuse;
+        if gone || !question.class.accepts(&record.media_type) {
             return None;
         }
         let linked = cached.store.linked(&question.claim.name, &record.digest)?;
@@ -160,7 +173,7 @@ impl Pull {
             if after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
-            if let Some((_, document)) = self.recorded(cached, question, record).await {
+            if let Some((_, document)) = self.recorded(cached, question, rule, record).await {
                 let age = Age::Stale(age.as_secs());
                 let claim = &question.claim;
                 return self.manifest_answer(cached, question.wanted, claim, document, Outcome::Stale, age);
@@ -283,21 +296,23 @@ struct Asking {
 }
 
 impl Asking {
-    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
     async fn ask(&self, wants: Wants) -> Result<Found, Error> {
-        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
-        let asked = if known_here || wants == Wants::Digest {
-            match self.head().await? {
-                Some(head) => self.after_head(head, wants).await,
-                None => self.get().await,
-            }
-        } else {
-            self.get().await
-        };
+        let asked = self.found(wants).await;
         if let Some(status) = asked.as_ref().err().and_then(gone) {
             self.withdraw(status);
         }
         asked
+    }
+
+    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
+    async fn found(&self, wants: Wants) -> Result<Found, Error> {
+        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
+        if (known_here || wants == Wants::Digest)
+            && let Some(head) = self.head().await?
+        {
+            return self.after_head(head, wants).await;
+        }
+        self.get().await
     }
 
     async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {

@@ -22,6 +22,7 @@ mod outages;
 mod quota;
 mod rights;
 mod rot;
+mod rules;
 pub mod support;
 mod tags;
 mod words;
