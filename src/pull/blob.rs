@@ -225,12 +225,17 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Pulled, Error> {
-        let Presence::Stored { size } = cached.store.presence(digest) else {
-            return self.forward_blob(wanted, digest).await;
+        let stored = match cached.store.presence(digest) {
+            Presence::Stored { size } => match self.admitted(cached, claim, digest).await? {
+                Admitted::Reads(_) => Some(size),
+                Admitted::Leads => None,
+            },
+            Presence::Arriving | Presence::Absent => None,
         };
-        match self.admitted(cached, claim, digest).await? {
-            Admitted::Leads => self.forward_blob(wanted, digest).await,
-            Admitted::Reads(_) => {
+        match stored {
+            None if cached.config.offline => Err(offline(claim, Missing::Blob)),
+            None => self.forward_blob(wanted, digest).await,
+            Some(size) => {
                 let (status, headers) = match part(wanted, digest, size)? {
                     Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
                     Part::Bytes {

@@ -1,7 +1,9 @@
-//! C6: what a rule says about denials and removals holds for every pull after the first one.
+//! C6: what a rule says about denials and removals holds for every pull after the first one, and `offline` for HEAD too.
 
 use super::support::{Cached, REPOSITORY, TAG, image_of, word};
 use crate::support::{
+    client::Request,
+    image::sha256,
     stub::{Auth, Fault, On, StubRegistry},
 };
 
@@ -67,4 +69,29 @@ async fn a_denial_is_outlived_as_long_as_the_rule_says() {
             docxy.pull_all().await;
         }
     }
+}
+
+#[tokio::test]
+async fn offline_asks_nobody_for_a_head_either() {
+    // Clients look with HEAD before they pull: that must not leave the aeroplane.
+    let docxy = Cached::of(image_of(324, &[1000]), "").await;
+    docxy.warm().await;
+    let docxy = docxy.stop().await.start_with("[cache]\noffline = true").await;
+    docxy.stub.forget();
+    let before = docxy.stub.connections();
+    for path in [
+        format!("/v2/{REPOSITORY}/blobs/{}", sha256(b"missing")),
+        format!("/v2/{REPOSITORY}/manifests/{}", sha256(b"missing")),
+        format!("/v2/{REPOSITORY}/manifests/none"),
+        format!("/v2/{REPOSITORY}/tags/list"),
+        "/v2/other/image/manifests/1".to_owned(),
+        "/v2/_catalog".to_owned(),
+    ] {
+        let answer = docxy.head(&path).await;
+        assert!(answer.status >= 400, "{path}: {}", answer.everything());
+        let answer = docxy.send(Request::get(&*path)).await;
+        assert!(answer.status >= 400, "{path}: {}", answer.everything());
+    }
+    assert_eq!(docxy.head(&docxy.layer().1).await.status, 200);
+    assert_eq!(docxy.stub.connections() - before, 0, "{}", docxy.stub.story());
 }
