@@ -188,9 +188,16 @@ impl Work {
     }
 
     fn give_up(&self, leader: Leader, error: Error) -> Ending {
-        let why = error.to_string();
+        let ending = match &error {
+            // What is here or what comes now is of another blob, and nobody knows which: a part that is kept would meet the
+            // same end at every further try.
+            Error::Upstream(Failure::OtherBytes { .. }) => Ending::WrongDigest,
+            _ => Ending::GaveUp {
+                why: error.to_string(),
+            },
+        };
         self.fill.say(Err(error));
-        end(leader, Ending::GaveUp { why })
+        end(leader, ending)
     }
 
     async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {
