@@ -504,6 +504,11 @@ impl Error {
         ) || matches!(self, Self::Offline { .. })
     }
 
+    /// The registry does not answer, whoever asks.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.class(), Some(ErrorClass::Connect | ErrorClass::Timeout))
+    }
+
     /// The registry itself refused the right that was shown.
     pub(super) fn is_denial(&self) -> bool {
         matches!(self, Self::Upstream(Failure::Denied { .. }))

@@ -13,6 +13,7 @@ mod cuts;
 mod eviction;
 mod full;
 mod herd;
+mod joined;
 mod kill;
 mod leavers;
 mod media;
