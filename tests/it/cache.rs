@@ -17,6 +17,7 @@ mod joined;
 mod kill;
 mod leavers;
 mod media;
+mod memory;
 mod mutilations;
 mod offline;
 mod outages;
