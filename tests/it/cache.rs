@@ -25,6 +25,7 @@ mod quota;
 mod rights;
 mod rot;
 mod rules;
+mod segments;
 pub mod support;
 mod tags;
 mod words;
