@@ -117,7 +117,7 @@ pub(crate) struct Parts {
     /// This process's name on its partials: 16 hex digits.
     pub owner: String,
     /// The last to be dropped.
-    pub _hold: Hold,
+    pub hold: Hold,
 }
 
 /// The store. Cheap to clone.

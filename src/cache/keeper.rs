@@ -68,7 +68,11 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
         work(move || chores(&worker, tick)).await;
     }
     flights.stop().await;
-    work(move || finish(&shared)).await;
+    work(move || {
+        finish(&shared);
+        shared.parts.hold.leave();
+    })
+    .await;
 }
 
 async fn work(chores: impl FnOnce() + Send + 'static) {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::{self, Beat, Clock};
 use super::disk::Disk;
@@ -70,20 +71,30 @@ pub(super) enum Medium {
     Memory,
 }
 
-/// The folder is this process's; in memory it goes with the last that uses it.
+/// The folder is this process's; in memory it goes when the store is told to stop, or with the last that uses it.
 #[derive(Debug)]
 pub(crate) struct Hold {
     root: PathBuf,
     medium: Medium,
     /// None in tests of single parts.
     lock: Option<Lock>,
+    /// From then on another process may have a folder of this name.
+    left: AtomicBool,
+}
+
+impl Hold {
+    /// Nobody reads or writes here any more. A process that ends does not wait for all who have a store, so that its last
+    /// act must not be left to them. Blocking.
+    pub(super) fn leave(&self) {
+        if self.medium == Medium::Memory && !self.left.swap(true, Ordering::Relaxed) {
+            memory::vanish(&self.root);
+        }
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.medium == Medium::Memory {
-            memory::vanish(&self.root);
-        }
+        self.leave();
         tracing::trace!(lock = ?self.lock, "the cache folder is free");
     }
 }
@@ -146,10 +157,11 @@ pub(super) fn open(
         clock,
         metrics,
         owner: format!("{:016x}", rand::random::<u64>()),
-        _hold: Hold {
+        hold: Hold {
             root,
             medium,
             lock: Some(lock),
+            left: AtomicBool::new(false),
         },
     }))
 }
@@ -161,10 +173,11 @@ pub(crate) fn bare(config: Config, disk: Arc<dyn Disk>, owner: &str) -> Arc<Part
     let metrics = Metrics::default();
     let limits = Limits::default();
     Arc::new(Parts {
-        _hold: Hold {
+        hold: Hold {
             root: config.path.clone(),
             medium: Medium::Disk,
             lock: None,
+            left: AtomicBool::new(false),
         },
         records: Records::start(disk.clone(), layout.clone(), metrics.clone(), limits).unwrap(),
         index: Index::new(&metrics),

@@ -285,12 +285,15 @@ impl Pump {
             });
         };
         let file = partial.file.clone();
-        match room::reserve(&self.shared, rest).await {
-            Ok(reservation) => self.reservation = Some(reservation),
-            Err(no_room) => {
-                tracing::info!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
-                self.flight.begin(file, length, resume_at);
-                return Err(self.detached());
+        // Of a blob that is here whole nothing is left to be written: it is judged and stored however full the disk is.
+        if rest > 0 {
+            match room::reserve(&self.shared, rest).await {
+                Ok(reservation) => self.reservation = Some(reservation),
+                Err(no_room) => {
+                    tracing::info!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
+                    self.flight.begin(file, length, resume_at);
+                    return Err(self.detached());
+                }
             }
         }
         self.writer = Some(Writer {

@@ -1,6 +1,7 @@
 //! A blob: from the store, from a download that runs already, or from one that this request begins. Every client, the
 //! first one too, reads the file; a download is nobody's own.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -81,8 +82,16 @@ impl Pull {
         match cached.store.open_linked(linked).await {
             Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
             Opened::Follow(follower) => {
-                cached.fills.join(linked.digest(), claim);
-                Ok(follow(&follower, Outcome::Joined).await)
+                let mut following = pin!(follow(&follower, Outcome::Joined));
+                let fill = tokio::select! {
+                    biased;
+                    fill = cached.fills.join(linked.digest(), claim) => fill,
+                    got = &mut following => return Ok(got),
+                };
+                match following.await {
+                    Got::Nothing => fill.refusal_of(claim).map_or(Ok(Got::Nothing), Err),
+                    got => Ok(got),
+                }
             }
             Opened::Lead(leader) => self.lead(cached, claim, leader).await,
         }
@@ -225,12 +234,17 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Pulled, Error> {
-        let Presence::Stored { size } = cached.store.presence(digest) else {
-            return self.forward_blob(wanted, digest).await;
+        let stored = match cached.store.presence(digest) {
+            Presence::Stored { size } => match self.admitted(cached, claim, digest).await? {
+                Admitted::Reads(_) => Some(size),
+                Admitted::Leads => None,
+            },
+            Presence::Arriving | Presence::Absent => None,
         };
-        match self.admitted(cached, claim, digest).await? {
-            Admitted::Leads => self.forward_blob(wanted, digest).await,
-            Admitted::Reads(_) => {
+        match stored {
+            None if cached.config.offline => Err(offline(claim, Missing::Blob)),
+            None => self.forward_blob(wanted, digest).await,
+            Some(size) => {
                 let (status, headers) = match part(wanted, digest, size)? {
                     Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
                     Part::Bytes {

@@ -2,9 +2,10 @@
 //! all who joined, one after the other, when the upstream refuses one.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::cached::Cached;
 use super::rights::Claim;
@@ -18,7 +19,11 @@ const MOST_CLAIMS: usize = 64;
 
 /// The fills that run, by what they fetch.
 #[derive(Debug, Default)]
-pub(super) struct Fills(Mutex<HashMap<Digest, Arc<Fill>>>);
+pub(super) struct Fills {
+    running: Mutex<HashMap<Digest, Arc<Fill>>>,
+    /// Another one runs.
+    begun: Notify,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -33,16 +38,19 @@ pub(super) type Verdict = Result<(), Error>;
 
 impl Fills {
     pub fn running(&self, digest: &Digest) -> Option<Arc<Fill>> {
-        locked(&self.0).get(digest).cloned()
+        locked(&self.running).get(digest).cloned()
     }
 
-    /// Adds a claim to the fill of this blob, if there still is one.
-    pub fn join(&self, digest: &Digest, claim: &Claim) {
-        if let Some(fill) = self.running(digest) {
-            let mut claims = locked(&fill.claims);
-            if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
-                claims.push(claim.clone());
+    /// Adds a claim to the fill of a blob that is led: waits for it to begin, for ever if it ended meanwhile.
+    pub async fn join(&self, digest: &Digest, claim: &Claim) -> Arc<Fill> {
+        loop {
+            let mut begun = pin!(self.begun.notified());
+            begun.as_mut().enable();
+            if let Some(fill) = self.running(digest) {
+                fill.add(claim);
+                return fill;
             }
+            begun.await;
         }
     }
 
@@ -51,12 +59,13 @@ impl Fills {
             claims: Mutex::new(vec![claim]),
             verdict: watch::Sender::new(None),
         });
-        locked(&self.0).insert(digest.clone(), Arc::clone(&fill));
+        locked(&self.running).insert(digest.clone(), Arc::clone(&fill));
+        self.begun.notify_waiters();
         fill
     }
 
     fn end(&self, digest: &Digest, fill: &Arc<Fill>) {
-        let mut running = locked(&self.0);
+        let mut running = locked(&self.running);
         if running.get(digest).is_some_and(|known| Arc::ptr_eq(known, fill)) {
             running.remove(digest);
         }
@@ -76,6 +85,24 @@ impl Fill {
         let mut verdict = self.verdict.subscribe();
         let said = verdict.wait_for(Option::is_some).await.ok()?;
         said.clone()
+    }
+
+    /// Why nothing came of it, where that is an answer to this claim too: it is the one that was shown, or the registry
+    /// itself is silent. Without it each of a herd would ask, one after the other.
+    pub fn refusal_of(&self, claim: &Claim) -> Option<Error> {
+        let error = self.verdict.borrow().clone()?.err()?;
+        let silent = error.is_silence()
+            && self
+                .claim(0)
+                .is_some_and(|first| first.name.registry == claim.name.registry);
+        (silent || self.was_begun_with(claim)).then_some(error)
+    }
+
+    fn add(&self, claim: &Claim) {
+        let mut claims = locked(&self.claims);
+        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+            claims.push(claim.clone());
+        }
     }
 
     fn claim(&self, number: usize) -> Option<Claim> {
@@ -188,9 +215,16 @@ impl Work {
     }
 
     fn give_up(&self, leader: Leader, error: Error) -> Ending {
-        let why = error.to_string();
+        let ending = match &error {
+            // What is here or what comes now is of another blob, and nobody knows which: a part that is kept would meet the
+            // same end at every further try.
+            Error::Upstream(Failure::OtherBytes { .. }) => Ending::WrongDigest,
+            _ => Ending::GaveUp {
+                why: error.to_string(),
+            },
+        };
         self.fill.say(Err(error));
-        end(leader, Ending::GaveUp { why })
+        end(leader, ending)
     }
 
     async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {

@@ -64,7 +64,7 @@ impl Pull {
             return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
         }
         let before = match cached.standing(&question.claim) {
-            Standing::Entitled => self.before(cached, &question).await,
+            Standing::Entitled => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
         let Some((record, document)) = before else {
@@ -84,15 +84,19 @@ impl Pull {
         if cached.config.offline {
             return stale(self);
         }
-        match decide(rule, age) {
+        let decision = match record.withdrawn {
+            Some(_) => Decision::Revalidate,
+            None => decide(rule, age),
+        };
+        let upstream = self.upstream(&question.claim.name.registry)?;
+        match decision {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
-            Decision::StaleWhileRevalidate => {
+            Decision::StaleWhileRevalidate if upstream.health() == Health::Well => {
                 self.confirm_behind(cached, &question);
                 return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs()));
             }
-            Decision::Revalidate => {}
+            Decision::StaleWhileRevalidate | Decision::Revalidate => {}
         }
-        let upstream = self.upstream(&question.claim.name.registry)?;
         let may_be_stale = after_error(rule, age, ErrorClass::Connect) == AfterError::Stale;
         if may_be_stale && upstream.health() == Health::Suspect {
             return stale(self);
@@ -120,11 +124,16 @@ impl Pull {
     }
 
     /// What is known of a tag from before, with its bytes.
-    async fn before(&self, cached: &Cached, question: &Question<'_>) -> Option<(TagRecord, Document)> {
+    async fn before(
+        &self,
+        cached: &Cached,
+        question: &Question<'_>,
+        rule: &Rule,
+    ) -> Option<(TagRecord, Document)> {
         let record = cached
             .store
             .tag(&question.claim.name, question.tag, &question.class.key())?;
-        self.recorded(cached, question, record).await
+        self.recorded(cached, question, rule, record).await
     }
 
     /// A record with its bytes.
@@ -132,9 +141,13 @@ impl Pull {
         &self,
         cached: &Cached,
         question: &Question<'_>,
+        rule: &Rule,
         record: TagRecord,
     ) -> Option<(TagRecord, Document)> {
-        if record.withdrawn.is_some() {
+        // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
+        let gone = record.withdrawn.is_some()
+            && after_error(rule, age_of(cached, &record), ErrorClass::Missing) == AfterError::Refuse;
+        if gone {
             return None;
         }
         let linked = cached.store.linked(&question.claim.name, &record.digest)?;
@@ -163,7 +176,7 @@ impl Pull {
             if !takes || after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
-            if let Some((_, document)) = self.recorded(cached, question, record).await {
+            if let Some((_, document)) = self.recorded(cached, question, rule, record).await {
                 let age = Age::Stale(age.as_secs());
                 let claim = &question.claim;
                 return self.manifest_answer(cached, question.wanted, claim, document, Outcome::Stale, age);
@@ -286,21 +299,23 @@ struct Asking {
 }
 
 impl Asking {
-    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
     async fn ask(&self, wants: Wants) -> Result<Found, Error> {
-        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
-        let asked = if known_here || wants == Wants::Digest {
-            match self.head().await? {
-                Some(head) => self.after_head(head, wants).await,
-                None => self.get().await,
-            }
-        } else {
-            self.get().await
-        };
+        let asked = self.found(wants).await;
         if let Some(status) = asked.as_ref().err().and_then(gone) {
             self.withdraw(status);
         }
         asked
+    }
+
+    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
+    async fn found(&self, wants: Wants) -> Result<Found, Error> {
+        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
+        if (known_here || wants == Wants::Digest)
+            && let Some(head) = self.head().await?
+        {
+            return self.after_head(head, wants).await;
+        }
+        self.get().await
     }
 
     async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {
@@ -490,6 +505,11 @@ impl Error {
             self.class(),
             Some(ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::RateLimited)
         ) || matches!(self, Self::Offline { .. })
+    }
+
+    /// The registry does not answer, whoever asks.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.class(), Some(ErrorClass::Connect | ErrorClass::Timeout))
     }
 
     /// The registry itself refused the right that was shown.

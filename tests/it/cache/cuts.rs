@@ -1,14 +1,16 @@
 //! I2: an upstream whose connections break. The client sees a slower pull and nothing else.
 
-use std::time::Duration;
+use std::{os::unix::fs::FileExt as _, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 
-use super::support::{Cached, Over, blob_path, dice, image_of};
+use super::support::{Cached, Over, REPOSITORY, blob_path, dice, image_of};
 use crate::support::{
+    client::Request,
     image::{Content, sha256},
-    stub::{Cdn, Fault, On, Quirk, StubRegistry},
+    stub::{Cdn, Fault, Gate, On, Quirk, StubRegistry},
+    within,
 };
 
 /// What may be fetched twice for each cut.
@@ -224,7 +226,10 @@ async fn a_206_of_another_place_is_not_spliced_in() {
         answer.complete,
         answer.body.len()
     );
-    assert!(answer.complete && answer.body == layer.bytes, "foreign or missing bytes");
+    assert!(
+        answer.complete && answer.body == layer.bytes,
+        "foreign or missing bytes"
+    );
     let again = Over::Http1.get(docxy.app.addr(), &path, None).await;
     assert_eq!(again.body, layer.bytes, "{}", docxy.stub.story());
 }
@@ -252,4 +257,40 @@ async fn an_upstream_that_stays_broken_leaves_a_part_that_is_resumed() {
     let sent = docxy.stub.sent("*/blobs/*");
     println!("I2 given up at 1,000,000 of 2,000,000 bytes; the next pull fetched {sent}");
     assert!(sent <= 1_000_000 + CHUNK, "{}", docxy.stub.story());
+}
+
+#[tokio::test]
+async fn a_kept_part_that_rotted_is_given_up_even_where_ranges_are_ignored() {
+    // After a power cut a part may hold zeros; compared with what the registry sends it is of another blob, and must go.
+    let stub =
+        StubRegistry::builder()
+            .quirk(Quirk::IgnoreRange)
+            .image(REPOSITORY, "7", image_of(333, &[800_000]));
+    let docxy = Cached::start(stub, "[limits]\ndrain = \"1s\"").await;
+    let (layer, path) = docxy.layer();
+    let gate = Gate::after(500_000);
+    docxy
+        .stub
+        .fault(On::get("*/blobs/*").nth(1), Fault::Body(gate.clone()));
+    let mut open = Request::get(&*path).open(docxy.app.addr()).await;
+    within("the part that came", open.read(400_000)).await;
+    gate.held().await;
+    drop(open);
+    let ended = docxy.stop().await;
+    let parts = ended.folder().partials();
+    assert_eq!(parts.len(), 1, "{}", ended.log);
+    let file = std::fs::OpenOptions::new().write(true).open(&parts[0]).unwrap();
+    file.write_all_at(&[0; 4096], 200_000).unwrap();
+    let docxy = ended.start().await;
+    for round in 0..4 {
+        let answer = Over::Http1.get(docxy.app.addr(), &blob_path(&layer), None).await;
+        println!(
+            "I2 a part that rotted, pull {round}: complete {}, {} bytes",
+            answer.complete,
+            answer.body.len()
+        );
+        assert!(!answer.complete || answer.body == layer.bytes);
+        assert!(round == 0 || answer.complete, "{}", docxy.stub.story());
+    }
+    gate.open();
 }

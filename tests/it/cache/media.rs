@@ -197,3 +197,24 @@ async fn blobs_of_no_said_length_are_pulled_and_kept() {
         docxy.get(&blob_path(blob)).await.assert_is(blob, &docxy.stub);
     }
 }
+
+#[tokio::test]
+async fn a_blob_whose_length_nobody_tells_is_whole_or_broken() {
+    // Neither GET nor HEAD says it: each client gets it past the cache, and its end only when the digest is right.
+    let docxy = Cached::of(image_of(113, &[200_000]), "").await;
+    let (layer, path) = docxy.layer();
+    docxy.stub.fault(On::head("*/blobs/*"), Fault::Status(404));
+    let wrong = Fault::All(vec![Fault::Chunked, Fault::WrongByteAt(1000)]);
+    docxy.stub.fault(On::get("*/blobs/*"), wrong);
+    let broken = docxy.get(&path).await;
+    assert!(!broken.complete && broken.body != layer.bytes);
+    docxy.stub.clear_faults();
+    docxy.stub.fault(On::head("*/blobs/*"), Fault::Status(404));
+    docxy.stub.fault(On::get("*/blobs/*"), Fault::Chunked);
+    let answer = docxy.get(&path).await;
+    assert!(
+        answer.status == 200 && answer.complete && answer.body == layer.bytes,
+        "{}",
+        docxy.stub.story()
+    );
+}

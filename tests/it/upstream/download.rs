@@ -451,6 +451,34 @@ async fn a_storage_that_wants_one_connection_gets_one() {
 }
 
 #[tokio::test]
+async fn a_registry_that_says_when_to_come_back_is_not_asked_before() {
+    // 429 and 503 in the middle of a blob: an earlier question would only prolong it, and a later one costs the client time.
+    let (image, blob) = layer(100_000);
+    for status in [429, 503] {
+        let registry = StubRegistry::builder()
+            .image("a/b", "1", image.clone())
+            .start()
+            .await;
+        registry.fault(On::get("*").nth(1), Fault::CutAt(30_000));
+        let later = Fault::Answer {
+            status,
+            headers: vec![("retry-after", "1".to_owned())],
+            body: String::new(),
+        };
+        registry.fault(On::get("*").nth(2), later);
+        let upstream = Setup::at(&registry.url()).build();
+        let start = Instant::now();
+        whole(begin(&upstream, &blob).await, &blob).await;
+        let took = start.elapsed();
+        assert!(
+            (Duration::from_secs(1)..Duration::from_secs(3)).contains(&took),
+            "{status}: {took:?}"
+        );
+        assert_eq!(registry.requests().len(), 3, "{}", registry.story());
+    }
+}
+
+#[tokio::test]
 async fn dropping_a_download_hangs_up() {
     // Nobody wants it any more: it must not go on filling the line.
     let (image, blob) = layer(6 * MIB);

@@ -146,6 +146,33 @@ async fn a_rest_may_be_the_whole_blob_or_too_much() {
 }
 
 #[tokio::test]
+async fn a_whole_rest_that_lies_is_never_served_from_a_full_disk() {
+    // Nothing is left to fetch, so nobody would hash it once more: without a verdict here its last bytes would go out.
+    let stage = Stage::with(|config| config.max_size = 2 * MIB as u64);
+    let (bytes, digest) = blob(MIB, 25);
+    let mut leader = stage.lead(&digest).await;
+    leader.begin(MIB as u64).await.unwrap();
+    send(&mut leader, &bytes, 0, MIB).await.unwrap();
+    drop(leader);
+    // Another waits until the first one's file is in order.
+    drop(stage.lead(&digest).await);
+    let path = stage.parts.layout.partial(&digest, &stage.parts.owner);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"rot", 77).unwrap();
+    let mut leader = stage.lead(&digest).await;
+    assert_eq!(leader.resume_at(), MIB as u64);
+    // Meanwhile others take all the room there is, and more: the cap was lowered, or the filesystem filled up.
+    stage.parts.index.grow(4 * MIB as u64);
+    leader.begin(MIB as u64).await.unwrap();
+    let mut reader = leader.follower().reader().await.unwrap();
+    let reading = tokio::spawn(async move { read_all(&mut reader).await });
+    assert_eq!(leader.finish().await.as_str(), "wrong-digest");
+    let (got, heard) = reading.await.unwrap();
+    assert!(got.len() < MIB && heard.is_some());
+    assert!(stage.partials().is_empty());
+}
+
+#[tokio::test]
 async fn a_few_bytes_are_not_kept() {
     // A folder full of nothing helps nobody.
     let stage = Stage::new();
