@@ -86,6 +86,9 @@ pub(super) fn keep_floor(shared: &Arc<Shared>) {
 /// Blocking.
 fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
     let parts = &shared.parts;
+    if !could_fit(parts, bytes) {
+        return Err(NoRoom(bytes));
+    }
     let mut all_swept = false;
     loop {
         // A filesystem that does not tell has room until a write fails.
@@ -134,13 +137,33 @@ fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
     false
 }
 
-/// Is there room for so many bytes and one file above the floor? A filesystem that is small itself has a lower floor: a
-/// tenth of it.
-fn fits(parts: &Parts, space: Space, bytes: u64) -> bool {
-    let floor = parts.config.min_free.min(space.total / 10);
+/// Would there be room if everything went that is no running download? If not, nothing need go: one blob that is larger
+/// than the disk must not empty the cache. Below the floor blobs go all the same.
+fn could_fit(parts: &Parts, bytes: u64) -> bool {
     let promised = parts.room.promised();
-    space.free >= floor.saturating_add(promised).saturating_add(bytes)
-        && space.free_inodes >= parts.config.min_free_inodes
+    if promised.saturating_add(bytes) > parts.config.max_size {
+        return false;
+    }
+    let rests = parts.index.growing().saturating_sub(promised);
+    let most = parts.index.bytes().saturating_add(rests);
+    parts.room.look(parts).is_none_or(|space| {
+        let emptied = Space {
+            free: space.free.saturating_add(most),
+            ..space
+        };
+        !is_above_floor(parts, space, 0) || is_above_floor(parts, emptied, promised.saturating_add(bytes))
+    })
+}
+
+/// Is there room for so many bytes and one file above the floor, beside what is promised?
+fn fits(parts: &Parts, space: Space, bytes: u64) -> bool {
+    is_above_floor(parts, space, parts.room.promised().saturating_add(bytes))
+}
+
+/// Do so many bytes and one file leave the floor free? A filesystem that is small itself has a lower floor: a tenth of it.
+fn is_above_floor(parts: &Parts, space: Space, bytes: u64) -> bool {
+    let floor = parts.config.min_free.min(space.total / 10);
+    space.free >= floor.saturating_add(bytes) && space.free_inodes >= parts.config.min_free_inodes
 }
 
 impl Room {

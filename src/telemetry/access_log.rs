@@ -80,7 +80,14 @@ impl Record {
 
     /// The answer's head is ready; its body is counted from here on and ends the record.
     pub fn answered(self, status: StatusCode, body: Body) -> Body {
-        self.with(|fields| fields.status = Some(status));
+        self.with(|fields| {
+            fields.status = Some(status);
+            if fields.method == Method::HEAD {
+                // The server drops the body of such an answer without looking at it.
+                fields.ended = Ended::Whole;
+                fields.ttfb_ms = Some(fields.started.elapsed().as_millis());
+            }
+        });
         Body::new(Counted { body, record: self })
     }
 

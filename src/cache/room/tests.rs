@@ -179,6 +179,40 @@ async fn what_was_not_used_for_long_expires() {
 }
 
 #[tokio::test]
+async fn nothing_goes_for_what_cannot_fit() {
+    // One layer that is larger than the disk, or than what running downloads leave of the cap, must not empty the cache.
+    let shelf = Shelf::with(|config| config.max_size = u64::MAX);
+    let blob = shelf.stock(b"blob");
+    assert!(reserve(&shelf.store.flights.shared, 1 << 60).await.is_err());
+    assert!(shelf.has(&blob), "of the disk");
+    let shelf = Shelf::with(|config| config.max_size = 1000);
+    let blob = shelf.stock(&[1; 100]);
+    let running = reserve(&shelf.store.flights.shared, 700).await.unwrap();
+    assert!(reserve(&shelf.store.flights.shared, 500).await.is_err());
+    assert!(shelf.has(&blob), "of the cap");
+    drop(running);
+    assert!(reserve(&shelf.store.flights.shared, 1000).await.is_ok());
+    assert!(!shelf.has(&blob));
+}
+
+#[tokio::test]
+async fn what_others_write_costs_blobs_until_the_floor_is_free() {
+    // The floor is kept whoever fills the disk, also while nobody pulls.
+    let shelf = Shelf::with(|config| config.min_free_inodes = u64::MAX - 1);
+    let (read, blob) = (shelf.stock(b"read"), shelf.stock(b"blob"));
+    let lease = shelf.store.parts.index.lease(&read);
+    super::keep_floor(&shelf.store.flights.shared);
+    assert!(shelf.has(&read) && !shelf.has(&blob));
+    drop(lease);
+    let evictions = shelf
+        .metrics
+        .evictions
+        .get_or_create(&Eviction { reason: "free-space" })
+        .get();
+    assert_eq!(evictions, 1);
+}
+
+#[tokio::test]
 async fn a_floor_that_cannot_be_kept_means_no_room() {
     // Others fill the disk: docxy gives what it has, and then goes on without storing.
     let shelf = Shelf::with(|config| config.min_free_inodes = u64::MAX - 1);

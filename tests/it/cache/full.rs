@@ -11,7 +11,7 @@ use rustix::fs::statvfs;
 use super::support::{Cached, Folder, Over, blob_path, dice, eventually, image_of};
 use crate::support::{
     image::{Content, Image},
-    stub::{Fault, On, StubRegistry},
+    stub::{Fault, Gate, On, StubRegistry},
 };
 
 #[tokio::test]
@@ -122,6 +122,65 @@ async fn a_disk_without_inodes_stops_no_pull() {
         "I4 {count} layers on a disk of 48 inodes ({inodes} left): {right} pulls right, /readyz {ready}"
     );
     assert_eq!((right, ready), (count, 200), "{}", docxy.app.log_text());
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_in_the_middle_of_a_layer_stops_no_follower() {
+    // There was room when the download began; then something else took it: the write itself fails, with ENOSPC.
+    let layer = 6 << 20;
+    let keys = "min_free = \"1B\"\nmin_free_inodes = 1";
+    let (docxy, inside) = on_tmpfs(image_of(43, &[layer]), "size=8m", keys).await;
+    let (blob, path) = docxy.layer();
+    let gate = Gate::after(1_000_000);
+    let first = On::get("*/blobs/*").nth(1);
+    docxy.stub.fault(first, Fault::Body(gate.clone()));
+    let to = docxy.app.addr();
+    let pulls: Vec<_> = (0..16)
+        .map(|n| {
+            let (path, from) = (path.clone(), n * layer / 16);
+            tokio::spawn(async move {
+                let range = (n > 0).then(|| format!("bytes={from}-"));
+                (from, Over::Http1.get(to, &path, range.as_deref()).await)
+            })
+        })
+        .collect();
+    gate.held().await;
+    let filler = inside.join("filler");
+    // Ends in an error: there are not so many bytes.
+    let _ = std::fs::write(&filler, vec![0; 8 << 20]);
+    gate.open();
+    let mut right = 0;
+    for pull in pulls {
+        let (from, answer) = pull.await.unwrap();
+        right += usize::from(answer.complete && answer.body == blob.bytes[from..]);
+    }
+    std::fs::remove_file(&filler).unwrap();
+    let folder = Folder::new(inside.clone());
+    eventually("the broken download to go", || folder.usage().content == 0).await;
+    docxy
+        .app
+        .logged("what the disk said", |line| {
+            let message = line["fields"]["message"].as_str().unwrap_or_default();
+            message.contains("no bytes or no inodes left")
+        })
+        .await;
+    println!("I4 a disk filled by others after 1 MB of {layer} bytes: {right} of 16 pulls right");
+    assert_eq!(right, 16, "{}", docxy.app.log_text());
+    docxy.get(&path).await.assert_is(&blob, &docxy.stub);
+    eventually("the layer to be kept", || folder.holds(&blob.digest)).await;
+}
+
+#[tokio::test]
+async fn a_layer_larger_than_the_disk_costs_nothing_that_is_kept() {
+    // It can't be kept whatever goes for it: so nothing goes.
+    let (docxy, inside) = on_tmpfs(image_of(44, &[9 << 20, 200_000]), "size=8m", "").await;
+    let layers: Vec<Content> = docxy.image().layer_blobs().into_iter().cloned().collect();
+    let folder = Folder::new(inside);
+    for layer in layers.iter().rev() {
+        docxy.get(&blob_path(layer)).await.assert_is(layer, &docxy.stub);
+    }
+    assert!(folder.holds(&layers[1].digest), "{}", docxy.app.log_text());
+    assert!(!folder.holds(&layers[0].digest));
 }
 
 #[tokio::test]

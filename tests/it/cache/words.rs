@@ -84,6 +84,23 @@ async fn each_way_has_its_word() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_is_whole() {
+    // Clients ask HEAD before each pull: a log in which they all leave early hides the one that did.
+    let docxy = Cached::of(image_of(214, &[1000]), "").await;
+    for path in [TAG.to_owned(), docxy.layer().1] {
+        assert_eq!(docxy.head(&path).await.status, 200);
+    }
+    for kind in ["manifest", "blob"] {
+        let line = docxy.app.accessed("kind", kind).await;
+        assert_eq!(
+            (&line["method"], &line["ended"]),
+            (&"HEAD".into(), &"whole".into()),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_a_cache_nothing_is_kept_and_the_word_is_bypass() {
     // `mode = "off"` is pure forwarding.
     let docxy = Cached::of(image_of(211, &[1000]), "[cache]\nmode = \"off\"").await;
