@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
+use super::freshness::ErrorClass;
 use super::outcome::{Blame, Outcome};
 use crate::oci::manifest::ManifestError;
 use crate::oci::{Digest, ErrorBody, RegistryName};
@@ -170,5 +171,46 @@ impl Error {
             Self::RangeNotSatisfiable { .. } => Some(StatusCode::RANGE_NOT_SATISFIABLE),
             _ => None,
         }
+    }
+}
+
+impl Error {
+    /// What kind of failure of an upstream this is, for the rules about stale answers.
+    pub(super) fn class(&self) -> Option<ErrorClass> {
+        match self {
+            Self::Upstream(failure) => ErrorClass::of_failure(failure),
+            Self::NotFound { .. } => Some(ErrorClass::Missing),
+            Self::RateLimited { .. } => Some(ErrorClass::RateLimited),
+            Self::Rejected { status, .. } | Self::Unavailable { status, .. } => {
+                ErrorClass::of_status(*status)
+            }
+            // It answered, but not what it was asked: a captive portal, a broken gateway.
+            Self::WrongDigest { .. }
+            | Self::OtherDigest { .. }
+            | Self::BadManifest { .. }
+            | Self::NoManifest { .. }
+            | Self::TooLarge { .. }
+            | Self::NoLength { .. }
+            | Self::WrongRange { .. } => Some(ErrorClass::Server),
+            _ => None,
+        }
+    }
+
+    /// The upstream could not be asked: it said nothing about the right or the thing.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(
+            self.class(),
+            Some(ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::RateLimited)
+        ) || matches!(self, Self::Offline { .. })
+    }
+
+    /// The registry does not answer, whoever asks.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.class(), Some(ErrorClass::Connect | ErrorClass::Timeout))
+    }
+
+    /// The registry itself refused the right that was shown.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self, Self::Upstream(Failure::Denied { .. }))
     }
 }

@@ -19,7 +19,7 @@ use crate::cache::{Presence, TagRecord};
 use crate::oci::accept::Class;
 use crate::oci::{Digest, Endpoint, Reference, Tag};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Ask, Failure, Health, Method, Right};
+use crate::upstream::{Ask, Health, Method, Right};
 
 /// What the upstream said a tag is.
 #[derive(Clone, Debug)]
@@ -147,7 +147,8 @@ impl Pull {
         // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
         let gone = record.withdrawn.is_some()
             && after_error(rule, age_of(cached, &record), ErrorClass::Missing) == AfterError::Refuse;
-        if gone {
+        // Some clients say which types they can read, and mean it (wire-facts).
+        if gone || !question.class.accepts(&record.media_type) {
             return None;
         }
         let linked = cached.store.linked(&question.claim.name, &record.digest)?;
@@ -171,9 +172,7 @@ impl Pull {
         }
         for record in cached.store.tags_of(&question.claim.name, question.tag) {
             let age = age_of(cached, &record);
-            // What was answered to another class may be of a type that this client does not take.
-            let takes = record.class == question.class.key() || question.class.accepts(&record.media_type);
-            if !takes || after_error(rule, age, class) != AfterError::Stale {
+            if after_error(rule, age, class) != AfterError::Stale {
                 continue;
             }
             if let Some((_, document)) = self.recorded(cached, question, rule, record).await {
@@ -475,45 +474,4 @@ struct Head {
     digest: Digest,
     media_type: String,
     headers: HeaderMap,
-}
-
-impl Error {
-    /// What kind of failure of an upstream this is, for the rules about stale answers.
-    fn class(&self) -> Option<ErrorClass> {
-        match self {
-            Self::Upstream(failure) => ErrorClass::of_failure(failure),
-            Self::NotFound { .. } => Some(ErrorClass::Missing),
-            Self::RateLimited { .. } => Some(ErrorClass::RateLimited),
-            Self::Rejected { status, .. } | Self::Unavailable { status, .. } => {
-                ErrorClass::of_status(*status)
-            }
-            // It answered, but not what it was asked: a captive portal, a broken gateway.
-            Self::WrongDigest { .. }
-            | Self::OtherDigest { .. }
-            | Self::BadManifest { .. }
-            | Self::NoManifest { .. }
-            | Self::TooLarge { .. }
-            | Self::NoLength { .. }
-            | Self::WrongRange { .. } => Some(ErrorClass::Server),
-            _ => None,
-        }
-    }
-
-    /// The upstream could not be asked: it said nothing about the right or the thing.
-    pub(super) fn is_outage(&self) -> bool {
-        matches!(
-            self.class(),
-            Some(ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::RateLimited)
-        ) || matches!(self, Self::Offline { .. })
-    }
-
-    /// The registry does not answer, whoever asks.
-    pub(super) fn is_silence(&self) -> bool {
-        matches!(self.class(), Some(ErrorClass::Connect | ErrorClass::Timeout))
-    }
-
-    /// The registry itself refused the right that was shown.
-    pub(super) fn is_denial(&self) -> bool {
-        matches!(self, Self::Upstream(Failure::Denied { .. }))
-    }
 }
