@@ -104,7 +104,7 @@ impl Cached {
     pub fn announce(&self, name: &FullName, tag: &Tag, record: TagRecord) {
         let key = (name.clone(), record.digest.clone());
         self.announced.entry(key).and_upsert_with(|before| {
-            let mut tags = before.map_or_else(Vec::new, |entry| entry.into_value());
+            let mut tags = before.map_or_else(Vec::new, moka::Entry::into_value);
             tags.retain(|(other, old)| other != tag || old.class != record.class);
             tags.push((tag.clone(), record));
             tags

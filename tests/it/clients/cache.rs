@@ -3,6 +3,8 @@
 //! Here a successful pull proves even less: so docxy's access log says which bytes left it and why, and the registry's log
 //! says which requests it saw.
 
+#![expect(clippy::print_stdout, reason = "the counts are part of the report")]
+
 mod support;
 mod tool;
 

@@ -34,7 +34,10 @@ async fn what_one_program_warmed_is_there_for_the_others() {
     .await;
 
     let tags = |catalogue: &'_ Catalogue| -> [(&'static str, Index); 2] {
-        [("oci", catalogue.oci.clone()), ("docker", catalogue.docker.clone())]
+        [
+            ("oci", catalogue.oci.clone()),
+            ("docker", catalogue.docker.clone()),
+        ]
     };
     join_all(
         clients

@@ -46,7 +46,7 @@ async fn skopeo() {
 
 async fn cold_warm_alone(tool: Tool) {
     let sandbox = Sandbox::new();
-    let images = Catalogue::new(1).await;
+    let images = Catalogue::small(1).await;
     let tags = [("oci", &images.oci), ("docker", &images.docker)];
     let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[(NAME, &images)]).await;
     let docxy = Docxy::start(&(registry("docker.io", &hub, "") + RULES)).await;

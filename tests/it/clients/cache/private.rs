@@ -71,7 +71,6 @@ async fn what_one_person_may_read_is_not_served_to_another() {
         (Tool::Ctr(Generation::Sid), Login::Nobody),
         (Tool::Ctr(Generation::Sid), Login::Wrong),
         (Tool::Dockerd(Generation::Debian12), Login::Nobody),
-        (Tool::Podman, Login::Nobody),
         (Tool::Skopeo, Login::Nobody),
         (Tool::Skopeo, Login::Wrong),
     ];

@@ -26,7 +26,10 @@ async fn parallel_ranges_of_a_cold_layer_in_segments_are_one_download() {
 async fn cold(length: usize, connections: usize) {
     let sandbox = Sandbox::new();
     let index = Index::plain(60, &[MIB / 8, length]).await;
-    let hub = StubRegistry::builder().image(NAME, "docker", &index).start().await;
+    let hub = StubRegistry::builder()
+        .image(NAME, "docker", &index)
+        .start()
+        .await;
     let large = largest(index.native());
     let of_large = format!("*/{}", large.digest);
     // Slow enough that all ranges are asked for while the layer arrives.

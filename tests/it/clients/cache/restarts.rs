@@ -1,6 +1,6 @@
 //! docxy ends, well or badly, and comes back: with what it had, and with right bytes.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::{
     super::{
@@ -17,7 +17,10 @@ use super::{
     tool::{Client, Tool},
     troubles::{before, largest},
 };
-use crate::support::stub::{Fault, Gate, On, StubRegistry};
+use crate::support::{
+    stub::{Fault, Gate, On, StubRegistry},
+    within,
+};
 
 const NAME: &str = "library/app";
 const MIB: usize = 1 << 20;
@@ -27,7 +30,10 @@ async fn killed_in_the_middle_of_a_pull(generation: Generation) {
     // Matters to whoever's docxy is killed by the kernel: the next pull is right, and what had come is not fetched again.
     let sandbox = Sandbox::new();
     let index = Index::plain(80, &[MIB / 8, 12 * MIB]).await;
-    let hub = StubRegistry::builder().image(NAME, "docker", &index).start().await;
+    let hub = StubRegistry::builder()
+        .image(NAME, "docker", &index)
+        .start()
+        .await;
     let large = largest(index.native());
     let of_large = format!("*/{}", large.digest);
     let gate = Gate::after(8 * MIB);
@@ -38,6 +44,7 @@ async fn killed_in_the_middle_of_a_pull(generation: Generation) {
     // dockerd may try again by itself, and then finds the docxy that came back.
     let (first, docxy) = tokio::join!(client.pull(NAME, "docker"), async {
         gate.held().await;
+        within("8 MiB to be in the cache folder", partial(&docxy, 8 * MIB)).await;
         let ended = docxy.kill().await;
         hub.clear_faults();
         gate.open();
@@ -57,7 +64,23 @@ async fn killed_in_the_middle_of_a_pull(generation: Generation) {
         hub.sent(&of_large),
         docxy.served(NAME).len()
     );
-    assert!(again.len() > 1 && again[1..].iter().all(|range| range.starts_with("bytes=")));
+    assert_eq!(again, ["the whole".to_owned(), format!("bytes={}-", 8 * MIB)]);
+    assert_eq!(hub.sent(&of_large), large.bytes.len());
+}
+
+/// Waits until a file of so many bytes lies among the partials.
+async fn partial(docxy: &Docxy, bytes: usize) {
+    let folder = docxy.app().dir().join("cache/partials");
+    let is_there = || {
+        let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut lengths = files
+            .filter_map(|file| file.metadata().ok())
+            .map(|data| data.len());
+        lengths.any(|length| length >= bytes as u64)
+    };
+    while !is_there() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]

@@ -9,13 +9,7 @@ use super::super::support::{
     image::{Image, Index},
     registry::Seen,
 };
-use crate::support::{
-    app::TestApp,
-    client::{Request, Response},
-    image::Content,
-    puller::Puller,
-    within,
-};
+use crate::support::{app::TestApp, client::Response, image::Content, puller::Puller, within};
 
 /// A running docxy.
 pub struct Docxy {
@@ -78,10 +72,6 @@ impl Docxy {
     /// A request as `curl` would make it, with the Accept lines of dockerd.
     pub async fn ask(&self, path: &str) -> Response {
         Puller::of(self.app()).ask(path).await
-    }
-
-    pub async fn send(&self, request: Request) -> Response {
-        request.send(self.addr()).await
     }
 
     /// Requests for content of this repository that are in the access log, oldest first.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::support::{
-    containerd::{Containerd, platform},
+    containerd::Containerd,
     dockerd::{Dockerd, Setup},
     generation::Generation,
     image::Index,
@@ -98,11 +98,7 @@ impl<'a> Client<'a> {
             }
             Tool::Skopeo => Program::Skopeo(Skopeo::new(sandbox)),
         };
-        Self {
-            tool,
-            door,
-            program,
-        }
+        Self { tool, door, program }
     }
 
     /// `name` is Docker Hub's, in full: `library/app`.
@@ -124,9 +120,9 @@ impl<'a> Client<'a> {
             Program::Dockerd(docker) => docker.docker(&["pull", &reference]).await,
             Program::Ctr(containerd) => {
                 let mut options = options("--user");
-                // ctr 2 fetches the manifests of all platforms of an index unless it is told one; the kubelet does not.
+                // Else it also fetches manifests and configurations of the platforms that nobody runs here.
                 if self.tool == Tool::Ctr(Generation::Sid) {
-                    options.extend(["--platform", platform()]);
+                    options.push("--skip-metadata");
                 }
                 containerd.pull(&options, &reference).await
             }

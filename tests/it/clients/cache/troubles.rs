@@ -40,7 +40,10 @@ async fn ten_cuts_are_one_clean_pull(generation: Generation) {
     // Matters to everyone behind a bad line: dockerd sees a slower layer, not a broken one.
     let sandbox = Sandbox::new();
     let index = Index::plain(70, &[MIB / 8, 40 * MIB]).await;
-    let hub = StubRegistry::builder().image(NAME, "docker", &index).start().await;
+    let hub = StubRegistry::builder()
+        .image(NAME, "docker", &index)
+        .start()
+        .await;
     let large = largest(index.native());
     let of_large = format!("*/{}", large.digest);
     hub.fault(On::get(&of_large).first(CUTS), Fault::CutAt(2 * MIB));
@@ -74,7 +77,11 @@ async fn ten_cuts_are_one_clean_pull(generation: Generation) {
 #[tokio::test]
 async fn images_larger_than_the_disk_come() {
     // Matters to people with little room for the cache: it runs full in the middle of a layer, and nobody notices.
-    on_small_disk("min_free = \"1B\"\nmin_free_inodes = 1", Tool::Dockerd(Generation::Sid)).await;
+    on_small_disk(
+        "min_free = \"1B\"\nmin_free_inodes = 1",
+        Tool::Dockerd(Generation::Sid),
+    )
+    .await;
 }
 
 #[tokio::test]

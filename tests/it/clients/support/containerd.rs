@@ -122,8 +122,7 @@ impl<'a> Containerd<'a> {
     }
 }
 
-/// What containerd calls the platform of this machine.
-pub fn platform() -> &'static str {
+fn platform() -> &'static str {
     if std::env::consts::ARCH == "aarch64" {
         "linux/arm64"
     } else {

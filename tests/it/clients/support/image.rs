@@ -99,6 +99,11 @@ impl Catalogue {
         Self::of(seed, &with_large, &TEN).await
     }
 
+    /// The same without the large layer.
+    pub async fn small(seed: u64) -> Self {
+        Self::of(seed, &TEN, &LIGHT).await
+    }
+
     /// The same with three small layers each.
     pub async fn light(seed: u64) -> Self {
         Self::of(seed, &LIGHT, &LIGHT).await
