@@ -6,11 +6,12 @@ use super::{
     super::{
         both_generations,
         support::{
-            door::registry,
+            door::{realm, registry},
             generation::Generation,
             image::{Catalogue, Index},
             registry::{DockerRegistry, SignIn},
             sandbox::Sandbox,
+            token_server::TokenServer,
         },
     },
     support::{Docxy, size, words},
@@ -86,12 +87,14 @@ async fn partial(docxy: &Docxy, bytes: usize) {
 #[tokio::test]
 async fn started_without_a_network_it_serves_what_it_has() {
     // Matters to sites that lose their line and their power at once, and whose disk suffered: content is the truth, and
-    // everything else can be made from it again.
+    // everything else can be made from it again. The registry is one as Docker Hub: a token for everyone, and none without
+    // its token service.
     let sandbox = Sandbox::new();
+    let tokens = TokenServer::start(&sandbox).await;
     let images = Catalogue::light(90).await;
     let tags = [("oci", &images.oci), ("docker", &images.docker)];
-    let hub = DockerRegistry::start(&sandbox, SignIn::Nobody, &[(NAME, &images)]).await;
-    let docxy = Docxy::start(&registry("docker.io", &hub, "")).await;
+    let hub = DockerRegistry::start(&sandbox, SignIn::Token(&tokens), &[(NAME, &images)]).await;
+    let docxy = Docxy::start(&registry("docker.io", &hub, &realm(&tokens))).await;
     let warmer = Client::start(Tool::Ctr(Generation::Debian12), &sandbox, docxy.addr()).await;
     for (tag, index) in tags {
         warmer.gets(NAME, tag, index).await;
@@ -99,6 +102,7 @@ async fn started_without_a_network_it_serves_what_it_has() {
     drop(warmer);
     let ended = docxy.stop().await;
     hub.stop().await;
+    drop(tokens);
 
     let cache = ended.home.path().join("cache");
     let mut lost = Vec::new();
