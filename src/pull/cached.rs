@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use moka::sync::Cache as Remembering;
+
 use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
@@ -9,11 +11,16 @@ use super::manifest::Fetched;
 use super::rights::{Claim, Key, Proofs};
 use super::tag::Found;
 use super::{Error, Wanted};
-use crate::cache::{Linked, Store};
+use crate::cache::{Linked, Store, TagRecord};
 use crate::oci::{Digest, FullName, Tag};
 use crate::serve::file::Pool;
 use crate::telemetry::Metrics;
 use crate::upstream::Method;
+
+/// How long a client that asked what a tag is may take to ask for it by digest.
+const ANNOUNCED: Duration = Duration::from_mins(10);
+/// Digests that are announced at once; a few hundred bytes each.
+const MAX_ANNOUNCED: u64 = 10_000;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ pub(super) struct Cached {
     pub manifests: Joint<(Digest, Key), Result<Fetched, Error>>,
     /// Whether a repository holds a digest, asked with one right.
     pub confirmations: Joint<(Digest, Key), Result<Linked, Error>>,
+    /// See [`Self::announce`].
+    announced: Remembering<(FullName, Digest), Vec<(Tag, TagRecord)>>,
 }
 
 /// What makes two questions about a tag the same.
@@ -83,6 +92,30 @@ impl Cached {
             tags: Joint::new(),
             manifests: Joint::new(),
             confirmations: Joint::new(),
+            announced: Remembering::builder()
+                .max_capacity(MAX_ANNOUNCED)
+                .time_to_live(ANNOUNCED)
+                .build(),
+        }
+    }
+
+    /// The upstream said to HEAD what a tag is, and the bytes are not here. containerd and newer dockerd fetch them by digest
+    /// then, and never by tag: only when they have come is the tag worth a record, which may replace one that can be served.
+    pub fn announce(&self, name: &FullName, tag: &Tag, record: TagRecord) {
+        let key = (name.clone(), record.digest.clone());
+        self.announced.entry(key).and_upsert_with(|before| {
+            let mut tags = before.map_or_else(Vec::new, moka::Entry::into_value);
+            tags.retain(|(other, old)| other != tag || old.class != record.class);
+            tags.push((tag.clone(), record));
+            tags
+        });
+    }
+
+    /// The bytes of a manifest are here, and linked to this repository.
+    pub fn arrived(&self, name: &FullName, digest: &Digest) {
+        let tags = self.announced.remove(&(name.clone(), digest.clone()));
+        for (tag, record) in tags.into_iter().flatten() {
+            self.store.put_tag(name, &tag, record);
         }
     }
 

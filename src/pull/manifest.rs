@@ -205,6 +205,7 @@ impl Pull {
             tracing::debug!(%digest, %error, "a manifest was not stored");
         }
         cached.store.link(&claim.name, &digest, Some(&media_type));
+        cached.arrived(&claim.name, &digest);
         self.look_whether_open(cached, claim, &digest);
         Ok(Fetched {
             document: Document {

@@ -333,6 +333,15 @@ impl Asking {
             }
         }
         if wants == Wants::Digest {
+            let record = self.record(head.digest.clone(), head.media_type.clone());
+            self.cached.announce(&self.claim.name, &self.tag, record);
+            // They may have come since the look at the store.
+            let store = &self.cached.store;
+            if matches!(store.presence(&head.digest), Presence::Stored { .. })
+                && store.linked(&self.claim.name, &head.digest).is_some()
+            {
+                self.cached.arrived(&self.claim.name, &head.digest);
+            }
             return Ok(Found {
                 status,
                 known: Known::Head {
@@ -431,16 +440,21 @@ impl Asking {
             store.confirm_tag(name, &self.tag, &class);
             return;
         }
-        let now = store.clock().now();
-        let record = TagRecord {
-            digest: document.digest.clone(),
-            media_type: document.media_type.clone(),
-            class,
+        let record = self.record(document.digest.clone(), document.media_type.clone());
+        store.put_tag(name, &self.tag, record);
+    }
+
+    /// What the upstream says now.
+    fn record(&self, digest: Digest, media_type: String) -> TagRecord {
+        let now = self.cached.store.clock().now();
+        TagRecord {
+            digest,
+            media_type,
+            class: self.class.key(),
             checked: now,
             stored: now,
             withdrawn: None,
-        };
-        store.put_tag(name, &self.tag, record);
+        }
     }
 
     /// The upstream says that there is no such tag any more. A client's own right may merely not see it.

@@ -12,6 +12,7 @@ mod clocks;
 mod cuts;
 mod eviction;
 mod full;
+mod heads;
 mod herd;
 mod joined;
 mod kill;

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod cache;
 mod cdn;
 mod containerd;
 mod docker_login;

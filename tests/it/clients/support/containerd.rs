@@ -91,6 +91,16 @@ impl<'a> Containerd<'a> {
         process::run(command).await
     }
 
+    /// Removes the image, and at once whatever no other image needs.
+    pub async fn remove(&self, reference: &str) -> Finished {
+        let mut command = process::mortal(&self.ctr);
+        command
+            .arg("--address")
+            .arg(self.folder.join("sock"))
+            .args(["images", "remove", "--sync", reference]);
+        process::run(command).await
+    }
+
     /// Asserts that the image is known under this reference, with every byte of every blob.
     pub async fn assert_holds(&self, reference: &str, named: &Content, image: &Image) {
         let mut command = process::mortal(&self.ctr);

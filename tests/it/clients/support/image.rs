@@ -13,7 +13,10 @@ use crate::support::image::{
 /// The layer that is big enough for clients to fetch in several ranges at once.
 const LARGE: usize = 12 * 1024 * 1024;
 const SMALL: usize = 96 * 1024;
-const LAYERS: usize = 10;
+/// Ten layers, as images of the wild have.
+const TEN: [usize; 10] = [SMALL; 10];
+/// Where one test needs many images.
+const LIGHT: [usize; 3] = [SMALL / 4; 3];
 
 /// One image for one platform.
 #[derive(Clone)]
@@ -44,6 +47,16 @@ impl Index {
             .iter()
             .find(|image| image.architecture == native)
             .expect("an image for this machine")
+    }
+}
+
+impl Index {
+    /// Docker's list of images with layers of these sizes, uncompressed: made fast, however large.
+    pub async fn plain(seed: u64, sizes: &[usize]) -> Self {
+        let folder = scratch();
+        Family::Docker
+            .index(folder.path(), seed, sizes, Packing::none())
+            .await
     }
 }
 
@@ -81,12 +94,29 @@ pub struct Catalogue {
 impl Catalogue {
     /// `seed` makes the content of one catalogue differ from another's.
     pub async fn new(seed: u64) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("docxy-images-")
-            .tempdir()
-            .expect("a temporary folder");
-        let oci = Family::Oci.index(folder.path(), seed).await;
-        let docker = Family::Docker.index(folder.path(), seed + 1000).await;
+        let mut with_large = TEN;
+        with_large[TEN.len() - 1] = LARGE;
+        Self::of(seed, &with_large, &TEN).await
+    }
+
+    /// The same without the large layer.
+    pub async fn small(seed: u64) -> Self {
+        Self::of(seed, &TEN, &LIGHT).await
+    }
+
+    /// The same with three small layers each.
+    pub async fn light(seed: u64) -> Self {
+        Self::of(seed, &LIGHT, &LIGHT).await
+    }
+
+    async fn of(seed: u64, oci: &[usize], docker: &[usize]) -> Self {
+        let folder = scratch();
+        let oci = Family::Oci
+            .index(folder.path(), seed, oci, Family::Oci.gzip())
+            .await;
+        let docker = Family::Docker
+            .index(folder.path(), seed + 1000, docker, Family::Docker.gzip())
+            .await;
         let zstd = zstd_image(folder.path(), seed + 2000).await;
         let signature = signature_of(&oci.manifest);
         Self {
@@ -98,6 +128,13 @@ impl Catalogue {
     }
 }
 
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("docxy-images-")
+        .tempdir()
+        .expect("a temporary folder")
+}
+
 #[derive(Clone, Copy)]
 enum Family {
     Oci,
@@ -105,14 +142,12 @@ enum Family {
 }
 
 impl Family {
-    async fn index(self, folder: &Path, seed: u64) -> Index {
+    async fn index(self, folder: &Path, seed: u64, sizes: &[usize], packing: Packing) -> Index {
         let mut images = Vec::new();
         for (number, architecture) in (0..).zip(["amd64", "arm64"]) {
             let mut layers = Vec::new();
-            for layer in 0..LAYERS {
-                let large = matches!(self, Self::Oci) && layer + 1 == LAYERS;
-                let size = if large { LARGE } else { SMALL };
-                layers.push(Layer::new(folder, seed + 100 * number + layer as u64, size, self.gzip()).await);
+            for (layer, size) in (0..).zip(sizes) {
+                layers.push(Layer::new(folder, seed + 100 * number + layer, *size, packing).await);
             }
             images.push(self.image(architecture, layers));
         }
@@ -236,6 +271,23 @@ struct Packing {
     media_type: &'static str,
 }
 
+impl Packing {
+    fn none() -> Self {
+        Self {
+            program: "cat",
+            media_type: "application/vnd.docker.image.rootfs.diff.tar",
+        }
+    }
+
+    /// Fast, and no more than needed.
+    fn options(self) -> &'static [&'static str] {
+        match self.program {
+            "cat" => &[],
+            _ => &["-1", "-c"],
+        }
+    }
+}
+
 struct Layer {
     packed: Content,
     diff_id: String,
@@ -267,7 +319,7 @@ impl Layer {
         .args(["etc", &format!("ballast-{seed}")]);
         drop(process::run(tar).await.succeeded());
         let mut pack = Command::new(packing.program);
-        pack.args(["-1", "-c"]).arg(&archive);
+        pack.args(packing.options()).arg(&archive);
         let packed = process::run(pack).await.succeeded().stdout;
         let diff_id = sha256(&fs::read(&archive).expect("the archive"));
         Self {

@@ -203,6 +203,11 @@ impl Finished {
         self
     }
 
+    /// Where either may be right, or failures are counted.
+    pub fn is_success(&self) -> bool {
+        self.status.success()
+    }
+
     pub fn failed(self) -> Self {
         assert!(!self.status.success(), "it should have failed: {self}");
         self

@@ -111,6 +111,18 @@ impl DockerRegistry {
         format!("{}://{address}", self.scheme)
     }
 
+    /// Ends it: from now on connections are refused.
+    pub async fn stop(self) {
+        let tap = self.tap.as_ref().map(|tap| tap.address);
+        drop(self.daemon);
+        drop(self.tap);
+        let Some(address) = tap else { return };
+        // The tap's task lets go of its socket when it is next run.
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// How often the password of [`USER`] was sent here; only plain HTTP can be listened to.
     pub fn secrets(&self) -> usize {
         self.tap

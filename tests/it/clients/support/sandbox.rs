@@ -12,6 +12,7 @@ use std::{
     process::Command,
 };
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 use super::process;
@@ -55,6 +56,8 @@ const ENTER: &str = r#"
 /// One test's home: a folder for everything the programs keep, and the names they know.
 pub struct Sandbox {
     folder: TempDir,
+    /// Whose network the programs see; the machine's without.
+    network: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -74,7 +77,19 @@ impl Sandbox {
         )
         .expect("resolv.conf");
         fs::create_dir(folder.path().join("home")).expect("home");
-        Self { folder }
+        Self {
+            folder,
+            network: None,
+        }
+    }
+
+    /// The same, for programs that see the network of this process and no other.
+    pub fn in_network_of(process: Pid) -> Self {
+        let network = PathBuf::from(format!("/proc/{}/ns/net", process.as_raw_pid()));
+        Self {
+            network: Some(network),
+            ..Self::new()
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -98,7 +113,15 @@ impl Sandbox {
 
     /// A program that sees the names above, and dies with the thread that started it.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = process::mortal(ENTRANCE);
+        let mut command = match &self.network {
+            None => process::mortal(ENTRANCE),
+            Some(network) => {
+                let mut command = process::mortal("nsenter");
+                command.arg(format!("--net={}", network.display()));
+                command.args(["--", ENTRANCE]);
+                command
+            }
+        };
         command
             .args(["--mount", "--propagation", "private"])
             .args([

@@ -29,17 +29,30 @@ impl<'a> Skopeo<'a> {
 
     /// Copies every image that the reference names into a folder, each blob as it came.
     pub async fn copy(&self, options: &[&str], reference: &str) -> Copied {
-        let folder = self.sandbox.path().join("copied");
+        let options = [&["--all"], options].concat();
+        drop(self.try_copy(&options, reference).await.succeeded());
+        self.copied()
+    }
+
+    /// What these options alone choose, and it may fail; what was copied before is gone.
+    pub async fn try_copy(&self, options: &[&str], reference: &str) -> Finished {
+        let Copied { folder } = self.copied();
         drop(fs::remove_dir_all(&folder));
         let (source, target) = (
             format!("docker://{reference}"),
             format!("dir:{}", folder.display()),
         );
-        let mut arguments = vec!["copy", "--quiet", "--all"];
+        let mut arguments = vec!["copy", "--quiet"];
         arguments.extend(options);
         arguments.extend([source.as_str(), target.as_str()]);
-        drop(self.skopeo(&arguments).await.succeeded());
-        Copied { folder }
+        self.skopeo(&arguments).await
+    }
+
+    /// What the last copy brought.
+    pub fn copied(&self) -> Copied {
+        Copied {
+            folder: self.sandbox.path().join("copied"),
+        }
     }
 }
 
