@@ -86,15 +86,26 @@ impl Queues {
     pub fn next(&mut self, entries: &mut impl Entries, cap: u64) -> Option<Key> {
         // Each turn takes a hit or a held entry to the end of the line, so this ends.
         let turns = (self.newcomers.len() + self.regulars.len()).saturating_mul(usize::from(MOST_HITS) + 2);
+        // In a row, all of them regulars by now.
+        let mut held = 0;
         for _ in 0..turns {
-            let queue = self.choose(entries, cap)?;
+            // Where no regular may go, newcomers must, however few they are.
+            let queue = if held >= self.regulars.len() && !self.newcomers.is_empty() {
+                Queue::Newcomers
+            } else {
+                self.choose(entries, cap)?
+            };
             let (_, key) = match queue {
                 Queue::Newcomers => self.newcomers.first_key_value()?,
                 Queue::Regulars => self.regulars.first_key_value()?,
             };
             let key = key.clone();
-            if !entries.held(&key) && entries.standing(&key)?.hits == 0 {
+            if entries.held(&key) {
+                held += 1;
+            } else if entries.standing(&key)?.hits == 0 {
                 return Some(key);
+            } else {
+                held = 0;
             }
             self.pass_over(entries, &key);
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderValue, header};
 use moka::future::Cache as Joining;
-use moka::sync::Cache as Remembering;
 
 use super::cached::Cached;
 use super::{Error, Missing, Pull};
@@ -55,12 +54,20 @@ pub(super) enum Kind {
     Manifest,
 }
 
+/// What the registry said about a repository to nobody in particular.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Openness {
+    Open,
+    Closed,
+    Untold,
+}
+
 /// Proofs of this process.
 #[derive(Debug)]
 pub(super) struct Proofs {
     key: hmac::Key,
     proved: Joining<Key, ()>,
-    closed: Remembering<FullName, ()>,
+    closed: Joining<FullName, ()>,
 }
 
 impl Proofs {
@@ -72,7 +79,7 @@ impl Proofs {
                 .max_capacity(REMEMBERED)
                 .time_to_live(PROOF)
                 .build(),
-            closed: Remembering::builder()
+            closed: Joining::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(CLOSED)
                 .build(),
@@ -263,25 +270,36 @@ impl Pull {
             .await
     }
 
-    /// Asks anonymously for a manifest of this repository; a "no" is remembered for ten minutes.
+    /// Asks anonymously for a manifest of this repository, once for all who want to know at the same time; a "no" is
+    /// remembered for ten minutes.
     pub(super) async fn ask_openness(&self, cached: &Cached, name: &FullName, reference: Reference) -> bool {
+        let asked = async {
+            match self.openness(cached, name, reference).await {
+                Openness::Closed => Ok(()),
+                other => Err(other),
+            }
+        };
+        match cached.proofs.closed.try_get_with(name.clone(), asked).await {
+            Ok(()) => false,
+            Err(other) => *other == Openness::Open,
+        }
+    }
+
+    async fn openness(&self, cached: &Cached, name: &FullName, reference: Reference) -> Openness {
         let claim = cached.proofs.claim(&Permit::Try(Right::Anonymous), name.clone());
         let ask = head(name, reference);
         let Ok(upstream) = self.upstream(&name.registry) else {
-            return false;
+            return Openness::Untold;
         };
         match Box::pin(upstream.confirm(&ask, &claim.right)).await {
             Ok(word) if word.is_yes() => {
                 cached.store.mark_public(name);
-                true
+                Openness::Open
             }
             // A fault of the upstream's says nothing.
-            Ok(word) if word.status.is_server_error() || word.status.as_u16() == 429 => false,
-            Err(failure) if failure.may_pass() => false,
-            _ => {
-                cached.proofs.closed.insert(name.clone(), ());
-                false
-            }
+            Ok(word) if word.status.is_server_error() || word.status.as_u16() == 429 => Openness::Untold,
+            Err(failure) if failure.may_pass() => Openness::Untold,
+            _ => Openness::Closed,
         }
     }
 

@@ -112,6 +112,23 @@ fn what_comes_back_is_known() {
     assert!(index.get(&come_back).is_some());
 }
 
+#[test]
+fn newcomers_go_where_all_regulars_are_held() {
+    // An operator who pins most of the cache must not freeze the rest of it.
+    let index = Index::default();
+    let now = 1_000_000;
+    for n in 0..95 {
+        store(&index, &digest(n), 10, now);
+        index.touch(&digest(n), now + 100);
+        index.count_pull(&digest(n));
+        index.pin(&digest(n));
+    }
+    for n in 0..200 {
+        let gone = store(&index, &digest(1000 + n), 10, now + 200);
+        assert!(index.get(&digest(1000 + n)).is_some(), "{n}: {gone:?}");
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Store { blob: u64, size: u64 },
@@ -171,6 +188,9 @@ proptest! {
             let listed: u64 = index.list().iter().map(|blob| blob.size).sum();
             prop_assert_eq!(index.bytes(), listed);
             prop_assert_eq!(index.growing(), 0);
+            let is_held = |blob: &Digest| pins.contains(blob) || leases.iter().any(|(held, _)| held == blob);
+            let may_go = index.list().iter().any(|blob| !is_held(&blob.key.digest()));
+            prop_assert_eq!(index.next_to_go(CAP).is_some(), may_go);
         }
     }
 }

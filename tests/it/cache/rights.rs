@@ -236,6 +236,38 @@ async fn who_has_the_right_is_served_from_disk_after_one_proof() {
 }
 
 #[tokio::test]
+async fn proofs_at_the_same_time_are_one_question() {
+    // A client asks for ten layers at once: the registry is asked for its right once, and never by HEAD of a blob, which Harbor
+    // answers with 404 for what it has not cached itself.
+    let secret = secret_image();
+    let docxy = Cached::built(registry(&secret).await, |app| app).await;
+    let alice = docxy.client().login("alice", "alice-password");
+    pull(&docxy, &alice, PRIVATE, "1").await;
+    // What was proved is forgotten, and so is that nobody may read it.
+    let docxy = docxy.again().await;
+    let scope = format!("repository:{PRIVATE}:pull");
+    let alice = docxy.client().login("alice", "alice-password");
+    let alice = alice.signed_in(&scope).await;
+    docxy.stub.forget();
+    let blob = secret.layer_blobs()[0].clone();
+    let path = format!("/v2/{PRIVATE}/blobs/{}", blob.digest);
+    let asked = (0..20).map(|_| alice.get(&path));
+    for answer in futures_util::future::join_all(asked).await {
+        answer.assert_is(&blob, &docxy.stub);
+    }
+    let (heads, all) = (
+        docxy.stub.heads("*/manifests/*").len(),
+        docxy.stub.count("/v2/acme/*"),
+    );
+    println!(
+        "S4 20 requests at once after a restart: {all} upstream requests at the registry, {heads} HEAD of a manifest"
+    );
+    assert_eq!(docxy.stub.heads("*/blobs/*").len(), 0);
+    // Asked of everybody's right and of alice's; each may be challenged once.
+    assert!(all <= 4, "{}", docxy.stub.story());
+}
+
+#[tokio::test]
 async fn a_right_that_was_taken_away_opens_nothing_new() {
     // A password that no longer works: what a token proved a moment ago is not proved by the password.
     let secret = secret_image();
