@@ -28,6 +28,8 @@ enum Admitted {
     Reads(Linked),
     /// Ask the upstream for it: nobody has it here, and the upstream's answer decides.
     Leads,
+    /// The same past the store: what is or comes here is another registry's, and this one has yet to show that it has it.
+    Alone,
 }
 
 /// A blob that can be read, and how it was come by.
@@ -50,40 +52,60 @@ impl Pull {
         if wanted.method == Method::Head {
             return self.head_of_blob(cached, wanted, &claim, digest).await;
         }
+        match self.find(cached, &claim, digest).await? {
+            Some((reader, outcome)) => self.blob_answer(cached, wanted, claim, digest, reader, outcome),
+            None => self.blob_alone(cached, wanted, claim, digest).await,
+        }
+    }
+
+    /// The blob, if it can go through the store.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Option<(Reader, Outcome)>, Error> {
         for _ in 0..MOST_TURNS {
-            let got = match self.admitted(cached, &claim, digest).await? {
-                Admitted::Reads(linked) => self.open(cached, &claim, &linked).await?,
-                Admitted::Leads => match cached.store.lead(digest).await {
-                    Some(leader) => self.lead(cached, &claim, leader).await?,
+            let got = match self.admitted(cached, claim, digest).await? {
+                Admitted::Reads(linked) => self.open(cached, claim, &linked).await?,
+                Admitted::Leads => match cached.store.lead(digest, &claim.name.registry).await {
+                    Some(leader) => self.lead(cached, claim, leader).await?,
                     None => Got::Nothing,
                 },
+                Admitted::Alone => Got::Alone,
             };
             match got {
-                Got::Blob(reader, outcome) => {
-                    return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
-                }
-                Got::Alone => return self.blob_alone(cached, wanted, claim, digest).await,
+                Got::Blob(reader, outcome) => return Ok(Some((reader, outcome))),
+                Got::Alone => return Ok(None),
                 Got::Nothing => {}
             }
         }
         Err(Error::Unsettled {
-            registry: wanted.registry().clone(),
+            registry: claim.name.registry.clone(),
         })
     }
 
     /// Opens what a client may read: stored, arriving, or to be fetched now.
-    pub(super) async fn open(
+    async fn open(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
         linked: &Linked,
     ) -> Result<Got, Error> {
-        match cached.store.open_linked(linked).await {
+        match cached.store.open_linked(linked, &claim.name.registry).await {
             Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
-            Opened::Follow(follower) => {
-                cached.fills.join(linked.digest(), claim);
-                Ok(follow(&follower, Outcome::Joined).await)
-            }
+            Opened::Follow(follower) => match cached.fills.running(linked.digest()) {
+                Some(fill) if fill.is_from(&claim.name.registry) => {
+                    fill.join(claim);
+                    Ok(follow(&follower, Outcome::Joined).await)
+                }
+                Some(_) => Ok(Got::Alone),
+                // It is so new that nobody has said yet for whom it is, or it is over.
+                None => {
+                    let _ = follower.headers().await;
+                    Ok(Got::Nothing)
+                }
+            },
             Opened::Lead(leader) => self.lead(cached, claim, leader).await,
         }
     }
@@ -96,13 +118,15 @@ impl Pull {
         claim: Claim,
         digest: &Digest,
     ) -> Result<Pulled, Error> {
+        if cached.config.offline {
+            return Err(offline(&claim, Missing::Blob));
+        }
         let download = self.download_alone(&claim, digest).await?;
-        cached.granted(&claim, download.anonymous()).await;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
             let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
-            let body = Body::from_stream(Alone::over(download, rest));
+            let body = Body::from_stream(Alone::over(cached, download, rest));
             let response = respond(StatusCode::OK, headers, body);
             return Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss));
         };
@@ -115,7 +139,7 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let alone = Alone::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let alone = Alone::over(cached, download, Rest::whole(&claim, digest, Some(length), first..end));
                 let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
                 respond(status, headers, Body::new(stream))
             }
@@ -134,17 +158,19 @@ impl Pull {
             leader.end(Ending::LeaderCancelled);
             return Err(offline(claim, Missing::Blob));
         }
+        if cached.fills.are_full() {
+            leader.end(Ending::LeaderCancelled);
+            return Ok(Got::Alone);
+        }
         if leader.ending().is_some() {
             // The disk can't even be begun on.
             return Ok(Got::Alone);
         }
-        let digest = leader.digest().clone();
         let follower = leader.follower();
-        match self.fill(cached, leader, claim.clone()).verdict().await {
+        let fill = self.fill(cached, leader, claim.clone());
+        match fill.verdict().await {
             // Another's right, in another repository, is no answer to this client.
-            Some(Ok(())) if cached.store.linked(&claim.name, &digest).is_some() => {
-                Ok(follow(&follower, Outcome::Miss).await)
-            }
+            Some(Ok(())) if fill.has_granted(claim) => Ok(follow(&follower, Outcome::Miss).await),
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(Got::Nothing),
         }
@@ -175,6 +201,7 @@ impl Pull {
             return Err(offline(claim, Missing::Blob));
         }
         let proved = match linked {
+            None if !self.may_vouch(cached, claim, digest) => return Ok(Admitted::Alone),
             Some(linked) => self
                 .prove(cached, claim, Kind::Blob, digest)
                 .await
@@ -201,6 +228,9 @@ impl Pull {
             Some(fill) if fill.was_begun_with(claim) => {
                 if let Some(verdict) = fill.verdict().await {
                     verdict?;
+                }
+                if fill.has_granted(claim) {
+                    return Ok(cached.store.linked(&claim.name, digest));
                 }
             }
             Some(_) => return Ok(None),
@@ -229,7 +259,7 @@ impl Pull {
             return self.forward_blob(wanted, digest).await;
         };
         match self.admitted(cached, claim, digest).await? {
-            Admitted::Leads => self.forward_blob(wanted, digest).await,
+            Admitted::Leads | Admitted::Alone => self.forward_blob(wanted, digest).await,
             Admitted::Reads(_) => {
                 let (status, headers) = match part(wanted, digest, size)? {
                     Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),

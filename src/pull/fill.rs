@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::cached::Cached;
-use super::rights::Claim;
+use super::rights::{Claim, Key};
 use super::{Error, Missing, Pull};
 use crate::cache::{Ending, Leader};
-use crate::oci::Digest;
+use crate::oci::{Digest, RegistryName};
 use crate::upstream::{Download, Errand, Failure, Order, Refusal};
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
 const MOST_CLAIMS: usize = 64;
+
+/// Fills at once. Each has an open file, and goes on without its client; beyond that, each client fetches for itself.
+const MOST_FILLS: usize = 256;
 
 /// The fills that run, by what they fetch.
 #[derive(Debug, Default)]
@@ -23,8 +26,12 @@ pub(super) struct Fills(Mutex<HashMap<Digest, Arc<Fill>>>);
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Fill {
+    /// Nobody of another registry follows: this one may stall, send wrong bytes, or never have had these.
+    registry: RegistryName,
     /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
     claims: Mutex<Vec<Claim>>,
+    /// Those that the upstream answered with the blob's head.
+    granted: Mutex<Vec<Key>>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
@@ -36,19 +43,16 @@ impl Fills {
         locked(&self.0).get(digest).cloned()
     }
 
-    /// Adds a claim to the fill of this blob, if there still is one.
-    pub fn join(&self, digest: &Digest, claim: &Claim) {
-        if let Some(fill) = self.running(digest) {
-            let mut claims = locked(&fill.claims);
-            if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
-                claims.push(claim.clone());
-            }
-        }
+    /// Those who ask for one blob after the other, and hang up, must not leave any number of downloads behind.
+    pub fn are_full(&self) -> bool {
+        locked(&self.0).len() >= MOST_FILLS
     }
 
     fn begin(&self, digest: &Digest, claim: Claim) -> Arc<Fill> {
         let fill = Arc::new(Fill {
+            registry: claim.name.registry.clone(),
             claims: Mutex::new(vec![claim]),
+            granted: Mutex::default(),
             verdict: watch::Sender::new(None),
         });
         locked(&self.0).insert(digest.clone(), Arc::clone(&fill));
@@ -69,6 +73,28 @@ impl Fill {
         locked(&self.claims)
             .first()
             .is_some_and(|first| first.key == claim.key)
+    }
+
+    pub fn is_from(&self, registry: &RegistryName) -> bool {
+        self.registry == *registry
+    }
+
+    /// Adds a claim at this fill's registry.
+    pub fn join(&self, claim: &Claim) {
+        let mut claims = locked(&self.claims);
+        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+            claims.push(claim.clone());
+        }
+    }
+
+    /// The upstream answered this very claim. That opens what comes now and nothing else, until the digest shows that it
+    /// was the blob.
+    pub fn has_granted(&self, claim: &Claim) -> bool {
+        locked(&self.granted).contains(&claim.key)
+    }
+
+    fn grant(&self, claim: &Claim) {
+        locked(&self.granted).push(claim.key);
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
@@ -104,6 +130,10 @@ impl Pull {
         };
         tokio::spawn(async move {
             let ending = work.run(leader).await;
+            if !matches!(ending, Ending::Complete) {
+                // Whatever was answered, these were not the bytes, or not all of them.
+                work.cached.store.unlink_unless_stored(&work.digest);
+            }
             // Whoever finds no fill any more finds the blob, or may lead.
             work.cached.fills.end(&work.digest, &work.fill);
             tracing::debug!(digest = %work.digest, ending = ending.as_str(), "a fill ended");
@@ -142,7 +172,7 @@ impl Work {
                 }
                 Err(error) => return self.give_up(leader, error),
             };
-            self.cached.granted(&claim, download.anonymous()).await;
+            self.fill.grant(&claim);
             self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_none() {
                 let Some(length) = download.length() else {
@@ -159,7 +189,13 @@ impl Work {
             let pumped = self.pump(&mut leader, &mut download).await;
             self.count(&download);
             match pumped {
-                Pumped::All => return leader.finish().await,
+                Pumped::All => {
+                    let ending = leader.finish().await;
+                    if matches!(ending, Ending::Complete) {
+                        self.cached.granted(&claim, download.anonymous()).await;
+                    }
+                    return ending;
+                }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
                     self.cached.denied(&claim).await;

@@ -107,7 +107,12 @@ impl Pull {
                 .prove(cached, claim, Kind::Manifest, digest)
                 .await
                 .map(|()| linked),
-            (_, None) => self.confirm_once(cached, claim, Kind::Manifest, digest).await,
+            // Its own bytes must come.
+            (_, None) if !self.may_vouch(cached, claim, digest) => return Ok(None),
+            (_, None) => match self.confirm_once(cached, claim, Kind::Manifest, digest).await {
+                Ok(linked) => return self.checked_document(cached, claim, &linked).await,
+                Err(error) => Err(error),
+            },
         };
         let linked = match proved {
             Ok(linked) => linked,
@@ -226,8 +231,8 @@ impl Pull {
             return;
         }
         let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
-        let reference = Reference::Digest(digest.clone());
-        tokio::spawn(async move { pull.ask_openness(&cached, &name, reference).await });
+        let digest = digest.clone();
+        tokio::spawn(async move { pull.ask_openness(&cached, &name, &digest).await });
     }
 
     /// The link of stored bytes to a repository whose upstream said that they are this, of this type.
@@ -239,14 +244,27 @@ impl Pull {
         media_type: &str,
     ) -> Result<Option<Document>, Error> {
         let linked = cached.store.link(&claim.name, digest, Some(media_type));
-        let Some(document) = self.document(cached, &linked).await else {
+        self.checked_document(cached, claim, &linked).await
+    }
+
+    /// What was linked on a registry's word a moment ago: the bytes were checked as what another repository said they are
+    /// (CVE-2021-41190).
+    async fn checked_document(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        linked: &Linked,
+    ) -> Result<Option<Document>, Error> {
+        let Some(document) = self.document(cached, linked).await else {
             return Ok(None);
         };
-        // The bytes were checked as what another repository said they are (CVE-2021-41190).
-        check(media_type, &document.bytes).map_err(|reason| Error::BadManifest {
-            registry: claim.name.registry.clone(),
-            reason,
-        })?;
+        if let Err(reason) = check(&document.media_type, &document.bytes) {
+            cached.store.unlink(&claim.name, linked.digest());
+            return Err(Error::BadManifest {
+                registry: claim.name.registry.clone(),
+                reason,
+            });
+        }
         Ok(Some(document))
     }
 

@@ -302,7 +302,8 @@ impl Asking {
 
     async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {
         let status = StatusCode::OK;
-        if matches!(self.cached.store.presence(&head.digest), Presence::Stored { .. }) {
+        let stored = matches!(self.cached.store.presence(&head.digest), Presence::Stored { .. });
+        if stored && self.pull.may_vouch(&self.cached, &self.claim, &head.digest) {
             let stored = self
                 .pull
                 .link_stored(&self.cached, &self.claim, &head.digest, &head.media_type)
@@ -474,6 +475,7 @@ impl Error {
             | Self::OtherDigest { .. }
             | Self::BadManifest { .. }
             | Self::NoManifest { .. }
+            | Self::AnotherThing { .. }
             | Self::TooLarge { .. }
             | Self::NoLength { .. }
             | Self::WrongRange { .. } => Some(ErrorClass::Server),

@@ -20,7 +20,7 @@ mod mutilations;
 mod offline;
 mod outages;
 mod quota;
-mod rights;
+pub mod rights;
 mod rot;
 pub mod support;
 mod tags;
