@@ -229,10 +229,11 @@ impl Store {
         self.parts.records.linked_in_public(digest)
     }
 
-    /// Some repository of this registry has a link to it: the registry itself gave these bytes.
-    pub fn is_linked_at(&self, registry: &RegistryName, digest: &Digest) -> bool {
+    /// Some repository of this registry has a link to it: the registry itself gave these bytes. Or nobody knows any more
+    /// who did, because the records were lost.
+    pub fn may_be_from(&self, registry: &RegistryName, digest: &Digest) -> bool {
         let links = self.parts.records.links_of(digest);
-        links.iter().any(|(name, _)| name.registry == *registry)
+        links.is_empty() || links.iter().any(|(name, _)| name.registry == *registry)
     }
 
     /// The download of a blob came to nothing: no registry has shown that it has these bytes, whatever it answered.

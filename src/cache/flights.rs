@@ -96,7 +96,9 @@ impl Flights {
                 Claimed::Yours(claim) => match verification::check(shared, claim).await {
                     Checked::Good(reader) => return Opened::Hit(reader),
                     Checked::Again => {}
-                    Checked::Absent(claim) => return Opened::Lead(launch(shared, claim, Start::Usual, giver).await),
+                    Checked::Absent(claim) => {
+                        return Opened::Lead(launch(shared, claim, Start::Usual, giver).await);
+                    }
                     Checked::OutOfReach(claim) => {
                         return Opened::Lead(launch(shared, claim, Start::Detached, giver).await);
                     }

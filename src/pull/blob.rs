@@ -139,7 +139,11 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let alone = Alone::over(cached, download, Rest::whole(&claim, digest, Some(length), first..end));
+                let alone = Alone::over(
+                    cached,
+                    download,
+                    Rest::whole(&claim, digest, Some(length), first..end),
+                );
                 let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
                 respond(status, headers, Body::new(stream))
             }
@@ -224,21 +228,21 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Linked>, Error> {
-        match cached.fills.running(digest) {
-            Some(fill) if fill.was_begun_with(claim) => {
-                if let Some(verdict) = fill.verdict().await {
-                    verdict?;
-                }
-                if fill.has_granted(claim) {
-                    return Ok(cached.store.linked(&claim.name, digest));
-                }
-            }
-            Some(_) => return Ok(None),
+        if cached.fills.running(digest).is_none()
+            && let Some(arriving) = cached.store.arriving(digest)
+        {
             // It is so new that nobody has said yet for whom it is.
-            None => {
-                if let Some(arriving) = cached.store.arriving(digest) {
-                    let _ = arriving.headers().await;
-                }
+            let _ = arriving.headers().await;
+        }
+        if let Some(fill) = cached.fills.running(digest) {
+            if !fill.was_begun_with(claim) {
+                return Ok(None);
+            }
+            if let Some(verdict) = fill.verdict().await {
+                verdict?;
+            }
+            if fill.has_granted(claim) {
+                return Ok(cached.store.linked(&claim.name, digest));
             }
         }
         Ok(match cached.standing(claim) {

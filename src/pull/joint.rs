@@ -146,10 +146,21 @@ mod tests {
                 let _going_on = Counted::new(begun);
                 std::future::pending().await
             });
-            assert!(tokio::time::timeout(std::time::Duration::from_millis(1), asked).await.is_err());
+            assert!(
+                tokio::time::timeout(std::time::Duration::from_millis(1), asked)
+                    .await
+                    .is_err()
+            );
         }
-        assert_eq!(begun.load(Ordering::SeqCst), MOST, "the others went with their askers");
-        assert_eq!(joint.ask(usize::MAX, || async { 7 }).await, (Some(7), Came::First));
+        assert_eq!(
+            begun.load(Ordering::SeqCst),
+            MOST,
+            "the others went with their askers"
+        );
+        assert_eq!(
+            joint.ask(usize::MAX, || async { 7 }).await,
+            (Some(7), Came::First)
+        );
     }
 
     struct Counted(Arc<AtomicUsize>);

@@ -205,11 +205,12 @@ impl Pull {
             .unwrap_or_default()
             .to_owned();
         cached.granted(claim, anonymous).await;
+        // Before it is stored: bytes without a link would be anybody's who claims them.
+        cached.store.link(&claim.name, &digest, Some(&media_type));
         // What can't be stored is still served.
         if let Err(error) = cached.store.put(&digest, bytes.clone()).await {
             tracing::debug!(%digest, %error, "a manifest was not stored");
         }
-        cached.store.link(&claim.name, &digest, Some(&media_type));
         self.look_whether_open(cached, claim, &digest);
         Ok(Fetched {
             document: Document {

@@ -15,8 +15,8 @@ use super::{Error, Missing, Pull, content_length};
 use crate::access::Permit;
 use crate::cache::{Linked, Presence};
 use crate::oci::accept::Class;
-use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::oci::media;
+use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Ask, Health, Method, Right, Word};
 
@@ -238,11 +238,12 @@ impl Pull {
     /// have. For others it must send them.
     pub(super) fn may_vouch(&self, cached: &Cached, claim: &Claim, digest: &Digest) -> bool {
         let registry = &claim.name.registry;
-        cached.store.is_linked_at(registry, digest)
-            || match cached.fills.running(digest) {
-                Some(fill) => fill.is_from(registry),
-                None => cached.store.linked_in_public(digest).is_some(),
+        match cached.fills.running(digest) {
+            Some(fill) => fill.is_from(registry),
+            None => {
+                cached.store.may_be_from(registry, digest) || cached.store.linked_in_public(digest).is_some()
             }
+        }
     }
 
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.

@@ -42,7 +42,10 @@ async fn a_sweep_leaves_what_can_be_used_and_counts_it() {
             .partials()
             .sweep(flights.claims(), stage.parts.config.partials);
         assert_eq!(kept.staying.len(), 1);
-        assert_eq!((kept.staying[0].size, &kept.staying[0].digest), (100_000, &digests[0]));
+        assert_eq!(
+            (kept.staying[0].size, &kept.staying[0].digest),
+            (100_000, &digests[0])
+        );
         assert_eq!(stage.partials().len(), 2);
         assert_eq!(stage.parts.index.growing(), 1_100_000);
     }

@@ -71,13 +71,19 @@ async fn a_registry_that_stalls_holds_up_nobody_elses_clients() {
     // stop it from coming from all others.
     let image = image_of(501, &[400_000]);
     let layer = image.blobs[1].clone();
-    let evil = StubRegistry::builder().image("any/thing", "1", image.clone()).start().await;
+    let evil = StubRegistry::builder()
+        .image("any/thing", "1", image.clone())
+        .start()
+        .await;
     let gate = Gate::after(100_000);
     evil.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
     let good = StubRegistry::builder().image("library/redis", "7", image);
     let docxy = beside(good.start().await, &evil).await;
     let stalled = tokio::spawn({
-        let (client, path) = (docxy.client(), format!("/v2/evil.test/any/thing/blobs/{}", layer.digest));
+        let (client, path) = (
+            docxy.client(),
+            format!("/v2/evil.test/any/thing/blobs/{}", layer.digest),
+        );
         async move { client.get(&path).await }
     });
     gate.held().await;
@@ -93,7 +99,10 @@ async fn what_a_registry_left_unfinished_spoils_nobody_elses_blob() {
     // Wrong bytes, and then none: the next download of the same digest, from another registry, begins with its own.
     let image = image_of(502, &[600_000]);
     let layer = image.blobs[1].clone();
-    let evil = StubRegistry::builder().image("any/thing", "1", image.clone()).start().await;
+    let evil = StubRegistry::builder()
+        .image("any/thing", "1", image.clone())
+        .start()
+        .await;
     let wrong = Fault::All(vec![Fault::WrongByteAt(10), Fault::CutAt(300_000)]);
     evil.fault(On::get("*/blobs/*").nth(1), wrong);
     evil.fault(On::get("*/blobs/*").after(1), Fault::Status(404));
@@ -120,6 +129,7 @@ async fn the_rest_of_a_private_download_is_not_read_through_another_registry() {
     docxy.stub.fault(On::get(&path).first(1), Fault::CutAt(300_000));
     docxy.stub.fault(On::get(&path).after(1), Fault::Status(404));
     let alice = docxy.client().login("alice", "alice-password");
+    let alice = alice.signed_in(&format!("repository:{PRIVATE}:pull")).await;
     assert!(!alice.get(&path).await.complete);
     let folder = docxy.folder();
     eventually("a rest", || !folder.partials().is_empty()).await;

@@ -29,7 +29,11 @@ async fn a_login_page_makes_nothing_public() {
             let docxy = Cached::built(registry(&secret).await, |app| app).await;
             let alice = docxy.client().login("alice", "alice-password");
             pull(&docxy, &alice, PRIVATE, "1").await;
-            let portal = if redirected { Fault::redirect(302, "/login") } else { page() };
+            let portal = if redirected {
+                Fault::redirect(302, "/login")
+            } else {
+                page()
+            };
             docxy.stub.fault(On::path("/login"), page());
             docxy.stub.fault(On::path("/v2/*"), portal);
             let opening = match first {
@@ -43,9 +47,11 @@ async fn a_login_page_makes_nothing_public() {
                     docxy.stub.clear_faults();
                 }
                 for content in contents(&secret) {
-                    for (kind, repository) in
-                        [("manifests", PRIVATE), ("blobs", PRIVATE), ("blobs", "library/redis")]
-                    {
+                    for (kind, repository) in [
+                        ("manifests", PRIVATE),
+                        ("blobs", PRIVATE),
+                        ("blobs", "library/redis"),
+                    ] {
                         let path = format!("/v2/{repository}/{kind}/{}", content.digest);
                         let answer = docxy.get(&path).await;
                         tried += 1;
