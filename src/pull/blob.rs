@@ -205,7 +205,7 @@ impl Pull {
             return Err(offline(claim, Missing::Blob));
         }
         let proved = match linked {
-            None if !self.may_vouch(cached, claim, digest) => return Ok(Admitted::Alone),
+            None if !cached.may_vouch(claim, digest) => return Ok(Admitted::Alone),
             Some(linked) => self
                 .prove(cached, claim, Kind::Blob, digest)
                 .await

@@ -108,7 +108,7 @@ impl Pull {
                 .await
                 .map(|()| linked),
             // Its own bytes must come.
-            (_, None) if !self.may_vouch(cached, claim, digest) => return Ok(None),
+            (_, None) if !cached.may_vouch(claim, digest) => return Ok(None),
             (_, None) => match self.confirm_once(cached, claim, Kind::Manifest, digest).await {
                 Ok(linked) => return self.checked_document(cached, claim, &linked).await,
                 Err(error) => Err(error),

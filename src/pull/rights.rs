@@ -155,6 +155,17 @@ impl Cached {
         }
     }
 
+    /// May the word of this claim's registry open what is here of this digest? Whoever runs a registry can have it say "yes"
+    /// to any digest; so its word counts for bytes that it gave itself, or gives now, and for those that everyone may
+    /// have. For others it must send them.
+    pub(super) fn may_vouch(&self, claim: &Claim, digest: &Digest) -> bool {
+        let registry = &claim.name.registry;
+        match self.fills.running(digest) {
+            Some(fill) => fill.is_from(registry),
+            None => self.store.may_be_from(registry, digest) || self.store.linked_in_public(digest).is_some(),
+        }
+    }
+
     /// Whether a repository was found closed to the public a short while ago.
     pub(super) fn is_known_closed(&self, name: &FullName) -> bool {
         self.proofs.closed.contains_key(name)
@@ -231,19 +242,6 @@ impl Pull {
                 registry: claim.name.registry.clone(),
             })
         })
-    }
-
-    /// May the word of this claim's registry open what is here of this digest? Whoever runs a registry can have it say "yes"
-    /// to any digest; so its word counts for bytes that it gave itself, or gives now, and for those that everyone may
-    /// have. For others it must send them.
-    pub(super) fn may_vouch(&self, cached: &Cached, claim: &Claim, digest: &Digest) -> bool {
-        let registry = &claim.name.registry;
-        match cached.fills.running(digest) {
-            Some(fill) => fill.is_from(registry),
-            None => {
-                cached.store.may_be_from(registry, digest) || cached.store.linked_in_public(digest).is_some()
-            }
-        }
     }
 
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
