@@ -69,9 +69,10 @@ use self::disk::Disk;
 use self::index::Index;
 use self::layout::Layout;
 use self::open::{Hold, Medium};
+use self::partials::Giver;
 use self::records::Records;
 use self::room::Room;
-use crate::oci::{Digest, FullName, Tag};
+use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::telemetry::Metrics;
 
 /// Values only; `app` fills it from the configuration.
@@ -163,15 +164,16 @@ impl Store {
         })
     }
 
-    /// Opens a blob that `linked` proves a right to see here.
-    pub async fn open_linked(&self, linked: &Linked) -> Opened {
+    /// Opens a blob that `linked` proves a right to see here. Who is to lead will fetch it from `giver`.
+    pub async fn open_linked(&self, linked: &Linked, giver: &RegistryName) -> Opened {
         self.note_use(linked);
-        self.flights.open(linked.digest()).await
+        let giver = Giver::of(giver);
+        self.flights.open_from(linked.digest(), &giver).await
     }
 
     /// Leads, unless the blob is stored or arriving: a client whose repository is not linked to it may do no more.
-    pub async fn lead(&self, digest: &Digest) -> Option<Leader> {
-        self.flights.lead(digest).await
+    pub async fn lead(&self, digest: &Digest, giver: &RegistryName) -> Option<Leader> {
+        self.flights.lead_from(digest, &Giver::of(giver)).await
     }
 
     /// What arrives now; to wait for its headers.
@@ -225,6 +227,20 @@ impl Store {
     /// Proof that it did in some repository that is public.
     pub fn linked_in_public(&self, digest: &Digest) -> Option<Linked> {
         self.parts.records.linked_in_public(digest)
+    }
+
+    /// Some repository of this registry has a link to it: the registry itself gave these bytes. Or nobody knows any more
+    /// who did, because the records were lost.
+    pub fn may_be_from(&self, registry: &RegistryName, digest: &Digest) -> bool {
+        let links = self.parts.records.links_of(digest);
+        links.is_empty() || links.iter().any(|(name, _)| name.registry == *registry)
+    }
+
+    /// The download of a blob came to nothing: no registry has shown that it has these bytes, whatever it answered.
+    pub fn unlink_unless_stored(&self, digest: &Digest) {
+        if self.parts.index.get(digest).is_none() {
+            self.parts.records.unlink_everywhere(digest);
+        }
     }
 
     /// To be called when the upstream itself answered 200, 206 or a redirect for exactly this repository and digest, and

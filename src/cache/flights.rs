@@ -14,7 +14,7 @@ use super::hands::Hands;
 use super::index::Entry;
 use super::keeper::Used;
 use super::leader::Leader;
-use super::partials::{Partial, Partials};
+use super::partials::{Giver, Partial, Partials};
 use super::pump::{Start, launch};
 use super::reader::{Follower, Reader};
 use super::small::Hot;
@@ -78,7 +78,7 @@ impl Flights {
     /// Opens a blob: to read it, to follow it, or to fetch it. Of any number of askers at once exactly one leads. Never an
     /// error: with a disk that can't even be opened the leader's flight is [`super::Ending::Detached`] from its birth. May
     /// be dropped at any time. Must run on a Tokio runtime.
-    pub async fn open(&self, digest: &Digest) -> Opened {
+    pub(crate) async fn open_from(&self, digest: &Digest, giver: &Giver) -> Opened {
         let shared = &self.shared;
         if let Some(reader) = verification::open_trusted(shared, digest).await {
             return Opened::Hit(reader);
@@ -96,9 +96,11 @@ impl Flights {
                 Claimed::Yours(claim) => match verification::check(shared, claim).await {
                     Checked::Good(reader) => return Opened::Hit(reader),
                     Checked::Again => {}
-                    Checked::Absent(claim) => return Opened::Lead(launch(shared, claim, Start::Usual).await),
+                    Checked::Absent(claim) => {
+                        return Opened::Lead(launch(shared, claim, Start::Usual, giver).await);
+                    }
                     Checked::OutOfReach(claim) => {
-                        return Opened::Lead(launch(shared, claim, Start::Detached).await);
+                        return Opened::Lead(launch(shared, claim, Start::Detached, giver).await);
                     }
                 },
             }
@@ -106,7 +108,7 @@ impl Flights {
     }
 
     /// Leads, unless the blob is stored or arriving.
-    pub async fn lead(&self, digest: &Digest) -> Option<Leader> {
+    pub(crate) async fn lead_from(&self, digest: &Digest, giver: &Giver) -> Option<Leader> {
         let shared = &self.shared;
         loop {
             if self.stored(digest).is_some() {
@@ -117,13 +119,24 @@ impl Flights {
                     // It may have been stored between the look and the claim.
                     return match self.stored(digest) {
                         Some(_) => None,
-                        None => Some(launch(shared, claim, Start::Usual).await),
+                        None => Some(launch(shared, claim, Start::Usual, giver).await),
                     };
                 }
                 Claimed::Taken(Occupant::Filling(flight), _) if flight.can_be_joined() => return None,
                 Claimed::Taken(_, changed) => changed.cancelled().await,
             }
         }
+    }
+
+    /// As [`Self::open_from`], where it does not matter from whom.
+    #[cfg(test)]
+    pub async fn open(&self, digest: &Digest) -> Opened {
+        self.open_from(digest, &Giver::default()).await
+    }
+
+    #[cfg(test)]
+    pub async fn lead(&self, digest: &Digest) -> Option<Leader> {
+        self.lead_from(digest, &Giver::default()).await
     }
 
     /// What arrives now can be followed.

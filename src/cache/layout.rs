@@ -11,7 +11,7 @@ use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 /// lock                                   one owner for each cache folder
 /// clock                                  the logical clock's last beat
 /// blobs/<algorithm>/<2 hex>/<hex>        whole and verified; manifests too, byte for byte
-/// partials/<algorithm>-<hex>.<owner>     growing files, each locked by who writes it
+/// partials/<algorithm>-<hex>.<owner>-<giver>  growing files, each locked by who writes it; giver: hash of the registry
 /// quarantine/<algorithm>-<hex>.<n>       files that rotted
 /// quarantine/record-<n>                  records that could not be read
 /// temp/<n>                               files on their way into another folder, and out of `blobs`; emptied at start

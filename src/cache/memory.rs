@@ -5,6 +5,7 @@ mod tests;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::open::OpenError;
@@ -23,6 +24,28 @@ const OURS: [&str; 8] = [
     "repositories",
     "pins",
 ];
+
+/// Is this our own folder, and not a way into another one? Everyone may make names in `/dev/shm`, so whoever was there
+/// first could read and change what lies in it; unlike a volume, which its operator has made. Blocking.
+pub(super) fn own(folder: &Path) -> Result<(), OpenError> {
+    let found = match folder.symlink_metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(OpenError::Io {
+                path: folder.to_owned(),
+                error,
+            });
+        }
+    };
+    if !found.is_dir() {
+        return Err(OpenError::NoFolder(folder.to_owned()));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(OpenError::Foreign(folder.to_owned()));
+    }
+    Ok(())
+}
 
 /// Is this a place for it? Blocking.
 pub(super) fn check(folder: &Path, max_size: u64) -> Result<(), OpenError> {

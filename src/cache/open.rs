@@ -108,7 +108,13 @@ pub(super) fn open(
 ) -> Result<Arc<Parts>, OpenError> {
     let root = config.path.clone();
     let layout = Layout::new(root.clone());
+    if medium == Medium::Memory {
+        memory::own(layout.root())?;
+    }
     make_folder(&*disk, layout.root())?;
+    if medium == Medium::Memory {
+        memory::own(layout.root())?;
+    }
     let lock = Lock::take(&*disk, &layout).map_err(|error| match error {
         LockError::Taken(process) => OpenError::Taken {
             folder: layout.root().to_owned(),
@@ -216,6 +222,14 @@ fn fill(disk: &dyn Disk, layout: &Layout, found: Found, index: &Index, records: 
     for (name, links) in &found.links {
         let links = links.iter();
         records.found_links(name, links.map(|link| (&link.key, link.media_type.as_deref())));
+    }
+    // What is not stored was linked on a registry's announcement, and its bytes never came: see `pull::fill`.
+    for (_, links) in &found.links {
+        for digest in links.iter().map(|link| link.key.digest()) {
+            if index.get(&digest).is_none() {
+                records.unlink_everywhere(&digest);
+            }
+        }
     }
     for name in &found.public {
         records.found_public(name, now);

@@ -17,7 +17,8 @@ use super::claims::Claims;
 use super::layout::{digest_of, file_name};
 use super::trouble::Failed;
 use super::usage::Share;
-use crate::oci::Digest;
+use crate::oci::digest::Algorithm;
+use crate::oci::{Digest, RegistryName};
 
 /// A rest shorter than this is not worth its file.
 pub(super) const SMALLEST: u64 = 64 * 1024;
@@ -28,6 +29,31 @@ pub(crate) struct Partials {
     parts: Arc<Parts>,
     /// Bytes of each rest, as the index counts them.
     kept: Mutex<HashMap<PathBuf, u64>>,
+}
+
+/// Whose bytes a rest holds. What one registry sent is no beginning for what another sends: it may be wrong, and it is not
+/// for those to read who have a right at the other one only (threats I1, S5).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Giver(String);
+
+impl Giver {
+    pub fn of(registry: &RegistryName) -> Self {
+        let digest = Digest::of(Algorithm::Sha256, registry.as_str().as_bytes());
+        Self(digest.hex().chars().take(16).collect())
+    }
+
+    /// The end of the file's name: this process, and the giver.
+    fn suffix(&self, owner: &str) -> String {
+        match self.0.as_str() {
+            "" => owner.to_owned(),
+            giver => format!("{owner}-{giver}"),
+        }
+    }
+
+    fn is_in(&self, name: &str) -> bool {
+        let suffix = name.split_once('.').map_or("", |(_, suffix)| suffix);
+        suffix.split_once('-').map_or("", |(_, giver)| giver) == self.0
+    }
 }
 
 /// A file under this process's name, open and locked.
@@ -65,18 +91,19 @@ impl Partials {
         }
     }
 
-    /// The longest rest that is left of this blob, or an empty file. Blocking; the caller has the claim.
-    pub(super) fn take(&self, digest: &Digest) -> Result<Partial, Failed> {
-        match self.adopt(digest) {
+    /// The longest rest that is left of what this giver sent of this blob, or an empty file. Blocking; the caller has the
+    /// claim.
+    pub(super) fn take(&self, digest: &Digest, giver: &Giver) -> Result<Partial, Failed> {
+        match self.adopt(digest, giver) {
             Some(partial) => Ok(partial),
-            None => self.create(digest),
+            None => self.create(digest, giver),
         }
     }
 
     /// An empty file. Blocking; the caller has the claim.
-    pub(super) fn create(&self, digest: &Digest) -> Result<Partial, Failed> {
+    pub(super) fn create(&self, digest: &Digest, giver: &Giver) -> Result<Partial, Failed> {
         let disk = &self.parts.disk;
-        let path = self.parts.layout.partial(digest, &self.parts.owner);
+        let path = self.path(digest, giver);
         let made = match disk.create(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = self.parts.layout.partials();
@@ -181,11 +208,16 @@ impl Partials {
         swept
     }
 
-    fn adopt(&self, digest: &Digest) -> Option<Partial> {
+    fn path(&self, digest: &Digest, giver: &Giver) -> PathBuf {
+        let owner = giver.suffix(&self.parts.owner);
+        self.parts.layout.partial(digest, &owner)
+    }
+
+    fn adopt(&self, digest: &Digest, giver: &Giver) -> Option<Partial> {
         let prefix = format!("{}.", file_name(digest));
         let mut best: Option<(PathBuf, File, u64)> = None;
         for (path, name) in self.listed() {
-            if !name.starts_with(&prefix) {
+            if !name.starts_with(&prefix) || !giver.is_in(&name) {
                 continue;
             }
             let Some((file, found)) = self.unlocked(&path) else {
@@ -199,7 +231,7 @@ impl Partials {
             }
         }
         let (found, file, size) = best?;
-        let path = self.parts.layout.partial(digest, &self.parts.owner);
+        let path = self.path(digest, giver);
         if found != path {
             if let Err(error) = self.parts.disk.rename(&found, &path) {
                 tracing::debug!(path = %found.display(), %error, "a partial download can't be taken over");

@@ -13,7 +13,7 @@ use super::flight::Flight;
 use super::flights::Shared;
 use super::hashing::hash_on;
 use super::leader::Leader;
-use super::partials::Partial;
+use super::partials::{Giver, Partial};
 use super::room::{self, Reservation};
 use super::trouble::Failed;
 use super::writer::{Broken, Piece, Writer};
@@ -75,17 +75,19 @@ struct Pump {
     heard: VecDeque<Command>,
     finished: Option<oneshot::Sender<Ending>>,
     claim: Claim,
+    giver: Giver,
     shared: Arc<Shared>,
 }
 
 /// Begins a flight under this claim. Comes back when the leader may begin: what is left of an earlier try is hashed first.
-pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start) -> Leader {
+pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start, giver: &Giver) -> Leader {
     let digest = claim.digest().clone();
     let flight = Arc::new(Flight::new(digest.clone(), shared.parts.index.lease(&digest)));
     claim.show(Occupant::Filling(flight.clone()));
     let pump = Pump {
         shared: shared.clone(),
         claim,
+        giver: giver.clone(),
         flight: flight.clone(),
         partial: None,
         ready: Ready::beginning(&digest),
@@ -135,11 +137,11 @@ impl Pump {
             return Err(self.detached());
         }
         let shared = self.shared.clone();
-        let digest = self.claim.digest().clone();
+        let (digest, giver) = (self.claim.digest().clone(), self.giver.clone());
         let taken = self
             .shared
             .hands
-            .quick(move || shared.partials.take(&digest))
+            .quick(move || shared.partials.take(&digest, &giver))
             .await;
         let partial = taken
             .map_err(|error| internal(&error))?
@@ -156,7 +158,7 @@ impl Pump {
     /// What an earlier try left is not trusted: the hash begins anew over it.
     async fn hash_again(&mut self, partial: Partial) -> Result<Partial, Ending> {
         let shared = self.shared.clone();
-        let digest = self.claim.digest().clone();
+        let (digest, giver) = (self.claim.digest().clone(), self.giver.clone());
         let hashed = self.shared.hands.patient(move || {
             let mut hasher = Hasher::new(digest.algorithm());
             match hash_on(&*shared.parts.disk, &partial.file, &mut hasher, 0, partial.size) {
@@ -165,7 +167,7 @@ impl Pump {
                     let failed = Failed::at("read", &partial.path)(error);
                     shared.trouble.report(&shared.parts.metrics, &failed);
                     shared.partials.discard(&partial.path);
-                    Err(shared.partials.create(&digest))
+                    Err(shared.partials.create(&digest, &giver))
                 }
             }
         });

@@ -11,6 +11,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
+use super::partials::Giver;
 use super::room::{self, NoRoom};
 use super::trouble::Failed;
 use super::verification::{Depth, Finding, examine, is_due, repair};
@@ -155,7 +156,7 @@ fn write(shared: &Shared, claim: &Claim, bytes: &Bytes) -> Result<(), PutError> 
         shared.trouble.report(&shared.parts.metrics, &failed);
         PutError::Disk(failed.error)
     };
-    let partial = shared.partials.create(digest).map_err(told)?;
+    let partial = shared.partials.create(digest, &Giver::default()).map_err(told)?;
     if let Err(error) = shared.parts.disk.write_at(&partial.file, bytes, 0) {
         shared.partials.discard(&partial.path);
         return Err(told(Failed::at("write to", &partial.path)(error)));

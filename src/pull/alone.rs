@@ -11,8 +11,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::cached::Cached;
 use super::rights::Claim;
 use super::{Error, Missing, Pull};
+use crate::cache::Presence;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
 use crate::upstream::{Download, Errand, Order, Refusal};
@@ -55,16 +57,18 @@ pub(super) struct Alone(mpsc::Receiver<Result<Bytes, Error>>);
 
 impl Alone {
     /// From a download that is to be begun.
-    pub fn start(pull: Arc<Pull>, rest: Rest) -> Self {
+    pub fn start(cached: &Arc<Cached>, pull: Arc<Pull>, rest: Rest) -> Self {
+        let cached = Arc::clone(cached);
         Self::spawn(|to| async move {
             let download = pull.download_rest(&rest).await?;
-            send(download, rest, &to).await
+            send(&cached, download, rest, &to).await
         })
     }
 
     /// From one that has begun, at `rest.from`.
-    pub fn over(download: Download, rest: Rest) -> Self {
-        Self::spawn(|to| async move { send(download, rest, &to).await })
+    pub fn over(cached: &Arc<Cached>, download: Download, rest: Rest) -> Self {
+        let cached = Arc::clone(cached);
+        Self::spawn(|to| async move { send(&cached, download, rest, &to).await })
     }
 
     fn spawn<F>(work: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> F) -> Self
@@ -122,6 +126,7 @@ impl Pull {
 }
 
 async fn send(
+    cached: &Cached,
     mut download: Download,
     rest: Rest,
     to: &mpsc::Sender<Result<Bytes, Error>>,
@@ -145,7 +150,7 @@ async fn send(
             return Ok(());
         }
     }
-    let got = sending.hasher.finish();
+    let (got, begun) = (sending.hasher.finish(), rest.from);
     if got != rest.digest {
         return Err(Error::WrongBlob {
             registry: rest.claim.name.registry,
@@ -153,12 +158,23 @@ async fn send(
             got,
         });
     }
+    if begun == 0 {
+        shown(cached, &rest.claim, &rest.digest, download.anonymous()).await;
+    }
     for bytes in sending.held {
         if to.send(Ok(bytes)).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// The claim's registry has sent these very bytes.
+async fn shown(cached: &Cached, claim: &Claim, digest: &Digest, anonymous: bool) {
+    cached.granted(claim, anonymous).await;
+    if matches!(cached.store.presence(digest), Presence::Stored { .. }) {
+        cached.store.link(&claim.name, digest, None);
+    }
 }
 
 struct Sending {

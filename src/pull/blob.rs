@@ -29,6 +29,8 @@ enum Admitted {
     Reads(Linked),
     /// Ask the upstream for it: nobody has it here, and the upstream's answer decides.
     Leads,
+    /// The same past the store: what is or comes here is another registry's, and this one has yet to show that it has it.
+    Alone,
 }
 
 /// A blob that can be read, and how it was come by.
@@ -51,44 +53,62 @@ impl Pull {
         if wanted.method == Method::Head {
             return self.head_of_blob(cached, wanted, &claim, digest).await;
         }
+        match self.find(cached, &claim, digest).await? {
+            Some((reader, outcome)) => self.blob_answer(cached, wanted, claim, digest, reader, outcome),
+            None => self.blob_alone(cached, wanted, claim, digest).await,
+        }
+    }
+
+    /// The blob, if it can go through the store.
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Option<(Reader, Outcome)>, Error> {
         for _ in 0..MOST_TURNS {
-            let got = match self.admitted(cached, &claim, digest).await? {
-                Admitted::Reads(linked) => self.open(cached, &claim, &linked).await?,
-                Admitted::Leads => match cached.store.lead(digest).await {
-                    Some(leader) => self.lead(cached, &claim, leader).await?,
+            let got = match self.admitted(cached, claim, digest).await? {
+                Admitted::Reads(linked) => self.open(cached, claim, &linked).await?,
+                Admitted::Leads => match cached.store.lead(digest, &claim.name.registry).await {
+                    Some(leader) => self.lead(cached, claim, leader).await?,
                     None => Got::Nothing,
                 },
+                Admitted::Alone => Got::Alone,
             };
             match got {
-                Got::Blob(reader, outcome) => {
-                    return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
-                }
-                Got::Alone => return self.blob_alone(cached, wanted, claim, digest).await,
+                Got::Blob(reader, outcome) => return Ok(Some((reader, outcome))),
+                Got::Alone => return Ok(None),
                 Got::Nothing => {}
             }
         }
         Err(Error::Unsettled {
-            registry: wanted.registry().clone(),
+            registry: claim.name.registry.clone(),
         })
     }
 
     /// Opens what a client may read: stored, arriving, or to be fetched now.
-    pub(super) async fn open(
+    async fn open(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
         linked: &Linked,
     ) -> Result<Got, Error> {
-        match cached.store.open_linked(linked).await {
+        match cached.store.open_linked(linked, &claim.name.registry).await {
             Opened::Hit(reader) => Ok(Got::Blob(reader, Outcome::Hit)),
             Opened::Follow(follower) => {
-                let mut following = pin!(follow(&follower, Outcome::Joined));
-                let fill = tokio::select! {
-                    biased;
-                    fill = cached.fills.join(linked.digest(), claim) => fill,
-                    got = &mut following => return Ok(got),
+                let fill = {
+                    let mut over = pin!(follower.headers());
+                    tokio::select! {
+                        biased;
+                        fill = cached.fills.awaited(linked.digest()) => fill,
+                        _ = &mut over => return Ok(Got::Nothing),
+                    }
                 };
-                match following.await {
+                if !fill.is_from(&claim.name.registry) {
+                    return Ok(Got::Alone);
+                }
+                fill.join(claim);
+                match follow(&follower, Outcome::Joined).await {
                     Got::Nothing => fill.refusal_of(claim).map_or(Ok(Got::Nothing), Err),
                     got => Ok(got),
                 }
@@ -105,13 +125,15 @@ impl Pull {
         claim: Claim,
         digest: &Digest,
     ) -> Result<Pulled, Error> {
+        if cached.config.offline {
+            return Err(offline(&claim, Missing::Blob));
+        }
         let download = self.download_alone(&claim, digest).await?;
-        cached.granted(&claim, download.anonymous()).await;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
             let rest = Rest::whole(&claim, digest, None, 0..u64::MAX);
-            let body = Body::from_stream(Alone::over(download, rest));
+            let body = Body::from_stream(Alone::over(cached, download, rest));
             let response = respond(StatusCode::OK, headers, body);
             return Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss));
         };
@@ -124,7 +146,11 @@ impl Pull {
                 mut headers,
             } => {
                 headers.insert(header::CONTENT_TYPE, OCTETS);
-                let alone = Alone::over(download, Rest::whole(&claim, digest, Some(length), first..end));
+                let alone = Alone::over(
+                    cached,
+                    download,
+                    Rest::whole(&claim, digest, Some(length), first..end),
+                );
                 let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
                 respond(status, headers, Body::new(stream))
             }
@@ -143,17 +169,19 @@ impl Pull {
             leader.end(Ending::LeaderCancelled);
             return Err(offline(claim, Missing::Blob));
         }
+        if cached.fills.are_full() {
+            leader.end(Ending::LeaderCancelled);
+            return Ok(Got::Alone);
+        }
         if leader.ending().is_some() {
             // The disk can't even be begun on.
             return Ok(Got::Alone);
         }
-        let digest = leader.digest().clone();
         let follower = leader.follower();
-        match self.fill(cached, leader, claim.clone()).verdict().await {
+        let fill = self.fill(cached, leader, claim.clone());
+        match fill.verdict().await {
             // Another's right, in another repository, is no answer to this client.
-            Some(Ok(())) if cached.store.linked(&claim.name, &digest).is_some() => {
-                Ok(follow(&follower, Outcome::Miss).await)
-            }
+            Some(Ok(())) if fill.has_granted(claim) => Ok(follow(&follower, Outcome::Miss).await),
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(Got::Nothing),
         }
@@ -184,6 +212,7 @@ impl Pull {
             return Err(offline(claim, Missing::Blob));
         }
         let proved = match linked {
+            None if !cached.may_vouch(claim, digest) => return Ok(Admitted::Alone),
             Some(linked) => self
                 .prove(cached, claim, Kind::Blob, digest)
                 .await
@@ -206,18 +235,21 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Linked>, Error> {
-        match cached.fills.running(digest) {
-            Some(fill) if fill.was_begun_with(claim) => {
-                if let Some(verdict) = fill.verdict().await {
-                    verdict?;
-                }
-            }
-            Some(_) => return Ok(None),
+        if cached.fills.running(digest).is_none()
+            && let Some(arriving) = cached.store.arriving(digest)
+        {
             // It is so new that nobody has said yet for whom it is.
-            None => {
-                if let Some(arriving) = cached.store.arriving(digest) {
-                    let _ = arriving.headers().await;
-                }
+            let _ = arriving.headers().await;
+        }
+        if let Some(fill) = cached.fills.running(digest) {
+            if !fill.was_begun_with(claim) {
+                return Ok(None);
+            }
+            if let Some(verdict) = fill.verdict().await {
+                verdict?;
+            }
+            if fill.has_granted(claim) {
+                return Ok(cached.store.linked(&claim.name, digest));
             }
         }
         Ok(match cached.standing(claim) {
@@ -237,7 +269,7 @@ impl Pull {
         let stored = match cached.store.presence(digest) {
             Presence::Stored { size } => match self.admitted(cached, claim, digest).await? {
                 Admitted::Reads(_) => Some(size),
-                Admitted::Leads => None,
+                Admitted::Leads | Admitted::Alone => None,
             },
             Presence::Arriving | Presence::Absent => None,
         };

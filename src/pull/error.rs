@@ -84,6 +84,10 @@ pub enum Error {
     },
     #[error("{registry} sent a {} without telling its length, so a broken one could not be told from a whole one; ask the registry's operator", what.as_str())]
     NoLength { registry: RegistryName, what: Missing },
+    #[error(
+        "{registry} answered with something else where a {} should be; a captive portal or a gateway that wants a login does that", what.as_str()
+    )]
+    AnotherThing { registry: RegistryName, what: Missing },
     #[error("{registry} answered another range than the one asked for; try again without a range")]
     WrongRange { registry: RegistryName },
     #[error("{registry} sent a list that is not the JSON it should be: {reason}")]
@@ -189,6 +193,7 @@ impl Error {
             | Self::OtherDigest { .. }
             | Self::BadManifest { .. }
             | Self::NoManifest { .. }
+            | Self::AnotherThing { .. }
             | Self::TooLarge { .. }
             | Self::NoLength { .. }
             | Self::WrongRange { .. } => Some(ErrorClass::Server),

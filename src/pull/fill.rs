@@ -8,14 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::cached::Cached;
-use super::rights::Claim;
+use super::rights::{Claim, Key};
 use super::{Error, Missing, Pull};
 use crate::cache::{Ending, Leader};
-use crate::oci::Digest;
+use crate::oci::{Digest, RegistryName};
 use crate::upstream::{Download, Errand, Failure, Order, Refusal};
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
 const MOST_CLAIMS: usize = 64;
+
+/// Fills at once. Each has an open file, and goes on without its client; beyond that, each client fetches for itself.
+const MOST_FILLS: usize = 256;
 
 /// The fills that run, by what they fetch.
 #[derive(Debug, Default)]
@@ -28,8 +31,12 @@ pub(super) struct Fills {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Fill {
+    /// Nobody of another registry follows: this one may stall, send wrong bytes, or never have had these.
+    registry: RegistryName,
     /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
     claims: Mutex<Vec<Claim>>,
+    /// Those that the upstream answered with the blob's head.
+    granted: Mutex<Vec<Key>>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
@@ -41,22 +48,28 @@ impl Fills {
         locked(&self.running).get(digest).cloned()
     }
 
-    /// Adds a claim to the fill of a blob that is led: waits for it to begin, for ever if it ended meanwhile.
-    pub async fn join(&self, digest: &Digest, claim: &Claim) -> Arc<Fill> {
+    /// The fill of a blob that is led: waits for it to begin, for ever if it ended meanwhile.
+    pub async fn awaited(&self, digest: &Digest) -> Arc<Fill> {
         loop {
             let mut begun = pin!(self.begun.notified());
             begun.as_mut().enable();
             if let Some(fill) = self.running(digest) {
-                fill.add(claim);
                 return fill;
             }
             begun.await;
         }
     }
 
+    /// Those who ask for one blob after the other, and hang up, must not leave any number of downloads behind.
+    pub fn are_full(&self) -> bool {
+        locked(&self.running).len() >= MOST_FILLS
+    }
+
     fn begin(&self, digest: &Digest, claim: Claim) -> Arc<Fill> {
         let fill = Arc::new(Fill {
+            registry: claim.name.registry.clone(),
             claims: Mutex::new(vec![claim]),
+            granted: Mutex::default(),
             verdict: watch::Sender::new(None),
         });
         locked(&self.running).insert(digest.clone(), Arc::clone(&fill));
@@ -80,6 +93,28 @@ impl Fill {
             .is_some_and(|first| first.key == claim.key)
     }
 
+    pub fn is_from(&self, registry: &RegistryName) -> bool {
+        self.registry == *registry
+    }
+
+    /// Adds a claim at this fill's registry.
+    pub fn join(&self, claim: &Claim) {
+        let mut claims = locked(&self.claims);
+        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+            claims.push(claim.clone());
+        }
+    }
+
+    /// The upstream answered this very claim. That opens what comes now and nothing else, until the digest shows that it
+    /// was the blob.
+    pub fn has_granted(&self, claim: &Claim) -> bool {
+        locked(&self.granted).contains(&claim.key)
+    }
+
+    fn grant(&self, claim: &Claim) {
+        locked(&self.granted).push(claim.key);
+    }
+
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
     pub async fn verdict(&self) -> Option<Verdict> {
         let mut verdict = self.verdict.subscribe();
@@ -96,13 +131,6 @@ impl Fill {
                 .claim(0)
                 .is_some_and(|first| first.name.registry == claim.name.registry);
         (silent || self.was_begun_with(claim)).then_some(error)
-    }
-
-    fn add(&self, claim: &Claim) {
-        let mut claims = locked(&self.claims);
-        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
-            claims.push(claim.clone());
-        }
     }
 
     fn claim(&self, number: usize) -> Option<Claim> {
@@ -131,6 +159,10 @@ impl Pull {
         };
         tokio::spawn(async move {
             let ending = work.run(leader).await;
+            if !matches!(ending, Ending::Complete) {
+                // Whatever was answered, these were not the bytes, or not all of them.
+                work.cached.store.unlink_unless_stored(&work.digest);
+            }
             // Whoever finds no fill any more finds the blob, or may lead.
             work.cached.fills.end(&work.digest, &work.fill);
             tracing::debug!(digest = %work.digest, ending = ending.as_str(), "a fill ended");
@@ -169,7 +201,7 @@ impl Work {
                 }
                 Err(error) => return self.give_up(leader, error),
             };
-            self.cached.granted(&claim, download.anonymous()).await;
+            self.fill.grant(&claim);
             self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_none() {
                 let Some(length) = download.length() else {
@@ -186,7 +218,13 @@ impl Work {
             let pumped = self.pump(&mut leader, &mut download).await;
             self.count(&download);
             match pumped {
-                Pumped::All => return leader.finish().await,
+                Pumped::All => {
+                    let ending = leader.finish().await;
+                    if matches!(ending, Ending::Complete) {
+                        self.cached.granted(&claim, download.anonymous()).await;
+                    }
+                    return ending;
+                }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
                     self.cached.denied(&claim).await;

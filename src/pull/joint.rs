@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+/// Questions at once that go on without those who asked. Who asks and hangs up, again and again, holds no more tasks and
+/// connections than these.
+const MOST: usize = 1024;
+
 type Running<K, V> = Arc<Mutex<HashMap<K, Shared<BoxFuture<'static, Option<V>>>>>>;
 
 /// Questions that are being asked. They go on when those who asked have left.
@@ -40,17 +44,22 @@ where
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (answer, came) = self.begin(key, ask);
-        (answer.await, came)
+        match self.begin(key, ask) {
+            Begun::Joint(answer, came) => (answer.await, came),
+            Begun::Own(question) => (Some(question.await), Came::First),
+        }
     }
 
-    fn begin<F>(&self, key: K, ask: impl FnOnce() -> F) -> (Shared<BoxFuture<'static, Option<V>>>, Came)
+    fn begin<F>(&self, key: K, ask: impl FnOnce() -> F) -> Begun<V, F>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut running = locked(&self.running);
         if let Some(answer) = running.get(&key) {
-            return (answer.clone(), Came::Joined);
+            return Begun::Joint(answer.clone(), Came::Joined);
+        }
+        if running.len() >= MOST {
+            return Begun::Own(ask());
         }
         let done = Done {
             running: Arc::clone(&self.running),
@@ -64,8 +73,15 @@ where
         });
         let answer = task.map(Result::ok).boxed().shared();
         running.insert(key, answer.clone());
-        (answer, Came::First)
+        Begun::Joint(answer, Came::First)
     }
+}
+
+/// How a question is asked.
+enum Begun<V, F> {
+    Joint(Shared<BoxFuture<'static, Option<V>>>, Came),
+    /// There are too many: it goes with who asks it.
+    Own(F),
 }
 
 /// Takes the question off the table, however it ended.
@@ -116,6 +132,50 @@ mod tests {
         assert_eq!(answers.iter().filter(|(_, came)| *came == Came::First).count(), 1);
         let (next, came) = joint.ask("tag", || async { 2 }).await;
         assert_eq!((next, came), (Some(2), Came::First), "an answer is not kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_and_leave_hold_no_more_than_so_many_questions() {
+        // An operator: a client that asks for endless tags of a slow registry and hangs up each time must not fill the
+        // process with tasks and sockets. Who comes when there are too many still gets his answer.
+        let joint = Arc::new(Joint::<usize, usize>::new());
+        let begun = Arc::new(AtomicUsize::new(0));
+        for key in 0..2 * MOST {
+            let begun = begun.clone();
+            let asked = joint.ask(key, || async move {
+                let _going_on = Counted::new(begun);
+                std::future::pending().await
+            });
+            assert!(
+                tokio::time::timeout(std::time::Duration::from_millis(1), asked)
+                    .await
+                    .is_err()
+            );
+        }
+        assert_eq!(
+            begun.load(Ordering::SeqCst),
+            MOST,
+            "the others went with their askers"
+        );
+        assert_eq!(
+            joint.ask(usize::MAX, || async { 7 }).await,
+            (Some(7), Came::First)
+        );
+    }
+
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Counted {
+        fn new(count: Arc<AtomicUsize>) -> Self {
+            count.fetch_add(1, Ordering::SeqCst);
+            Self(count)
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     #[tokio::test]

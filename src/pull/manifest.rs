@@ -107,7 +107,12 @@ impl Pull {
                 .prove(cached, claim, Kind::Manifest, digest)
                 .await
                 .map(|()| linked),
-            (_, None) => self.confirm_once(cached, claim, Kind::Manifest, digest).await,
+            // Its own bytes must come.
+            (_, None) if !cached.may_vouch(claim, digest) => return Ok(None),
+            (_, None) => match self.confirm_once(cached, claim, Kind::Manifest, digest).await {
+                Ok(linked) => return self.checked_document(cached, claim, &linked).await,
+                Err(error) => Err(error),
+            },
         };
         let linked = match proved {
             Ok(linked) => linked,
@@ -200,11 +205,12 @@ impl Pull {
             .unwrap_or_default()
             .to_owned();
         cached.granted(claim, anonymous).await;
+        // Before it is stored: bytes without a link would be anybody's who claims them.
+        cached.store.link(&claim.name, &digest, Some(&media_type));
         // What can't be stored is still served.
         if let Err(error) = cached.store.put(&digest, bytes.clone()).await {
             tracing::debug!(%digest, %error, "a manifest was not stored");
         }
-        cached.store.link(&claim.name, &digest, Some(&media_type));
         cached.arrived(&claim.name, &digest);
         self.look_whether_open(cached, claim, &digest);
         Ok(Fetched {
@@ -227,8 +233,8 @@ impl Pull {
             return;
         }
         let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
-        let reference = Reference::Digest(digest.clone());
-        tokio::spawn(async move { pull.ask_openness(&cached, &name, reference).await });
+        let digest = digest.clone();
+        tokio::spawn(async move { pull.ask_openness(&cached, &name, &digest).await });
     }
 
     /// The link of stored bytes to a repository whose upstream said that they are this, of this type.
@@ -240,14 +246,27 @@ impl Pull {
         media_type: &str,
     ) -> Result<Option<Document>, Error> {
         let linked = cached.store.link(&claim.name, digest, Some(media_type));
-        let Some(document) = self.document(cached, &linked).await else {
+        self.checked_document(cached, claim, &linked).await
+    }
+
+    /// What was linked on a registry's word a moment ago: the bytes were checked as what another repository said they are
+    /// (CVE-2021-41190).
+    async fn checked_document(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        linked: &Linked,
+    ) -> Result<Option<Document>, Error> {
+        let Some(document) = self.document(cached, linked).await else {
             return Ok(None);
         };
-        // The bytes were checked as what another repository said they are (CVE-2021-41190).
-        check(media_type, &document.bytes).map_err(|reason| Error::BadManifest {
-            registry: claim.name.registry.clone(),
-            reason,
-        })?;
+        if let Err(reason) = check(&document.media_type, &document.bytes) {
+            cached.store.unlink(&claim.name, linked.digest());
+            return Err(Error::BadManifest {
+                registry: claim.name.registry.clone(),
+                reason,
+            });
+        }
         Ok(Some(document))
     }
 

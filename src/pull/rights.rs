@@ -10,12 +10,14 @@ use http::{HeaderMap, HeaderValue, header};
 use moka::future::Cache as Joining;
 
 use super::cached::Cached;
-use super::{Error, Missing, Pull};
+use super::{Error, Missing, Pull, content_length};
 use crate::access::Permit;
-use crate::cache::Linked;
+use crate::cache::{Linked, Presence};
 use crate::oci::accept::Class;
+use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference};
-use crate::upstream::{Ask, Health, Method, Right};
+use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::upstream::{Ask, Health, Method, Right, Word};
 
 /// How long a client's own right counts as proved.
 const PROOF: Duration = Duration::from_mins(1);
@@ -60,6 +62,17 @@ enum Openness {
     Open,
     Closed,
     Untold,
+}
+
+/// How much an answer of an upstream's shows that it is about the thing that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Evidence {
+    /// It names the digest, or has the very length of what is stored.
+    Strong,
+    /// It says nothing that speaks against it.
+    Weak,
+    /// It is something else: a page, other bytes.
+    Against,
 }
 
 /// Proofs of this process.
@@ -149,6 +162,17 @@ impl Cached {
         }
     }
 
+    /// May the word of this claim's registry open what is here of this digest? Whoever runs a registry can have it say "yes"
+    /// to any digest; so its word counts for bytes that it gave itself, or gives now, and for those that everyone may
+    /// have. For others it must send them.
+    pub(super) fn may_vouch(&self, claim: &Claim, digest: &Digest) -> bool {
+        let registry = &claim.name.registry;
+        match self.fills.running(digest) {
+            Some(fill) => fill.is_from(registry),
+            None => self.store.may_be_from(registry, digest) || self.store.linked_in_public(digest).is_some(),
+        }
+    }
+
     /// Whether a repository was found closed to the public a short while ago.
     pub(super) fn is_known_closed(&self, name: &FullName) -> bool {
         self.proofs.closed.contains_key(name)
@@ -169,15 +193,15 @@ impl Pull {
         }
         let proof = async {
             let answered = match cached.store.manifests_in(&claim.name) {
-                Some(manifest) => match self.word_on(claim, Kind::Manifest, &manifest).await {
+                Some(manifest) => match self.word_on(cached, claim, Kind::Manifest, &manifest).await {
                     // It may be gone upstream, which tells nothing about the right.
-                    Err(Error::NotFound { .. }) => self.word_on(claim, kind, digest).await,
+                    Err(Error::NotFound { .. }) => self.word_on(cached, claim, kind, digest).await,
                     answered => answered,
                 },
-                None => self.word_on(claim, kind, digest).await,
+                None => self.word_on(cached, claim, kind, digest).await,
             };
-            let word = answered?;
-            if word.anonymous {
+            let (word, evidence) = answered?;
+            if word.anonymous && evidence == Evidence::Strong {
                 cached.store.mark_public(&claim.name);
             }
             Ok::<_, Error>(())
@@ -235,7 +259,7 @@ impl Pull {
         kind: Kind,
         digest: &Digest,
     ) -> Result<Linked, Error> {
-        let word = match self.word_on(claim, kind, digest).await {
+        let (word, evidence) = match self.word_on(cached, claim, kind, digest).await {
             Ok(word) => word,
             Err(error) => {
                 if error.is_denial() {
@@ -244,7 +268,9 @@ impl Pull {
                 return Err(error);
             }
         };
-        cached.granted(claim, word.anonymous).await;
+        cached
+            .granted(claim, word.anonymous && evidence == Evidence::Strong)
+            .await;
         let media_type = match kind {
             Kind::Blob => None,
             Kind::Manifest => Some(
@@ -266,15 +292,14 @@ impl Pull {
         let Some(manifest) = cached.store.manifests_in(&claim.name) else {
             return false;
         };
-        self.ask_openness(cached, &claim.name, Reference::Digest(manifest))
-            .await
+        self.ask_openness(cached, &claim.name, &manifest).await
     }
 
     /// Asks anonymously for a manifest of this repository, once for all who want to know at the same time; a "no" is
     /// remembered for ten minutes.
-    pub(super) async fn ask_openness(&self, cached: &Cached, name: &FullName, reference: Reference) -> bool {
+    pub(super) async fn ask_openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> bool {
         let asked = async {
-            match self.openness(cached, name, reference).await {
+            match self.openness(cached, name, manifest).await {
                 Openness::Closed => Ok(()),
                 other => Err(other),
             }
@@ -285,14 +310,14 @@ impl Pull {
         }
     }
 
-    async fn openness(&self, cached: &Cached, name: &FullName, reference: Reference) -> Openness {
+    async fn openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> Openness {
         let claim = cached.proofs.claim(&Permit::Try(Right::Anonymous), name.clone());
-        let ask = head(name, reference);
+        let ask = head(name, Reference::Digest(manifest.clone()));
         let Ok(upstream) = self.upstream(&name.registry) else {
             return Openness::Untold;
         };
         match Box::pin(upstream.confirm(&ask, &claim.right)).await {
-            Ok(word) if word.is_yes() => {
+            Ok(word) if word.is_yes() && evidence(cached, &word, manifest) == Evidence::Strong => {
                 cached.store.mark_public(name);
                 Openness::Open
             }
@@ -307,10 +332,11 @@ impl Pull {
     /// cached (wire-facts).
     async fn word_on(
         &self,
+        cached: &Cached,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
-    ) -> Result<crate::upstream::Word, Error> {
+    ) -> Result<(Word, Evidence), Error> {
         let name = &claim.name;
         let (ask, what) = match kind {
             Kind::Manifest => (head(name, Reference::Digest(digest.clone())), Missing::Manifest),
@@ -328,7 +354,11 @@ impl Pull {
         let upstream = self.upstream(&name.registry)?;
         let word = Box::pin(upstream.confirm(&ask, &claim.right)).await?;
         if word.is_yes() {
-            return Ok(word);
+            let registry = name.registry.clone();
+            return match evidence(cached, &word, digest) {
+                Evidence::Against => Err(Error::AnotherThing { registry, what }),
+                evidence => Ok((word, evidence)),
+            };
         }
         Err(super::refusal(
             &name.registry,
@@ -337,6 +367,29 @@ impl Pull {
             &word.headers,
             None,
         ))
+    }
+}
+
+fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
+    let named = word.headers.get(DOCKER_CONTENT_DIGEST);
+    let is_named = named.map(|said| said.as_bytes() == digest.to_string().as_bytes());
+    let size = match cached.store.presence(digest) {
+        Presence::Stored { size } => Some(size),
+        Presence::Arriving | Presence::Absent => None,
+    };
+    let has_size = content_length(&word.headers)
+        .zip(size)
+        .map(|(said, size)| said == size);
+    let content_type = word
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|said| said.to_str().ok());
+    let is_page = content_type.is_some_and(|said| media::essence(said).eq_ignore_ascii_case("text/html"));
+    match (is_named, has_size) {
+        _ if is_page && is_named != Some(true) => Evidence::Against,
+        (Some(false), _) | (_, Some(false)) => Evidence::Against,
+        (None, None) => Evidence::Weak,
+        _ => Evidence::Strong,
     }
 }
 

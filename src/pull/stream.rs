@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
 use super::alone::{Alone, Rest};
-use super::blob::Got;
 use super::cached::Cached;
 use super::rights::Claim;
 use super::{Error, Pull};
@@ -112,6 +111,7 @@ impl Stream {
         };
         match ending {
             Ending::Detached { at, hasher } => Ok(State::Alone(Alone::start(
+                &self.context.cached,
                 Arc::clone(&self.context.pull),
                 Rest {
                     claim: self.context.claim.clone(),
@@ -150,23 +150,12 @@ fn file(cached: &Cached, reader: Reader, part: Range<u64>, road: Option<Road>) -
 }
 
 async fn reopen(blob: Blob) -> Result<Reader, Error> {
-    let lost = || Error::Unsettled {
-        registry: blob.claim.name.registry.clone(),
-    };
-    let linked = blob
-        .cached
-        .store
-        .linked(&blob.claim.name, &blob.digest)
-        .or_else(|| blob.cached.store.linked_in_public(&blob.digest))
-        .ok_or_else(lost)?;
-    for _ in 0..MOST_TURNS {
-        match blob.pull.open(&blob.cached, &blob.claim, &linked).await? {
-            Got::Blob(reader, _) if reader.length() == blob.length => return Ok(reader),
-            Got::Nothing => {}
-            Got::Blob(..) | Got::Alone => break,
-        }
+    match blob.pull.find(&blob.cached, &blob.claim, &blob.digest).await? {
+        Some((reader, _)) if reader.length() == blob.length => Ok(reader),
+        _ => Err(Error::Unsettled {
+            registry: blob.claim.name.registry.clone(),
+        }),
     }
-    Err(lost())
 }
 
 impl Body for Stream {

@@ -5,7 +5,8 @@ use http::{HeaderMap, StatusCode};
 use super::fetch::Question;
 use super::{Ask, Failure, Method, Right, Upstream, place};
 
-/// What the registry itself said, before any redirect was followed.
+/// What the registry said, or the storage that it sent us to. A redirect alone is no word: a gateway that wants people to
+/// log in redirects every request, and a captive portal does too.
 #[derive(Clone, Debug)]
 pub struct Word {
     pub status: StatusCode,
@@ -15,14 +16,14 @@ pub struct Word {
 }
 
 impl Word {
-    /// 200, 206 or a redirect: it has this, and gives it to this right.
+    /// 200: something is there, and this right gets it. What it is, the headers must show.
     pub fn is_yes(&self) -> bool {
-        matches!(self.status.as_u16(), 200 | 206 | 301 | 302 | 303 | 307 | 308)
+        self.status == StatusCode::OK
     }
 }
 
 impl Upstream {
-    /// The registry's own word about `ask`: stopped at the status, and no redirect is followed.
+    /// The registry's own word about `ask`, stopped at the last status: nothing of the body is read.
     pub async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
         let config = &self.config;
         let base = place::base(config)?;
@@ -36,7 +37,7 @@ impl Upstream {
             url: place::url(base, &endpoint, ask.query.as_deref()),
             headers: &ask.headers,
             authorization: None,
-            max_redirects: 0,
+            max_redirects: config.max_redirects,
         };
         let asked = self
             .auth
@@ -45,7 +46,7 @@ impl Upstream {
         self.health.note(&asked);
         let (landed, anonymous) = asked?;
         let status = landed.answer.status();
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Failure::Denied {
                 registry: config.name.clone(),
                 status,

@@ -23,7 +23,7 @@ mod mutilations;
 mod offline;
 mod outages;
 mod quota;
-mod rights;
+pub mod rights;
 mod rot;
 mod rules;
 mod segments;

@@ -7,6 +7,8 @@ mod dials;
 mod hangs;
 mod liars;
 mod loops;
+mod neighbours;
+mod portals;
 mod redirects;
 mod spoof;
 mod tokens;

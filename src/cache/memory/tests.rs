@@ -52,3 +52,18 @@ fn refuses_a_place_that_is_not_for_it() {
     assert!(matches!(foreign, OpenError::NotOurs(_)), "{foreign}");
     assert!(precious.exists());
 }
+
+#[test]
+fn refuses_a_folder_that_somebody_else_made_ready() {
+    // Everyone may write to /dev/shm: a neighbour on the machine must not lead docxy into another folder of its user's.
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (target, link) = (folder.path().join("target"), folder.path().join("docxy"));
+    std::fs::create_dir(&target).unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let error = open(&config(&link, 1)).unwrap_err();
+    assert!(matches!(error, OpenError::NoFolder(_)), "{error}");
+    let mode = target.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o755, "the target was touched");
+}

@@ -47,7 +47,7 @@ async fn nothing_goes_under_a_reader_or_a_pin() {
     let (read, pinned) = (shelf.stock(&[1; 500]), shelf.stock(&[2; 500]));
     shelf.store.pin(&pinned).unwrap();
     let linked = shelf.store.link(&name("a.example/x"), &read, None);
-    let Opened::Hit(reader) = shelf.store.open_linked(&linked).await else {
+    let Opened::Hit(reader) = shelf.store.open_linked(&linked, &linked.name().registry).await else {
         panic!("it is stored");
     };
     assert!(reserve(&shelf.store.flights.shared, 100).await.is_err());
@@ -129,7 +129,7 @@ async fn sixty_four_readers_of_a_tiny_cache_never_get_a_short_body() {
                 let body = &bodies[random.random_range(0..bodies.len())];
                 let digest = Digest::of(Algorithm::Sha256, body);
                 let linked = shelf.store.link(&name("a.example/x"), &digest, None);
-                match shelf.store.open_linked(&linked).await {
+                match shelf.store.open_linked(&linked, &linked.name().registry).await {
                     Opened::Hit(mut reader) => {
                         hits.fetch_add(1, Ordering::Relaxed);
                         assert_eq!(read(&mut reader).await, *body);

@@ -125,7 +125,9 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
         source,
         rules,
         slots: upstream.slots.clone(),
-        slot,
+        // Who takes the bytes in order is one client, at its own pace: a few slow ones must not keep everyone else's
+        // blobs waiting. They are as many as clients may connect.
+        slot: (errand.order == Order::Any).then_some(slot),
         past,
         length,
         anonymous,
@@ -140,7 +142,7 @@ pub(super) struct Start {
     pub source: Arc<dyn Source>,
     pub rules: Rules,
     pub slots: Slots,
-    pub slot: Slot,
+    pub slot: Option<Slot>,
     pub past: Past,
     pub length: Option<u64>,
     pub anonymous: bool,
@@ -163,7 +165,7 @@ impl Start {
             source: self.source,
             rules: self.rules,
             slots: self.slots,
-            held: vec![self.slot],
+            held: self.slot.into_iter().collect(),
             from,
             kept: self.past.kept,
             length: self.length,

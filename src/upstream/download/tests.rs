@@ -196,7 +196,7 @@ async fn begin(line: &Arc<Line>, from: u64, rules: Rules, slots: &Slots, cut: Op
         source: line.clone(),
         rules,
         slots: slots.clone(),
-        slot,
+        slot: Some(slot),
         past: Past {
             from,
             kept: kept.finish(),
