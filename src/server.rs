@@ -19,7 +19,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 pub use redirect::Redirect;
-pub use router::router;
+pub use router::{Front, router};
 
 use crate::access::Access;
 use crate::listen::Drain;

@@ -1,7 +1,7 @@
 //! The distribution API.
 
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Shared;
@@ -22,20 +22,15 @@ const NO_SIGN_IN: &str = "Signing in is not possible under this address: set pub
                           address of this docxy (or allow_plain_login = true for http://)";
 
 /// Everything under `/v2`.
-pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
-    // A pull has no body; whatever a client sends as one is not read.
-    let (request, _) = request.into_parts();
-    let record = request.extensions.get::<Record>().cloned();
+pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Response {
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
-        if let Some(record) = &record {
-            record.note(|facts| {
-                facts.outcome = Some(outcome.as_str());
-                facts.error = error;
-                facts.upstream_status = upstream;
-            });
-        }
+        record.note(|facts| {
+            facts.outcome = Some(outcome.as_str());
+            facts.error = error;
+            facts.upstream_status = upstream;
+        });
     };
-    match answer(&parts, &request, record.as_ref()).await {
+    match answer(parts, request, visit, record).await {
         Ok(pulled) => {
             note(pulled.outcome, None, pulled.upstream_status);
             let mut response = pulled.response;
@@ -98,27 +93,20 @@ impl<P: Into<Problem>> From<P> for Stop {
     }
 }
 
-async fn answer(
-    parts: &Shared,
-    request: &http::request::Parts,
-    record: Option<&Record>,
-) -> Result<Pulled, Stop> {
+async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Result<Pulled, Stop> {
     let method = match request.method {
         Method::GET => Upstream::Get,
         Method::HEAD => Upstream::Head,
         _ => return Err(read_only().into()),
     };
-    let visit = request.extensions.get::<Visit>().ok_or_else(no_visit)?;
     let (path, query) = (request.uri.path(), request.uri.query());
     let target = parts.routes.resolve(visit, path, query)?;
-    if let Some(record) = record {
-        record.note(|facts| {
-            facts.door = Some(target.door.as_str());
-            facts.registry = Some(target.registry.name.to_string());
-            facts.repository = target.endpoint.repository().map(ToString::to_string);
-            facts.kind = Some(kind(&target.endpoint));
-        });
-    }
+    record.note(|facts| {
+        facts.door = Some(target.door.as_str());
+        facts.registry = Some(target.registry.name.to_string());
+        facts.repository = target.endpoint.repository().map(ToString::to_string);
+        facts.kind = Some(kind(&target.endpoint));
+    });
     let asker = Asker {
         parts,
         target: &target,
@@ -259,13 +247,8 @@ fn read_only() -> Problem {
     problem
 }
 
-fn no_visit() -> Problem {
-    let message = "a request that was not placed; this is a fault in docxy";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
-}
-
 /// The client's wishes; its other headers stay here.
-fn wishes(request: &http::request::Parts) -> Result<Wishes, Problem> {
+fn wishes(request: &Parts) -> Result<Wishes, Problem> {
     let headers = &request.headers;
     let range = match headers.get(header::RANGE).map(RangeHeader::parse) {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,
