@@ -189,6 +189,13 @@ impl Store {
         self.flights.small(linked.digest()).await
     }
 
+    /// The whole bytes of a stored blob that is short enough to be kept in memory; none: open it.
+    pub async fn short(&self, linked: &Linked) -> Option<Bytes> {
+        let bytes = self.flights.short(linked.digest()).await?;
+        self.note_use(linked);
+        Some(bytes)
+    }
+
     /// Stores whole bytes, such as a manifest's.
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
         self.flights.put(digest, bytes).await

@@ -74,21 +74,31 @@ impl Hot {
 }
 
 impl Flights {
+    /// The bytes of a stored blob that is short enough to be kept in memory; `None`: it is to be opened, whatever the
+    /// reason.
+    pub async fn short(&self, digest: &Digest) -> Option<Bytes> {
+        let entry = self.shared.parts.index.get(digest)?;
+        if !(1..=LONGEST_HOT as u64).contains(&entry.size) {
+            return None;
+        }
+        self.small(digest).await.ok().flatten()
+    }
+
     /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,
     /// or was found to be rotten and set aside.
     pub async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
         let shared = &self.shared;
-        let lease = shared.parts.index.lease(digest);
-        let Some(entry) = shared.parts.index.get(digest) else {
+        if shared.parts.index.touch(digest, shared.parts.clock.now())
+            && let Some(bytes) = shared.hot.0.get(digest)
+        {
+            return Ok(Some(bytes));
+        }
+        let Some((lease, entry)) = shared.parts.index.lease_stored(digest) else {
             shared.hot.forget(digest);
             return Ok(None);
         };
         if entry.size > LONGEST {
             return Ok(None);
-        }
-        shared.parts.index.touch(digest, shared.parts.clock.now());
-        if let Some(bytes) = shared.hot.0.get(digest) {
-            return Ok(Some(bytes));
         }
         let due = is_due(&shared.parts, &entry);
         let (worker, wanted) = (shared.clone(), digest.clone());

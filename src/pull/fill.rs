@@ -40,7 +40,7 @@ impl Fills {
     pub fn join(&self, digest: &Digest, claim: &Claim) {
         if let Some(fill) = self.running(digest) {
             let mut claims = locked(&fill.claims);
-            if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+            if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key() == claim.key()) {
                 claims.push(claim.clone());
             }
         }
@@ -68,7 +68,7 @@ impl Fill {
     pub fn was_begun_with(&self, claim: &Claim) -> bool {
         locked(&self.claims)
             .first()
-            .is_some_and(|first| first.key == claim.key)
+            .is_some_and(|first| first.key() == claim.key())
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.

@@ -150,7 +150,10 @@ impl Pull {
             let reference = Reference::Digest(digest.clone());
             async move { pull.fetch_manifest(&cached, &claim, reference, &accept).await }
         };
-        let (answer, came) = cached.manifests.ask((digest.clone(), claim.key), question).await;
+        let (answer, came) = cached
+            .manifests
+            .ask((digest.clone(), claim.key()), question)
+            .await;
         let lost = || Error::Unsettled {
             registry: claim.name.registry.clone(),
         };

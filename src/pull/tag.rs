@@ -180,7 +180,7 @@ impl Pull {
             name: question.claim.name.clone(),
             tag: question.tag.clone(),
             class: question.class.key(),
-            asker: question.claim.key,
+            asker: question.claim.key(),
             wants,
         };
         let (answer, came) = cached
@@ -215,7 +215,7 @@ impl Pull {
             name: question.claim.name.clone(),
             tag: question.tag.clone(),
             class: question.class.key(),
-            asker: question.claim.key,
+            asker: question.claim.key(),
             wants: Wants::Bytes,
         };
         tokio::spawn(async move {

@@ -31,8 +31,8 @@ where
     let parts = &front.parts;
     let (head, body) = request.into_parts();
     let id = format!("{:016x}", rand::random::<u64>());
-    let (method, enabled) = (head.method.clone(), parts.config.access_log);
-    let record = Record::new(id.clone(), method.clone(), enabled, parts.metrics.clone());
+    let (method, log) = (head.method.clone(), parts.config.access_log.clone());
+    let record = Record::new(id.clone(), method.clone(), log, parts.metrics.clone());
     let is_api = head.uri.path().starts_with("/v2");
     let mut response = catch_panics(front, head, body, &record).await;
     let headers = response.headers_mut();
