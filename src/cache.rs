@@ -186,7 +186,10 @@ impl Store {
     pub async fn small(&self, linked: &Linked) -> Result<Option<Bytes>, ReadError> {
         self.note_use(linked);
         self.count_pull(linked.digest());
-        self.flights.small(linked.digest()).await
+        match self.flights.hot(linked.digest()) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Box::pin(self.flights.small(linked.digest())).await,
+        }
     }
 
     /// The whole bytes of a stored blob that is short enough to be kept in memory; none: open it.

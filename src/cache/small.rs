@@ -11,6 +11,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
+use super::key::Key;
 use super::room::{self, NoRoom};
 use super::trouble::Failed;
 use super::verification::{Depth, Finding, examine, is_due, repair};
@@ -44,15 +45,15 @@ pub enum PutError {
 
 /// Bytes that need no disk.
 #[derive(Debug)]
-pub(crate) struct Hot(Cache<Digest, Bytes, Weight>);
+pub(crate) struct Hot(Cache<Key, Bytes, Weight>);
 
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<Digest, Bytes> for Weight {
-    fn weight(&self, digest: &Digest, bytes: &Bytes) -> u64 {
+impl Weighter<Key, Bytes> for Weight {
+    fn weight(&self, _: &Key, bytes: &Bytes) -> u64 {
         // What an entry takes besides its bytes, about.
-        bytes.len() as u64 + digest.hex().len() as u64 + 128
+        bytes.len() as u64 + 192
     }
 }
 
@@ -62,13 +63,13 @@ impl Hot {
     }
 
     pub fn forget(&self, digest: &Digest) {
-        self.0.remove(digest);
+        self.0.remove(&Key::from(digest));
     }
 
     fn keep(&self, digest: &Digest, bytes: &Bytes) {
         if bytes.len() <= LONGEST_HOT {
             // A copy: what came in may be a slice of something large.
-            self.0.insert(digest.clone(), Bytes::copy_from_slice(bytes));
+            self.0.insert(Key::from(digest), Bytes::copy_from_slice(bytes));
         }
     }
 }
@@ -81,16 +82,24 @@ impl Flights {
         if !(1..=LONGEST_HOT as u64).contains(&entry.size) {
             return None;
         }
-        self.small(digest).await.ok().flatten()
+        match self.hot(digest) {
+            Some(bytes) => Some(bytes),
+            None => Box::pin(self.small(digest)).await.ok().flatten(),
+        }
+    }
+
+    /// The bytes of a stored blob, if they are in memory.
+    pub fn hot(&self, digest: &Digest) -> Option<Bytes> {
+        let shared = &self.shared;
+        let stored = shared.parts.index.touch(digest, shared.parts.clock.now());
+        stored.then(|| shared.hot.0.get(&Key::from(digest))).flatten()
     }
 
     /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,
     /// or was found to be rotten and set aside.
     pub async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
         let shared = &self.shared;
-        if shared.parts.index.touch(digest, shared.parts.clock.now())
-            && let Some(bytes) = shared.hot.0.get(digest)
-        {
+        if let Some(bytes) = self.hot(digest) {
             return Ok(Some(bytes));
         }
         let Some((lease, entry)) = shared.parts.index.lease_stored(digest) else {

@@ -12,7 +12,7 @@ use super::cached::Cached;
 use super::checked::digest_header;
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
-use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
+use super::{Error, FIELDS, Missing, Outcome, Pull, Pulled, Wanted, respond};
 use crate::cache::{Ending, Follower, Leader, Linked, Opened, Presence, Reader, Source};
 use crate::oci::range::RangeHeader;
 use crate::oci::{ContentRange, Digest};
@@ -49,7 +49,7 @@ impl Pull {
     ) -> Result<Pulled, Error> {
         let claim = self.claim(cached, wanted)?;
         if wanted.method == Method::Head {
-            return self.head_of_blob(cached, wanted, &claim, digest).await;
+            return Box::pin(self.head_of_blob(cached, wanted, &claim, digest)).await;
         }
         for _ in 0..MOST_TURNS {
             let got = match self.admitted(cached, &claim, digest).await? {
@@ -57,10 +57,10 @@ impl Pull {
                     if let Some(bytes) = cached.store.short(&linked).await {
                         return self.short_answer(cached, wanted, &claim, digest, &bytes);
                     }
-                    self.open(cached, &claim, &linked).await?
+                    Box::pin(self.open(cached, &claim, &linked)).await?
                 }
-                Admitted::Leads => match cached.store.lead(digest).await {
-                    Some(leader) => self.lead(cached, &claim, leader).await?,
+                Admitted::Leads => match Box::pin(cached.store.lead(digest)).await {
+                    Some(leader) => Box::pin(self.lead(cached, &claim, leader)).await?,
                     None => Got::Nothing,
                 },
             };
@@ -68,7 +68,7 @@ impl Pull {
                 Got::Blob(reader, outcome) => {
                     return self.blob_answer(cached, wanted, claim, digest, reader, outcome);
                 }
-                Got::Alone => return self.blob_alone(cached, wanted, claim, digest).await,
+                Got::Alone => return Box::pin(self.blob_alone(cached, wanted, claim, digest)).await,
                 Got::Nothing => {}
             }
         }
@@ -163,11 +163,20 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Admitted, Error> {
-        let linked = cached.store.linked(&claim.name, digest);
-        let standing = cached.standing(claim);
-        if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
-            return Ok(Admitted::Reads(linked.clone()));
+        match (cached.standing(claim), cached.store.linked(&claim.name, digest)) {
+            (Standing::Entitled, Some(linked)) => Ok(Admitted::Reads(linked)),
+            (_, linked) => Box::pin(self.admitted_if_proved(cached, claim, digest, linked)).await,
         }
+    }
+
+    /// As above, for a client whose right, or a repository whose link, the upstream has yet to confirm.
+    async fn admitted_if_proved(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        linked: Option<Linked>,
+    ) -> Result<Admitted, Error> {
         if cached.store.presence(digest) == Presence::Absent {
             return Ok(Admitted::Leads);
         }
@@ -405,7 +414,7 @@ fn part(wanted: Wanted<'_>, digest: &Digest, length: u64) -> Result<Part, Error>
 }
 
 fn headers(digest: &Digest) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(FIELDS);
     headers.insert(header::ETAG, conditions::etag(digest));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
     headers

@@ -87,8 +87,10 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    let answer = AssertUnwindSafe(identify_visit(front, head, body, record));
-    if let Ok(response) = answer.catch_unwind().await {
+    if let Ok(response) = AssertUnwindSafe(identify_visit(front, head, body, record))
+        .catch_unwind()
+        .await
+    {
         return response;
     }
     record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).as_str()));
@@ -138,7 +140,7 @@ where
     head.extensions.insert(record.clone());
     head.extensions.insert(visit);
     let request = Request::from_parts(head, Body::new(body));
-    match front.others.clone().oneshot(request).await {
+    match Box::pin(front.others.clone().oneshot(request)).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

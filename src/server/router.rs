@@ -79,3 +79,20 @@ where
         Box::pin(async move { Ok(layers::log(&front, request).await) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F>(_: impl FnOnce(&'a Front, Request<Body>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_carries_little() {
+        // Every request's future is made, moved and dropped: with room for all that only a miss does it took a fifth of the
+        // CPU of a hit. Whoever makes this fail boxes what waits for an upstream or the disk.
+        let size = size(layers::log::<Body>);
+        assert!(size <= 6 * 1024, "{size} bytes");
+    }
+}

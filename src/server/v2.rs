@@ -103,19 +103,19 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.to_string());
-        facts.repository = target.endpoint.repository().map(ToString::to_string);
+        facts.registry = Some(target.registry.name.as_str().to_owned());
+        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
         parts,
         target: &target,
-        base: parts.routes.origins().sign_in_base(visit),
+        visit,
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
         (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
-        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(asker.base(&identity).await),
+        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(Box::pin(asker.base(&identity)).await),
         (Ok(_), Err(problem)) => Err(problem.into()),
         (Ok(identity), Ok(wishes)) => asker.content(&identity, method, wishes).await,
     };
@@ -139,13 +139,17 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
 pub(super) struct Asker<'a> {
     pub(super) parts: &'a Shared,
     pub(super) target: &'a Target,
-    /// Where the client could sign in.
-    pub(super) base: Option<BaseUrl>,
+    pub(super) visit: &'a Visit,
 }
 
 impl Asker<'_> {
+    /// Where the client could sign in.
+    pub(super) fn base_url(&self) -> Option<BaseUrl> {
+        self.parts.routes.origins().sign_in_base(self.visit)
+    }
+
     async fn content(&self, identity: &Identity, method: Upstream, wishes: Wishes) -> Result<Pulled, Stop> {
-        let can_challenge = self.base.is_some();
+        let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
         let permit = self
             .parts
             .access
@@ -176,7 +180,7 @@ impl Asker<'_> {
                 self.sign_in(again, &message, upstream_status)
             }
             Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. }
-                if passthrough && *identity == Identity::Nobody && self.base.is_some() =>
+                if passthrough && *identity == Identity::Nobody && self.base_url().is_some() =>
             {
                 let message =
                     format!("the anonymous rate limit of {name} is used up; sign in to use your own");
@@ -196,10 +200,7 @@ impl Asker<'_> {
 
     /// 401 where the client can be told a realm it can trust, else 403.
     pub(super) fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
-        let challenge = self
-            .base
-            .as_ref()
-            .and_then(|base| bearer(base, self.target, again));
+        let challenge = self.base_url().and_then(|base| bearer(&base, self.target, again));
         let problem = if let Some(challenge) = challenge {
             Problem::challenge(challenge, message)
         } else {
@@ -219,9 +220,8 @@ impl Asker<'_> {
     /// `Authorization` that nobody can read.
     fn unreadable(&self, why: &str) -> Stop {
         match self
-            .base
-            .as_ref()
-            .and_then(|base| bearer(base, self.target, Again::InvalidToken))
+            .base_url()
+            .and_then(|base| bearer(&base, self.target, Again::InvalidToken))
         {
             Some(challenge) => Stop::denied(Problem::challenge(challenge, why), None),
             None => Problem::new(StatusCode::BAD_REQUEST, Code::Unauthorized, why).into(),
