@@ -25,7 +25,7 @@ use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::server::{self, Parts};
-use crate::telemetry::{Metrics, logging};
+use crate::telemetry::{AccessLog, Metrics, logging};
 use crate::tls::Certificates;
 use crate::tls::trust::Roots;
 use crate::upstream::Upstream;
@@ -37,8 +37,7 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 /// `listening` is called once the sockets are open.
 pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
     let schema = &loaded.schema;
-    logging::start(&resolve::logging(schema))
-        .context("log.level is not a filter; write for example \"info\"")?;
+    let logging = logging::start(&resolve::logging(schema))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -55,7 +54,13 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
     };
     listening();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(loaded, listeners, certificates, open_files));
+    let ended = runtime.block_on(serve(
+        loaded,
+        listeners,
+        certificates,
+        open_files,
+        logging.access(schema.log.access),
+    ));
     // Without this a name that is still being looked up could delay the end by half a minute.
     runtime.shutdown_background();
     ended
@@ -66,6 +71,7 @@ async fn serve(
     listeners: Vec<Listener>,
     certificates: Option<Arc<Certificates>>,
     open_files: u64,
+    access_log: AccessLog,
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
@@ -81,7 +87,14 @@ async fn serve(
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
-    let parts = build(loaded, &listeners, drain.clone(), &metrics, store.as_ref())?;
+    let parts = build(
+        loaded,
+        &listeners,
+        drain.clone(),
+        &metrics,
+        store.as_ref(),
+        access_log,
+    )?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -129,6 +142,7 @@ fn build(
     drain: Drain,
     metrics: &Metrics,
     store: Option<&Store>,
+    access_log: AccessLog,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
@@ -142,7 +156,7 @@ fn build(
         upstreams.insert(name.clone(), Arc::new(upstream));
     }
     Ok(Parts {
-        config: resolve::server(schema, &via),
+        config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
         access: Access::new(Tokens::new(state::sealer(loaded)?)),
         pull: Arc::new(match store {

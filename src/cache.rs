@@ -189,7 +189,17 @@ impl Store {
     pub async fn small(&self, linked: &Linked) -> Result<Option<Bytes>, ReadError> {
         self.note_use(linked);
         self.count_pull(linked.digest());
-        self.flights.small(linked.digest()).await
+        match self.flights.hot(linked.digest()) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Box::pin(self.flights.small(linked.digest())).await,
+        }
+    }
+
+    /// The whole bytes of a stored blob that is short enough to be kept in memory; none: open it.
+    pub async fn short(&self, linked: &Linked) -> Option<Bytes> {
+        let bytes = self.flights.short(linked.digest()).await?;
+        self.note_use(linked);
+        Some(bytes)
     }
 
     /// Stores whole bytes, such as a manifest's.

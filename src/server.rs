@@ -19,13 +19,13 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 pub use redirect::Redirect;
-pub use router::router;
+pub use router::{Front, router};
 
 use crate::access::Access;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
-use crate::telemetry::Metrics;
+use crate::telemetry::{AccessLog, Metrics};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Config {
     /// Where plain HTTP is sent with 301; None when plain HTTP is served.
     pub redirect: Option<Redirect>,
     /// One line a request.
-    pub access_log: bool,
+    pub access_log: AccessLog,
     /// How long the form of a token request may take to arrive (threat R6).
     pub form_timeout: Duration,
     /// The `Via` of this docxy's own requests upstream.

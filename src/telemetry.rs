@@ -1,8 +1,9 @@
 //! What the process tells about itself: logs, and one line a request.
 
 pub mod access_log;
+mod lines;
 pub mod logging;
 pub mod metrics;
 
-pub use access_log::Record;
+pub use access_log::{AccessLog, Record};
 pub use metrics::Metrics;

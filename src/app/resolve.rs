@@ -19,7 +19,7 @@ use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
 use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
 use crate::route::{self, Origins};
-use crate::telemetry::logging;
+use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
 use crate::tls::{self, Certificates};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
@@ -119,11 +119,11 @@ fn redirect(schema: &Schema) -> Option<server::Redirect> {
     }
 }
 
-pub fn server(schema: &Schema, via: &HeaderValue) -> server::Config {
+pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> server::Config {
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
         redirect: redirect(schema),
-        access_log: schema.log.access,
+        access_log,
         form_timeout: schema.limits.header_timeout,
         via: via.clone(),
     }

@@ -190,12 +190,12 @@ impl Index {
         }
     }
 
-    /// It was used now.
-    pub fn touch(&self, digest: &Digest, now: u64) {
+    /// It was used now. False: it is not stored.
+    pub fn touch(&self, digest: &Digest, now: u64) -> bool {
         let now = seconds(now);
-        if let Some(slot) = self.locked().table.slots.get_mut(&Key::from(digest)) {
-            slot.last_use = slot.last_use.max(now);
-        }
+        let mut inner = self.locked();
+        let slot = inner.table.slots.get_mut(&Key::from(digest));
+        slot.map(|slot| slot.last_use = slot.last_use.max(now)).is_some()
     }
 
     /// Somebody pulled it: it is more than one of those that pass through once.

@@ -31,15 +31,11 @@ impl From<&Digest> for Key {
 
 /// `hex` comes from a parsed digest, so it has two digits for each byte.
 fn raw<const BYTES: usize>(hex: &str) -> [u8; BYTES] {
+    // `0` to `9` end in their value, `a` to `f` in one to six, and only these have the bit of 64.
+    let value = |digit: u8| (digit & 15) + 9 * (digit >> 6);
     let mut raw = [0; BYTES];
-    for (byte, pair) in raw.iter_mut().zip(hex.as_bytes().as_chunks::<2>().0) {
-        *byte = pair.iter().fold(0, |sum, digit| {
-            sum << 4
-                | match digit {
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => digit & 15,
-                }
-        });
+    for (byte, [high, low]) in raw.iter_mut().zip(hex.as_bytes().as_chunks().0) {
+        *byte = value(*high) << 4 | value(*low);
     }
     raw
 }

@@ -11,6 +11,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
+use super::key::Key;
 use super::partials::Giver;
 use super::room::{self, NoRoom};
 use super::trouble::Failed;
@@ -45,15 +46,15 @@ pub enum PutError {
 
 /// Bytes that need no disk.
 #[derive(Debug)]
-pub(crate) struct Hot(Cache<Digest, Bytes, Weight>);
+pub(crate) struct Hot(Cache<Key, Bytes, Weight>);
 
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl Weighter<Digest, Bytes> for Weight {
-    fn weight(&self, digest: &Digest, bytes: &Bytes) -> u64 {
+impl Weighter<Key, Bytes> for Weight {
+    fn weight(&self, _: &Key, bytes: &Bytes) -> u64 {
         // What an entry takes besides its bytes, about.
-        bytes.len() as u64 + digest.hex().len() as u64 + 128
+        bytes.len() as u64 + 192
     }
 }
 
@@ -63,33 +64,51 @@ impl Hot {
     }
 
     pub fn forget(&self, digest: &Digest) {
-        self.0.remove(digest);
+        self.0.remove(&Key::from(digest));
     }
 
     fn keep(&self, digest: &Digest, bytes: &Bytes) {
         if bytes.len() <= LONGEST_HOT {
             // A copy: what came in may be a slice of something large.
-            self.0.insert(digest.clone(), Bytes::copy_from_slice(bytes));
+            self.0.insert(Key::from(digest), Bytes::copy_from_slice(bytes));
         }
     }
 }
 
 impl Flights {
+    /// The bytes of a stored blob that is short enough to be kept in memory; `None`: it is to be opened, whatever the
+    /// reason.
+    pub async fn short(&self, digest: &Digest) -> Option<Bytes> {
+        let entry = self.shared.parts.index.get(digest)?;
+        if !(1..=LONGEST_HOT as u64).contains(&entry.size) {
+            return None;
+        }
+        match self.hot(digest) {
+            Some(bytes) => Some(bytes),
+            None => Box::pin(self.small(digest)).await.ok().flatten(),
+        }
+    }
+
+    /// The bytes of a stored blob, if they are in memory.
+    pub fn hot(&self, digest: &Digest) -> Option<Bytes> {
+        let shared = &self.shared;
+        let stored = shared.parts.index.touch(digest, shared.parts.clock.now());
+        stored.then(|| shared.hot.0.get(&Key::from(digest))).flatten()
+    }
+
     /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,
     /// or was found to be rotten and set aside.
     pub async fn small(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
         let shared = &self.shared;
-        let lease = shared.parts.index.lease(digest);
-        let Some(entry) = shared.parts.index.get(digest) else {
+        if let Some(bytes) = self.hot(digest) {
+            return Ok(Some(bytes));
+        }
+        let Some((lease, entry)) = shared.parts.index.lease_stored(digest) else {
             shared.hot.forget(digest);
             return Ok(None);
         };
         if entry.size > LONGEST {
             return Ok(None);
-        }
-        shared.parts.index.touch(digest, shared.parts.clock.now());
-        if let Some(bytes) = shared.hot.0.get(digest) {
-            return Ok(Some(bytes));
         }
         let due = is_due(&shared.parts, &entry);
         let (worker, wanted) = (shared.clone(), digest.clone());

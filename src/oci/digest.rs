@@ -98,14 +98,19 @@ impl Algorithm {
             Self::Sha512 => 128,
         }
     }
+
+    /// As it stands in a digest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sha256 => "sha256",
-            Self::Sha512 => "sha512",
-        })
+        f.write_str(self.as_str())
     }
 }
 

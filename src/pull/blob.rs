@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::alone::{Alone, Rest};
@@ -12,7 +13,7 @@ use super::cached::Cached;
 use super::checked::digest_header;
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
-use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
+use super::{Error, FIELDS, Missing, Outcome, Pull, Pulled, Wanted, respond};
 use crate::cache::{Ending, Follower, Leader, Linked, Opened, Presence, Reader, Source};
 use crate::oci::range::RangeHeader;
 use crate::oci::{ContentRange, Digest};
@@ -42,6 +43,15 @@ pub(super) enum Got {
     Nothing,
 }
 
+/// How a blob comes to its client.
+pub(super) enum Way {
+    /// From memory.
+    Short(Bytes),
+    File(Reader, Outcome),
+    /// Past the store.
+    Alone,
+}
+
 impl Pull {
     pub(super) async fn cached_blob(
         self: &Arc<Self>,
@@ -51,33 +61,39 @@ impl Pull {
     ) -> Result<Pulled, Error> {
         let claim = self.claim(cached, wanted)?;
         if wanted.method == Method::Head {
-            return self.head_of_blob(cached, wanted, &claim, digest).await;
+            return Box::pin(self.head_of_blob(cached, wanted, &claim, digest)).await;
         }
         match self.find(cached, &claim, digest).await? {
-            Some((reader, outcome)) => self.blob_answer(cached, wanted, claim, digest, reader, outcome),
-            None => self.blob_alone(cached, wanted, claim, digest).await,
+            Way::Short(bytes) => self.short_answer(cached, wanted, &claim, digest, &bytes),
+            Way::File(reader, outcome) => self.blob_answer(cached, wanted, claim, digest, reader, outcome),
+            Way::Alone => Box::pin(self.blob_alone(cached, wanted, claim, digest)).await,
         }
     }
 
-    /// The blob, if it can go through the store.
+    /// The way by which this client gets the blob.
     pub(super) async fn find(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
         digest: &Digest,
-    ) -> Result<Option<(Reader, Outcome)>, Error> {
+    ) -> Result<Way, Error> {
         for _ in 0..MOST_TURNS {
             let got = match self.admitted(cached, claim, digest).await? {
-                Admitted::Reads(linked) => self.open(cached, claim, &linked).await?,
-                Admitted::Leads => match cached.store.lead(digest, &claim.name.registry).await {
-                    Some(leader) => self.lead(cached, claim, leader).await?,
+                Admitted::Reads(linked) => {
+                    if let Some(bytes) = cached.store.short(&linked).await {
+                        return Ok(Way::Short(bytes));
+                    }
+                    Box::pin(self.open(cached, claim, &linked)).await?
+                }
+                Admitted::Leads => match Box::pin(cached.store.lead(digest, &claim.name.registry)).await {
+                    Some(leader) => Box::pin(self.lead(cached, claim, leader)).await?,
                     None => Got::Nothing,
                 },
                 Admitted::Alone => Got::Alone,
             };
             match got {
-                Got::Blob(reader, outcome) => return Ok(Some((reader, outcome))),
-                Got::Alone => return Ok(None),
+                Got::Blob(reader, outcome) => return Ok(Way::File(reader, outcome)),
+                Got::Alone => return Ok(Way::Alone),
                 Got::Nothing => {}
             }
         }
@@ -87,7 +103,7 @@ impl Pull {
     }
 
     /// Opens what a client may read: stored, arriving, or to be fetched now.
-    async fn open(
+    pub(super) async fn open(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
@@ -194,11 +210,20 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Admitted, Error> {
-        let linked = cached.store.linked(&claim.name, digest);
-        let standing = cached.standing(claim);
-        if let (Standing::Entitled, Some(linked)) = (standing, &linked) {
-            return Ok(Admitted::Reads(linked.clone()));
+        match (cached.standing(claim), cached.store.linked(&claim.name, digest)) {
+            (Standing::Entitled, Some(linked)) => Ok(Admitted::Reads(linked)),
+            (_, linked) => Box::pin(self.admitted_if_proved(cached, claim, digest, linked)).await,
         }
+    }
+
+    /// As above, for a client whose right, or a repository whose link, the upstream has yet to confirm.
+    async fn admitted_if_proved(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        linked: Option<Linked>,
+    ) -> Result<Admitted, Error> {
         if cached.store.presence(digest) == Presence::Absent {
             return Ok(Admitted::Leads);
         }
@@ -328,6 +353,35 @@ impl Pull {
         Ok(self.answer_by_digest(cached, wanted, &claim, response, outcome))
     }
 
+    /// Of a configuration, say: head and body leave in one write, and no file is opened.
+    fn short_answer(
+        &self,
+        cached: &Cached,
+        wanted: Wanted<'_>,
+        claim: &Claim,
+        digest: &Digest,
+        bytes: &Bytes,
+    ) -> Result<Pulled, Error> {
+        let response = match part(wanted, digest, bytes.len() as u64)? {
+            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
+            Part::Bytes {
+                status,
+                first,
+                end,
+                mut headers,
+            } => {
+                headers.insert(header::CONTENT_TYPE, OCTETS);
+                if first == 0 {
+                    cached.store.count_pull(digest);
+                }
+                let part = usize::try_from(first).ok().zip(usize::try_from(end).ok());
+                let bytes = part.map_or_else(Bytes::new, |(first, end)| bytes.slice(first..end));
+                respond(status, headers, Body::from(bytes))
+            }
+        };
+        Ok(self.answer_by_digest(cached, wanted, claim, response, Outcome::Hit))
+    }
+
     /// An answer by digest, whose bytes are or will be in the store.
     fn answer_by_digest(
         &self,
@@ -416,7 +470,7 @@ fn part(wanted: Wanted<'_>, digest: &Digest, length: u64) -> Result<Part, Error>
 }
 
 fn headers(digest: &Digest) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(FIELDS);
     headers.insert(header::ETAG, conditions::etag(digest));
     headers.insert(DOCKER_CONTENT_DIGEST, digest_header(digest));
     headers

@@ -11,8 +11,9 @@ use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::Answer;
 
 pub(super) fn digest_header(digest: &Digest) -> HeaderValue {
+    let text = [digest.algorithm().as_str(), ":", digest.hex()].concat();
     // A digest is ASCII by its type.
-    HeaderValue::from_str(&digest.to_string()).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// An upstream that names another digest than the one in the URL is answering another question.

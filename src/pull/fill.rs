@@ -90,7 +90,7 @@ impl Fill {
     pub fn was_begun_with(&self, claim: &Claim) -> bool {
         locked(&self.claims)
             .first()
-            .is_some_and(|first| first.key == claim.key)
+            .is_some_and(|first| first.key() == claim.key())
     }
 
     pub fn is_from(&self, registry: &RegistryName) -> bool {
@@ -100,7 +100,7 @@ impl Fill {
     /// Adds a claim at this fill's registry.
     pub fn join(&self, claim: &Claim) {
         let mut claims = locked(&self.claims);
-        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key == claim.key) {
+        if claims.len() < MOST_CLAIMS && !claims.iter().any(|known| known.key() == claim.key()) {
             claims.push(claim.clone());
         }
     }
@@ -108,11 +108,11 @@ impl Fill {
     /// The upstream answered this very claim. That opens what comes now and nothing else, until the digest shows that it
     /// was the blob.
     pub fn has_granted(&self, claim: &Claim) -> bool {
-        locked(&self.granted).contains(&claim.key)
+        locked(&self.granted).contains(&claim.key())
     }
 
     fn grant(&self, claim: &Claim) {
-        locked(&self.granted).push(claim.key);
+        locked(&self.granted).push(claim.key());
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.

@@ -11,7 +11,7 @@ use super::cached::Cached;
 use super::checked::{digest_header, verified};
 use super::joint::Came;
 use super::rights::{Claim, Kind, Standing};
-use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, content_length, read, respond};
+use super::{Error, FIELDS, Missing, Outcome, Pull, Pulled, Wanted, content_length, read, respond};
 use crate::cache::{Linked, Presence};
 use crate::oci::manifest::{MAX_MANIFEST, check};
 use crate::oci::{Digest, Endpoint, Reference};
@@ -66,11 +66,10 @@ impl Pull {
         }
         if wanted.method == Method::Head {
             let reference = Reference::Digest(digest.clone());
-            return self.forward_manifest(wanted, &reference).await;
+            return Box::pin(self.forward_manifest(wanted, &reference)).await;
         }
-        let (fetched, came) = self
-            .fetch_once(cached, &claim, digest, wanted.wishes.accept.clone())
-            .await?;
+        let accept = wanted.wishes.accept.clone();
+        let (fetched, came) = Box::pin(self.fetch_once(cached, &claim, digest, accept)).await?;
         let outcome = match came {
             Came::First => Outcome::Miss,
             Came::Joined => Outcome::Joined,
@@ -93,7 +92,25 @@ impl Pull {
             return Ok(None);
         }
         let linked = cached.store.linked(&claim.name, digest);
-        if cached.standing(claim) == Standing::Unproved || linked.is_none() {
+        let linked = match (cached.standing(claim), linked) {
+            (Standing::Entitled, Some(linked)) => linked,
+            (standing, linked) => {
+                return Box::pin(self.proved_manifest(cached, claim, digest, standing, linked)).await;
+            }
+        };
+        Ok(self.document(cached, &linked).await)
+    }
+
+    /// As above, for a client whose right, or a repository whose link, the upstream has yet to confirm.
+    async fn proved_manifest(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        digest: &Digest,
+        standing: Standing,
+        linked: Option<Linked>,
+    ) -> Result<Option<Document>, Error> {
+        if standing == Standing::Unproved || linked.is_none() {
             if let Some(linked) = self.without_asking(cached, claim, digest) {
                 return Ok(self.document(cached, &linked).await);
             }
@@ -101,7 +118,7 @@ impl Pull {
                 return Err(offline(claim, Missing::Manifest));
             }
         }
-        let proved = match (cached.standing(claim), linked) {
+        let proved = match (standing, linked) {
             (Standing::Entitled, Some(linked)) => Ok(linked),
             (Standing::Unproved, Some(linked)) => self
                 .prove(cached, claim, Kind::Manifest, digest)
@@ -155,7 +172,10 @@ impl Pull {
             let reference = Reference::Digest(digest.clone());
             async move { pull.fetch_manifest(&cached, &claim, reference, &accept).await }
         };
-        let (answer, came) = cached.manifests.ask((digest.clone(), claim.key), question).await;
+        let (answer, came) = cached
+            .manifests
+            .ask((digest.clone(), claim.key()), question)
+            .await;
         let lost = || Error::Unsettled {
             registry: claim.name.registry.clone(),
         };
@@ -280,7 +300,7 @@ impl Pull {
         age: Age,
     ) -> Result<Pulled, Error> {
         let etag = conditions::etag(&document.digest);
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(FIELDS);
         headers.insert(header::ETAG, etag.clone());
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
         if let Age::Confirmed(seconds) | Age::Stale(seconds) = age {

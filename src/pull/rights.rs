@@ -2,7 +2,7 @@
 //! nobody in particular; else a client's own right is proved upstream, by the cheapest request that proves it, and
 //! remembered for a minute. A link (this digest, in this repository) exists only where the upstream itself said so.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -35,9 +35,10 @@ pub(super) struct Key([u8; 32]);
 pub(super) struct Claim {
     pub name: FullName,
     pub right: Right,
-    pub key: Key,
     /// docxy's operator shares what his credential can read with everyone who reaches docxy.
     pub shared: bool,
+    secret: Arc<hmac::Key>,
+    key: OnceLock<Key>,
 }
 
 /// What a client may do with what is cached of a repository.
@@ -78,7 +79,7 @@ enum Evidence {
 /// Proofs of this process.
 #[derive(Debug)]
 pub(super) struct Proofs {
-    key: hmac::Key,
+    secret: Arc<hmac::Key>,
     proved: Joining<Key, ()>,
     closed: Joining<FullName, ()>,
 }
@@ -87,7 +88,7 @@ impl Proofs {
     pub fn new() -> Self {
         let secret: [u8; 32] = rand::random();
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            secret: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)),
             proved: Joining::builder()
                 .max_capacity(REMEMBERED)
                 .time_to_live(PROOF)
@@ -101,13 +102,29 @@ impl Proofs {
 
     /// What this permit claims in this repository.
     pub fn claim(&self, permit: &Permit, name: FullName) -> Claim {
-        let right = permit.right().clone();
-        let mut hash = hmac::Context::with_key(&self.key);
-        for part in [name.registry.as_str(), name.repository.as_str()] {
+        Claim {
+            name,
+            shared: matches!(permit, Permit::Configured),
+            right: permit.right().clone(),
+            secret: Arc::clone(&self.secret),
+            key: OnceLock::new(),
+        }
+    }
+}
+
+impl Claim {
+    /// Equal for equal rights to the same repository. Made when it is first asked for: what is public needs none.
+    pub fn key(&self) -> Key {
+        *self.key.get_or_init(|| self.hashed())
+    }
+
+    fn hashed(&self) -> Key {
+        let mut hash = hmac::Context::with_key(&self.secret);
+        for part in [self.name.registry.as_str(), self.name.repository.as_str()] {
             hash.update(part.as_bytes());
             hash.update(b"\0");
         }
-        match &right {
+        match &self.right {
             Right::Anonymous => hash.update(b"anonymous"),
             Right::Configured => hash.update(b"configured"),
             Right::Bearer { token, .. } => {
@@ -126,18 +143,14 @@ impl Proofs {
         for (into, from) in key.iter_mut().zip(hash.sign().as_ref()) {
             *into = *from;
         }
-        Claim {
-            name,
-            shared: matches!(permit, Permit::Configured),
-            right,
-            key: Key(key),
-        }
+        Key(key)
     }
 }
 
 impl Cached {
     pub(super) fn standing(&self, claim: &Claim) -> Standing {
-        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key) {
+        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key())
+        {
             Standing::Entitled
         } else {
             Standing::Unproved
@@ -149,13 +162,13 @@ impl Cached {
         if anonymous {
             self.store.mark_public(&claim.name);
         } else if !claim.shared {
-            self.proofs.proved.insert(claim.key, ()).await;
+            self.proofs.proved.insert(claim.key(), ()).await;
         }
     }
 
     /// The upstream denied this claim.
     pub(super) async fn denied(&self, claim: &Claim) {
-        self.proofs.proved.invalidate(&claim.key).await;
+        self.proofs.proved.invalidate(&claim.key()).await;
         if matches!(claim.right, Right::Anonymous) && self.store.is_public(&claim.name) {
             tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
             self.store.unmark_public(&claim.name);
@@ -206,7 +219,7 @@ impl Pull {
             }
             Ok::<_, Error>(())
         };
-        match cached.proofs.proved.try_get_with(claim.key, proof).await {
+        match cached.proofs.proved.try_get_with(claim.key(), proof).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = (*error).clone();
@@ -242,7 +255,7 @@ impl Pull {
         };
         let (answer, _) = cached
             .confirmations
-            .ask((digest.clone(), claim.key), question)
+            .ask((digest.clone(), claim.key()), question)
             .await;
         answer.unwrap_or_else(|| {
             Err(Error::Unsettled {

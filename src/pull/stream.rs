@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
 use super::alone::{Alone, Rest};
+use super::blob::{Got, Way};
 use super::cached::Cached;
 use super::rights::Claim;
 use super::{Error, Pull};
@@ -150,12 +151,23 @@ fn file(cached: &Cached, reader: Reader, part: Range<u64>, road: Option<Road>) -
 }
 
 async fn reopen(blob: Blob) -> Result<Reader, Error> {
-    match blob.pull.find(&blob.cached, &blob.claim, &blob.digest).await? {
-        Some((reader, _)) if reader.length() == blob.length => Ok(reader),
-        _ => Err(Error::Unsettled {
+    let found = match blob.pull.find(&blob.cached, &blob.claim, &blob.digest).await? {
+        Way::File(reader, _) => Some(reader),
+        // It is stored by now: what is left of it is read from the file.
+        Way::Short(_) => match blob.cached.store.linked(&blob.claim.name, &blob.digest) {
+            Some(linked) => match blob.pull.open(&blob.cached, &blob.claim, &linked).await? {
+                Got::Blob(reader, _) => Some(reader),
+                Got::Alone | Got::Nothing => None,
+            },
+            None => None,
+        },
+        Way::Alone => None,
+    };
+    found
+        .filter(|reader| reader.length() == blob.length)
+        .ok_or_else(|| Error::Unsettled {
             registry: blob.claim.name.registry.clone(),
-        }),
-    }
+        })
 }
 
 impl Body for Stream {

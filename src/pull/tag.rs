@@ -61,7 +61,7 @@ impl Pull {
         };
         let rule = cached.config.rules.rule_for(&question.claim.name, tag);
         if rule.fresh == Fresh::Never && !cached.config.offline {
-            return self.forward_manifest(wanted, &Reference::Tag(tag.clone())).await;
+            return Box::pin(self.forward_manifest(wanted, &Reference::Tag(tag.clone()))).await;
         }
         let before = match cached.standing(&question.claim) {
             Standing::Entitled => self.before(cached, &question, rule).await,
@@ -71,9 +71,9 @@ impl Pull {
             if cached.config.offline {
                 return Err(offline(&question.claim, Missing::Manifest));
             }
-            return match self.ask_tag_once(cached, &question).await {
+            return match Box::pin(self.ask_tag_once(cached, &question)).await {
                 Ok((found, came)) => self.found_answer(cached, &question, found, came),
-                Err(error) => self.any_stale(cached, &question, rule, error).await,
+                Err(error) => Box::pin(self.any_stale(cached, &question, rule, error)).await,
             };
         };
         let age = age_of(cached, &record);
@@ -101,11 +101,13 @@ impl Pull {
         if may_be_stale && upstream.health() == Health::Suspect {
             return stale(self);
         }
-        let asked = tokio::time::timeout(
-            cached.config.revalidate_timeout,
+        let patience = cached.config.revalidate_timeout;
+        match Box::pin(tokio::time::timeout(
+            patience,
             self.ask_tag_once(cached, &question),
-        );
-        match asked.await {
+        ))
+        .await
+        {
             Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
             Ok(Err(error)) => match error.class() {
                 Some(class) if after_error(rule, age, class) == AfterError::Stale => stale(self),
@@ -117,7 +119,7 @@ impl Pull {
             }
             // The question goes on; whoever may not have the old answer waits for it.
             Err(_) => {
-                let (found, came) = self.ask_tag_once(cached, &question).await?;
+                let (found, came) = Box::pin(self.ask_tag_once(cached, &question)).await?;
                 self.found_answer(cached, &question, found, came)
             }
         }
@@ -195,7 +197,7 @@ impl Pull {
             name: question.claim.name.clone(),
             tag: question.tag.clone(),
             class: question.class.key(),
-            asker: question.claim.key,
+            asker: question.claim.key(),
             wants,
         };
         let (answer, came) = cached
@@ -230,7 +232,7 @@ impl Pull {
             name: question.claim.name.clone(),
             tag: question.tag.clone(),
             class: question.class.key(),
-            asker: question.claim.key,
+            asker: question.claim.key(),
             wants: Wants::Bytes,
         };
         tokio::spawn(async move {

@@ -6,8 +6,9 @@ use crate::oci::Digest;
 
 /// `"sha256:..."`: strong, because the digest is of the very bytes.
 pub fn etag(digest: &Digest) -> HeaderValue {
+    let text = ["\"", digest.algorithm().as_str(), ":", digest.hex(), "\""].concat();
     // A digest is ASCII by its type.
-    HeaderValue::from_str(&format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 /// The client has these bytes: `If-None-Match` names them, or anything (13.1.2; weak comparison).

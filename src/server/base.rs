@@ -17,7 +17,7 @@ impl Asker<'_> {
     /// Always a [`Stop`]: there is nothing from upstream to pass on.
     pub(super) async fn base(&self, identity: &Identity) -> Stop {
         let registry = &self.target.registry;
-        let may_challenge = registry.auth == Auth::Passthrough && self.base.is_some();
+        let may_challenge = registry.auth == Auth::Passthrough && self.base_url().is_some();
         let accepted = match identity {
             _ if registry.auth == Auth::Configured => Ok(true),
             Identity::Nobody if may_challenge => {

@@ -121,9 +121,10 @@ impl From<Error> for Problem {
             } => (*status, said.code),
             Error::BadPageSize(_) => (StatusCode::BAD_REQUEST, Code::PaginationNumberInvalid),
             Error::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, Code::RangeInvalid),
-            Error::WrongDigest { .. } | Error::BadManifest { .. } | Error::AnotherThing { .. } | Error::NoManifest { .. } => {
-                (StatusCode::BAD_GATEWAY, Code::ManifestInvalid)
-            }
+            Error::WrongDigest { .. }
+            | Error::BadManifest { .. }
+            | Error::AnotherThing { .. }
+            | Error::NoManifest { .. } => (StatusCode::BAD_GATEWAY, Code::ManifestInvalid),
             Error::Unavailable {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..

@@ -1,15 +1,20 @@
-//! What happens around every handler, each layer one function.
+//! What happens around every handler, each layer one function that calls the next, in the order of this file.
 
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+use tower::ServiceExt;
 
 use super::error::Problem;
-use super::{Shared, visit};
+use super::router::{Front, is_api};
+use super::{redirect, v2, visit};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
@@ -18,42 +23,30 @@ use crate::telemetry::Record;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives the request its id and its one line in the log.
-pub async fn log(State(parts): State<Shared>, mut request: Request, next: Next) -> Response {
+pub async fn log<B>(front: &Front, request: http::Request<B>) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let parts = &front.parts;
+    let (head, body) = request.into_parts();
     let id = format!("{:016x}", rand::random::<u64>());
-    let (method, enabled) = (request.method().clone(), parts.config.access_log);
-    let record = Record::new(id.clone(), method, enabled, parts.metrics.clone());
-    request.extensions_mut().insert(record.clone());
-    let mut response = next.run(request).await;
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    let (method, log) = (head.method.clone(), parts.config.access_log.clone());
+    let record = Record::new(id.clone(), method.clone(), log, parts.metrics.clone());
+    let is_api = head.uri.path().starts_with("/v2");
+    let mut response = catch_panics(front, head, body, &record).await;
+    let headers = response.headers_mut();
+    add_security(headers, is_api);
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(REQUEST_ID, id);
     }
+    let response = sized(response, &method);
     let status = response.status();
     response.map(|body| record.answered(status, body))
 }
 
-/// A panic in a handler is a 500 for its request, and a line in the log.
-pub async fn catch_panics(request: Request, next: Next) -> Response {
-    let record = request.extensions().get::<Record>().cloned();
-    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        return response;
-    }
-    if let Some(record) = record {
-        record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).as_str()));
-    }
-    tracing::error!("a request handler panicked; its request was answered 500");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Unknown,
-        "docxy has a fault of its own here; its log tells more",
-    )
-    .into_response()
-}
-
 /// Nothing docxy serves is a page: no sniffing, no script (threat S11).
-pub async fn security_headers(request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/v2");
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+fn add_security(headers: &mut HeaderMap, is_api: bool) {
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -72,12 +65,53 @@ pub async fn security_headers(request: Request, next: Next) -> Response {
             HeaderValue::from_static("registry/2.0"),
         );
     }
+}
+
+/// Says how long the answer is, where that is known, also to HEAD, which gets no body.
+fn sized(mut response: Response, method: &Method) -> Response {
+    if let Some(length) = response.body().size_hint().exact() {
+        let headers = response.headers_mut();
+        headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert_with(|| HeaderValue::from(length));
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
     response
 }
 
-/// Adds the [`crate::route::Visit`], or refuses a request whose Host is none.
-pub async fn identify_visit(State(parts): State<Shared>, mut request: Request, next: Next) -> Response {
-    let Some(connection) = request.extensions().get::<Connection>().copied() else {
+/// A panic in a handler is a 500 for its request, and a line in the log.
+async fn catch_panics<B>(front: &Front, head: Parts, body: B, record: &Record) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    if let Ok(response) = AssertUnwindSafe(identify_visit(front, head, body, record))
+        .catch_unwind()
+        .await
+    {
+        return response;
+    }
+    record.note(|facts| facts.outcome = Some(Outcome::Failed(Blame::Local).as_str()));
+    tracing::error!("a request handler panicked; its request was answered 500");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Unknown,
+        "docxy has a fault of its own here; its log tells more",
+    )
+    .into_response()
+}
+
+/// Finds out who asks under which host; refuses a request whose Host is none, those that are to come over HTTPS before
+/// anything is answered in plain text, and docxy's own that came back to it.
+async fn identify_visit<B>(front: &Front, mut head: Parts, body: B, record: &Record) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let config = &front.parts.config;
+    let Some(connection) = head.extensions.get::<Connection>() else {
         return Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             Code::Unknown,
@@ -85,48 +119,63 @@ pub async fn identify_visit(State(parts): State<Shared>, mut request: Request, n
         )
         .into_response();
     };
-    match visit::visit(&request, &connection, &parts.config.trusted_proxies) {
-        Ok(visit) => {
-            if let Some(record) = request.extensions().get::<Record>() {
-                record.note(|facts| facts.client = Some(visit.client));
-            }
-            request.extensions_mut().insert(visit);
-            next.run(request).await
-        }
+    let visit = match visit::visit(&head, connection, &config.trusted_proxies) {
+        Ok(visit) => visit,
         Err(error) => {
-            Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string()).into_response()
+            return Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string())
+                .into_response();
         }
+    };
+    record.note(|facts| facts.client = Some(visit.client));
+    if let Some(elsewhere) = redirect::to_https(config, &head, &visit) {
+        return elsewhere;
+    }
+    if let Some(refused) = refuse_loops(&config.via, &head.headers) {
+        return refused;
+    }
+    if is_api(head.uri.path()) {
+        // A pull has no body; whatever a client sends as one is not read.
+        return v2::handle(&front.parts, &head, &visit, record).await;
+    }
+    head.extensions.insert(record.clone());
+    head.extensions.insert(visit);
+    let request = Request::from_parts(head, Body::new(body));
+    match Box::pin(front.others.clone().oneshot(request)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 
 /// A redirect of a registry, or its `urls`, can lead back to docxy; asking once more would never end.
-pub async fn refuse_loops(State(parts): State<Shared>, request: Request, next: Next) -> Response {
-    let own = parts.config.via.as_bytes();
-    let lines = request.headers().get_all(header::VIA);
+fn refuse_loops(own: &HeaderValue, headers: &HeaderMap) -> Option<Response> {
+    let own = own.as_bytes();
+    let mut lines = headers.get_all(header::VIA).iter();
     // Proxies on the way append theirs to the line.
-    if !lines
-        .iter()
-        .any(|line| line.as_bytes().windows(own.len()).any(|part| part == own))
-    {
-        return next.run(request).await;
+    if !lines.any(|line| line.as_bytes().windows(own.len()).any(|part| part == own)) {
+        return None;
     }
     tracing::warn!(
         "a registry led docxy back to itself; look for its redirects, or for docxy's own address in urls"
     );
-    Problem::new(
+    let problem = Problem::new(
         StatusCode::LOOP_DETECTED,
         Code::Unavailable,
         "this request of docxy's came back to docxy: a registry's redirect or its urls lead here",
-    )
-    .into_response()
+    );
+    Some(problem.into_response())
 }
 
 /// `/v1` of old clients, and everything else that docxy does not have.
 pub async fn unknown_path(request: Request) -> Response {
-    if request.method() == http::Method::CONNECT {
-        return unsupported_method().await;
+    if request.method() == Method::CONNECT {
+        return no_such_method();
     }
-    let message = if request.uri().path().starts_with("/v1") {
+    nothing_at(request.uri().path())
+}
+
+/// No path of docxy's.
+pub fn nothing_at(path: &str) -> Response {
+    let message = if path.starts_with("/v1") {
         "version 1 of the registry protocol is not spoken here; use a client that speaks /v2/"
     } else {
         "nothing is here; the registry API is at /v2/"
@@ -136,6 +185,10 @@ pub async fn unknown_path(request: Request) -> Response {
 
 /// A known path, but not for this method.
 pub async fn unsupported_method() -> Response {
+    no_such_method()
+}
+
+pub fn no_such_method() -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         Code::Unsupported,

@@ -1,7 +1,7 @@
 //! The distribution API.
 
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Shared;
@@ -22,20 +22,15 @@ const NO_SIGN_IN: &str = "Signing in is not possible under this address: set pub
                           address of this docxy (or allow_plain_login = true for http://)";
 
 /// Everything under `/v2`.
-pub async fn handle(State(parts): State<Shared>, request: Request) -> Response {
-    // A pull has no body; whatever a client sends as one is not read.
-    let (request, _) = request.into_parts();
-    let record = request.extensions.get::<Record>().cloned();
+pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Response {
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
-        if let Some(record) = &record {
-            record.note(|facts| {
-                facts.outcome = Some(outcome.as_str());
-                facts.error = error;
-                facts.upstream_status = upstream;
-            });
-        }
+        record.note(|facts| {
+            facts.outcome = Some(outcome.as_str());
+            facts.error = error;
+            facts.upstream_status = upstream;
+        });
     };
-    match answer(&parts, &request, record.as_ref()).await {
+    match answer(parts, request, visit, record).await {
         Ok(pulled) => {
             note(pulled.outcome, None, pulled.upstream_status);
             let mut response = pulled.response;
@@ -98,36 +93,29 @@ impl<P: Into<Problem>> From<P> for Stop {
     }
 }
 
-async fn answer(
-    parts: &Shared,
-    request: &http::request::Parts,
-    record: Option<&Record>,
-) -> Result<Pulled, Stop> {
+async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Result<Pulled, Stop> {
     let method = match request.method {
         Method::GET => Upstream::Get,
         Method::HEAD => Upstream::Head,
         _ => return Err(read_only().into()),
     };
-    let visit = request.extensions.get::<Visit>().ok_or_else(no_visit)?;
     let (path, query) = (request.uri.path(), request.uri.query());
     let target = parts.routes.resolve(visit, path, query)?;
-    if let Some(record) = record {
-        record.note(|facts| {
-            facts.door = Some(target.door.as_str());
-            facts.registry = Some(target.registry.name.to_string());
-            facts.repository = target.endpoint.repository().map(ToString::to_string);
-            facts.kind = Some(kind(&target.endpoint));
-        });
-    }
+    record.note(|facts| {
+        facts.door = Some(target.door.as_str());
+        facts.registry = Some(target.registry.name.as_str().to_owned());
+        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.kind = Some(kind(&target.endpoint));
+    });
     let asker = Asker {
         parts,
         target: &target,
-        base: parts.routes.origins().sign_in_base(visit),
+        visit,
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
         (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
-        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(asker.base(&identity).await),
+        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(Box::pin(asker.base(&identity)).await),
         (Ok(_), Err(problem)) => Err(problem.into()),
         (Ok(identity), Ok(wishes)) => asker.content(&identity, method, wishes).await,
     };
@@ -151,13 +139,17 @@ async fn answer(
 pub(super) struct Asker<'a> {
     pub(super) parts: &'a Shared,
     pub(super) target: &'a Target,
-    /// Where the client could sign in.
-    pub(super) base: Option<BaseUrl>,
+    pub(super) visit: &'a Visit,
 }
 
 impl Asker<'_> {
+    /// Where the client could sign in.
+    pub(super) fn base_url(&self) -> Option<BaseUrl> {
+        self.parts.routes.origins().sign_in_base(self.visit)
+    }
+
     async fn content(&self, identity: &Identity, method: Upstream, wishes: Wishes) -> Result<Pulled, Stop> {
-        let can_challenge = self.base.is_some();
+        let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
         let permit = self
             .parts
             .access
@@ -188,7 +180,7 @@ impl Asker<'_> {
                 self.sign_in(again, &message, upstream_status)
             }
             Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. }
-                if passthrough && *identity == Identity::Nobody && self.base.is_some() =>
+                if passthrough && *identity == Identity::Nobody && self.base_url().is_some() =>
             {
                 let message =
                     format!("the anonymous rate limit of {name} is used up; sign in to use your own");
@@ -208,10 +200,7 @@ impl Asker<'_> {
 
     /// 401 where the client can be told a realm it can trust, else 403.
     pub(super) fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
-        let challenge = self
-            .base
-            .as_ref()
-            .and_then(|base| bearer(base, self.target, again));
+        let challenge = self.base_url().and_then(|base| bearer(&base, self.target, again));
         let problem = if let Some(challenge) = challenge {
             Problem::challenge(challenge, message)
         } else {
@@ -231,9 +220,8 @@ impl Asker<'_> {
     /// `Authorization` that nobody can read.
     fn unreadable(&self, why: &str) -> Stop {
         match self
-            .base
-            .as_ref()
-            .and_then(|base| bearer(base, self.target, Again::InvalidToken))
+            .base_url()
+            .and_then(|base| bearer(&base, self.target, Again::InvalidToken))
         {
             Some(challenge) => Stop::denied(Problem::challenge(challenge, why), None),
             None => Problem::new(StatusCode::BAD_REQUEST, Code::Unauthorized, why).into(),
@@ -259,13 +247,8 @@ fn read_only() -> Problem {
     problem
 }
 
-fn no_visit() -> Problem {
-    let message = "a request that was not placed; this is a fault in docxy";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
-}
-
 /// The client's wishes; its other headers stay here.
-fn wishes(request: &http::request::Parts) -> Result<Wishes, Problem> {
+fn wishes(request: &Parts) -> Result<Wishes, Problem> {
     let headers = &request.headers;
     let range = match headers.get(header::RANGE).map(RangeHeader::parse) {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,

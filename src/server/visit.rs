@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, Request, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
 use crate::listen::Connection;
@@ -23,14 +24,10 @@ pub enum VisitError {
 }
 
 /// Reads the visit of a request.
-pub fn visit<B>(
-    request: &Request<B>,
-    connection: &Connection,
-    trusted: &[IpNet],
-) -> Result<Visit, VisitError> {
-    let headers = request.headers();
+pub fn visit(head: &Parts, connection: &Connection, trusted: &[IpNet]) -> Result<Visit, VisitError> {
+    let headers = &head.headers;
     let peer = connection.peer.ip().to_canonical();
-    let own = own_host(request)?;
+    let own = own_host(head)?;
     if !contains(trusted, peer) {
         return Ok(Visit {
             client: peer,
@@ -54,11 +51,11 @@ pub fn visit<B>(
 }
 
 /// The host of the request target (HTTP/2, absolute form), else of the Host header; both must agree.
-fn own_host<B>(request: &Request<B>) -> Result<Option<Host>, VisitError> {
+fn own_host(head: &Parts) -> Result<Option<Host>, VisitError> {
     let mut named: Option<Host> = None;
-    let target = request.uri().authority().map(|authority| Ok(authority.as_str()));
-    let lines = request
-        .headers()
+    let target = head.uri.authority().map(|authority| Ok(authority.as_str()));
+    let lines = head
+        .headers
         .get_all(header::HOST)
         .iter()
         .map(|line| line.to_str().map_err(|_| BadHost));
@@ -125,7 +122,7 @@ mod tests {
     use super::*;
 
     fn of(peer: &str, lines: &[(&str, &str)]) -> Result<Visit, VisitError> {
-        let mut request = Request::builder().uri("/v2/");
+        let mut request = http::Request::builder().uri("/v2/");
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
@@ -137,7 +134,8 @@ mod tests {
             id: 1,
         };
         let trusted = ["10.0.0.0/8".parse().expect("a network")];
-        visit(&request.body(()).expect("a request"), &connection, &trusted)
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        visit(&head, &connection, &trusted)
     }
 
     #[test]

@@ -10,9 +10,23 @@ use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use serde::Serialize;
 use tokio::time::Instant;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use super::lines::Lines;
 use super::metrics::{BytesFrom, Metrics, Request, Source};
+
+/// How requests are logged.
+#[derive(Clone, Debug)]
+pub enum AccessLog {
+    Off,
+    /// As every other line of the log.
+    Text,
+    /// Like that too, but made by hand: a general logger takes as long for a line as a small answer takes.
+    Json(Lines),
+}
 
 /// What is known of a request so far. Handlers fill it in; whoever drops it last writes the line, so that a client
 /// that leaves early is in the log too.
@@ -29,7 +43,7 @@ struct Fields {
     ttfb_ms: Option<u128>,
     bytes: u64,
     ended: Ended,
-    enabled: bool,
+    log: AccessLog,
     metrics: Metrics,
 }
 
@@ -58,7 +72,7 @@ pub struct Facts {
 }
 
 impl Record {
-    pub fn new(request_id: String, method: Method, enabled: bool, metrics: Metrics) -> Self {
+    pub fn new(request_id: String, method: Method, log: AccessLog, metrics: Metrics) -> Self {
         Self(Arc::new(Mutex::new(Fields {
             request_id,
             method,
@@ -68,7 +82,7 @@ impl Record {
             ttfb_ms: None,
             bytes: 0,
             ended: Ended::Early,
-            enabled,
+            log,
             metrics,
         })))
     }
@@ -133,43 +147,141 @@ impl Fields {
 impl Drop for Fields {
     fn drop(&mut self) {
         self.count();
-        if !self.enabled {
-            return;
+        match &self.log {
+            AccessLog::Off => {}
+            // The filter of the log speaks for these lines too.
+            _ if !tracing::enabled!(target: TARGET, tracing::Level::INFO) => {}
+            AccessLog::Text => self.line().trace(),
+            AccessLog::Json(lines) => lines.soon(|bytes| self.line().append(bytes)),
         }
-        let Facts {
-            client,
-            door,
-            registry,
-            repository,
-            kind,
-            outcome,
-            upstream_status,
-            error,
-        } = &self.facts;
-        let ended = match (self.status, self.ended) {
-            (None, _) => "left-before-answer",
-            (_, Ended::Early) => "left",
-            (_, Ended::Whole) => "whole",
-            (_, Ended::Broken) => "broken",
+    }
+}
+
+/// What `log.level` calls these lines.
+const TARGET: &str = "docxy::access";
+const MESSAGE: &str = "request";
+
+/// The fields of one line, in their order.
+#[derive(Serialize)]
+struct Line<'a> {
+    message: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    door: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
+    ended: &'a str,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttfb_ms: Option<u64>,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// The same around them as around the fields of every other line.
+#[derive(Serialize)]
+struct Event<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    fields: &'a Line<'a>,
+    target: &'a str,
+}
+
+impl Fields {
+    fn line(&self) -> Line<'_> {
+        let facts = &self.facts;
+        Line {
+            message: MESSAGE,
+            request_id: &self.request_id,
+            client: facts.client,
+            method: self.method.as_str(),
+            door: facts.door,
+            registry: facts.registry.as_deref(),
+            repository: facts.repository.as_deref(),
+            kind: facts.kind,
+            status: self.status.map(|status| status.as_u16()),
+            outcome: facts.outcome,
+            ended: match (self.status, self.ended) {
+                (None, _) => "left-before-answer",
+                (_, Ended::Early) => "left",
+                (_, Ended::Whole) => "whole",
+                (_, Ended::Broken) => "broken",
+            },
+            bytes: self.bytes,
+            ttfb_ms: self.ttfb_ms.and_then(|ms| u64::try_from(ms).ok()),
+            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            upstream_status: facts.upstream_status.map(|status| status.as_u16()),
+            error: facts.error.as_deref(),
+        }
+    }
+}
+
+impl Line<'_> {
+    fn append(&self, bytes: &mut Vec<u8>) {
+        let mut timestamp = String::with_capacity(32);
+        // Neither can fail: a clock, a string, and text and numbers into memory.
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let event = Event {
+            timestamp: &timestamp,
+            level: "INFO",
+            fields: self,
+            target: TARGET,
         };
-        tracing::info!(
-            target: "docxy::access",
-            request_id = %self.request_id,
-            client = client.map(tracing::field::display),
-            method = %self.method,
+        let _ = serde_json::to_writer(&mut *bytes, &event);
+        bytes.push(b'\n');
+    }
+
+    fn trace(&self) {
+        let Self {
+            message,
+            request_id,
+            client,
+            method,
             door,
             registry,
             repository,
             kind,
-            status = self.status.map(|status| status.as_u16()),
+            status,
             outcome,
             ended,
-            bytes = self.bytes,
-            ttfb_ms = self.ttfb_ms.and_then(|ms| u64::try_from(ms).ok()),
-            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            upstream_status = upstream_status.map(|status| status.as_u16()),
+            bytes,
+            ttfb_ms,
+            duration_ms,
+            upstream_status,
             error,
-            "request"
+        } = self;
+        tracing::info!(
+            target: TARGET,
+            request_id = %request_id,
+            client = client.map(tracing::field::display),
+            method = %method,
+            door,
+            registry,
+            repository,
+            kind,
+            status,
+            outcome,
+            ended,
+            bytes,
+            ttfb_ms,
+            duration_ms,
+            upstream_status,
+            error,
+            "{message}"
         );
     }
 }
@@ -228,5 +340,81 @@ impl http_body::Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A line as the general logger writes it and as it is made by hand, both without their time.
+    fn both(facts: Facts, status: Option<StatusCode>) -> [String; 2] {
+        let fields = Fields {
+            request_id: "0123456789abcdef".into(),
+            method: Method::GET,
+            started: Instant::now(),
+            ttfb_ms: status.map(|_| 0),
+            facts,
+            status,
+            bytes: 17,
+            ended: Ended::Whole,
+            log: AccessLog::Off,
+            metrics: Metrics::default(),
+        };
+        let line = fields.line();
+        let seen = Seen::default();
+        let writer = seen.clone();
+        let logger = tracing_subscriber::fmt()
+            .json()
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(logger, || line.trace());
+        let mut own = Vec::new();
+        line.append(&mut own);
+        let logged = std::mem::take(&mut *seen.0.lock().expect("no panic"));
+        [logged, own].map(|bytes| {
+            let text = String::from_utf8(bytes).expect("text");
+            let (time, rest) = text.split_once(',').expect("fields");
+            assert_eq!(time.len(), r#"{"timestamp":"2026-11-22T09:16:53.123456Z""#.len());
+            rest.to_owned()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_made_by_hand_is_the_loggers_own() {
+        // Whoever reads the log by machine must not learn of two kinds of line, nor be fooled by what a client sent.
+        let facts = Facts {
+            client: Some([192, 0, 2, 1].into()),
+            door: Some("ns"),
+            registry: Some("ghcr.io".into()),
+            repository: Some("a/b".into()),
+            kind: Some("blob"),
+            outcome: Some("failed-upstream"),
+            upstream_status: Some(StatusCode::BAD_GATEWAY),
+            error: Some("said \"no\"\n{\u{1b}[31m\u{fc}".into()),
+        };
+        for (facts, status) in [(facts, Some(StatusCode::OK)), (Facts::default(), None)] {
+            let [logged, own] = both(facts, status);
+            assert_eq!(logged, own);
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The one global of the process: the tracing subscriber. Logs go to standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::access_log::AccessLog;
+use super::lines::Lines;
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,38 +28,73 @@ pub struct Config {
     pub format: Format,
 }
 
+/// Logging as it was started.
+#[derive(Debug)]
+pub struct Logging {
+    lines: Option<Lines>,
+}
+
+/// Why it could not be.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("log.level is not a filter; write for example \"info\"")]
+    Filter(#[from] ParseError),
+    #[error("the log's thread can't be started")]
+    Thread(#[from] io::Error),
+}
+
 /// Starts logging. Once a process; later calls change nothing.
-///
-/// # Errors
-/// The filter can't be read.
-pub fn start(config: &Config) -> Result<(), ParseError> {
+pub fn start(config: &Config) -> Result<Logging, LoggingError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let json = match config.format {
-        Format::Auto => !std::io::stderr().is_terminal(),
+        Format::Auto => !io::stderr().is_terminal(),
         Format::Text => false,
         Format::Json => true,
     };
     // An error means that a subscriber is there already: in tests, where it is welcome.
-    let _ = if json {
-        builder
+    if json {
+        let lines = Lines::start()?;
+        let started = builder
+            .with_writer(lines.clone())
             .json()
             .with_current_span(false)
             .with_span_list(false)
             .finish()
             .with(filter_fn(is_fit))
-            .try_init()
-    } else {
-        builder
-            .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .finish()
-            .with(filter_fn(is_fit))
-            .try_init()
-    };
-    Ok(())
+            .try_init();
+        return Ok(Logging {
+            lines: started.is_ok().then_some(lines),
+        });
+    }
+    let _ = builder
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .finish()
+        .with(filter_fn(is_fit))
+        .try_init();
+    Ok(Logging { lines: None })
+}
+
+impl Logging {
+    /// How requests are logged; `wanted`: at all.
+    pub fn access(&self, wanted: bool) -> AccessLog {
+        match &self.lines {
+            _ if !wanted => AccessLog::Off,
+            Some(lines) => AccessLog::Json(lines.clone()),
+            None => AccessLog::Text,
+        }
+    }
+}
+
+impl Drop for Logging {
+    /// What waits is written.
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.finish();
+        }
+    }
 }
 
 /// Whatever the filter says, only docxy's own lines are shown below INFO: those of libraries are written for whoever
