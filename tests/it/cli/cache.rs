@@ -200,14 +200,14 @@ async fn a_collection_says_what_it_took() {
     let ended = docxy.stop().await;
     let folder = ended.folder();
     fs::remove_dir_all(folder.path().join("repositories")).unwrap();
-    let long_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
+    let long_ago = SystemTime::now() - Duration::from_hours(72);
     let age = |path: &Path| {
         fs::File::options()
             .write(true)
             .open(path)
             .unwrap()
             .set_modified(long_ago)
-            .unwrap()
+            .unwrap();
     };
     folder.blobs().iter().for_each(|blob| age(blob));
     let docxy = ended.start().await;
