@@ -200,7 +200,7 @@ async fn a_collection_says_what_it_took() {
     let ended = docxy.stop().await;
     let folder = ended.folder();
     fs::remove_dir_all(folder.path().join("repositories")).unwrap();
-    let long_ago = SystemTime::now() - Duration::from_hours(3 * 24);
+    let long_ago = SystemTime::now() - Duration::from_hours(72);
     let age = |path: &Path| {
         fs::File::options()
             .write(true)

@@ -1,7 +1,7 @@
 //! What lies in a cache folder, read as a person would: by names alone.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -57,14 +57,21 @@ impl Folder {
     /// Bytes of content, and bytes that `du` would find; a file that was renamed meanwhile counts once.
     pub fn usage(&self) -> Usage {
         let mut found = HashMap::new();
-        for file in self.files() {
-            if let Ok(data) = fs::symlink_metadata(&file) {
+        let files = self.files();
+        for file in &files {
+            if let Ok(data) = fs::symlink_metadata(file) {
                 let content = ["blobs", "partials", "quarantine"]
                     .iter()
                     .any(|name| file.starts_with(self.0.join(name)));
                 found.insert(data.ino(), (data.len() * u64::from(content), data.blocks() * 512));
             }
         }
+        // One that went meanwhile may have made room for another: what counts is what is there together, at the end.
+        let still: HashSet<u64> = files
+            .iter()
+            .filter_map(|file| Some(fs::symlink_metadata(file).ok()?.ino()))
+            .collect();
+        found.retain(|inode, _| still.contains(inode));
         Usage {
             content: found.values().map(|(content, _)| content).sum(),
             disk: found.values().map(|(_, disk)| disk).sum(),
