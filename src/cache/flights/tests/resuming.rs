@@ -188,28 +188,6 @@ async fn a_few_bytes_are_not_kept() {
 }
 
 #[tokio::test]
-async fn a_whole_rest_is_not_served_unseen_when_there_is_no_room() {
-    // All bytes of a blob lie there, and they are wrong. Whoever is to fetch for himself, because the cache is full, must
-    // begin with his own first byte: nothing else would ever compare them with the digest (threats I1, I4).
-    let stage = Stage::with(|config| config.max_size = 200_000);
-    let (bytes, digest) = blob(150_000, 24);
-    let folder = stage.parts.layout.partials();
-    std::fs::create_dir_all(&folder).unwrap();
-    let left = stage.parts.layout.partial(&digest, "dead000000000000");
-    std::fs::write(left, vec![7; bytes.len()]).unwrap();
-    stage.parts.index.grow(150_000);
-    let mut leader = stage.lead(&digest).await;
-    assert_eq!(leader.resume_at(), bytes.len() as u64);
-    let follower = leader.follower();
-    let ending = leader.begin(bytes.len() as u64).await.unwrap_err();
-    assert!(matches!(ending, Ending::Detached { at: 0, .. }), "{ending:?}");
-    let mut reader = follower.reader().await.unwrap();
-    let (got, heard) = read_all(&mut reader).await;
-    assert!(got.is_empty(), "{} unseen bytes", got.len());
-    assert!(matches!(heard, Some(Ending::Detached { at: 0, .. })), "{heard:?}");
-}
-
-#[tokio::test]
 async fn what_one_registry_sent_is_no_beginning_for_another() {
     // A hostile registry beside a good one: its bytes must not be the first half of the good one's blob, nor the good one's
     // private half be read through it.
