@@ -69,9 +69,13 @@ impl Docxy {
         }
     }
 
-    /// A request as `curl` would make it, with the Accept lines of dockerd.
+    /// A request as `curl` would make it, with the Accept lines of dockerd. Its line is in the log when it returns: lines
+    /// are written some at a time.
     pub async fn ask(&self, path: &str) -> Response {
-        Puller::of(self.app()).ask(path).await
+        let response = Puller::of(self.app()).ask(path).await;
+        let id = response.header("x-request-id").unwrap_or_default();
+        self.app().accessed("request_id", id).await;
+        response
     }
 
     /// Requests for content of this repository that are in the access log, oldest first.
