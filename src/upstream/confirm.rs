@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::fetch::Question;
-use super::{Ask, Failure, Method, Right, Upstream, place};
+use super::{Ask, Failure, Right, Upstream};
 
 /// What the registry said, or the storage that it sent us to. A redirect alone is no word: a gateway that wants people to
 /// log in redirects every request, and a captive portal does too.
@@ -25,37 +24,11 @@ impl Word {
 impl Upstream {
     /// The registry's own word about `ask`, stopped at the last status: nothing of the body is read.
     pub async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
-        let config = &self.config;
-        let base = place::base(config)?;
-        let endpoint = place::endpoint(config, &ask.endpoint)?;
-        let question = Question {
-            registry: &config.name,
-            method: match ask.method {
-                Method::Get => http::Method::GET,
-                Method::Head => http::Method::HEAD,
-            },
-            url: place::url(base, &endpoint, ask.query.as_deref()),
-            headers: &ask.headers,
-            authorization: None,
-            max_redirects: config.max_redirects,
-        };
-        let asked = self
-            .auth
-            .ask(&question, right, &place::scopes(base, &endpoint))
-            .await;
-        self.health.note(&asked);
-        let (landed, anonymous) = asked?;
-        let status = landed.answer.status();
-        if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::Denied {
-                registry: config.name.clone(),
-                status,
-            });
-        }
+        let answer = self.send(ask, right).await?;
         Ok(Word {
-            status,
-            headers: landed.answer.headers().clone(),
-            anonymous,
+            status: answer.status,
+            headers: answer.headers,
+            anonymous: answer.anonymous,
         })
     }
 }

@@ -37,7 +37,6 @@ pub(super) struct Question<'a> {
     /// The client's lines; the allow-list is applied here.
     pub headers: &'a HeaderMap,
     pub authorization: Option<&'a Authorization>,
-    /// 0: a redirect is an answer like any other.
     pub max_redirects: u8,
 }
 
@@ -115,7 +114,7 @@ async fn walk(
             status = answer.status().as_u16(),
             "asked"
         );
-        if !is_redirect(answer.status()) || question.max_redirects == 0 {
+        if !is_redirect(answer.status()) {
             let away = (!at_registry).then_some(Place {
                 url: call.url,
                 redirects,
