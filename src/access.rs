@@ -1,4 +1,4 @@
-//! Who is asking, and what may be presented upstream in their name.
+//! Who is asking, whether they may, and what may be presented upstream in their name.
 //!
 //! A [`Permit`] comes only from [`Access::authorise`], and every call of `pull` takes one. A client's credential is
 //! typed with the registry it is for and can't be turned into one for another (threat S1).
@@ -6,12 +6,17 @@
 pub mod challenge;
 pub mod identity;
 pub mod seal;
+pub mod subject;
 pub mod tokens;
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 pub use identity::Identity;
+pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
-use crate::route::{Auth, ChallengeWhen, Routes, Target};
+use crate::route::{Auth, ChallengeWhen, Clients, Routes, Target};
 use crate::upstream::Right;
 
 /// Proof that this request may be asked upstream, and with what.
@@ -33,9 +38,16 @@ impl Permit {
     }
 }
 
-/// The client has to sign in before anything is asked upstream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SignInFirst;
+/// Why a client is turned away before anything is asked upstream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It has to sign in.
+    SignInFirst,
+    /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
+    BadSignIn,
+    /// Not now: too many wrong passwords from this address, or too many to check.
+    NotNow { retry_after: Duration },
+}
 
 /// The rules of signing in.
 #[derive(Debug)]
@@ -53,22 +65,40 @@ impl Access {
         &self.tokens
     }
 
+    /// Who this is to docxy. Only where a registry is for docxy's own users does it look at what was presented; elsewhere
+    /// that is the registry's business.
+    #[expect(clippy::unused_async, reason = "checking a password takes a while")]
+    pub async fn identify(
+        &self,
+        _identity: &Identity,
+        target: &Target,
+        address: IpAddr,
+    ) -> Result<Subject, Refusal> {
+        match target.registry.clients {
+            Clients::Users => Err(Refusal::SignInFirst),
+            Clients::Open | Clients::Passthrough => Ok(Subject { user: None, address }),
+        }
+    }
+
     /// What this client may present to the target's registry. `can_challenge` tells whether asking it to sign in
     /// would help.
     pub fn authorise(
         &self,
+        _subject: &Subject,
         identity: &Identity,
         target: &Target,
         routes: &Routes,
         can_challenge: bool,
-    ) -> Result<Permit, SignInFirst> {
+    ) -> Result<Permit, Refusal> {
         let registry = &target.registry;
-        if registry.auth == Auth::Configured {
-            return Ok(Permit::Configured);
+        match registry.auth {
+            Auth::Configured => return Ok(Permit::Configured),
+            Auth::Anonymous => return Ok(Permit::Try(Right::Anonymous)),
+            Auth::Passthrough => {}
         }
         let right = match identity {
             Identity::Nobody if registry.challenge == ChallengeWhen::Always && can_challenge => {
-                return Err(SignInFirst);
+                return Err(Refusal::SignInFirst);
             }
             Identity::Token(token) => self
                 .tokens

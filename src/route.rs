@@ -14,13 +14,26 @@ pub use visit::{Origins, Visit};
 
 use crate::oci::RegistryName;
 
-/// How clients sign in at a registry.
+/// What a registry is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Auth {
-    /// With their own credential for that registry, or anonymously.
+    /// The client's own credential for that registry, or none.
     Passthrough,
-    /// docxy presents the operator's credential.
+    /// The operator's credential.
     Configured,
+    /// None, whatever the client brings: that is for docxy.
+    Anonymous,
+}
+
+/// Who may use a registry here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clients {
+    /// Whoever reaches docxy.
+    Open,
+    /// docxy's own users.
+    Users,
+    /// Whomever the registry lets in.
+    Passthrough,
 }
 
 /// When a request without `Authorization` is challenged.
@@ -41,6 +54,7 @@ pub struct Registry {
     pub aliases: Vec<RegistryName>,
     /// Virtual hosts, lower case, with or without a port.
     pub hosts: Vec<String>,
+    pub clients: Clients,
     pub auth: Auth,
     pub challenge: ChallengeWhen,
     /// Configured, but switched off: refused with a message that says so.

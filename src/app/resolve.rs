@@ -11,8 +11,8 @@ use super::storage;
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
-    AuthMode, ChallengeMode, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, StaleOn,
-    TagRule, TlsVersion,
+    AuthMode, ChallengeMode, Clients, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema,
+    StaleOn, TagRule, TlsVersion,
 };
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
@@ -184,7 +184,7 @@ pub fn routes(schema: &Schema) -> route::Config {
         registries: schema
             .registries
             .iter()
-            .map(|(name, registry)| route_of(name, registry))
+            .map(|(name, registry)| route_of(schema, name, registry))
             .collect(),
         default_registry: schema.default_registry.clone(),
         login_registries: schema.login_registries(),
@@ -200,14 +200,20 @@ pub fn routes(schema: &Schema) -> route::Config {
     }
 }
 
-fn route_of(name: &RegistryName, registry: &Registry) -> route::Registry {
+fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry) -> route::Registry {
     route::Registry {
         name: name.clone(),
         aliases: registry.aliases.clone(),
         hosts: registry.hosts.clone(),
-        auth: match registry.auth {
-            AuthMode::Passthrough => route::Auth::Passthrough,
-            AuthMode::Configured => route::Auth::Configured,
+        clients: match schema.clients_of(registry) {
+            Clients::Open => route::Clients::Open,
+            Clients::Users => route::Clients::Users,
+            Clients::Passthrough => route::Clients::Passthrough,
+        },
+        auth: match (registry.auth, schema.clients_of(registry)) {
+            (AuthMode::Configured, _) => route::Auth::Configured,
+            (AuthMode::Passthrough, Clients::Passthrough) => route::Auth::Passthrough,
+            (AuthMode::Passthrough, Clients::Open | Clients::Users) => route::Auth::Anonymous,
         },
         challenge: match registry.challenge {
             ChallengeMode::Auto => route::ChallengeWhen::Denied,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    schema::{Cache, Limits, Log, Network, Registry, Schema, Timeouts, Tls},
+    schema::{Access, Cache, Limits, Log, Network, Registry, Schema, Timeouts, Tls},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -29,6 +29,7 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.key("shared_max_age", &mut schema.shared_max_age);
     visit.key("state_path", &mut schema.state_path);
     visit.section("tls", |visit| tls(visit, &mut schema.tls));
+    visit.section("access", |visit| access(visit, &mut schema.access));
     visit.section("cache", |visit| cache(visit, &mut schema.cache));
     visit.section("timeouts", |visit| timeouts(visit, &mut schema.timeouts));
     visit.section("limits", |visit| limits(visit, &mut schema.limits));
@@ -42,6 +43,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("aliases", &mut registry.aliases);
     visit.key("hosts", &mut registry.hosts);
     visit.key("library_prefix", &mut registry.library_prefix);
+    visit.key("clients", &mut registry.clients);
     visit.key("auth", &mut registry.auth);
     visit.key("challenge", &mut registry.challenge);
     visit.key("username", &mut registry.username);
@@ -80,11 +82,39 @@ pub const TAG_RULE: [&str; 7] = [
     "stale_while_revalidate",
 ];
 
+/// The fields of one `[[access.rules]]`; only `effect` is needed.
+pub const ACCESS_RULE: [&str; 8] = [
+    "effect",
+    "users",
+    "groups",
+    "addresses",
+    "registry",
+    "repository",
+    "tag",
+    "comment",
+];
+
 fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {
     visit.key("listen", &mut tls.listen);
     visit.key("certificates", &mut tls.certificates);
     visit.key("redirect_http", &mut tls.redirect_http);
     visit.key("min_version", &mut tls.min_version);
+}
+
+fn access<V: Visit>(visit: &mut V, access: &mut Access) {
+    visit.key("clients", &mut access.clients);
+    visit.key("user_files", &mut access.user_files);
+    visit.key("groups", &mut access.groups);
+    visit.key("rules", &mut access.rules);
+    visit.key("allow_addresses", &mut access.allow_addresses);
+    visit.key("deny_addresses", &mut access.deny_addresses);
+    visit.key("allow_address_files", &mut access.allow_address_files);
+    visit.key("deny_address_files", &mut access.deny_address_files);
+    visit.key("requests_per_minute", &mut access.requests_per_minute);
+    visit.key("burst", &mut access.burst);
+    visit.key("concurrent", &mut access.concurrent);
+    visit.key("grace", &mut access.grace);
+    visit.key("withdrawn", &mut access.withdrawn);
 }
 
 fn cache<V: Visit>(visit: &mut V, cache: &mut Cache) {

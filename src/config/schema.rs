@@ -3,6 +3,7 @@
 //! The fields are what a person means, not what a module needs: `app/resolve` turns them into each module's own
 //! `Config`. Names of fields are the names of keys; [`super::keys`] is the page that ties the two together.
 
+mod access;
 mod cache;
 
 use std::{
@@ -18,6 +19,7 @@ use url::Url;
 use super::values::{Credential, Secret, Size};
 use crate::oci::RegistryName;
 
+pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 
 /// The whole configuration. Without any file it listens on 127.0.0.1:5000 and knows all presets.
@@ -45,6 +47,7 @@ pub struct Schema {
     /// Keys, tokens and sockets; 0700. Unset: see [`super::paths`].
     pub state_path: Option<PathBuf>,
     pub tls: Tls,
+    pub access: Access,
     pub cache: Cache,
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -65,6 +68,18 @@ impl Schema {
     /// The registries that answer; those with `enabled = false` are treated as unknown.
     pub fn enabled_registries(&self) -> impl Iterator<Item = (&RegistryName, &Registry)> {
         self.registries.iter().filter(|(_, registry)| registry.enabled)
+    }
+
+    /// Who may use a registry: as its section says, else as `[access]` says, else whoever reaches docxy where docxy signs
+    /// in upstream, and whoever the registry itself lets in where it does not.
+    pub fn clients_of(&self, registry: &Registry) -> Clients {
+        registry
+            .clients
+            .or(self.access.clients)
+            .unwrap_or(match registry.auth {
+                AuthMode::Configured => Clients::Open,
+                AuthMode::Passthrough => Clients::Passthrough,
+            })
     }
 
     /// The proxy entry that holds for a registry: its own, else the one of `[network]`. `None` leaves it to the
@@ -225,6 +240,8 @@ pub struct Registry {
     pub hosts: Vec<String>,
     /// One-component repositories get `library/` (Docker Hub).
     pub library_prefix: bool,
+    /// Unset: see [`Schema::clients_of`].
+    pub clients: Option<Clients>,
     pub auth: AuthMode,
     pub challenge: ChallengeMode,
     /// For `auth = "configured"`; see [`Registry::credentials`].
@@ -330,6 +347,7 @@ impl Default for Schema {
             shared_max_age: Duration::from_hours(1),
             state_path: None,
             tls: Tls::default(),
+            access: Access::default(),
             cache: Cache::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -405,6 +423,7 @@ impl Default for Registry {
             aliases: Vec::new(),
             hosts: Vec::new(),
             library_prefix: false,
+            clients: None,
             auth: AuthMode::Passthrough,
             challenge: ChallengeMode::Auto,
             username: None,

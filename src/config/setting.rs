@@ -1,6 +1,7 @@
 //! How one value is read from what a person wrote, and shown again. Reading reports every mistake it finds and never
 //! stops at the first.
 
+mod access;
 mod cache;
 mod choice;
 mod network;

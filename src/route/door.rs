@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::visit::Visit;
-use super::{ChallengeWhen, Registry, Routes};
+use super::{ChallengeWhen, Clients, Registry, Routes};
 use crate::oci::endpoint::EndpointError;
 use crate::oci::{Endpoint, RegistryName, Repository};
 
@@ -49,7 +49,7 @@ pub struct Target {
 impl Target {
     /// No request without `Authorization` is answered from this registry.
     pub fn challenges_everyone(&self) -> bool {
-        self.registry.challenge == ChallengeWhen::Always
+        self.registry.challenge == ChallengeWhen::Always || self.registry.clients == Clients::Users
     }
 }
 

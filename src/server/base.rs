@@ -10,16 +10,16 @@ use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
 use crate::config::values::{Credential, Secret};
 use crate::pull::Error;
-use crate::route::{Auth, Registry};
+use crate::route::{Clients, Registry};
 use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer, Right};
 
 impl Asker<'_> {
     /// Always a [`Stop`]: there is nothing from upstream to pass on.
     pub(super) async fn base(&self, identity: &Identity) -> Stop {
         let registry = &self.target.registry;
-        let may_challenge = registry.auth == Auth::Passthrough && self.base_url().is_some();
+        let may_challenge = registry.clients != Clients::Open && self.base_url().is_some();
         let accepted = match identity {
-            _ if registry.auth == Auth::Configured => Ok(true),
+            _ if registry.clients == Clients::Open => Ok(true),
             Identity::Nobody if may_challenge => {
                 return self.sign_in(Again::No, "sign in, or ask for an anonymous token", None);
             }

@@ -1,6 +1,8 @@
 //! The one place where failures become OCI errors and statuses. Use [`Problem`] for everything a client is refused:
 //! it is logged with its request, carries `no-store`, and its message is what the person at the client reads.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -45,6 +47,17 @@ impl Problem {
     pub fn challenge(challenge: HeaderValue, message: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);
         problem.headers.push((header::WWW_AUTHENTICATE, challenge));
+        problem
+    }
+
+    /// 429: the client is to come back after this time.
+    pub fn not_now(retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs().max(1);
+        let message = format!("too many requests; try again in {seconds} s");
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
+        problem
+            .headers
+            .push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
     }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::Shared;
 use super::error::Problem;
 use crate::access::challenge::{Again, bearer};
-use crate::access::{Identity, Permit};
+use crate::access::{Identity, Permit, Refusal};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
@@ -150,14 +150,30 @@ impl Asker<'_> {
 
     async fn content(&self, identity: &Identity, method: Upstream, wishes: Wishes) -> Result<Pulled, Stop> {
         let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
-        let permit = self
-            .parts
-            .access
-            .authorise(identity, self.target, &self.parts.routes, can_challenge)
-            .map_err(|_| self.sign_in(Again::No, "sign in to pull here", None))?;
+        let access = &self.parts.access;
+        let subject = access
+            .identify(identity, self.target, self.visit.client)
+            .await
+            .map_err(|refusal| self.turn_away(refusal))?;
+        let permit = access
+            .authorise(&subject, identity, self.target, &self.parts.routes, can_challenge)
+            .map_err(|refusal| self.turn_away(refusal))?;
         match self.parts.pull.get(&permit, self.target, method, &wishes).await {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
+        }
+    }
+
+    /// What a client is told that docxy itself turns away.
+    fn turn_away(&self, refusal: Refusal) -> Stop {
+        match refusal {
+            Refusal::SignInFirst => self.sign_in(Again::No, "sign in to pull here", None),
+            Refusal::BadSignIn => self.sign_in(
+                Again::InvalidToken,
+                "docxy does not know this user name and password, or token",
+                None,
+            ),
+            Refusal::NotNow { retry_after } => Problem::not_now(retry_after).into(),
         }
     }
 

@@ -4,7 +4,10 @@ use serde_json::Value as Json;
 
 use super::{Reading, Setting, nearest};
 use crate::config::{
-    schema::{AuthMode, CacheMode, ChallengeMode, LogFormat, StaleOn, TlsVersion, Verify},
+    schema::{
+        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, StaleOn, TlsVersion, Verify,
+        Withdrawn,
+    },
     tree::Node,
 };
 
@@ -27,6 +30,11 @@ macro_rules! choice {
     };
 }
 
+choice!(Clients, "\"open\", \"users\" or \"passthrough\"",
+    "open" => Clients::Open, "users" => Clients::Users, "passthrough" => Clients::Passthrough);
+choice!(Effect, "\"allow\" or \"deny\"", "allow" => Effect::Allow, "deny" => Effect::Deny);
+choice!(Withdrawn, "\"refuse\", \"warn\" or \"serve\"",
+    "refuse" => Withdrawn::Refuse, "warn" => Withdrawn::Warn, "serve" => Withdrawn::Serve);
 choice!(AuthMode, "\"passthrough\" or \"configured\"",
     "passthrough" => AuthMode::Passthrough, "configured" => AuthMode::Configured);
 choice!(ChallengeMode, "\"auto\" or \"always\"",
