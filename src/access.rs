@@ -3,20 +3,25 @@
 //! A [`Permit`] comes only from [`Access::authorise`], and every call of `pull` takes one. A client's credential is
 //! typed with the registry it is for and can't be turned into one for another (threat S1).
 
+pub mod accounts;
 pub mod challenge;
+mod identify;
 pub mod identity;
+pub mod issued;
+pub mod private;
 pub mod seal;
 pub mod subject;
 pub mod tokens;
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use accounts::Accounts;
 pub use identity::Identity;
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
-use crate::route::{Auth, ChallengeWhen, Clients, Routes, Target};
+use crate::route::{Auth, ChallengeWhen, Routes, Target};
 use crate::upstream::Right;
 
 /// Proof that this request may be asked upstream, and with what.
@@ -45,6 +50,12 @@ pub enum Refusal {
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
     BadSignIn,
+    /// It presented a token that is for something else: it is to fetch one for this.
+    OtherToken,
+    /// The access token it signed in with is not for this. No other sign-in with it would be.
+    OutOfScope,
+    /// docxy can't read which access tokens there are, so it accepts none.
+    Unreadable,
     /// Not now: too many wrong passwords from this address, or too many to check.
     NotNow { retry_after: Duration },
 }
@@ -53,11 +64,12 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Access {
     tokens: Tokens,
+    accounts: Arc<Accounts>,
 }
 
 impl Access {
-    pub fn new(tokens: Tokens) -> Self {
-        Self { tokens }
+    pub fn new(tokens: Tokens, accounts: Arc<Accounts>) -> Self {
+        Self { tokens, accounts }
     }
 
     /// Tokens handed out here.
@@ -65,19 +77,9 @@ impl Access {
         &self.tokens
     }
 
-    /// Who this is to docxy. Only where a registry is for docxy's own users does it look at what was presented; elsewhere
-    /// that is the registry's business.
-    #[expect(clippy::unused_async, reason = "checking a password takes a while")]
-    pub async fn identify(
-        &self,
-        _identity: &Identity,
-        target: &Target,
-        address: IpAddr,
-    ) -> Result<Subject, Refusal> {
-        match target.registry.clients {
-            Clients::Users => Err(Refusal::SignInFirst),
-            Clients::Open | Clients::Passthrough => Ok(Subject { user: None, address }),
-        }
+    /// docxy's own users and access tokens.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// What this client may present to the target's registry. `can_challenge` tells whether asking it to sign in
@@ -103,6 +105,10 @@ impl Access {
             Identity::Token(token) => self
                 .tokens
                 .right(token, &registry.name, target.endpoint.repository()),
+            // Made here and good only here, whichever registry it is shown to.
+            Identity::Password(credential) if accounts::access_token(credential).is_some() => {
+                Right::Anonymous
+            }
             Identity::Password(credential)
                 if target.door.names_registry() || routes.login_is_for(registry) =>
             {

@@ -13,7 +13,9 @@ mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::access::Accounts;
 use crate::cache::Store;
 use crate::telemetry::Metrics;
 
@@ -34,4 +36,5 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
+    pub accounts: Arc<Accounts>,
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use resolve::tag_rules;
 
-use crate::access::{Access, Tokens};
+use crate::access::Access;
 use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
@@ -32,6 +32,9 @@ use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// How often files of users are.
+const USERS_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// `listening` is called once the sockets are open.
@@ -78,23 +81,33 @@ async fn serve(
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
+    let secrets = state::Secrets::open(schema)?;
+    let accounts = Arc::new(resolve::accounts(schema, &secrets)?);
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
     let operators = admin::open(&resolve::admin(schema)?).await?.serve(admin::Parts {
         metrics: metrics.clone(),
         store: store.clone(),
+        accounts: Arc::clone(&accounts),
     });
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts));
     let parts = build(
         loaded,
         &listeners,
         drain.clone(),
         &metrics,
         store.as_ref(),
+        access,
         access_log,
     )?;
+    let users = accounts.users().clone();
+    let until = drain.clone();
+    tokio::spawn(users.watch(USERS_CHECK, async move { until.started().await }));
+    let until = no_more_readers.clone().cancelled_owned();
+    let tokens_kept = tokio::spawn(Arc::clone(accounts.issued()).watch(until));
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -127,6 +140,7 @@ async fn serve(
             if let Some(keeping) = keeping {
                 keeping.await.context("the cache's housekeeping failed")?;
             }
+            tokens_kept.await.context("keeping the access tokens failed")?;
             operators.stop().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
@@ -142,6 +156,7 @@ fn build(
     drain: Drain,
     metrics: &Metrics,
     store: Option<&Store>,
+    access: Access,
     access_log: AccessLog,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
@@ -158,7 +173,7 @@ fn build(
     Ok(Parts {
         config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
-        access: Access::new(Tokens::new(state::sealer(loaded)?)),
+        access,
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),

@@ -1,12 +1,17 @@
 //! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
 //! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
 
+mod own;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+pub use own::Bearer;
+
+use super::issued::text;
 use super::seal::{NoRandom, Sealer, same};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
@@ -24,17 +29,25 @@ const REMEMBERED: u64 = 100_000;
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
 const ANONYMOUS: &str = "docxy.anonymous";
 const SEALED_PREFIX: &str = "docxy.sealed.";
+/// Whatever begins so is docxy's own, or is meant to look so: no registry sees it.
+const OWN_PREFIXES: [&str; 2] = ["docxy.", text::PREFIX];
+/// A user name of a registry's that is remembered for the log; longer ones are not.
+const LONGEST_NAME: usize = 256;
 
 /// The token store.
 #[derive(Debug)]
 pub struct Tokens {
     sealer: Sealer,
     handed_out: Cache<[u8; 32], HandedOut>,
+    /// The sealer's key is kept between runs.
+    outlives_this_run: bool,
 }
 
 #[derive(Clone, Debug)]
 struct HandedOut {
     registry: RegistryName,
+    /// The name at that registry, of whom it was handed to.
+    user: Option<Box<str>>,
     until: Instant,
 }
 
@@ -91,6 +104,8 @@ impl Opens {
 pub enum Current {
     Anonymous,
     For(RegistryName),
+    /// A user of docxy's own, who may be gone by now.
+    User(Bearer),
 }
 
 /// What a token that a client presents turned out to be.
@@ -103,6 +118,16 @@ pub enum Known {
         opens: Opens,
         credential: Credential,
     },
+    /// Of docxy's own making, for a user of its own.
+    User {
+        bearer: Bearer,
+        registry: RegistryName,
+        opens: Opens,
+    },
+    /// With which a user of docxy's own gets the next one.
+    Refresh(Bearer),
+    /// An access token that an operator made, or what looks like one; [`super::issued`] knows more.
+    Access,
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
     Void,
     /// Made by this registry and handed out by docxy.
@@ -116,7 +141,19 @@ impl Tokens {
             .max_capacity(REMEMBERED)
             .time_to_live(REFRESH_LIFE)
             .build();
-        Self { sealer, handed_out }
+        Self {
+            sealer,
+            handed_out,
+            outlives_this_run: false,
+        }
+    }
+
+    /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.
+    pub fn kept(self) -> Self {
+        Self {
+            outlives_this_run: true,
+            ..self
+        }
     }
 
     /// The JSON a client without credentials gets, at once and without asking anybody.
@@ -143,8 +180,13 @@ impl Tokens {
     }
 
     /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
-    /// would later go to any registry that a request names.
-    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) -> Result<(), Unreadable> {
+    /// would later go to any registry that a request names. `user` is the name that the client signed in with there.
+    pub fn remember(
+        &self,
+        registry: &RegistryName,
+        user: Option<&str>,
+        upstream_answer: &[u8],
+    ) -> Result<(), Unreadable> {
         let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
         let life = found
             .life
@@ -158,6 +200,7 @@ impl Tokens {
             if let Some(token) = token {
                 let entry = HandedOut {
                     registry: registry.clone(),
+                    user: user.filter(|user| user.len() <= LONGEST_NAME).map(Box::from),
                     until: Instant::now() + life,
                 };
                 self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
@@ -175,16 +218,41 @@ impl Tokens {
         if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
-        match self.handed_out.get(&self.sealer.hash(text.as_bytes())) {
+        if OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return if text::is_whole(text) {
+                Known::Access
+            } else {
+                self.user_token(text).unwrap_or(Known::Void)
+            };
+        }
+        match self.handed_out.get(&self.hash(token)) {
             Some(entry) => Known::From(entry.registry),
             None => Known::Unknown,
+        }
+    }
+
+    /// The name that whoever has this token goes by: at docxy, or at the registry that made it if docxy saw him sign in.
+    pub fn user_of(&self, token: &Secret<String>) -> Option<String> {
+        match self.known(token) {
+            Known::Sealed { credential, .. } => Some(credential.username),
+            Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
+            Known::From(_) => {
+                let entry = self.handed_out.get(&self.hash(token))?;
+                entry.user.map(String::from)
+            }
+            Known::Anonymous | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
     /// Must this registry not see this refresh token? docxy's own are no registry's business.
     pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
         match self.known(token) {
-            Known::Anonymous | Known::Void | Known::Sealed { .. } => true,
+            Known::Anonymous
+            | Known::Void
+            | Known::Sealed { .. }
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => true,
             Known::From(of) => of != *registry,
             Known::Unknown => false,
         }
@@ -196,13 +264,12 @@ impl Tokens {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
+            Known::User { bearer, .. } => Some(Current::User(bearer)),
             Known::From(registry) => {
-                let entry = self
-                    .handed_out
-                    .get(&self.sealer.hash(token.expose().as_bytes()))?;
+                let entry = self.handed_out.get(&self.hash(token))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Void | Known::Unknown => None,
+            Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
@@ -215,7 +282,9 @@ impl Tokens {
         repository: Option<&Repository>,
     ) -> Right {
         match self.known(token) {
-            Known::Anonymous | Known::Void => Right::Anonymous,
+            Known::Anonymous | Known::Void | Known::User { .. } | Known::Refresh(_) | Known::Access => {
+                Right::Anonymous
+            }
             Known::Sealed {
                 registry: of,
                 opens,
@@ -238,6 +307,10 @@ impl Tokens {
         }
     }
 
+    fn hash(&self, token: &Secret<String>) -> [u8; 32] {
+        self.sealer.hash(token.expose().as_bytes())
+    }
+
     fn unseal(&self, sealed: &str) -> Option<Known> {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
@@ -248,9 +321,7 @@ impl Tokens {
             expires,
         } = serde_json::from_slice(&plain).ok()?;
         let registry = RegistryName::parse(&registry).ok()?;
-        // No later than it could have been made either: a clock that jumped back does not make tokens immortal (R8).
-        let life = expires.checked_sub(now())?;
-        (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
+        own::still_lives(expires, OWN_LIFE).then_some(Known::Sealed {
             registry,
             opens,
             credential: Credential {
@@ -297,6 +368,7 @@ mod tests {
         tokens
             .remember(
                 &registry("docker.io"),
+                Some("alice"),
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
@@ -314,6 +386,7 @@ mod tests {
             Known::From(registry("docker.io"))
         );
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
+        assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
         let unknown = Secret::new("mine".to_owned());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
@@ -353,7 +426,7 @@ mod tests {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
         tokens
-            .remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#)
+            .remember(&registry("docker.io"), None, br#"{"token":"hub","expires_in":300}"#)
             .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(tokens.current(&hub).is_some());
