@@ -8,6 +8,8 @@ pub mod identity;
 pub mod seal;
 pub mod subject;
 pub mod tokens;
+pub mod users;
+pub mod watched;
 
 use std::net::IpAddr;
 use std::time::Duration;
