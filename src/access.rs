@@ -12,6 +12,8 @@ pub mod private;
 pub mod seal;
 pub mod subject;
 pub mod tokens;
+pub mod users;
+pub mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
