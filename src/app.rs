@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::tag_rules;
+pub use resolve::{policy, tag_rules};
 
 use crate::access::{Access, Tokens};
 use crate::admin;
@@ -158,7 +158,8 @@ fn build(
     Ok(Parts {
         config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
-        access: Access::new(Tokens::new(state::sealer(loaded)?)),
+        access: Access::new(Tokens::new(state::sealer(loaded)?))
+            .ruled_by(resolve::policy(schema), Arc::default()),
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),
