@@ -5,9 +5,11 @@
 
 pub mod accounts;
 pub mod challenge;
+pub mod decisions;
 mod identify;
 pub mod identity;
 pub mod issued;
+pub mod policy;
 pub mod private;
 pub mod seal;
 pub mod subject;
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use accounts::Accounts;
+pub use decisions::Decisions;
 pub use identity::Identity;
+pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
@@ -45,20 +49,34 @@ impl Permit {
     }
 }
 
-/// Why a client is turned away before anything is asked upstream.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a client may present upstream, and which rule of the operator's let it.
+#[derive(Clone, Debug)]
+pub struct Authorised {
+    pub permit: Permit,
+    pub by: By,
+}
+
+/// Why a client is turned away before anything is asked upstream; the text is what it is told.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It has to sign in.
+    #[error("sign in to pull here")]
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
+    #[error("docxy does not know this user name and password, or token")]
     BadSignIn,
     /// It presented a token that is for something else: it is to fetch one for this.
+    #[error("this token is not for this repository; sign in, and ask for a token for it")]
     OtherToken,
     /// The access token it signed in with is not for this. No other sign-in with it would be.
+    #[error("this access token is not for this repository; docxy's operator can make one that is")]
     OutOfScope,
-    /// docxy can't read which access tokens there are, so it accepts none.
+    #[error("docxy can't check access tokens now; its operator finds the reason in its log")]
     Unreadable,
-    /// Not now: too many wrong passwords from this address, or too many to check.
+    /// The operator's rules keep it out. Signing in would not help.
+    #[error("the rules of this docxy do not give you this; its operator can tell why")]
+    Forbidden { by: By },
+    /// Too many wrong passwords from this address, or too many to check.
+    #[error("too many requests; try again in {} s", retry_after.as_secs().max(1))]
     NotNow { retry_after: Duration },
 }
 
@@ -67,11 +85,38 @@ pub enum Refusal {
 pub struct Access {
     tokens: Tokens,
     accounts: Arc<Accounts>,
+    policy: Policy,
+    decisions: Arc<Decisions>,
 }
 
 impl Access {
+    /// Without rules.
     pub fn new(tokens: Tokens, accounts: Arc<Accounts>) -> Self {
-        Self { tokens, accounts }
+        Self {
+            tokens,
+            accounts,
+            policy: Policy::default(),
+            decisions: Arc::default(),
+        }
+    }
+
+    /// With these; what they decide is remembered for the operator.
+    pub fn ruled_by(self, policy: Policy, decisions: Arc<Decisions>) -> Self {
+        Self {
+            policy,
+            decisions,
+            ..self
+        }
+    }
+
+    /// The operator's rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What was granted and refused last.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Tokens handed out here.
@@ -84,11 +129,33 @@ impl Access {
         &self.accounts
     }
 
-    /// What this client may present to the target's registry. `can_challenge` tells whether asking it to sign in
-    /// would help.
+    /// Whether the operator's rules let this client, and what it may present to the target's registry. `can_challenge`
+    /// tells whether asking it to sign in would help.
     pub fn authorise(
         &self,
-        _subject: &Subject,
+        subject: &Subject,
+        identity: &Identity,
+        target: &Target,
+        routes: &Routes,
+        can_challenge: bool,
+    ) -> Result<Authorised, Refusal> {
+        let decision = self.policy.decide_target(subject, target);
+        if !decision.allowed {
+            // Whoever has not said who he is may be one whom the rules let.
+            return Err(match (target.registry.clients, &subject.user) {
+                (Clients::Users, None) => Refusal::SignInFirst,
+                _ => Refusal::Forbidden { by: decision.by },
+            });
+        }
+        let permit = self.presented(identity, target, routes, can_challenge)?;
+        Ok(Authorised {
+            permit,
+            by: decision.by,
+        })
+    }
+
+    fn presented(
+        &self,
         identity: &Identity,
         target: &Target,
         routes: &Routes,

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::tag_rules;
+pub use resolve::{policy, tag_rules};
 
 use crate::access::Access;
 use crate::admin;
@@ -93,7 +93,8 @@ async fn serve(
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
-    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts));
+    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts))
+        .ruled_by(resolve::policy(schema), Arc::default());
     let parts = build(
         loaded,
         &listeners,

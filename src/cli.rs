@@ -115,12 +115,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
         }
     };
-    let loaded = match load(arguments.common) {
+    let mut loaded = match load(arguments.common) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&loaded),
+        Command::Serve => serve(&mut loaded),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -158,10 +158,12 @@ fn load(common: Common) -> Result<Loaded, Problems> {
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    if let Err(problems) = validate::files(loaded) {
-        bail!(configuration_text(&problems));
+fn serve(loaded: &mut Loaded) -> anyhow::Result<ExitCode> {
+    match validate::files(loaded) {
+        Ok(warnings) => loaded.warnings.extend(warnings),
+        Err(problems) => bail!(configuration_text(&problems)),
     }
+    let loaded = &*loaded;
     app::run(loaded, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));

@@ -239,8 +239,8 @@ impl Pull {
         immutable: bool,
     ) -> Pulled {
         let upstream_status = Some(response.status());
-        // A registry that challenges everyone is public to nobody who has not been challenged.
-        let public = public && !wanted.target.challenges_everyone();
+        // Where docxy keeps somebody out, nothing is public to those who have not come through docxy.
+        let public = public && !wanted.target.is_not_for_everyone();
         Pulled {
             response,
             cache: self.cache_policy(public, immutable),

@@ -60,6 +60,8 @@ pub struct Registry {
     pub challenge: ChallengeWhen,
     /// Its repositories of one component are known to it with `library/` in front.
     pub library_prefix: bool,
+    /// Rules, lists of addresses or users keep somebody out: no cache in front of docxy may keep its answers for everyone.
+    pub restricted: bool,
     /// Configured, but switched off: refused with a message that says so.
     pub enabled: bool,
 }

@@ -104,8 +104,6 @@ impl Opens {
 pub enum Current {
     Anonymous,
     For(RegistryName),
-    /// A user of docxy's own, who may be gone by now.
-    User(Bearer),
 }
 
 /// What a token that a client presents turned out to be.
@@ -264,12 +262,11 @@ impl Tokens {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
-            Known::User { bearer, .. } => Some(Current::User(bearer)),
             Known::From(registry) => {
                 let entry = self.handed_out.get(&self.hash(token))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
+            Known::User { .. } | Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
