@@ -6,6 +6,7 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod naming;
+mod running;
 pub mod welcome;
 
 use std::{
@@ -92,6 +93,8 @@ enum Command {
         #[arg(long, value_name = "IMAGE")]
         explain: Option<String>,
     },
+    /// Say who may pull an image and why, and what the docxy that runs knows about it
+    Explain(explain::Arguments),
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
@@ -133,8 +136,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 explain::Form::Text
             };
-            explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
+            explain::of_tag(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
