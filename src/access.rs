@@ -27,7 +27,7 @@ pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
-use crate::route::{Auth, ChallengeWhen, Routes, Target};
+use crate::route::{Auth, ChallengeWhen, Clients, Routes, Target};
 use crate::upstream::Right;
 
 /// Proof that this request may be asked upstream, and with what.

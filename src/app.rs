@@ -1,6 +1,7 @@
 //! The composition root: the configuration becomes each module's own, the modules become parts, the parts a process.
 //! The only file that knows everyone.
 
+pub mod accounts;
 mod limits;
 mod resolve;
 mod state;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use resolve::{policy, tag_rules};
 
-use crate::access::Access;
+use crate::access::{Access, Accounts};
 use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
@@ -82,19 +84,16 @@ async fn serve(
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
-    let accounts = Arc::new(resolve::accounts(schema, &secrets)?);
+    let accounts = Arc::new(accounts::open(schema, &secrets)?);
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?.serve(admin::Parts {
-        metrics: metrics.clone(),
-        store: store.clone(),
-        accounts: Arc::clone(&accounts),
-    });
+    let operators = admin::open(&resolve::admin(schema)?).await?;
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let decisions = Arc::default();
     let access = Access::new(secrets.tokens()?, Arc::clone(&accounts))
-        .ruled_by(resolve::policy(schema), Arc::default());
+        .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
     let parts = build(
         loaded,
         &listeners,
@@ -104,11 +103,14 @@ async fn serve(
         access,
         access_log,
     )?;
-    let users = accounts.users().clone();
-    let until = drain.clone();
-    tokio::spawn(users.watch(USERS_CHECK, async move { until.started().await }));
-    let until = no_more_readers.clone().cancelled_owned();
-    let tokens_kept = tokio::spawn(Arc::clone(accounts.issued()).watch(until));
+    let operators = operators.serve(admin::Parts {
+        metrics: metrics.clone(),
+        store,
+        accounts: Arc::clone(&accounts),
+        pull: Arc::clone(&parts.pull),
+        decisions,
+    });
+    let watching = watch(&accounts, &no_more_readers);
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -141,13 +143,25 @@ async fn serve(
             if let Some(keeping) = keeping {
                 keeping.await.context("the cache's housekeeping failed")?;
             }
-            tokens_kept.await.context("keeping the access tokens failed")?;
+            watching.await.context("watching the users' files failed")?;
             operators.stop().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
         code = signals => Ok(ExitCode::from(code)),
     }
+}
+
+/// Users' files and access tokens are looked at for as long as anybody may be served.
+fn watch(accounts: &Accounts, end: &CancellationToken) -> JoinHandle<()> {
+    let users = accounts
+        .users()
+        .clone()
+        .watch(USERS_CHECK, end.clone().cancelled_owned());
+    let issued = Arc::clone(accounts.issued()).watch(end.clone().cancelled_owned());
+    tokio::spawn(async move {
+        tokio::join!(users, issued);
+    })
 }
 
 /// Everything behind the listeners.

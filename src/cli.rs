@@ -6,6 +6,10 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod naming;
+mod output;
+mod running;
+mod table;
+mod token;
 pub mod welcome;
 
 use std::{
@@ -92,10 +96,14 @@ enum Command {
         #[arg(long, value_name = "IMAGE")]
         explain: Option<String>,
     },
+    /// Say who may pull an image and why, and what the docxy that runs knows about it
+    Explain(explain::Arguments),
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
     Cache(Box<cache::Arguments>),
+    /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
+    Token(token::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -133,9 +141,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 explain::Form::Text
             };
-            explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
+            explain::of_tag(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
+        Command::Token(wanted) => token::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ mod fill;
 mod forward;
 pub mod freshness;
 mod joint;
+mod knowledge;
 mod manifest;
 mod outcome;
 mod paging;
@@ -32,8 +33,10 @@ use http_body_util::{BodyExt, Limited};
 
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
+pub use knowledge::{Knowledge, Openness};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
+pub use rights::PROOF;
 
 use self::cached::Cached;
 use self::rights::Claim;

@@ -91,7 +91,7 @@ impl Opens {
     }
 
     /// `None` is the catalog, the one thing of a registry that is in no repository.
-    fn covers(&self, asked: Option<&Repository>) -> bool {
+    pub(super) fn covers(&self, asked: Option<&Repository>) -> bool {
         match asked {
             Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
             None => self.catalog,
@@ -423,7 +423,11 @@ mod tests {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
         tokens
-            .remember(&registry("docker.io"), None, br#"{"token":"hub","expires_in":300}"#)
+            .remember(
+                &registry("docker.io"),
+                None,
+                br#"{"token":"hub","expires_in":300}"#,
+            )
             .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(tokens.current(&hub).is_some());

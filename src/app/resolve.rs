@@ -7,13 +7,8 @@ use anyhow::{Context, Result, bail};
 use http::HeaderValue;
 use url::Host;
 
-use super::state::{self, Secrets};
 use super::storage;
-use crate::access::Accounts;
-use crate::access::issued::Issued;
 use crate::access::policy::{self, Policy};
-use crate::access::seal::KEY_LENGTH;
-use crate::access::users::{self, Users};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -48,27 +43,6 @@ pub fn logging(schema: &Schema) -> logging::Config {
             LogFormat::Json => logging::Format::Json,
         },
     }
-}
-
-/// docxy's own users and access tokens; reads their files.
-pub fn accounts(schema: &Schema, secrets: &Secrets) -> Result<Accounts> {
-    let state = paths::state(schema, &Machine::this())?;
-    let issued = Issued::open(state::access_tokens(&state))?;
-    Ok(Accounts::new(
-        users(schema, secrets.fingerprints())?,
-        Arc::new(issued),
-        &schema.access.groups,
-    ))
-}
-
-/// The users of `access.user_files`; `key` may be any where their fingerprints are not compared with earlier ones.
-pub fn users(schema: &Schema, key: Secret<[u8; KEY_LENGTH]>) -> Result<Users> {
-    let config = users::Config {
-        files: schema.access.user_files.clone(),
-        key,
-        pool: users::pool::Size::default(),
-    };
-    Users::load(config).context("access.user_files")
 }
 
 pub fn admin(schema: &Schema) -> Result<admin::Config> {

@@ -1,7 +1,7 @@
 //! The state folder: what docxy must keep between runs and nobody else may read.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -12,8 +12,8 @@ use crate::config::paths;
 use crate::config::schema::Schema;
 use crate::config::values::Secret;
 
-/// Its folder, in the state folder.
-const KEYS: &str = "keys";
+/// The folder of secrets, in the state folder.
+pub const KEYS: &str = "keys";
 
 /// A key of docxy's own.
 pub struct Secrets {
@@ -53,11 +53,6 @@ impl Secrets {
     pub fn fingerprints(&self) -> Secret<[u8; KEY_LENGTH]> {
         Secret::new(Sealer::derive(&self.key, "docxy fingerprints 1"))
     }
-}
-
-/// Where access tokens are kept, in the state folder.
-pub fn access_tokens(state: &Path) -> PathBuf {
-    state.join(KEYS).join("tokens.json")
 }
 
 enum Unusable {

@@ -8,7 +8,7 @@ use super::{
     keys,
     load::Loaded,
     origin::{Origin, Origins, join_key},
-    schema::{EnvironmentProxies, ProxyEntry, Registry, TagRule},
+    schema::{AccessRule, EnvironmentProxies, ProxyEntry, Registry, TagRule},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -68,6 +68,11 @@ pub fn as_json(loaded: &Loaded) -> Json {
 }
 
 /// One rule with all its fields.
+pub fn access_rule(rule: &AccessRule) -> Option<Json> {
+    rule.show()
+}
+
+/// One rule of `[[cache.tags]]`, all fields.
 pub fn tag_rule(rule: &TagRule) -> Option<Json> {
     rule.show()
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::oci::RegistryName;
 
-pub use files::files;
+pub use files::{files, user_names};
 
 /// hyper refuses to work with a smaller header buffer; a larger one only helps attackers.
 const HEADER_BYTES: std::ops::RangeInclusive<Size> = Size::from_kib(8)..=Size::from_kib(1024);

@@ -11,3 +11,4 @@ mod realms;
 mod scopes;
 mod secrets;
 mod tokens;
+mod users;

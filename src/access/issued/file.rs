@@ -72,7 +72,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<Record>, FileError> {
     }
     let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if kept.version != VERSION {
-        let reason = format!("it is of version {}, and this docxy knows {VERSION}", kept.version);
+        let reason = format!(
+            "it is of version {}, and this docxy knows {VERSION}",
+            kept.version
+        );
         return Err(damaged(reason));
     }
     Ok(kept.tokens)

@@ -131,7 +131,10 @@ mod tests {
         for _ in 0..2000 {
             let token = generate().expect("random bytes");
             for byte in token.expose().as_bytes()[PREFIX.len()..PREFIX.len() + BODY].iter() {
-                seen[ALPHABET.iter().position(|own| own == byte).expect("of the alphabet")] += 1;
+                seen[ALPHABET
+                    .iter()
+                    .position(|own| own == byte)
+                    .expect("of the alphabet")] += 1;
             }
         }
         // 1387 each is expected; six standard deviations are 223.

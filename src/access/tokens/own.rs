@@ -94,13 +94,11 @@ impl Tokens {
                     expires,
                 },
                 false,
-            ) => {
-                still_lives(expires, OWN_LIFE).then_some(Known::User {
-                    bearer,
-                    registry: RegistryName::parse(&registry).ok()?,
-                    opens,
-                })
-            }
+            ) => still_lives(expires, OWN_LIFE).then_some(Known::User {
+                bearer,
+                registry: RegistryName::parse(&registry).ok()?,
+                opens,
+            }),
             _ => None,
         }
     }
@@ -192,10 +190,18 @@ mod tests {
         let tokens = tokens();
         let grant = granted(&tokens, true);
         let pull = Secret::new(grant.token.expect("a token"));
-        let Known::User { bearer, registry: of, opens } = tokens.known(&pull) else {
+        let Known::User {
+            bearer,
+            registry: of,
+            opens,
+        } = tokens.known(&pull)
+        else {
             panic!("{:?}", tokens.known(&pull));
         };
-        assert_eq!((bearer.name.as_str(), bearer.proof), ("ann", Proof::Password([9; 32])));
+        assert_eq!(
+            (bearer.name.as_str(), bearer.proof),
+            ("ann", Proof::Password([9; 32]))
+        );
         assert_eq!(of, registry());
         let repository = |name| Repository::parse(name).expect("a name");
         assert!(opens.covers(Some(&repository("team/app"))));
@@ -204,7 +210,10 @@ mod tests {
         assert!(matches!(tokens.known(&refresh), Known::Refresh(bearer) if bearer.name == "ann"));
         for secret in [&pull, &refresh] {
             assert!(!secret.expose().contains("ann"));
-            assert!(matches!(tokens.right(secret, &registry(), None), Right::Anonymous));
+            assert!(matches!(
+                tokens.right(secret, &registry(), None),
+                Right::Anonymous
+            ));
             assert!(tokens.belongs_elsewhere(secret, &registry()));
         }
     }

@@ -102,10 +102,7 @@ fn groups(access: &Access, index: usize, rule: &AccessRule, findings: &mut Findi
         }
         let fix = match nearest(group, access.groups.keys().map(String::as_str)) {
             Some(near) => format!("did you mean {near:?}?"),
-            None => format!(
-                "add {} = [\"NAME\"] under [access.groups]",
-                join_key("", group)
-            ),
+            None => format!("add {} = [\"NAME\"] under [access.groups]", join_key("", group)),
         };
         findings.problem_of_item(RULES, index, &format!("there is no group {group:?}"), &fix);
     }
@@ -140,8 +137,13 @@ fn never_decides(schema: &Schema, index: usize) -> Option<(String, &'static str)
         let what = format!("never decides: no registry here is {}", rule.registry);
         return Some((what, "correct registry, or take the rule out"));
     }
-    if names_users(rule) && !registries.iter().any(|(_, registry)| knows_users(schema, registry)) {
-        let what = "never decides: it asks who somebody is, and that is known only where docxy's own users sign in";
+    if names_users(rule)
+        && !registries
+            .iter()
+            .any(|(_, registry)| knows_users(schema, registry))
+    {
+        let what =
+            "never decides: it asks who somebody is, and that is known only where docxy's own users sign in";
         return Some((
             what.to_owned(),
             "add clients = \"users\" under [access] or under the registry, or take users and groups out",
@@ -153,7 +155,9 @@ fn never_decides(schema: &Schema, index: usize) -> Option<(String, &'static str)
 /// There are allows, and none of them can let anybody.
 fn all_refused(schema: &Schema, findings: &mut Findings<'_>) {
     let all = &schema.access.rules;
-    let mut allows = (0..all.len()).filter(|index| all[*index].effect == Effect::Allow).peekable();
+    let mut allows = (0..all.len())
+        .filter(|index| all[*index].effect == Effect::Allow)
+        .peekable();
     if allows.peek().is_none() {
         return;
     }
@@ -232,7 +236,9 @@ fn covers(one: &AccessRule, other: &AccessRule) -> bool {
     let same_people = || {
         let set = |rule: &AccessRule| -> BTreeSet<String> {
             let users = rule.users.iter().map(|user| format!("u{user}"));
-            users.chain(rule.groups.iter().map(|group| format!("g{group}"))).collect()
+            users
+                .chain(rule.groups.iter().map(|group| format!("g{group}")))
+                .collect()
         };
         names_users(other) && set(one).is_superset(&set(other))
     };

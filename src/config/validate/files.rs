@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path
 use crate::config::{
     load::{Loaded, reason},
     origin::{Origin, Problem, Problems, Warning, join_key},
-    schema::ProxyEntry,
+    schema::{ProxyEntry, Schema},
     setting::nearest,
     values::Pattern,
 };
@@ -73,14 +73,10 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
 /// in. What names a token (`token:NAME`) is not looked for.
 fn strangers(loaded: &Loaded) -> Vec<Warning> {
     let access = &loaded.schema.access;
-    let mut known = BTreeSet::new();
-    for path in &access.user_files {
-        let Ok(text) = fs::read(path) else { continue };
-        known.extend(String::from_utf8_lossy(&text).lines().filter_map(user_of).map(str::to_owned));
-    }
     if access.user_files.is_empty() {
         return Vec::new();
     }
+    let known = user_names(&loaded.schema);
     let is_stranger = |name: &str| !name.starts_with("token:") && !known.contains(name);
     let warning = |origin: &Origin, key: &str, what: String, name: &str| {
         let fix = match nearest(name, known.iter().map(String::as_str)) {
@@ -103,13 +99,33 @@ fn strangers(loaded: &Loaded) -> Vec<Warning> {
         }
     }
     for (index, rule) in access.rules.iter().enumerate() {
-        for name in rule.users.iter().filter_map(Pattern::literal).filter(|name| is_stranger(name)) {
+        for name in rule
+            .users
+            .iter()
+            .filter_map(Pattern::literal)
+            .filter(|name| is_stranger(name))
+        {
             let what = format!("rule {}: the user {name:?} is in no file of users", index + 1);
             let origin = loaded.origins.of_item("access.rules", index);
             warnings.push(warning(origin, "access.rules", what, name));
         }
     }
     warnings
+}
+
+/// Everybody in the files of users, as far as they can be read.
+pub fn user_names(schema: &Schema) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in &schema.access.user_files {
+        let Ok(text) = fs::read(path) else { continue };
+        names.extend(
+            String::from_utf8_lossy(&text)
+                .lines()
+                .filter_map(user_of)
+                .map(str::to_owned),
+        );
+    }
+    names
 }
 
 /// The name in a line of an htpasswd file.
