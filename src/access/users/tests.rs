@@ -138,9 +138,9 @@ async fn a_password_is_hashed_once_for_all_who_bring_it_together_and_for_five_mi
     // A machine that pulls twenty layers signs in twenty times; fifty machines after a power cut do so at once.
     let world = World::new(&[bcrypt("ann", "right", 4)]);
     let together = || {
-        join_all((0..50).map(|n| async move { n }).map(|n| async {
-            let n = n.await;
-            world.sign_in("ann", "right", &format!("192.0.2.{n}")).await
+        join_all((0..50).map(|n| {
+            let (world, from) = (&world, format!("192.0.2.{n}"));
+            async move { world.sign_in("ann", "right", &from).await }
         }))
     };
     assert!(together().await.iter().all(Result::is_ok));

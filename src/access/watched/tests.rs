@@ -174,40 +174,31 @@ fn what_is_no_plain_list_fails_the_start_with_its_name() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_watch_waits_until_nobody_writes() {
     // htpasswd empties the file and writes it again; a look in between must not lock everybody out.
     let world = World::new();
     let (end, until) = tokio::sync::oneshot::channel::<()>();
-    let watching = Arc::clone(&world.sum).watch(Duration::from_millis(20), async {
+    let watching = Arc::clone(&world.sum).watch(Duration::from_secs(1), async {
         let _ = until.await;
     });
     let watching = tokio::spawn(watching);
-    let seen: Arc<Mutex<Vec<u32>>> = Arc::default();
-    let writing = tokio::task::spawn_blocking({
-        let (path, sum, seen) = (world.path("a"), Arc::clone(&world.sum), Arc::clone(&seen));
-        move || {
-            // For half a second, never still for as long as the watch wants it: it must not take any of this.
-            let begin = std::time::Instant::now();
-            let mut all = String::new();
-            while begin.elapsed() < Duration::from_millis(500) {
-                fs::write(&path, &all).expect("written");
-                all.push_str("1\n");
-                let now = *sum.get();
-                let mut seen = seen.lock().expect("a lock");
-                if seen.last() != Some(&now) {
-                    seen.push(now);
-                }
-                std::thread::yield_now();
-            }
-            fs::write(&path, "40\n").expect("written");
-        }
-    });
-    writing.await.expect("written");
-    while *world.sum.get() != 41 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_millis(950)).await;
+    for lines in 0..15 {
+        world.write("a", &"1\n".repeat(lines));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(*world.sum.get(), 2, "taken with {lines} lines");
     }
-    assert_eq!(*seen.lock().expect("a lock"), [2]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*world.sum.get(), 15);
+    for lines in 0..60 {
+        world.write("a", &"1\n".repeat(lines));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        *world.sum.get() > 15,
+        "one that never lies still is not waited for for ever"
+    );
     drop(end);
     watching.await.expect("an orderly end");
 }

@@ -114,17 +114,23 @@ fn what_is_no_strong_hash_is_refused_without_showing_it() {
         ),
         ("VnDJ05MwXxclY", "does not know"),
         ("hunter2", "does not know"),
-        ("$argon2x$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEs", "does not know"),
+        (
+            "$argon2x$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "does not know",
+        ),
         (
             "$argon2id$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
             "v=19",
         ),
         (
-            "$argon2id$v=18$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR",
+            "$argon2id$v=18$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
             "version 18",
         ),
         ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ", "ends early"),
-        ("$argon2id$v=19$m=256,t=2,p=0$c29tZXNhbHQ$nf65EOgLrQMR", "argon2"),
+        (
+            "$argon2id$v=19$m=256,t=2,p=0$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "argon2",
+        ),
         (
             "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvy",
             "bcrypt",
