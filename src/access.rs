@@ -4,7 +4,9 @@
 //! typed with the registry it is for and can't be turned into one for another (threat S1).
 
 pub mod challenge;
+pub mod decisions;
 pub mod identity;
+pub mod policy;
 pub mod seal;
 pub mod subject;
 pub mod tokens;
@@ -12,9 +14,12 @@ pub mod users;
 pub mod watched;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use decisions::Decisions;
 pub use identity::Identity;
+pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
@@ -40,6 +45,13 @@ impl Permit {
     }
 }
 
+/// What a client may present upstream, and which rule of the operator's let it.
+#[derive(Clone, Debug)]
+pub struct Authorised {
+    pub permit: Permit,
+    pub by: By,
+}
+
 /// Why a client is turned away before anything is asked upstream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -47,6 +59,8 @@ pub enum Refusal {
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
     BadSignIn,
+    /// The operator's rules keep it out. Signing in would not help.
+    Forbidden { by: By },
     /// Not now: too many wrong passwords from this address, or too many to check.
     NotNow { retry_after: Duration },
 }
@@ -55,11 +69,37 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Access {
     tokens: Tokens,
+    policy: Policy,
+    decisions: Arc<Decisions>,
 }
 
 impl Access {
+    /// Without rules.
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens }
+        Self {
+            tokens,
+            policy: Policy::default(),
+            decisions: Arc::default(),
+        }
+    }
+
+    /// With these; what they decide is remembered for the operator.
+    pub fn ruled_by(self, policy: Policy, decisions: Arc<Decisions>) -> Self {
+        Self {
+            policy,
+            decisions,
+            ..self
+        }
+    }
+
+    /// The operator's rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What was granted and refused last.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Tokens handed out here.
@@ -82,11 +122,33 @@ impl Access {
         }
     }
 
-    /// What this client may present to the target's registry. `can_challenge` tells whether asking it to sign in
+    /// Whether the operator's rules let this client, and what it may present to the target's registry. `can_challenge` tells whether asking it to sign in
     /// would help.
     pub fn authorise(
         &self,
-        _subject: &Subject,
+        subject: &Subject,
+        identity: &Identity,
+        target: &Target,
+        routes: &Routes,
+        can_challenge: bool,
+    ) -> Result<Authorised, Refusal> {
+        let decision = self.policy.decide_target(subject, target);
+        if !decision.allowed {
+            // Whoever has not said who he is may be one whom the rules let.
+            return Err(match (target.registry.clients, &subject.user) {
+                (Clients::Users, None) => Refusal::SignInFirst,
+                _ => Refusal::Forbidden { by: decision.by },
+            });
+        }
+        let permit = self.presented(identity, target, routes, can_challenge)?;
+        Ok(Authorised {
+            permit,
+            by: decision.by,
+        })
+    }
+
+    fn presented(
+        &self,
         identity: &Identity,
         target: &Target,
         routes: &Routes,

@@ -15,9 +15,9 @@ use anyhow::{Context, Result};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::tag_rules;
+pub use resolve::{policy, tag_rules};
 
-use crate::access::{Access, Tokens};
+use crate::access::{Access, Decisions, Tokens};
 use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
@@ -79,22 +79,27 @@ async fn serve(
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?.serve(admin::Parts {
-        metrics: metrics.clone(),
-        store: store.clone(),
-    });
+    let operators = admin::open(&resolve::admin(schema)?).await?;
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let decisions = Arc::default();
     let parts = build(
         loaded,
         &listeners,
         drain.clone(),
         &metrics,
         store.as_ref(),
+        &decisions,
         access_log,
     )?;
+    let operators = operators.serve(admin::Parts {
+        metrics: metrics.clone(),
+        store,
+        pull: Arc::clone(&parts.pull),
+        decisions,
+    });
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -142,6 +147,7 @@ fn build(
     drain: Drain,
     metrics: &Metrics,
     store: Option<&Store>,
+    decisions: &Arc<Decisions>,
     access_log: AccessLog,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
@@ -158,7 +164,8 @@ fn build(
     Ok(Parts {
         config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
-        access: Access::new(Tokens::new(state::sealer(loaded)?)),
+        access: Access::new(Tokens::new(state::sealer(loaded)?))
+            .ruled_by(resolve::policy(schema), Arc::clone(decisions)),
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),

@@ -6,6 +6,7 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod naming;
+mod running;
 pub mod welcome;
 
 use std::{
@@ -92,6 +93,8 @@ enum Command {
         #[arg(long, value_name = "IMAGE")]
         explain: Option<String>,
     },
+    /// Say who may pull an image and why, and what the docxy that runs knows about it
+    Explain(explain::Arguments),
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
@@ -115,12 +118,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
         }
     };
-    let loaded = match load(arguments.common) {
+    let mut loaded = match load(arguments.common) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&loaded),
+        Command::Serve => serve(&mut loaded),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -133,8 +136,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 explain::Form::Text
             };
-            explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
+            explain::of_tag(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
@@ -158,10 +162,12 @@ fn load(common: Common) -> Result<Loaded, Problems> {
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    if let Err(problems) = validate::files(loaded) {
-        bail!(configuration_text(&problems));
+fn serve(loaded: &mut Loaded) -> anyhow::Result<ExitCode> {
+    match validate::files(loaded) {
+        Ok(warnings) => loaded.warnings.extend(warnings),
+        Err(problems) => bail!(configuration_text(&problems)),
     }
+    let loaded = &*loaded;
     app::run(loaded, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));

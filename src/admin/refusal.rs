@@ -58,6 +58,7 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
         api::REMOVE,
         api::VERIFY,
         api::COLLECT,
+        api::EXPLAIN,
     ];
     let path: String = uri.path().chars().take(100).collect();
     Refusal::new(

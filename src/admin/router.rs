@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::verify::{self, Turn};
-use super::{Parts, api, cache};
+use super::{Parts, api, cache, explain};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
@@ -31,6 +31,7 @@ pub(super) fn operator(parts: Parts) -> Router {
         .route(api::USAGE, get(cache::usage))
         .route(api::REMOVE, post(cache::remove))
         .route(api::COLLECT, post(cache::collect))
+        .route(api::EXPLAIN, get(explain::explain))
         .with_state(parts)
         .merge(verifying)
         .fallback(unknown_path)

@@ -6,7 +6,6 @@ mod collect;
 mod list;
 mod place;
 mod remove;
-mod running;
 mod table;
 mod usage;
 mod verify;

@@ -61,6 +61,14 @@ impl Problem {
         problem
     }
 
+    /// 403 by the operator's rules. Which one it was is for his log: a client must not learn how they are made.
+    pub fn forbidden(why: impl Into<Box<str>>) -> Self {
+        let mut problem =
+            Self::denied("the rules of this docxy do not give you this; its operator can tell why");
+        problem.log = Some(why.into());
+        problem
+    }
+
     /// The client may not have this, and signing in (again) would not help or is not possible here.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)

@@ -1,6 +1,7 @@
 //! One line for each request, written when its last byte has left or its client has. No URL, header or credential
 //! goes into it (threat S12): only names that were parsed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,10 +62,14 @@ enum Ended {
 #[derive(Clone, Default, Debug)]
 pub struct Facts {
     pub client: Option<IpAddr>,
+    /// One of docxy's own users; where a registry's own sign in, the name they have there, if docxy saw it.
+    pub user: Option<String>,
     pub door: Option<&'static str>,
     pub registry: Option<String>,
     pub repository: Option<String>,
     pub kind: Option<&'static str>,
+    /// Which of the operator's rules decided: its number, or a word. `None` where there are no rules.
+    pub rule: Option<Cow<'static, str>>,
     pub outcome: Option<&'static str>,
     pub upstream_status: Option<StatusCode>,
     /// Why it failed, for people.
@@ -168,6 +173,8 @@ struct Line<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
     method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     door: Option<&'a str>,
@@ -177,6 +184,8 @@ struct Line<'a> {
     repository: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,11 +217,13 @@ impl Fields {
             message: MESSAGE,
             request_id: &self.request_id,
             client: facts.client,
+            user: facts.user.as_deref(),
             method: self.method.as_str(),
             door: facts.door,
             registry: facts.registry.as_deref(),
             repository: facts.repository.as_deref(),
             kind: facts.kind,
+            rule: facts.rule.as_deref(),
             status: self.status.map(|status| status.as_u16()),
             outcome: facts.outcome,
             ended: match (self.status, self.ended) {
@@ -250,11 +261,13 @@ impl Line<'_> {
             message,
             request_id,
             client,
+            user,
             method,
             door,
             registry,
             repository,
             kind,
+            rule,
             status,
             outcome,
             ended,
@@ -268,11 +281,13 @@ impl Line<'_> {
             target: TARGET,
             request_id = %request_id,
             client = client.map(tracing::field::display),
+            user,
             method = %method,
             door,
             registry,
             repository,
             kind,
+            rule,
             status,
             outcome,
             ended,
@@ -404,10 +419,12 @@ mod tests {
         // Whoever reads the log by machine must not learn of two kinds of line, nor be fooled by what a client sent.
         let facts = Facts {
             client: Some([192, 0, 2, 1].into()),
+            user: Some("ann\"\n".into()),
             door: Some("ns"),
             registry: Some("ghcr.io".into()),
             repository: Some("a/b".into()),
             kind: Some("blob"),
+            rule: Some("3".into()),
             outcome: Some("failed-upstream"),
             upstream_status: Some(StatusCode::BAD_GATEWAY),
             error: Some("said \"no\"\n{\u{1b}[31m\u{fc}".into()),

@@ -16,9 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use crate::admin::api::{self, About, Failure, Line, Removal};
+use crate::admin::api::{self, About, Explained, Failure, Line, Removal};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
-use crate::oci::Digest;
+use crate::oci::{Digest, FullName, Tag};
 
 /// For the first answer. Later ones may take what the disk takes.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -103,6 +103,20 @@ impl Running {
             }
             bail!("docxy broke off: it has ended, perhaps")
         })
+    }
+
+    /// What it knows about one repository, and about one tag of it.
+    pub fn explain(&self, name: &FullName, tag: Option<&Tag>) -> anyhow::Result<Explained> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("repository", &name.to_string());
+        if let Some(tag) = tag {
+            query.append_pair("tag", tag.as_str());
+        }
+        self.ask(
+            Method::GET,
+            &format!("{}?{}", api::EXPLAIN, query.finish()),
+            Bytes::new(),
+        )
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {
