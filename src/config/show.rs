@@ -67,7 +67,7 @@ pub fn as_json(loaded: &Loaded) -> Json {
     })
 }
 
-/// One rule with all its fields.
+/// One rule of `[[access.rules]]`, all fields.
 pub fn access_rule(rule: &AccessRule) -> Option<Json> {
     rule.show()
 }

@@ -7,6 +7,7 @@ mod explain;
 mod healthcheck;
 mod texts;
 mod token;
+mod why;
 
 use std::path::Path;
 

@@ -4,6 +4,7 @@ mod anonymous;
 mod basic;
 mod challenge;
 mod configured;
+mod htpasswd;
 mod login;
 mod public_url;
 mod quota;

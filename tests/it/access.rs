@@ -1,0 +1,3 @@
+//! Who may pull what through docxy, by what its operator wrote under `[access]`.
+
+mod rules;
