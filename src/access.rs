@@ -53,6 +53,8 @@ impl Permit {
 #[derive(Clone, Debug)]
 pub struct Authorised {
     pub permit: Permit,
+    /// The client's name at the registry, where docxy saw it sign in there.
+    pub user: Option<Box<str>>,
     pub by: By,
 }
 
@@ -147,9 +149,10 @@ impl Access {
                 _ => Refusal::Forbidden { by: decision.by },
             });
         }
-        let permit = self.presented(identity, target, routes, can_challenge)?;
+        let (permit, user) = self.presented(identity, target, routes, can_challenge)?;
         Ok(Authorised {
             permit,
+            user,
             by: decision.by,
         })
     }
@@ -160,20 +163,22 @@ impl Access {
         target: &Target,
         routes: &Routes,
         can_challenge: bool,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<(Permit, Option<Box<str>>), Refusal> {
         let registry = &target.registry;
         match registry.auth {
-            Auth::Configured => return Ok(Permit::Configured),
-            Auth::Anonymous => return Ok(Permit::Try(Right::Anonymous)),
+            Auth::Configured => return Ok((Permit::Configured, None)),
+            Auth::Anonymous => return Ok((Permit::Try(Right::Anonymous), None)),
             Auth::Passthrough => {}
         }
         let right = match identity {
             Identity::Nobody if registry.challenge == ChallengeWhen::Always && can_challenge => {
                 return Err(Refusal::SignInFirst);
             }
-            Identity::Token(token) => self
-                .tokens
-                .right(token, &registry.name, target.endpoint.repository()),
+            Identity::Token(token) => {
+                let repository = target.endpoint.repository();
+                let (right, user) = self.tokens.right_of(token, &registry.name, repository);
+                return Ok((Permit::Try(right), user));
+            }
             // Made here and good only here, whichever registry it is shown to.
             Identity::Password(credential) if accounts::access_token(credential).is_some() => {
                 Right::Anonymous
@@ -188,6 +193,6 @@ impl Access {
             }
             Identity::Nobody | Identity::Password(_) => Right::Anonymous,
         };
-        Ok(Permit::Try(right))
+        Ok((Permit::Try(right), None))
     }
 }

@@ -53,7 +53,7 @@ impl Access {
             }
             Known::Access => self.accounts.present(token),
             // Not of a user of docxy's, but nothing is wrong with it: its client fetches one that is.
-            Known::Anonymous | Known::Sealed { .. } | Known::From(_) => Err(Refusal::OtherToken),
+            Known::Anonymous | Known::Sealed { .. } | Known::From { .. } => Err(Refusal::OtherToken),
             Known::Refresh(_) | Known::Void | Known::Unknown => Err(Refusal::BadSignIn),
         }
     }

@@ -128,8 +128,11 @@ pub enum Known {
     Access,
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
     Void,
-    /// Made by this registry and handed out by docxy.
-    From(RegistryName),
+    /// Made by this registry and handed out by docxy, to whoever goes by this name there.
+    From {
+        registry: RegistryName,
+        user: Option<Box<str>>,
+    },
     Unknown,
 }
 
@@ -224,7 +227,7 @@ impl Tokens {
             };
         }
         match self.handed_out.get(&self.hash(token)) {
-            Some(entry) => Known::From(entry.registry),
+            Some(HandedOut { registry, user, .. }) => Known::From { registry, user },
             None => Known::Unknown,
         }
     }
@@ -234,10 +237,7 @@ impl Tokens {
         match self.known(token) {
             Known::Sealed { credential, .. } => Some(credential.username),
             Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
-            Known::From(_) => {
-                let entry = self.handed_out.get(&self.hash(token))?;
-                entry.user.map(String::from)
-            }
+            Known::From { user, .. } => user.map(String::from),
             Known::Anonymous | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
@@ -251,7 +251,7 @@ impl Tokens {
             | Known::User { .. }
             | Known::Refresh(_)
             | Known::Access => true,
-            Known::From(of) => of != *registry,
+            Known::From { registry: of, .. } => of != *registry,
             Known::Unknown => false,
         }
     }
@@ -262,7 +262,7 @@ impl Tokens {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
-            Known::From(registry) => {
+            Known::From { registry, .. } => {
                 let entry = self.handed_out.get(&self.hash(token))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
@@ -270,37 +270,59 @@ impl Tokens {
         }
     }
 
-    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of another registry grants
-    /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of
+    /// another registry grants nothing here and stays here; one we don't know goes to the registry that the request
+    /// names, and no other.
     pub fn right(
         &self,
         token: &Secret<String>,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> Right {
+        self.right_of(token, registry, repository).0
+    }
+
+    /// With the name there of whom it was handed to, if docxy saw him sign in.
+    pub fn right_of(
+        &self,
+        token: &Secret<String>,
+        registry: &RegistryName,
+        repository: Option<&Repository>,
+    ) -> (Right, Option<Box<str>>) {
         match self.known(token) {
-            Known::Anonymous | Known::Void | Known::User { .. } | Known::Refresh(_) | Known::Access => {
-                Right::Anonymous
-            }
             Known::Sealed {
                 registry: of,
                 opens,
                 credential,
-            } => {
-                if of == *registry && opens.covers(repository) {
-                    Right::Basic {
-                        registry: of,
-                        credential,
-                    }
-                } else {
-                    Right::Anonymous
-                }
+            } if of == *registry && opens.covers(repository) => {
+                let user = credential.username.as_str().into();
+                let right = Right::Basic {
+                    registry: of,
+                    credential,
+                };
+                (right, Some(user))
             }
-            Known::From(of) if of != *registry => Right::Anonymous,
-            Known::From(_) | Known::Unknown => Right::Bearer {
-                registry: registry.clone(),
-                token: token.clone(),
-            },
+            Known::From { registry: of, user } if of == *registry => {
+                let right = Right::Bearer {
+                    registry: of,
+                    token: token.clone(),
+                };
+                (right, user)
+            }
+            Known::Unknown => {
+                let right = Right::Bearer {
+                    registry: registry.clone(),
+                    token: token.clone(),
+                };
+                (right, None)
+            }
+            Known::Sealed { .. }
+            | Known::From { .. }
+            | Known::Anonymous
+            | Known::Void
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => (Right::Anonymous, None),
         }
     }
 
@@ -378,10 +400,7 @@ mod tests {
             tokens.right(&hub, &registry("ghcr.io"), None),
             Right::Anonymous
         ));
-        assert_eq!(
-            tokens.known(&Secret::new("again".into())),
-            Known::From(registry("docker.io"))
-        );
+        assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
         let unknown = Secret::new("mine".to_owned());
@@ -433,6 +452,8 @@ mod tests {
         assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
         assert_eq!(tokens.current(&hub), None);
-        assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
+        assert!(
+            matches!(tokens.known(&hub), Known::From { registry, .. } if registry.as_str() == "docker.io")
+        );
     }
 }

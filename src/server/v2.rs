@@ -8,7 +8,7 @@ use super::Shared;
 use super::error::Problem;
 use crate::access::challenge::{Again, bearer};
 use crate::access::decisions::Verdict;
-use crate::access::{By, Identity, Permit, Refusal, Subject};
+use crate::access::{Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
@@ -192,7 +192,10 @@ impl Asker<'_> {
         if let Some(by) = by.filter(|_| !access.policy().is_empty()) {
             record.note(|facts| facts.rule = Some(by.word()));
         }
-        let permit = authorised.map_err(|refusal| self.turn_away(refusal))?.permit;
+        let Authorised { permit, user, .. } = authorised.map_err(|refusal| self.turn_away(refusal))?;
+        if let Some(user) = user {
+            record.note(|facts| facts.user = Some(user.into()));
+        }
         match self.parts.pull.get(&permit, self.target, method, &wishes).await {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
