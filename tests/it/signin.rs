@@ -12,4 +12,4 @@ mod realms;
 mod scopes;
 mod secrets;
 mod tokens;
-mod users;
+pub mod users;
