@@ -274,6 +274,15 @@ impl<'a> Access<'a> {
                 user.name
             ));
         }
+        if self.clients == Clients::Users
+            && self
+                .asker
+                .user
+                .as_ref()
+                .is_some_and(|user| user.name.starts_with("token:"))
+        {
+            said.push("A token's own scopes may allow less: `docxy token list` shows them.".to_owned());
+        }
         let by_address = schema.access.rules.iter().any(|rule| !rule.addresses.is_empty());
         if by_address && self.asker.address.is_none() {
             said.push("Some rules go by address: give --address to have them judged.".to_owned());
@@ -306,13 +315,14 @@ impl<'a> Access<'a> {
              stored already by one HEAD of a manifest. That counts for {}.",
             show_duration(PROOF)
         ));
-        said.push(match schema.access.grace.is_zero() {
-            true => "While the registry can't be asked, no private image is served.".to_owned(),
-            false => format!(
+        said.push(if schema.access.grace.is_zero() {
+            "While the registry can't be asked, no private image is served.".to_owned()
+        } else {
+            format!(
                 "While the registry can't be asked, a right counts for {} after it was last confirmed; then the client is \
                  refused.",
                 show_duration(schema.access.grace)
-            ),
+            )
         });
     }
 }

@@ -212,7 +212,7 @@ fn is_for<'a>(
 ) -> impl Iterator<Item = (&'a RegistryName, &'a Registry)> {
     schema
         .enabled_registries()
-        .filter(|(name, _)| rule.registry.matches(name.as_str()))
+        .filter(move |(name, _)| rule.registry.matches(name.as_str()))
 }
 
 fn names_users(rule: &AccessRule) -> bool {
