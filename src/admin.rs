@@ -10,13 +10,14 @@ mod request;
 mod router;
 mod serve;
 mod socket;
+mod tokens;
 mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::access::Decisions;
+use crate::access::{Accounts, Decisions};
 use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::Metrics;
@@ -38,6 +39,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
+    pub accounts: Arc<Accounts>,
     pub pull: Arc<Pull>,
     /// What clients were granted and refused last.
     pub decisions: Arc<Decisions>,

@@ -6,7 +6,10 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod naming;
+mod output;
 mod running;
+mod table;
+mod token;
 pub mod welcome;
 
 use std::{
@@ -99,6 +102,8 @@ enum Command {
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
     Cache(Box<cache::Arguments>),
+    /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
+    Token(token::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -140,6 +145,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
+        Command::Token(wanted) => token::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)

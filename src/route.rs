@@ -158,16 +158,6 @@ impl Routes {
         &self.origins
     }
 
-    /// The registry that a login on the shared host is asked of when it names none.
-    pub fn login_registry(&self) -> &Arc<Registry> {
-        self.login.first().unwrap_or(&self.default)
-    }
-
-    /// May a password typed for the shared host go to this registry? (threat S1)
-    pub fn login_is_for(&self, registry: &Registry) -> bool {
-        self.login.iter().any(|allowed| allowed.name == registry.name)
-    }
-
     fn named(&self, name: &str) -> Option<&Arc<Registry>> {
         self.by_name.get(name)
     }

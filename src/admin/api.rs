@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 use crate::pull::Openness;
@@ -16,6 +17,9 @@ pub const REMOVE: &str = "/api/v1/cache/remove";
 pub const VERIFY: &str = "/api/v1/cache/verify";
 pub const COLLECT: &str = "/api/v1/cache/collect";
 pub const EXPLAIN: &str = "/api/v1/explain";
+pub const TOKENS: &str = "/api/v1/tokens";
+pub const CREATE_TOKEN: &str = "/api/v1/tokens/create";
+pub const REVOKE_TOKEN: &str = "/api/v1/tokens/revoke";
 
 /// Blobs on a page: unless another number is asked for, and at most.
 pub const PAGE: usize = 1000;
@@ -43,6 +47,37 @@ pub enum Line {
     Progress(Progress),
     Done(Verified),
     Error(String),
+}
+
+/// All access tokens, in the order of their making.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccessTokens {
+    pub tokens: Vec<issued::About>,
+}
+
+/// A new access token, shown this once. Not to be printed by accident, so without `Debug`.
+#[derive(Serialize, Deserialize)]
+pub struct NewToken {
+    pub token: String,
+    #[serde(flatten)]
+    pub about: issued::About,
+}
+
+/// Which access token shall end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Its id or name.
+    pub token: String,
+}
+
+impl From<issued::Created> for NewToken {
+    fn from(issued::Created { about, token }: issued::Created) -> Self {
+        Self {
+            token: token.expose().clone(),
+            about,
+        }
+    }
 }
 
 /// What the process knows of one repository.

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use crate::admin::api::{self, About, Explained, Failure, Line, Removal};
+use crate::access::issued::{self, Wanted};
+use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal, Revocation};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
 use crate::oci::{Digest, FullName, Tag};
 
@@ -117,6 +118,18 @@ impl Running {
             &format!("{}?{}", api::EXPLAIN, query.finish()),
             Bytes::new(),
         )
+    }
+
+    pub fn access_tokens(&self) -> anyhow::Result<AccessTokens> {
+        self.ask(Method::GET, api::TOKENS, Bytes::new())
+    }
+
+    pub fn create_token(&self, wanted: &Wanted) -> anyhow::Result<NewToken> {
+        self.ask(Method::POST, api::CREATE_TOKEN, json(wanted)?)
+    }
+
+    pub fn revoke_token(&self, which: &Revocation) -> anyhow::Result<issued::About> {
+        self.ask(Method::POST, api::REVOKE_TOKEN, json(which)?)
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {

@@ -8,7 +8,7 @@ use super::Shared;
 use super::error::Problem;
 use crate::access::challenge::{Again, bearer};
 use crate::access::decisions::Verdict;
-use crate::access::{By, Identity, Permit, Refusal, Subject};
+use crate::access::{Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
@@ -192,7 +192,10 @@ impl Asker<'_> {
         if let Some(by) = by.filter(|_| !access.policy().is_empty()) {
             record.note(|facts| facts.rule = Some(by.word()));
         }
-        let permit = authorised.map_err(|refusal| self.turn_away(refusal))?.permit;
+        let Authorised { permit, user, .. } = authorised.map_err(|refusal| self.turn_away(refusal))?;
+        if let Some(user) = user {
+            record.note(|facts| facts.user = Some(user.into()));
+        }
         match self.parts.pull.get(&permit, self.target, method, &wishes).await {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
@@ -213,17 +216,16 @@ impl Asker<'_> {
     }
 
     /// What a client is told that docxy itself turns away.
-    fn turn_away(&self, refusal: Refusal) -> Stop {
-        match refusal {
-            Refusal::SignInFirst => self.sign_in(Again::No, "sign in to pull here", None),
-            Refusal::BadSignIn => self.sign_in(
-                Again::InvalidToken,
-                "docxy does not know this user name and password, or token",
-                None,
-            ),
-            Refusal::Forbidden { by } => Stop::denied(Problem::forbidden(self.rule(by)), None),
-            Refusal::NotNow { retry_after } => Problem::not_now(retry_after).into(),
-        }
+    pub(super) fn turn_away(&self, refusal: Refusal) -> Stop {
+        let again = match &refusal {
+            Refusal::SignInFirst => Again::No,
+            Refusal::BadSignIn => Again::InvalidToken,
+            Refusal::OtherToken => Again::InsufficientScope,
+            Refusal::Forbidden { by } => return Stop::denied(Problem::forbidden(self.rule(*by)), None),
+            Refusal::OutOfScope => return Stop::denied(refusal.into(), None),
+            Refusal::Unreadable | Refusal::NotNow { .. } => return Problem::from(refusal).into(),
+        };
+        self.sign_in(again, &refusal.to_string(), None)
     }
 
     /// The rule that keeps a client out, for the log.
