@@ -103,6 +103,7 @@ impl Access {
     }
 
     /// With these; what they decide is remembered for the operator.
+    #[must_use]
     pub fn ruled_by(self, policy: Policy, decisions: Arc<Decisions>) -> Self {
         Self {
             policy,

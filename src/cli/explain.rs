@@ -60,7 +60,7 @@ pub(super) fn run(loaded: &Loaded, wanted: Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     to_stdout(format_args!(
-        "image:     {}\nregistry:  {}\n{}\n\nIts tag: rule {}\n{}\n\n{}",
+        "image:     {}\nregistry:  {}\n{}\n\ntag rule:  {}\n\n{}\n\n{}",
         image.whole(),
         image.whereabouts(),
         access.text(),

@@ -235,9 +235,9 @@ impl Asker<'_> {
             By::NoRule | By::NoneMatched => None,
         };
         match comment {
-            Some(comment) => format!("refused by {by} of [[access.rules]]: {comment}"),
-            None if by == By::NoneMatched => "refused: no allow of [[access.rules]] is for it".to_owned(),
-            None => format!("refused by {by} of [[access.rules]]"),
+            Some(comment) => format!("{by} of [[access.rules]] denies it: {comment}"),
+            None if by == By::NoneMatched => "no allow of [[access.rules]] is for it".to_owned(),
+            None => format!("{by} of [[access.rules]] denies it"),
         }
     }
 

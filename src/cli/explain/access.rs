@@ -125,7 +125,7 @@ impl<'a> Access<'a> {
         let may = match (self.allowed(), self.registry_decides()) {
             (false, _) => "NO".to_owned(),
             (true, false) => "yes".to_owned(),
-            (true, true) => format!("yes, if {} lets him", self.image.name.registry),
+            (true, true) => format!("yes, if {} gives it", self.image.name.registry),
         };
         format!(
             "asked by:  {}\nmay pull:  {may}\nbecause:   {}\n\n{}",
@@ -184,22 +184,17 @@ impl<'a> Access<'a> {
                 self.image.name.registry
             ),
             Verdict::NoSuchUser => "there is no such user in user_files".to_owned(),
-            Verdict::Rules(Decision { by, allowed }) => match by {
+            Verdict::Rules(Decision { by, .. }) => match by {
                 By::NoRule if count == 0 => "there are no [[access.rules]]".to_owned(),
                 By::NoRule => format!("none of the {count} [[access.rules]] is for it, and none is an allow"),
                 By::NoneMatched => format!(
                     "none of the {count} [[access.rules]] is for it, and as there are allows, only what they name is allowed"
                 ),
                 By::Rule(position) => format!(
-                    "rule {} of {count}, {}: {}{}",
+                    "rule {} of {count}, {}: {}",
                     position + 1,
                     self.origin(position),
                     self.rule_in_words(position),
-                    if allowed {
-                        ""
-                    } else {
-                        "\n           a deny wins over every allow"
-                    }
                 ),
             },
         }
@@ -274,6 +269,15 @@ impl<'a> Access<'a> {
                 user.name
             ));
         }
+        if self.clients == Clients::Users
+            && self
+                .asker
+                .user
+                .as_ref()
+                .is_some_and(|user| user.name.starts_with("token:"))
+        {
+            said.push("A token's own scopes may allow less: `docxy token list` shows them.".to_owned());
+        }
         let by_address = schema.access.rules.iter().any(|rule| !rule.addresses.is_empty());
         if by_address && self.asker.address.is_none() {
             said.push("Some rules go by address: give --address to have them judged.".to_owned());
@@ -282,11 +286,14 @@ impl<'a> Access<'a> {
             allowed: false,
             by: By::Rule(position),
         }) = self.verdict
-            && !self.policy.rules()[position].is_for_every_tag()
         {
-            said.push(
-                "The rule is about tags: whoever knows the digest may still pull it, for a digest has no tag.".to_owned(),
-            );
+            said.insert(0, "A deny wins over every allow.".to_owned());
+            if !self.policy.rules()[position].is_for_every_tag() {
+                said.insert(
+                    1,
+                    "The rule is about tags: whoever knows the digest may still pull it, for a digest has no tag.".to_owned(),
+                );
+            }
         }
         said
     }
@@ -306,13 +313,14 @@ impl<'a> Access<'a> {
              stored already by one HEAD of a manifest. That counts for {}.",
             show_duration(PROOF)
         ));
-        said.push(match schema.access.grace.is_zero() {
-            true => "While the registry can't be asked, no private image is served.".to_owned(),
-            false => format!(
+        said.push(if schema.access.grace.is_zero() {
+            "While the registry can't be asked, no private image is served.".to_owned()
+        } else {
+            format!(
                 "While the registry can't be asked, a right counts for {} after it was last confirmed; then the client is \
                  refused.",
                 show_duration(schema.access.grace)
-            ),
+            )
         });
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Findings, listens_beyond_loopback, rules};
 use crate::config::{
-    origin::{Origin, join_key},
+    origin::join_key,
     schema::{Access, AccessRule, AuthMode, Clients, Effect, Registry, Schema},
     setting::nearest,
 };
@@ -144,10 +144,10 @@ fn never_decides(schema: &Schema, index: usize) -> Option<(String, &'static str)
         .position(|earlier| earlier.effect == rule.effect && covers(earlier, rule));
     if let Some(earlier) = same {
         let what = format!(
-            "never decides: rule {} before it matches all that it matches",
+            "never decides: rule {} before it does the same for all that it matches",
             earlier + 1
         );
-        return Some((what, "take it out, or put the narrower one first"));
+        return Some((what, "take it out, or make the other one narrower"));
     }
     let denied = all
         .iter()
@@ -213,11 +213,11 @@ fn open_to_all(schema: &Schema, findings: &mut Findings<'_>) {
     if !listens_beyond_loopback(schema) || keeps_somebody_out(&schema.access) || has_users {
         return;
     }
-    let key = if *findings.origins.of("listen") == Origin::Default && !schema.tls.listen.is_empty() {
-        "tls.listen"
-    } else {
-        "listen"
-    };
+    let plain = schema
+        .listen
+        .iter()
+        .any(|entry| !entry.address.ip().is_loopback());
+    let key = if plain { "listen" } else { "tls.listen" };
     findings.warn(
         key,
         "ANYBODY WHO REACHES THIS ADDRESS MAY PULL THROUGH DOCXY: there is no rule, no list of addresses and no user",
@@ -239,7 +239,7 @@ fn is_for<'a>(
 ) -> impl Iterator<Item = (&'a RegistryName, &'a Registry)> {
     schema
         .enabled_registries()
-        .filter(|(name, _)| rule.registry.matches(name.as_str()))
+        .filter(move |(name, _)| rule.registry.matches(name.as_str()))
 }
 
 fn names_users(rule: &AccessRule) -> bool {
