@@ -90,7 +90,7 @@ pub enum IssuedError {
     Life,
     #[error("there is no access token with the id or name {0}; `docxy token list` shows them all")]
     Unknown(String),
-    #[error("there is no user {0} in access.user_files")]
+    #[error("there is no user {0} in access.user_files; add the user with `htpasswd -B`, or name another")]
     NoUser(String),
 }
 

@@ -163,7 +163,7 @@ impl Registry {
         match (self.clients, self.auth) {
             (Clients::Users, _) => Judge::Docxy,
             (Clients::Passthrough, Auth::Passthrough) => Judge::Registry,
-            (Clients::Open, _) | (Clients::Passthrough, _) => Judge::Nobody,
+            (Clients::Open | Clients::Passthrough, _) => Judge::Nobody,
         }
     }
 }

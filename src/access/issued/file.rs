@@ -25,10 +25,17 @@ pub enum FileError {
         path = path.display()
     )]
     Damaged { path: PathBuf, reason: String },
+    /// Says all by itself, so it has no source.
     #[error("access tokens: {0}")]
-    Private(#[from] PrivateError),
+    Private(PrivateError),
     #[error("access tokens can't be kept in {path}: {error}", path = path.display())]
     Write { path: PathBuf, error: io::Error },
+}
+
+impl From<PrivateError> for FileError {
+    fn from(error: PrivateError) -> Self {
+        Self::Private(error)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -61,12 +61,12 @@ fn text(tokens: &[About], now: u64) -> String {
     table(columns, &rows)
 }
 
-/// Less than a minute is not "now": it still works.
+/// Less than a minute is not "now": it still works. Who asked for 90 days sees 90, not 89 and a bit.
 fn left(seconds: u64) -> String {
     if seconds < 60 {
         format!("{seconds}s")
     } else {
-        age(seconds)
+        age(seconds + 59)
     }
 }
 

@@ -227,8 +227,8 @@ async fn users_share_the_operators_account_and_never_see_it() {
     let answer = pair.client().login(BOB.0, BOB.1);
     let answer = answer.get("/v2/ghcr.io/library/redis/manifests/7").await;
     pair.assert_from_ghcr(&answer, "library/redis", "7");
-    let line = pair.app.accessed("repository", "library/redis").await;
-    assert_eq!(line["user"], "bob", "{line}");
+    let line = pair.app.accessed("user", "bob").await;
+    assert_eq!(line["repository"], "acme/app", "{line}");
 }
 
 #[tokio::test]
