@@ -14,6 +14,7 @@ const RULES: &str = "access.rules";
 
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     clients(schema, findings);
+    login_of_two_kinds(schema, findings);
     limits(&schema.access, findings);
     each_rule(schema, findings);
     all_refused(schema, findings);
@@ -27,6 +28,32 @@ pub(super) fn keeps_somebody_out(access: &Access) -> bool {
         && access.deny_addresses.is_empty()
         && access.allow_address_files.is_empty()
         && access.deny_address_files.is_empty())
+}
+
+/// The passwords of the shared host are docxy's users' or those of registries, never both (threat S1).
+fn login_of_two_kinds(schema: &Schema, findings: &mut Findings<'_>) {
+    let of = |name: &RegistryName| {
+        schema
+            .registries
+            .get(name)
+            .map(|registry| schema.clients_of(registry))
+    };
+    let names = schema.login_registries.as_deref().unwrap_or_default();
+    let Some((first, rest)) = names
+        .split_first()
+        .filter(|(first, _)| of(first) == Some(Clients::Users))
+    else {
+        return;
+    };
+    if let Some(other) = rest.iter().find(|name| of(name) == Some(Clients::Passthrough)) {
+        findings.warn(
+            "login_registries",
+            format!(
+                "{first} is for docxy's own users, so no password typed for the shared host goes to {other}"
+            ),
+            format!("take {other} out, and give it a host of its own: hosts under [registries.\"{other}\"]"),
+        );
+    }
 }
 
 fn clients(schema: &Schema, findings: &mut Findings<'_>) {
