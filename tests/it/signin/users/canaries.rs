@@ -91,6 +91,10 @@ async fn what_is_docxys_reaches_no_registry() {
     assert!(vectors > 500, "{vectors}");
     assert_nothing_of_docxys_crossed(&pair);
     let log = pair.app.log_text();
+    assert!(
+        log.contains("so no password typed for the shared host goes to ghcr.io"),
+        "the operator is told"
+    );
     for canary in [ANN.1, &token[6..]] {
         assert!(!log.contains(canary), "in the log");
     }
