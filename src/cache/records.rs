@@ -2,11 +2,12 @@
 //! marks. Small files are the truth; these tables over them answer without touching the disk.
 //!
 //! Each record is made only after an upstream's success, and all tables are bounded: whoever asks for endless names fills
-//! neither memory nor inodes. Beyond a bound the oldest hundredth goes.
+//! neither memory nor inodes. Beyond a bound the oldest go, of the registry that has the most.
 
 #[cfg(test)]
 mod tests;
 
+mod fullest;
 mod kind;
 mod links;
 mod names;
@@ -22,6 +23,7 @@ pub(crate) use self::kind::media_type_of;
 pub use self::links::Linked;
 pub use self::tags::{TagRecord, Withdrawn};
 
+use self::fullest::Fullest;
 use self::links::Links;
 use self::names::Names;
 use self::tags::Tags;
@@ -114,7 +116,8 @@ impl Records {
         let before = tables.links.media_type(&key, repository);
         let media_type = tables.links.put(key, repository, media_type);
         let linked = Linked::new(interned, digest, media_type.clone());
-        let oldest = tables.links.beyond(self.0.limits.links);
+        let Tables { links, names, .. } = &mut *tables;
+        let oldest = links.beyond(self.0.limits.links, names);
         self.forget(&tables, &oldest);
         drop(tables);
         if before.as_ref() != Some(&media_type) {
@@ -274,7 +277,8 @@ impl Records {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
         self.write_tag(name, tag, &record);
-        let oldest = tables.tags.put(repository, tag, record, &self.0.limits);
+        let Tables { tags, names, .. } = &mut *tables;
+        let oldest = tags.put(repository, tag, record, &self.0.limits, names);
         for (repository, tag, class) in oldest {
             if let Some(name) = tables.names.get(repository) {
                 let path = self.0.layout.tag(name, &tag, &class);
@@ -412,14 +416,16 @@ impl Tables {
             .collect()
     }
 
-    /// The oldest hundredth, when there are more than `most`.
+    /// When there are more than `most`: the oldest of the fullest registry.
     fn oldest_marks(&self, most: usize) -> Vec<u32> {
         if self.public.len() <= most {
             return Vec::new();
         }
-        let mut marks: Vec<(u64, u32)> = self.public.iter().map(|(name, at)| (*at, *name)).collect();
+        let fullest = Fullest::of(&self.names, self.public.keys().copied());
+        let its = self.public.iter().filter(|(name, _)| fullest.owns(**name));
+        let mut marks: Vec<(u64, u32)> = its.map(|(name, at)| (*at, *name)).collect();
         marks.sort_unstable();
-        marks.truncate(most / 100 + 1);
+        marks.truncate(fullest.going(most));
         marks.into_iter().map(|(_, name)| name).collect()
     }
 }
