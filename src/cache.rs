@@ -266,8 +266,13 @@ impl Store {
 
     /// A stored manifest that is linked there, the newest if there are more.
     pub fn manifests_in(&self, name: &FullName) -> Option<Digest> {
-        let stored = |digest: &Digest| self.parts.index.get(digest).is_some();
-        self.parts.records.manifests_in(name, stored)
+        self.manifest_beside(name, &[])
+    }
+
+    /// As above, and none of these.
+    pub fn manifest_beside(&self, name: &FullName, others: &[Digest]) -> Option<Digest> {
+        let fits = |digest: &Digest| self.parts.index.get(digest).is_some() && !others.contains(digest);
+        self.parts.records.manifests_in(name, fits)
     }
 
     pub fn is_public(&self, name: &FullName) -> bool {

@@ -292,7 +292,7 @@ impl Pump {
             match room::reserve(&self.shared, rest).await {
                 Ok(reservation) => self.reservation = Some(reservation),
                 Err(no_room) => {
-                    tracing::info!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
+                    tracing::debug!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
                     self.flight.begin(file, length, resume_at);
                     return Err(self.detached());
                 }

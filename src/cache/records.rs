@@ -151,14 +151,14 @@ impl Records {
         self.forget(&tables, &gone);
     }
 
-    /// The newest manifest linked there of which `stored` is true.
-    pub fn manifests_in(&self, name: &FullName, stored: impl Fn(&Digest) -> bool) -> Option<Digest> {
+    /// The newest manifest linked there of which `fits` is true.
+    pub fn manifests_in(&self, name: &FullName, fits: impl Fn(&Digest) -> bool) -> Option<Digest> {
         let manifests: Vec<Key> = {
             let tables = self.locked();
             let repository = tables.names.number(name)?;
             tables.links.manifests(repository).rev().cloned().collect()
         };
-        manifests.iter().map(Key::digest).find(stored)
+        manifests.iter().map(Key::digest).find(fits)
     }
 
     /// Repositories that link this digest, and as what.

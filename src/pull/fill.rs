@@ -185,7 +185,7 @@ impl Work {
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(error);
                     number += 1;
                     continue;
@@ -227,7 +227,7 @@ impl Work {
                 }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(Error::Upstream(failure));
                     number += 1;
                     if let Err(ending) = leader.take_stock().await {
