@@ -257,7 +257,8 @@ impl Store {
     /// never else (threat S5). `media_type` for manifests: the Content-Type. A manifest's link stays one when it is
     /// linked again without.
     pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
-        self.parts.records.link(name, digest, media_type)
+        let is_stored = || self.parts.index.get(digest).is_some();
+        self.parts.records.link(name, digest, media_type, is_stored)
     }
 
     pub fn unlink(&self, name: &FullName, digest: &Digest) {

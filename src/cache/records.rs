@@ -16,6 +16,7 @@ mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -72,6 +73,10 @@ struct Shared {
     writer: Writer,
 }
 
+/// Files of links that are on the disk, as far as the disk let them.
+#[derive(Debug)]
+pub(crate) struct Written(Vec<PathBuf>);
+
 #[derive(Debug, Default)]
 struct Tables {
     names: Names,
@@ -109,7 +114,16 @@ impl Records {
 
     /// The upstream answered for exactly this repository and digest. `media_type` for manifests: the Content-Type it came
     /// with, of at most 255 bytes.
-    pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
+    ///
+    /// Of a blob that is not stored yet it comes to the disk with the blob ([`Self::write_links`]): nobody has seen these
+    /// bytes before, and a link that outlived a crash without them would be good for another registry's.
+    pub fn link(
+        &self,
+        name: &FullName,
+        digest: &Digest,
+        media_type: Option<&str>,
+        is_stored: impl FnOnce() -> bool,
+    ) -> Linked {
         let mut tables = self.locked();
         let (repository, interned) = tables.names.intern(name);
         let key = Key::from(digest);
@@ -119,18 +133,32 @@ impl Records {
         let Tables { links, names, .. } = &mut *tables;
         let oldest = links.beyond(self.0.limits.links, names);
         self.forget(&tables, &oldest);
-        drop(tables);
         if before.as_ref() != Some(&media_type) {
             if let Some(before) = before {
                 let (path, _) = kind::link_file(&self.0.layout, name, digest, before.as_deref());
                 self.0.writer.submit(path, Change::Remove);
             }
-            let (path, content) = kind::link_file(&self.0.layout, name, digest, media_type.as_deref());
-            self.0
-                .writer
-                .submit(path, content.map_or(Change::Touch, Change::Replace));
+            // It is in the table: who stores the blob after this look finds it there.
+            if is_stored() {
+                self.write_link(name, digest, media_type.as_deref());
+            }
         }
         linked
+    }
+
+    /// Before a blob gets its final name: brings its links to the disk, because without one it would not be served. What
+    /// can't be written is known until the stop. Blocking.
+    pub fn write_links(&self, digest: &Digest) -> Written {
+        let tables = self.locked();
+        let written = Written(self.write_unwritten(&tables, digest, &[]));
+        drop(tables);
+        self.0.writer.hasten(&written.0);
+        written
+    }
+
+    /// After that: those that came meanwhile.
+    pub fn write_late_links(&self, digest: &Digest, written: &Written) {
+        self.write_unwritten(&self.locked(), digest, &written.0);
     }
 
     pub fn unlink(&self, name: &FullName, digest: &Digest) {
@@ -374,6 +402,27 @@ impl Records {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
         tables.public.insert(repository, at);
+    }
+
+    fn write_unwritten(&self, tables: &Tables, digest: &Digest, written: &[PathBuf]) -> Vec<PathBuf> {
+        let key = Key::from(digest);
+        let mut paths = Vec::new();
+        for repository in tables.links.repositories(&key) {
+            let media_type = tables.links.media_type(&key, repository);
+            if let (Some(name), Some(media_type)) = (tables.names.get(repository), media_type)
+                && !written.contains(&kind::link_file(&self.0.layout, name, digest, media_type.as_deref()).0)
+            {
+                paths.push(self.write_link(name, digest, media_type.as_deref()));
+            }
+        }
+        paths
+    }
+
+    fn write_link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> PathBuf {
+        let (path, content) = kind::link_file(&self.0.layout, name, digest, media_type);
+        let change = content.map_or(Change::Touch, Change::Replace);
+        self.0.writer.submit(path.clone(), change);
+        path
     }
 
     /// Removes the files of links that are out of the table.

@@ -145,7 +145,7 @@ fn endless_names_fill_nothing() {
     let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
     for n in 0..1000 {
         let name = name(&format!("a.example/r{n}"));
-        records.link(&name, &digest(n), None);
+        records.link(&name, &digest(n), None, || true);
         records.mark_public(&name, n);
         records.put_tag(&name, &tag("latest"), record(&digest(n), "oci", n));
         let same = crate::cache::shelf::name("a.example/same");
@@ -183,7 +183,7 @@ fn one_registry_pushes_out_none_of_the_others_records() {
     let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
     let fill = |registry: &str, n: u64| {
         let name = name(&format!("{registry}/r{n}"));
-        records.link(&name, &digest(n), None);
+        records.link(&name, &digest(n), None, || true);
         records.mark_public(&name, n);
         records.put_tag(&name, &tag("latest"), record(&digest(n), "oci", n));
     };
@@ -226,7 +226,7 @@ fn a_full_disk_loses_no_record_before_the_stop() {
     disk.break_at(Call::Create, 1, rustix::io::Errno::NOSPC.raw_os_error());
     let redis = name("docker.io/library/redis");
     records.put_tag(&redis, &tag("7"), record(&digest(1), "oci", 1000));
-    records.link(&redis, &digest(1), None);
+    records.link(&redis, &digest(1), None, || true);
     records.flush();
     assert!(metrics.disk_errors.get() >= 2);
     assert!(records.tag(&redis, &tag("7"), "oci").is_some());
