@@ -161,7 +161,6 @@ impl Cached {
     pub(super) async fn granted(&self, claim: &Claim, anonymous: bool) {
         if anonymous {
             self.store.mark_public(&claim.name);
-            self.proofs.closed.invalidate(&claim.name).await;
         } else if !claim.shared {
             self.proofs.proved.insert(claim.key(), ()).await;
         }
@@ -174,6 +173,8 @@ impl Cached {
         if was_public {
             tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
             self.store.unmark_public(&claim.name);
+            // From before it was marked.
+            self.proofs.closed.invalidate(&claim.name).await;
         }
         was_public
     }
