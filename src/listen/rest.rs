@@ -1,7 +1,9 @@
 //! A connection between two requests: a socket, a deadline, a place among the idle, and no buffer of ours.
 
 use std::io;
+use std::mem::MaybeUninit;
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
@@ -49,7 +51,7 @@ pub(super) async fn rest(
             Ok(Err(error)) => return Err(error.into()),
         },
         () = drain.started() => {}
-        () = activity.shed() => return Err(Ended::Shed),
+        () = activity.shed() => return if spared(socket, activity) { Ok(Rested::Woken) } else { Err(Ended::Shed) },
     }
     // Under TLS the client is told; a client that takes not even that is not waited for.
     let _ = timeout(LINGER, stream.shutdown()).await;
@@ -71,4 +73,15 @@ pub(super) async fn heard(socket: &TcpStream) -> io::Result<Heard> {
         0 => Heard::Nothing,
         _ => Heard::Bytes,
     })
+}
+
+/// Whether a connection that was to make room may stay, behind all others: its client has spoken. The system knows that
+/// before the runtime, and so `heard`, does; where connections come and go by the thousand, long before.
+pub(super) fn spared(socket: &TcpStream, activity: &Activity) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    let has_spoken = SockRef::from(socket).peek(&mut byte).is_ok_and(|count| count > 0);
+    if has_spoken {
+        activity.requeue();
+    }
+    has_spoken
 }
