@@ -85,3 +85,29 @@ pub(super) fn spared(socket: &TcpStream, activity: &Activity) -> bool {
     }
     has_spoken
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::idle::Idle;
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn who_has_spoken_is_not_taken_for_silent() {
+        // A client whose request has arrived at a full server before the runtime has looked keeps its connection, and has
+        // its place at the end of the queue.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let idle = Arc::new(Idle::default());
+        let activity = Activity::new(Arc::clone(&idle));
+        assert_eq!(idle.shed(9), 1);
+        assert!(!spared(&socket, &activity));
+        assert_eq!(idle.shed(9), 0);
+        client.write_all(b"G").await.unwrap();
+        assert!(spared(&socket, &activity));
+        assert_eq!(idle.shed(9), 1);
+    }
+}

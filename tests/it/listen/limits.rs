@@ -1,11 +1,9 @@
 //! How much one client may ask for, and how many may ask.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fmt::Write;
 
 use docxy::listen::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::{Server, describe, http2, read_to_end, read_until, scripted};
 
@@ -148,29 +146,4 @@ async fn busy_connections_are_never_closed_for_new_ones() {
     let answer = read_to_end(&mut first).await;
     assert!(answer.ends_with("5\r\nwhole\r\n0\r\n\r\n"), "{answer}");
     requests.recv().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_has_asked_is_not_taken_for_silent() {
-    // A client whose request arrives with its connection at a full server, before anybody has looked: it is not one of the
-    // idle that are closed to make room.
-    let config = Config {
-        max_connections: 1,
-        ..Config::default()
-    };
-    let server = Server::plain(config, describe());
-    // Without giving the server a turn between them.
-    let asked: Vec<_> = (0..5)
-        .map(|_| {
-            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
-            let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-            stream.write_all(request).unwrap();
-            stream.set_nonblocking(true).unwrap();
-            stream
-        })
-        .collect();
-    for stream in asked {
-        let answer = read_to_end(&mut TcpStream::from_std(stream).unwrap()).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
-    }
 }
