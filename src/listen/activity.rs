@@ -127,14 +127,6 @@ impl Activity {
         }
     }
 
-    /// It was chosen, and stays: the next time it is the last to be.
-    pub(super) fn requeue(&self) {
-        let mut state = self.lock();
-        if state.place.is_some() {
-            state.place = Some(self.idle.enter(&self.close));
-        }
-    }
-
     /// By when something must have happened; `None` while it is the server's turn.
     pub(super) fn deadline(&self, config: &Config) -> Option<(Instant, Overdue)> {
         let state = self.lock();

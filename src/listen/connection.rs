@@ -21,7 +21,7 @@ use super::activity::{Activity, Overdue};
 use super::detect::{self, Protocol, detect};
 use super::handler::{Handler, Service};
 use super::proxy_protocol;
-use super::rest::{Rested, Wire, heard, rest, spared};
+use super::rest::{Rested, Wire, heard, rest};
 use super::rewind::Rewind;
 use super::sending::Sending;
 use super::watched::Watched;
@@ -110,13 +110,9 @@ impl<S: Service> Door<S> {
         tokio::select! {
             // A first byte that came in the moment this connection was chosen to make room still counts.
             biased;
-            heard = timeout_at(silence, heard(&stream)) => {
-                heard.map_err(|_| Ended::Silent)??;
-            }
+            heard = timeout_at(silence, heard(&stream)) => heard.map_err(|_| Ended::Silent)??,
             () = self.drain.started() => return Err(Ended::Drained),
-            () = activity.shed() => if !spared(&stream, &activity) {
-                return Err(Ended::Shed);
-            },
+            () = activity.shed() => return Err(Ended::Shed),
         };
         let met = Box::pin(self.greet(stream, connection, &activity, silence)).await?;
         let Some((protocol, mut stream, connection)) = met else {

@@ -1,9 +1,7 @@
 //! A connection between two requests: a socket, a deadline, a place among the idle, and no buffer of ours.
 
 use std::io;
-use std::mem::MaybeUninit;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
@@ -51,7 +49,7 @@ pub(super) async fn rest(
             Ok(Err(error)) => return Err(error.into()),
         },
         () = drain.started() => {}
-        () = activity.shed() => return if spared(socket, activity) { Ok(Rested::Woken) } else { Err(Ended::Shed) },
+        () = activity.shed() => return Err(Ended::Shed),
     }
     // Under TLS the client is told; a client that takes not even that is not waited for.
     let _ = timeout(LINGER, stream.shutdown()).await;
@@ -73,41 +71,4 @@ pub(super) async fn heard(socket: &TcpStream) -> io::Result<Heard> {
         0 => Heard::Nothing,
         _ => Heard::Bytes,
     })
-}
-
-/// Whether a connection that was to make room may stay, behind all others: its client has spoken. The system knows that
-/// before the runtime, and so `heard`, does; where connections come and go by the thousand, long before.
-pub(super) fn spared(socket: &TcpStream, activity: &Activity) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    let has_spoken = SockRef::from(socket).peek(&mut byte).is_ok_and(|count| count > 0);
-    if has_spoken {
-        activity.requeue();
-    }
-    has_spoken
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::idle::Idle;
-    use super::*;
-    use tokio::net::TcpListener;
-
-    #[tokio::test]
-    async fn who_has_spoken_is_not_taken_for_silent() {
-        // A client whose request has arrived at a full server before the runtime has looked keeps its connection, and has
-        // its place at the end of the queue.
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (socket, _) = listener.accept().await.unwrap();
-        let idle = Arc::new(Idle::default());
-        let activity = Activity::new(Arc::clone(&idle));
-        assert_eq!(idle.shed(9), 1);
-        assert!(!spared(&socket, &activity));
-        assert_eq!(idle.shed(9), 0);
-        client.write_all(b"G").await.unwrap();
-        assert!(spared(&socket, &activity));
-        assert_eq!(idle.shed(9), 1);
-    }
 }
