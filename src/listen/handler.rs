@@ -89,7 +89,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Handler<S> {
                 "too many header fields\n",
             );
             return Box::pin(std::future::ready(Ok(
-                refused.map(|body| Counted { body, in_flight })
+                refused.map(|body| Counted::new(body, in_flight))
             )));
         }
         request.extensions_mut().insert(self.connection);
@@ -105,7 +105,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Handler<S> {
                 Ok(Err(never)) => match never {},
                 Err(_panic) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
             };
-            Ok(response.map(|body| Counted { body, in_flight }))
+            Ok(response.map(|body| Counted::new(body, in_flight)))
         })
     }
 }
@@ -122,6 +122,20 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 pub(super) struct Counted {
     body: Body,
     in_flight: InFlight,
+    /// How it broke, while what came before goes out. hyper throws away what it has not written when a body breaks: where
+    /// that is all of the answer, the client would see a connection closed without a word, as one that had rested too long
+    /// is, and many would quietly ask again.
+    broken: Option<axum::Error>,
+}
+
+impl Counted {
+    fn new(body: Body, in_flight: InFlight) -> Self {
+        Self {
+            body,
+            in_flight,
+            broken: None,
+        }
+    }
 }
 
 impl http_body::Body for Counted {
@@ -132,7 +146,17 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending; // hyper writes before it asks again
+            }
+            frame => frame,
+        };
         // With the last piece the request is no longer in flight.
         if self.body.is_end_stream() {
             return Poll::Ready(frame);
@@ -141,7 +165,7 @@ impl http_body::Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub use crate::config::values::Fresh;
 use crate::config::values::Pattern;
 use crate::oci::{FullName, Tag};
 use crate::upstream::{Failure, Suspicion};
@@ -38,18 +39,6 @@ pub struct Rule {
     pub max_stale: Duration,
     /// How long beyond its freshness a stored answer is served at once, while the registry is asked in the background.
     pub stale_while_revalidate: Duration,
-}
-
-/// How long a stored answer is served without asking.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fresh {
-    /// Not at all.
-    Revalidate,
-    For(Duration),
-    /// For ever.
-    Immutable,
-    /// Not at all, and not after a failure either.
-    Never,
 }
 
 /// Why the registry gave no answer about a tag.

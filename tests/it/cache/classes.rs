@@ -7,18 +7,12 @@ use super::support::{Cached, REPOSITORY, TAG};
 use crate::support::{
     client::{Request, Response},
     image::{DOCKER_LIST, DOCKER_MANIFEST, Image, OCI_INDEX, OCI_MANIFEST},
+    puller::ACCEPT,
     stub::{Fault, Gate, On},
 };
 
 /// dockerd 20.10 and 28, several lines.
-const DOCKERD: &[&str] = &[
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    "application/json",
-    DOCKER_MANIFEST,
-    DOCKER_LIST,
-    OCI_INDEX,
-    OCI_MANIFEST,
-];
+const DOCKERD: &[&str] = &ACCEPT;
 
 /// containerd 1.6 to 2.1, one line.
 const CONTAINERD: &[&str] = &[
