@@ -24,6 +24,8 @@ pub struct Leader {
     commands: mpsc::UnboundedSender<Command>,
     share: Arc<Semaphore>,
     ready: Ready,
+    /// Nothing was written yet.
+    fresh: bool,
 }
 
 impl Leader {
@@ -37,6 +39,7 @@ impl Leader {
             commands,
             share: Arc::new(Semaphore::new(SHARE)),
             ready: Ready::beginning(flight.digest()),
+            fresh: true,
             flight,
         };
         if let Ok(ready) = is_ready.await {
@@ -96,8 +99,16 @@ impl Leader {
 
     /// Bytes, and where they belong; in any order, though what is far ahead is read back from the disk later. Waits while
     /// the disk is behind. An error is how the flight ended: there is nobody left to fetch for.
+    ///
+    /// The first piece has all the share: while it is on its way to the disk and to the readers, who have waited longest
+    /// for it, the flood that comes after it does not take the processors from them.
     pub async fn write(&mut self, at: u64, data: Bytes) -> Result<(), Ending> {
-        let size = u32::try_from(data.len().min(SHARE)).unwrap_or(u32::MAX);
+        let size = if std::mem::take(&mut self.fresh) {
+            SHARE
+        } else {
+            data.len().min(SHARE)
+        };
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
         let share = self.share.clone().acquire_many_owned(size).await;
         let share = share.map_err(|_| self.over())?;
         self.say(Command::Piece(Piece {

@@ -141,7 +141,10 @@ impl Pump {
         let taken = self
             .shared
             .hands
-            .quick(move || shared.partials.take(&digest, &giver))
+            .quick(move || {
+                room::foresee(&shared.parts);
+                shared.partials.take(&digest, &giver)
+            })
             .await;
         let partial = taken
             .map_err(|error| internal(&error))?
