@@ -73,6 +73,14 @@ async fn try_reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, No
     made.await.unwrap_or(Err(NoRoom(bytes)))
 }
 
+/// Looks at the filesystem again if that is due. Blocking: for a thread that may wait and is at work anyway, so that
+/// [`reserve`], which comes next, needs none.
+pub(super) fn foresee(parts: &Parts) {
+    if parts.room.fresh().is_none() {
+        parts.room.look(parts);
+    }
+}
+
 /// Brings the filesystem back above its floor, as far as evicting can: others write to it too. Blocking.
 pub(super) fn keep_floor(shared: &Arc<Shared>) {
     // Who makes room already does the same.

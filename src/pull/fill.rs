@@ -202,13 +202,17 @@ impl Work {
                 Err(error) => return self.give_up(leader, error),
             };
             self.fill.grant(&claim);
-            self.cached.store.link(&claim.name, &self.digest, None);
-            if begun.is_none() {
+            let link = || self.cached.store.link(&claim.name, &self.digest, None);
+            if begun.is_some() {
+                link();
+            } else {
                 let Some(length) = download.length() else {
+                    link();
                     self.fill.say(Ok(()));
                     return end(leader, Ending::NoLength);
                 };
                 let room = leader.begin(length).await;
+                link();
                 self.fill.say(Ok(()));
                 if let Err(ending) = room {
                     return ending;
