@@ -254,7 +254,7 @@ impl<S: Service> Door<S> {
         let stream = Sending::new(stream);
         let handler = self.handler(connection, activity).with_direct(stream.direct());
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
-        let mut http = builder.serve_connection(io, handler).with_upgrades();
+        let mut http = builder.serve_connection(io, handler.into_hyper()).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
             Driven::Over => return Ok(None),
@@ -295,7 +295,7 @@ impl<S: Service> Door<S> {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_send_buf_size(HTTP2_SEND_BUFFER);
         let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
-        let http = pin!(builder.serve_connection(io, self.handler(connection, activity)));
+        let http = pin!(builder.serve_connection(io, self.handler(connection, activity).into_hyper()));
         self.drive(http, http2::Connection::graceful_shutdown, activity)
             .await?;
         Ok(())

@@ -18,7 +18,7 @@ use super::{redirect, v2, visit};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
-use crate::telemetry::Record;
+use crate::telemetry::{Record, RequestId};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,14 +30,14 @@ where
 {
     let parts = &front.parts;
     let (head, body) = request.into_parts();
-    let id = format!("{:016x}", rand::random::<u64>());
+    let id = RequestId::random();
     let (method, log) = (head.method.clone(), parts.config.access_log.clone());
-    let record = Record::new(id.clone(), method.clone(), log, parts.metrics.clone());
+    let record = Record::new(id, method.clone(), log, parts.metrics.clone());
     let is_api = head.uri.path().starts_with("/v2");
     let mut response = catch_panics(front, head, body, &record).await;
     let headers = response.headers_mut();
     add_security(headers, is_api);
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
     let response = sized(response, &method);

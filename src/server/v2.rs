@@ -103,8 +103,8 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.as_str().to_owned());
-        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.registry = Some(target.registry.name.clone());
+        facts.repository = target.endpoint.repository().cloned();
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
