@@ -192,17 +192,25 @@ impl Index {
 
     /// It was used now. False: it is not stored.
     pub fn touch(&self, digest: &Digest, now: u64) -> bool {
-        let now = seconds(now);
-        let mut inner = self.locked();
-        let slot = inner.table.slots.get_mut(&Key::from(digest));
-        slot.map(|slot| slot.touch(now)).is_some()
+        self.touch_key(&Key::from(digest), now)
     }
 
-    /// Both of these, in one look.
-    pub fn touch_and_count(&self, digest: &Digest, now: u64) -> bool {
+    pub(crate) fn touch_key(&self, key: &Key, now: u64) -> bool {
         let now = seconds(now);
         let mut inner = self.locked();
-        let slot = inner.table.slots.get_mut(&Key::from(digest));
+        inner
+            .table
+            .slots
+            .get_mut(key)
+            .map(|slot| slot.touch(now))
+            .is_some()
+    }
+
+    /// It was used now, and pulled from its beginning: as `touch` and `count_pull`, in one look.
+    pub(crate) fn pulled_key(&self, key: &Key, now: u64) -> bool {
+        let now = seconds(now);
+        let mut inner = self.locked();
+        let slot = inner.table.slots.get_mut(key);
         slot.map(|slot| slot.touch(now).count()).is_some()
     }
 

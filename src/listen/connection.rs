@@ -334,24 +334,25 @@ impl<S: Service> Door<S> {
                 if shed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Ended::Shed));
                 }
+                let now = Instant::now();
                 match activity.deadline(&self.config) {
-                    Some((at, Overdue::Settled)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Settled)) if at <= now && !finishing => {
                         return Poll::Ready(Ok(Driven::Settled));
                     }
-                    Some((at, Overdue::Idle)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Idle)) if at <= now && !finishing => {
                         finishing = true;
                         activity.closing();
                         finish(http.as_mut());
                         continue;
                     }
-                    Some((at, overdue)) if at <= Instant::now() => {
+                    Some((at, overdue)) if at <= now => {
                         return Poll::Ready(Err(Ended::Overdue(overdue)));
                     }
                     Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
                     // The end of an HTTP/2 stream does not wake this task, so it looks again now and then; too late
                     // it cannot be, since no idle time is shorter.
                     None if timer.is_elapsed() => {
-                        timer.as_mut().reset(Instant::now() + self.config.keep_alive);
+                        timer.as_mut().reset(now + self.config.keep_alive);
                     }
                     _ => {}
                 }

@@ -88,8 +88,7 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Document>, Error> {
-        let linked = cached.store.linked(&claim.name, digest);
-        let linked = match (cached.standing(claim), linked) {
+        let linked = match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => linked,
             _ if !matches!(cached.store.presence(digest), Presence::Stored { .. }) => return Ok(None),
             (standing, linked) => {
@@ -316,16 +315,12 @@ impl Pull {
                 headers.insert(header::CONTENT_TYPE, media_type);
             }
             let range = wanted.wishes.range.as_ref().filter(|_| range_holds);
-            let whole = ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
+            ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
                 Error::RangeNotSatisfiable {
                     registry: claim.name.registry.clone(),
                     length: Some(length),
                 }
-            })?;
-            match wanted.method {
-                Method::Get => whole,
-                Method::Head => whole.map(|_| Body::empty()),
-            }
+            })?
         };
         let immutable = matches!(age, Age::None);
         Ok(Pulled {

@@ -67,17 +67,18 @@ fn add_security(headers: &mut HeaderMap, is_api: bool) {
     }
 }
 
-/// Says how long the answer is, where that is known, also to HEAD, which gets no body.
+/// HEAD gets no body, but is told how long it would be. To GET hyper tells it.
 fn sized(mut response: Response, method: &Method) -> Response {
+    if method != Method::HEAD {
+        return response;
+    }
     if let Some(length) = response.body().size_hint().exact() {
         let headers = response.headers_mut();
         headers
             .entry(header::CONTENT_LENGTH)
             .or_insert_with(|| HeaderValue::from(length));
     }
-    if method == Method::HEAD {
-        *response.body_mut() = Body::empty();
-    }
+    *response.body_mut() = Body::empty();
     response
 }
 

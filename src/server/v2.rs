@@ -262,8 +262,8 @@ fn wishes(request: &Parts) -> Result<Wishes, Problem> {
         }
     };
     let mut conditions = HeaderMap::new();
-    for name in CONDITIONS {
-        for value in headers.get_all(&name) {
+    for (name, value) in headers {
+        if CONDITIONS.contains(name) {
             conditions.append(name.clone(), value.clone());
         }
     }

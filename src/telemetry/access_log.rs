@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::json_line::JsonLine;
+use super::json_line::{JsonLine, Plain};
 use super::lines::Lines;
 use super::metrics::{BytesFrom, Metrics, Request, Source};
 use super::request_id::RequestId;
@@ -212,24 +212,23 @@ impl Fields {
 
 impl Line<'_> {
     fn append(&self, bytes: &mut Vec<u8>, time: &str) {
-        let mut line = JsonLine::begin(bytes, time);
-        line.field("message", self.message);
-        line.field("request_id", self.request_id);
-        line.known("client", self.client);
-        line.field("method", self.method);
-        line.known("door", self.door);
-        line.known("registry", self.registry);
-        line.known("repository", self.repository);
-        line.known("kind", self.kind);
-        line.known("status", self.status);
-        line.known("outcome", self.outcome);
-        line.field("ended", self.ended);
-        line.field("bytes", self.bytes);
-        line.known("ttfb_ms", self.ttfb_ms);
-        line.field("duration_ms", self.duration_ms);
-        line.known("upstream_status", self.upstream_status);
-        line.known("error", self.error);
-        line.end(TARGET);
+        let mut line = JsonLine::begin(bytes, time, Plain(self.message));
+        line.field(r#","request_id":"#, Plain(self.request_id));
+        line.known(r#","client":"#, self.client);
+        line.field(r#","method":"#, self.method);
+        line.known(r#","door":"#, self.door.map(Plain));
+        line.known(r#","registry":"#, self.registry.map(Plain));
+        line.known(r#","repository":"#, self.repository.map(Plain));
+        line.known(r#","kind":"#, self.kind.map(Plain));
+        line.known(r#","status":"#, self.status);
+        line.known(r#","outcome":"#, self.outcome.map(Plain));
+        line.field(r#","ended":"#, Plain(self.ended));
+        line.field(r#","bytes":"#, self.bytes);
+        line.known(r#","ttfb_ms":"#, self.ttfb_ms);
+        line.field(r#","duration_ms":"#, self.duration_ms);
+        line.known(r#","upstream_status":"#, self.upstream_status);
+        line.known(r#","error":"#, self.error);
+        line.end(Plain(TARGET));
     }
 
     fn trace(&self) {

@@ -6,64 +6,58 @@ use std::net::IpAddr;
 
 /// A line that has begun.
 #[derive(Debug)]
-pub(super) struct JsonLine<'a> {
-    bytes: &'a mut Vec<u8>,
-    /// What stands before the next field.
-    between: &'static [u8],
-}
+pub(super) struct JsonLine<'a>(&'a mut Vec<u8>);
 
 /// What a field may hold.
 pub(super) trait Value {
     fn append(self, bytes: &mut Vec<u8>);
 }
 
+/// Text in which nothing is to be escaped, by its grammar.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain<'a>(pub &'a str);
+
 impl<'a> JsonLine<'a> {
-    /// `time` as the log writes it.
-    pub fn begin(bytes: &'a mut Vec<u8>, time: &str) -> Self {
+    /// `time` as the log writes it; `message` is the first of the fields.
+    pub fn begin(bytes: &'a mut Vec<u8>, time: &str, message: Plain<'static>) -> Self {
         bytes.extend_from_slice(br#"{"timestamp":""#);
         bytes.extend_from_slice(time.as_bytes());
-        bytes.extend_from_slice(br#"","level":"INFO","fields":{"#);
-        Self {
-            bytes,
-            between: b"\"",
-        }
+        bytes.extend_from_slice(br#"","level":"INFO","fields":{"message":"#);
+        message.append(bytes);
+        Self(bytes)
     }
 
-    /// `name` must need no escape.
+    /// `name` with what stands around it: `,"name":`.
     pub fn field(&mut self, name: &'static str, value: impl Value) {
-        self.bytes.extend_from_slice(self.between);
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(b"\":");
-        value.append(self.bytes);
-        self.between = b",\"";
+        self.0.extend_from_slice(name.as_bytes());
+        value.append(self.0);
     }
 
-    /// Unknown fields are left out.
+    /// As [`Self::field`]; what is not known is left out.
     pub fn known(&mut self, name: &'static str, value: Option<impl Value>) {
         if let Some(value) = value {
             self.field(name, value);
         }
     }
 
-    /// `target` must need no escape.
-    pub fn end(self, target: &'static str) {
-        self.bytes.extend_from_slice(br#"},"target":""#);
-        self.bytes.extend_from_slice(target.as_bytes());
-        self.bytes.extend_from_slice(b"\"}\n");
+    pub fn end(self, target: Plain<'static>) {
+        self.0.extend_from_slice(br#"},"target":"#);
+        target.append(self.0);
+        self.0.extend_from_slice(b"}\n");
+    }
+}
+
+impl Value for Plain<'_> {
+    fn append(self, bytes: &mut Vec<u8>) {
+        bytes.push(b'"');
+        bytes.extend_from_slice(self.0.as_bytes());
+        bytes.push(b'"');
     }
 }
 
 impl Value for &str {
     fn append(self, bytes: &mut Vec<u8>) {
-        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        // No early end: so the compiler looks at many bytes at once.
-        if self.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
-            bytes.push(b'"');
-            bytes.extend_from_slice(self.as_bytes());
-            bytes.push(b'"');
-        } else {
-            append_serialized(&self, bytes);
-        }
+        append_serialized(&self, bytes);
     }
 }
 
