@@ -103,6 +103,16 @@ impl Records {
         tables.linked(&Key::from(digest), repository, digest)
     }
 
+    /// Is the repository public, and is the digest linked there?
+    pub fn public_and_linked(&self, name: &FullName, digest: &Digest) -> (bool, Option<Linked>) {
+        let tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return (false, None);
+        };
+        let public = tables.public.contains_key(&repository);
+        (public, tables.linked(&Key::from(digest), repository, digest))
+    }
+
     /// A link of this digest in any repository that is public.
     pub fn linked_in_public(&self, digest: &Digest) -> Option<Linked> {
         let tables = self.locked();

@@ -13,6 +13,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
+use super::index::Index;
 use super::key::Key;
 use super::partials::Giver;
 use super::room::{self, NoRoom};
@@ -107,21 +108,31 @@ impl Flights {
     /// The bytes of a stored blob that is short enough to be kept in memory; `None`: it is to be opened, whatever the
     /// reason.
     pub async fn short(&self, digest: &Digest) -> Option<Bytes> {
+        if let Some(bytes) = self.hot(digest) {
+            return (!bytes.is_empty()).then_some(bytes);
+        }
         let entry = self.shared.parts.index.get(digest)?;
         if !(1..=LONGEST_HOT as u64).contains(&entry.size) {
             return None;
         }
-        match self.hot(digest) {
-            Some(bytes) => Some(bytes),
-            None => Box::pin(self.small(digest)).await.ok().flatten(),
-        }
+        Box::pin(self.small(digest)).await.ok().flatten()
     }
 
     /// The bytes of a stored blob, if they are in memory.
     pub fn hot(&self, digest: &Digest) -> Option<Bytes> {
-        let shared = &self.shared;
-        let stored = shared.parts.index.touch(digest, shared.parts.clock.now());
-        stored.then(|| shared.hot.0.get(&Key::from(digest))).flatten()
+        let now = self.shared.parts.clock.now();
+        self.hot_if(digest, |index, key| index.touch_key(key, now))
+    }
+
+    /// The same for one that is pulled from its beginning at `now`, in logical seconds.
+    pub fn pulled_hot(&self, digest: &Digest, now: u64) -> Option<Bytes> {
+        self.hot_if(digest, |index, key| index.pulled_key(key, now))
+    }
+
+    fn hot_if(&self, digest: &Digest, is_stored: impl FnOnce(&Index, &Key) -> bool) -> Option<Bytes> {
+        let Shared { parts, hot, .. } = &*self.shared;
+        let key = Key::from(digest);
+        is_stored(&parts.index, &key).then(|| hot.0.get(&key)).flatten()
     }
 
     /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,

@@ -255,7 +255,7 @@ impl<S: Service> Door<S> {
         let stream = Sending::new(stream);
         let handler = self.handler(connection, activity).with_direct(stream.direct());
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
-        let mut http = builder.serve_connection(io, handler).with_upgrades();
+        let mut http = builder.serve_connection(io, handler.into_hyper()).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
             Driven::Over => return Ok(None),
@@ -284,26 +284,26 @@ impl<S: Service> Door<S> {
         connection: &Connection,
         activity: &Arc<Activity>,
     ) -> Result<(), Ended> {
-        let http = pin!(self.http2_connection(stream, connection, activity));
+        // The builder goes before the connection is driven: what is here stays with every connection.
+        let http = {
+            let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
+            // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(self.config.http2_ping_interval)
+                .keep_alive_timeout(self.config.http2_ping_timeout)
+                .max_concurrent_streams(HTTP2_STREAMS)
+                .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
+                .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+                .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+                .max_send_buf_size(HTTP2_SEND_BUFFER);
+            let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
+            builder.serve_connection(io, self.handler(connection, activity).into_hyper())
+        };
+        let http = pin!(http);
         self.drive(http, http2::Connection::graceful_shutdown, activity)
             .await?;
         Ok(())
-    }
-
-    fn http2_connection(&self, stream: Line, connection: &Connection, activity: &Arc<Activity>) -> Http2<S> {
-        let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
-        // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.config.http2_ping_interval)
-            .keep_alive_timeout(self.config.http2_ping_timeout)
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
-            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-            .max_send_buf_size(HTTP2_SEND_BUFFER);
-        let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
-        builder.serve_connection(io, self.handler(connection, activity))
     }
 
     fn handler(&self, connection: &Connection, activity: &Arc<Activity>) -> Handler<S> {
@@ -339,24 +339,25 @@ impl<S: Service> Door<S> {
                 if shed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Ended::Shed));
                 }
+                let now = Instant::now();
                 match activity.deadline(&self.config) {
-                    Some((at, Overdue::Settled)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Settled)) if at <= now && !finishing => {
                         return Poll::Ready(Ok(Driven::Settled));
                     }
-                    Some((at, Overdue::Idle)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Idle)) if at <= now && !finishing => {
                         finishing = true;
                         activity.closing();
                         finish(http.as_mut());
                         continue;
                     }
-                    Some((at, overdue)) if at <= Instant::now() => {
+                    Some((at, overdue)) if at <= now => {
                         return Poll::Ready(Err(Ended::Overdue(overdue)));
                     }
                     Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
                     // The end of an HTTP/2 stream does not wake this task, so it looks again now and then; too late
                     // it cannot be, since no idle time is shorter.
                     None if timer.is_elapsed() => {
-                        timer.as_mut().reset(Instant::now() + self.config.keep_alive);
+                        timer.as_mut().reset(now + self.config.keep_alive);
                     }
                     _ => {}
                 }
@@ -366,8 +367,6 @@ impl<S: Service> Door<S> {
         .await
     }
 }
-
-type Http2<S> = http2::Connection<TokioIo<Watched<Line>>, Handler<S>, Streams>;
 
 /// How a time with hyper ended.
 enum Driven {

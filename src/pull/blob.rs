@@ -198,7 +198,7 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Admitted, Error> {
-        match (cached.standing(claim), cached.store.linked(&claim.name, digest)) {
+        match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => Ok(Admitted::Reads(linked)),
             (_, linked) => Box::pin(self.admitted_if_proved(cached, claim, digest, linked)).await,
         }

@@ -90,12 +90,9 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Document>, Error> {
-        if !matches!(cached.store.presence(digest), Presence::Stored { .. }) {
-            return Ok(None);
-        }
-        let linked = cached.store.linked(&claim.name, digest);
-        let linked = match (cached.standing(claim), linked) {
+        let linked = match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => linked,
+            _ if !matches!(cached.store.presence(digest), Presence::Stored { .. }) => return Ok(None),
             (standing, linked) => {
                 return Box::pin(self.proved_manifest(cached, claim, digest, standing, linked)).await;
             }
@@ -303,7 +300,6 @@ impl Pull {
     ) -> Result<Pulled, Error> {
         let etag = conditions::etag(&document.digest);
         let mut headers = HeaderMap::with_capacity(FIELDS);
-        headers.insert(header::ETAG, etag.clone());
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
         if let Age::Confirmed(seconds) | Age::Stale(seconds) | Age::AskedBehind(seconds) = age {
             headers.insert(header::AGE, HeaderValue::from(seconds));
@@ -319,27 +315,22 @@ impl Pull {
                 headers.insert(header::WARNING, stale_warning(claim, why));
             }
         }
-        let response = if conditions::has_it(&wanted.wishes.conditions, &etag) {
+        let has_it = conditions::has_it(&wanted.wishes.conditions, &etag);
+        let range_holds = conditions::range_holds(&wanted.wishes.conditions, &etag);
+        headers.insert(header::ETAG, etag);
+        let response = if has_it {
             respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
         } else {
             if let Ok(media_type) = HeaderValue::from_str(&document.media_type) {
                 headers.insert(header::CONTENT_TYPE, media_type);
             }
-            let range = wanted
-                .wishes
-                .range
-                .as_ref()
-                .filter(|_| conditions::range_holds(&wanted.wishes.conditions, &etag));
-            let whole = ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
+            let range = wanted.wishes.range.as_ref().filter(|_| range_holds);
+            ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
                 Error::RangeNotSatisfiable {
                     registry: claim.name.registry.clone(),
                     length: Some(length),
                 }
-            })?;
-            match wanted.method {
-                Method::Get => whole,
-                Method::Head => whole.map(|_| Body::empty()),
-            }
+            })?
         };
         let immutable = matches!(age, Age::None);
         Ok(Pulled {

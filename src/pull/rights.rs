@@ -149,8 +149,17 @@ impl Claim {
 
 impl Cached {
     pub(super) fn standing(&self, claim: &Claim) -> Standing {
-        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key())
-        {
+        self.standing_in(claim, self.store.is_public(&claim.name))
+    }
+
+    /// The same, with the link of this digest there.
+    pub(super) fn standing_and_link(&self, claim: &Claim, digest: &Digest) -> (Standing, Option<Linked>) {
+        let (public, linked) = self.store.public_and_linked(&claim.name, digest);
+        (self.standing_in(claim, public), linked)
+    }
+
+    fn standing_in(&self, claim: &Claim, public: bool) -> Standing {
+        if claim.shared || public || self.proofs.proved.contains_key(&claim.key()) {
             Standing::Entitled
         } else {
             Standing::Unproved
