@@ -268,8 +268,9 @@ impl<S: Service> Door<S> {
         activity.hand_back_ends();
         if ended?.is_ready() {
             return Ok(http.into_parts().map(|parts| {
-                let stream = parts.io.into_inner().into_inner().into_inner();
-                stream.rewound(parts.read_buf)
+                let mut stream = parts.io.into_inner().into_inner().stream;
+                stream.rewind(parts.read_buf);
+                stream
             }));
         }
         // It is not as idle as it seemed, and ends when it is.

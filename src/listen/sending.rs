@@ -13,7 +13,7 @@ use crate::serve::file::Direct;
 
 #[derive(Debug)]
 pub(super) struct Sending {
-    stream: Line,
+    pub(super) stream: Line,
     direct: Option<Direct>,
 }
 
@@ -29,10 +29,6 @@ impl Sending {
     /// What the requests of this connection must carry so that their answers can be sent from files.
     pub(super) fn direct(&self) -> Option<Direct> {
         self.direct.clone()
-    }
-
-    pub(super) fn into_inner(self) -> Line {
-        self.stream
     }
 }
 
