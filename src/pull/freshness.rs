@@ -12,7 +12,7 @@ use http::StatusCode;
 pub use crate::config::values::Fresh;
 use crate::config::values::Pattern;
 use crate::oci::{FullName, Tag};
-use crate::upstream::Failure;
+use crate::upstream::{Failure, Suspicion};
 
 /// All rules, in the order in which a person wrote them.
 #[derive(Clone, Debug, Default)]
@@ -165,6 +165,14 @@ pub fn after_error(rule: &Rule, age: Duration, class: ErrorClass) -> AfterError 
 }
 
 impl ErrorClass {
+    /// What a request to a suspect registry would probably end in.
+    pub fn of_suspicion(suspicion: Suspicion) -> Self {
+        match suspicion {
+            Suspicion::Unreachable => Self::Connect,
+            Suspicion::Late => Self::Timeout,
+        }
+    }
+
     /// Of a request that got no answer. `None`: the request itself was the mistake, and no stored answer makes it good.
     pub fn of_failure(failure: &Failure) -> Option<Self> {
         match failure {
