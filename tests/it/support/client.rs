@@ -343,9 +343,10 @@ impl Open {
             }
             open.buffer.reserve(64 * 1024);
             if open.stream.read_buf(&mut open.buffer).await? == 0 {
-                let kind = match open.buffer.is_empty() {
-                    true => io::ErrorKind::ConnectionAborted,
-                    false => io::ErrorKind::UnexpectedEof,
+                let kind = if open.buffer.is_empty() {
+                    io::ErrorKind::ConnectionAborted
+                } else {
+                    io::ErrorKind::UnexpectedEof
                 };
                 let said = String::from_utf8_lossy(&open.buffer);
                 return Err(io::Error::new(kind, format!("closed after {said:?}")));
