@@ -261,7 +261,8 @@ impl Store {
     /// never else (threat S5). `media_type` for manifests: the Content-Type. A manifest's link stays one when it is
     /// linked again without.
     pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
-        self.parts.records.link(name, digest, media_type)
+        let is_stored = || self.parts.index.get(digest).is_some();
+        self.parts.records.link(name, digest, media_type, is_stored)
     }
 
     pub fn unlink(&self, name: &FullName, digest: &Digest) {
@@ -270,8 +271,13 @@ impl Store {
 
     /// A stored manifest that is linked there, the newest if there are more.
     pub fn manifests_in(&self, name: &FullName) -> Option<Digest> {
-        let stored = |digest: &Digest| self.parts.index.get(digest).is_some();
-        self.parts.records.manifests_in(name, stored)
+        self.manifest_beside(name, &[])
+    }
+
+    /// As above, and none of these.
+    pub fn manifest_beside(&self, name: &FullName, others: &[Digest]) -> Option<Digest> {
+        let fits = |digest: &Digest| self.parts.index.get(digest).is_some() && !others.contains(digest);
+        self.parts.records.manifests_in(name, fits)
     }
 
     pub fn is_public(&self, name: &FullName) -> bool {

@@ -177,17 +177,17 @@ async fn accept<S: Service>(
     }
 }
 
-fn introduce(stream: &TcpStream, peer: SocketAddr, listener: usize, id: u64) -> io::Result<Connection> {
+fn introduce(stream: &TcpStream, peer: SocketAddr, listener: usize, id: u64) -> io::Result<Box<Connection>> {
     stream.set_nodelay(true)?;
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let local = canonical(stream.local_addr()?);
-    Ok(Connection {
+    Ok(Box::new(Connection {
         peer: canonical(peer),
         local,
         secure: false,
         listener,
         id,
-    })
+    }))
 }
 
 /// Why connections end is of interest to whoever looks for it, except one thing that the operator must be told, once a

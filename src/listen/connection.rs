@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue};
 use super::detect::{self, Protocol, detect};
-use super::handler::{Handler, Service};
+use super::handler::{ForHyper, Handler, Service};
 use super::proxy_protocol;
-use super::rest::{Rested, Wire, heard, rest};
+use super::rest::{Line, Rested, heard, rest};
 use super::rewind::Rewind;
 use super::sending::Sending;
 use super::watched::Watched;
@@ -99,11 +99,12 @@ impl<S: Service> Door<S> {
     /// Serves one connection to its end. `connection` is what the socket says; a PROXY header corrects it.
     ///
     /// Nothing is allocated for a connection before its first byte but its task, and next to nothing while it rests
-    /// between two requests: the stages are boxed as they begin, and gone before the next one does.
+    /// between two requests: the stages are boxed as they begin, and gone before the next one does. What passes from one
+    /// to the next is boxed too, because a future keeps every place that a value ever had in it.
     pub(super) async fn run(
         &self,
         stream: TcpStream,
-        connection: Connection,
+        connection: Box<Connection>,
         activity: Arc<Activity>,
     ) -> Result<(), Ended> {
         let silence = Instant::now() + self.config.first_byte_timeout;
@@ -119,9 +120,9 @@ impl<S: Service> Door<S> {
             return Ok(());
         };
         if protocol == Protocol::Http2 {
-            return Box::pin(self.http2(stream, connection, &activity)).await;
+            return Box::pin(self.http2(stream, &connection, &activity)).await;
         }
-        while let Some(settled) = Box::pin(self.http1(stream, connection, &activity)).await? {
+        while let Some(settled) = Box::pin(self.http1(stream, &connection, &activity)).await? {
             stream = settled;
             if stream.is_rewound() {
                 continue; // what follows has begun to arrive
@@ -138,10 +139,10 @@ impl<S: Service> Door<S> {
     async fn greet(
         &self,
         mut stream: TcpStream,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         activity: &Activity,
         silence: Instant,
-    ) -> Result<Option<(Protocol, Rewind<Wire>, Connection)>, Ended> {
+    ) -> Result<Option<(Protocol, Line, Box<Connection>)>, Ended> {
         let beginning = tokio::select! {
             biased;
             beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
@@ -170,7 +171,7 @@ impl<S: Service> Door<S> {
                 Err(Ended::PlainOnTls)
             }
             (_, None) => {
-                let stream = Rewind::new(prefix, Either::Left(stream));
+                let stream = Box::new(Rewind::new(prefix, Either::Left(stream)));
                 Ok(Some((protocol, stream, connection)))
             }
         }
@@ -217,7 +218,7 @@ impl<S: Service> Door<S> {
         stream: Rewind<TcpStream>,
         certificates: &Certificates,
         activity: &Activity,
-    ) -> Result<(Protocol, Rewind<Wire>), Ended> {
+    ) -> Result<(Protocol, Line), Ended> {
         let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
         let stream = tokio::select! {
             accepted = timeout(self.config.handshake_timeout, accept) =>
@@ -229,7 +230,7 @@ impl<S: Service> Door<S> {
             _ => Protocol::Http1,
         };
         let stream = Rewind::new(Bytes::new(), Either::Right(Box::new(stream)));
-        Ok((protocol, stream))
+        Ok((protocol, Box::new(stream)))
     }
 
     /// Serves requests until the connection ends, or gives the stream back when there has been nothing to do for a
@@ -237,10 +238,10 @@ impl<S: Service> Door<S> {
     /// last request is the beginning of the stream again.
     async fn http1(
         &self,
-        stream: Rewind<Wire>,
-        connection: Connection,
+        stream: Line,
+        connection: &Connection,
         activity: &Arc<Activity>,
-    ) -> Result<Option<Rewind<Wire>>, Ended> {
+    ) -> Result<Option<Line>, Ended> {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None) // ours begins at the head's first byte: see `activity`
@@ -279,10 +280,22 @@ impl<S: Service> Door<S> {
 
     async fn http2(
         &self,
-        stream: Rewind<Wire>,
-        connection: Connection,
+        stream: Line,
+        connection: &Connection,
         activity: &Arc<Activity>,
     ) -> Result<(), Ended> {
+        let http = pin!(self.http2_connection(stream, connection, activity));
+        self.drive(http, http2::Connection::graceful_shutdown, activity)
+            .await?;
+        Ok(())
+    }
+
+    fn http2_connection(
+        &self,
+        stream: Line,
+        connection: &Connection,
+        activity: &Arc<Activity>,
+    ) -> Http2<impl ForHyper + use<S>> {
         let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
         // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
         builder
@@ -295,15 +308,12 @@ impl<S: Service> Door<S> {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .max_send_buf_size(HTTP2_SEND_BUFFER);
         let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
-        let http = pin!(builder.serve_connection(io, self.handler(connection, activity).into_hyper()));
-        self.drive(http, http2::Connection::graceful_shutdown, activity)
-            .await?;
-        Ok(())
+        builder.serve_connection(io, self.handler(connection, activity).into_hyper())
     }
 
-    fn handler(&self, connection: Connection, activity: &Arc<Activity>) -> Handler<S> {
+    fn handler(&self, connection: &Connection, activity: &Arc<Activity>) -> Handler<S> {
         let fields = self.config.max_header_fields;
-        Handler::new(self.service.clone(), connection, Arc::clone(activity), fields)
+        Handler::new(self.service.clone(), *connection, Arc::clone(activity), fields)
     }
 
     /// Polls hyper's connection until it ends, its time is over, it must make room, or it has settled. `finish` makes
@@ -362,6 +372,8 @@ impl<S: Service> Door<S> {
         .await
     }
 }
+
+type Http2<H> = http2::Connection<TokioIo<Watched<Line>>, H, Streams>;
 
 /// How a time with hyper ended.
 enum Driven {

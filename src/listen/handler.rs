@@ -41,6 +41,27 @@ where
     }
 }
 
+/// A handler as hyper takes it.
+pub(super) trait ForHyper:
+    hyper::service::Service<
+        Request<Incoming>,
+        Response = Response<Counted>,
+        Error = Infallible,
+        Future: Send + 'static,
+    >
+{
+}
+
+impl<H> ForHyper for H where
+    H: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<Counted>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+{
+}
+
 pub(super) struct Handler<S> {
     service: S,
     connection: Connection,
@@ -74,21 +95,14 @@ impl<S> Handler<S> {
 
 impl<S: Service> Handler<S> {
     /// The same for hyper, which keeps room for one future with the connection.
-    pub(super) fn into_hyper(
-        self,
-    ) -> impl hyper::service::Service<
-        Request<Incoming>,
-        Response = Response<Counted>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > {
+    pub(super) fn into_hyper(self) -> impl ForHyper {
         let handler = Arc::new(self);
         service_fn(move |request| {
             let in_flight = handler.begin(&request);
             let handler = Arc::clone(&handler);
             async move {
                 let response = handler.answer(request).await;
-                Ok(response.map(|body| Counted { body, in_flight }))
+                Ok(response.map(|body| Counted::new(body, in_flight)))
             }
         })
     }
@@ -136,6 +150,20 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 pub(super) struct Counted {
     body: Body,
     in_flight: InFlight,
+    /// How it broke, while what came before goes out. hyper throws away what it has not written when a body breaks: where
+    /// that is all of the answer, the client would see a connection closed without a word, as one that had rested too long
+    /// is, and many would quietly ask again.
+    broken: Option<axum::Error>,
+}
+
+impl Counted {
+    fn new(body: Body, in_flight: InFlight) -> Self {
+        Self {
+            body,
+            in_flight,
+            broken: None,
+        }
+    }
 }
 
 impl http_body::Body for Counted {
@@ -146,7 +174,17 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending; // hyper writes before it asks again
+            }
+            frame => frame,
+        };
         // With the last piece the request is no longer in flight.
         if self.body.is_end_stream() {
             return Poll::Ready(frame);
@@ -155,7 +193,7 @@ impl http_body::Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

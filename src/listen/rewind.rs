@@ -19,7 +19,7 @@ impl<T> Rewind<T> {
     }
 
     /// As it was before these bytes were read from it.
-    pub(super) fn rewound(mut self, read: Bytes) -> Self {
+    pub(super) fn rewound(mut self: Box<Self>, read: Bytes) -> Box<Self> {
         // An empty `Bytes` may still hold the whole buffer that it is the end of.
         if !read.is_empty() {
             self.prefix = [read, self.prefix].concat().into();

@@ -8,18 +8,17 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-use super::rest::Wire;
-use super::rewind::Rewind;
+use super::rest::Line;
 use crate::serve::file::Direct;
 
 #[derive(Debug)]
 pub(super) struct Sending {
-    stream: Rewind<Wire>,
+    stream: Line,
     direct: Option<Direct>,
 }
 
 impl Sending {
-    pub(super) fn new(stream: Rewind<Wire>) -> Self {
+    pub(super) fn new(stream: Line) -> Self {
         let direct = match stream.inner() {
             Either::Left(_) => Some(Direct::default()),
             Either::Right(_) => None,
@@ -32,7 +31,7 @@ impl Sending {
         self.direct.clone()
     }
 
-    pub(super) fn into_inner(self) -> Rewind<Wire> {
+    pub(super) fn into_inner(self) -> Line {
         self.stream
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Age {
     Confirmed(u64),
     /// Seconds; the upstream could not be asked.
     Stale(u64),
+    /// Seconds; the upstream is asked while this is served.
+    AskedBehind(u64),
 }
 
 impl Pull {
@@ -201,7 +203,7 @@ impl Pull {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_denial() {
-                    cached.denied(claim).await;
+                    self.denied(cached, claim, Some(&reference)).await;
                 }
                 return Err(error);
             }
@@ -299,11 +301,19 @@ impl Pull {
         let etag = conditions::etag(&document.digest);
         let mut headers = HeaderMap::with_capacity(FIELDS);
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
-        if let Age::Confirmed(seconds) | Age::Stale(seconds) = age {
+        if let Age::Confirmed(seconds) | Age::Stale(seconds) | Age::AskedBehind(seconds) = age {
             headers.insert(header::AGE, HeaderValue::from(seconds));
         }
-        if let Age::Stale(_) = age {
-            headers.insert(header::WARNING, stale_warning(claim));
+        match age {
+            Age::None | Age::Confirmed(_) => {}
+            Age::Stale(_) => {
+                let why = "could not be asked; this is what it said before";
+                headers.insert(header::WARNING, stale_warning(claim, why));
+            }
+            Age::AskedBehind(_) => {
+                let why = "is being asked; this is what it said before";
+                headers.insert(header::WARNING, stale_warning(claim, why));
+            }
         }
         let has_it = conditions::has_it(&wanted.wishes.conditions, &etag);
         let range_holds = conditions::range_holds(&wanted.wishes.conditions, &etag);
@@ -333,11 +343,8 @@ impl Pull {
 }
 
 /// RFC 7234's 110 is for caches; the distribution specification wants 299 (wire-facts).
-fn stale_warning(claim: &Claim) -> HeaderValue {
-    let text = format!(
-        "299 - \"{} could not be asked; this is what it said before\"",
-        claim.name.registry
-    );
+fn stale_warning(claim: &Claim, why: &str) -> HeaderValue {
+    let text = format!("299 - \"{} {why}\"", claim.name.registry);
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("299 - \"stale\""))
 }
 
