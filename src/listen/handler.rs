@@ -41,6 +41,27 @@ where
     }
 }
 
+/// A handler as hyper takes it.
+pub(super) trait ForHyper:
+    hyper::service::Service<
+        Request<Incoming>,
+        Response = Response<Counted>,
+        Error = Infallible,
+        Future: Send + 'static,
+    >
+{
+}
+
+impl<H> ForHyper for H where
+    H: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<Counted>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+{
+}
+
 pub(super) struct Handler<S> {
     service: S,
     connection: Connection,
@@ -74,14 +95,7 @@ impl<S> Handler<S> {
 
 impl<S: Service> Handler<S> {
     /// The same for hyper, which keeps room for one future with the connection.
-    pub(super) fn into_hyper(
-        self,
-    ) -> impl hyper::service::Service<
-        Request<Incoming>,
-        Response = Response<Counted>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > {
+    pub(super) fn into_hyper(self) -> impl ForHyper {
         let handler = Arc::new(self);
         service_fn(move |request| {
             let in_flight = handler.begin(&request);
