@@ -20,7 +20,7 @@ async fn pipelined_blobs_come_whole_and_in_order() {
     let blobs = image.layer_blobs();
     let mut asked: Vec<&Content> = Vec::new();
     for n in 0..16 {
-        asked.push(&blobs[n * 7 % blobs.len()]);
+        asked.push(blobs[n * 7 % blobs.len()]);
     }
     let mut right = 0;
     for buffer in [None, None, Some(4096)] {
