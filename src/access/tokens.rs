@@ -1,12 +1,17 @@
 //! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
 //! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
 
+mod own;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+pub use own::Bearer;
+
+use super::issued::text;
 use super::seal::{NoRandom, Sealer, same};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
@@ -24,17 +29,25 @@ const REMEMBERED: u64 = 100_000;
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
 const ANONYMOUS: &str = "docxy.anonymous";
 const SEALED_PREFIX: &str = "docxy.sealed.";
+/// Whatever begins so is docxy's own, or is meant to look so: no registry sees it.
+const OWN_PREFIXES: [&str; 2] = ["docxy.", text::PREFIX];
+/// A user name of a registry's that is remembered for the log; longer ones are not.
+const LONGEST_NAME: usize = 256;
 
 /// The token store.
 #[derive(Debug)]
 pub struct Tokens {
     sealer: Sealer,
     handed_out: Cache<[u8; 32], HandedOut>,
+    /// The sealer's key is kept between runs.
+    outlives_this_run: bool,
 }
 
 #[derive(Clone, Debug)]
 struct HandedOut {
     registry: RegistryName,
+    /// The name at that registry, of whom it was handed to.
+    user: Option<Box<str>>,
     until: Instant,
 }
 
@@ -78,7 +91,7 @@ impl Opens {
     }
 
     /// `None` is the catalog, the one thing of a registry that is in no repository.
-    fn covers(&self, asked: Option<&Repository>) -> bool {
+    pub(super) fn covers(&self, asked: Option<&Repository>) -> bool {
         match asked {
             Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
             None => self.catalog,
@@ -103,10 +116,23 @@ pub enum Known {
         opens: Opens,
         credential: Credential,
     },
+    /// Of docxy's own making, for a user of its own.
+    User {
+        bearer: Bearer,
+        registry: RegistryName,
+        opens: Opens,
+    },
+    /// With which a user of docxy's own gets the next one.
+    Refresh(Bearer),
+    /// An access token that an operator made, or what looks like one; [`super::issued`] knows more.
+    Access,
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
     Void,
-    /// Made by this registry and handed out by docxy.
-    From(RegistryName),
+    /// Made by this registry and handed out by docxy, to whoever goes by this name there.
+    From {
+        registry: RegistryName,
+        user: Option<Box<str>>,
+    },
     Unknown,
 }
 
@@ -116,7 +142,20 @@ impl Tokens {
             .max_capacity(REMEMBERED)
             .time_to_live(REFRESH_LIFE)
             .build();
-        Self { sealer, handed_out }
+        Self {
+            sealer,
+            handed_out,
+            outlives_this_run: false,
+        }
+    }
+
+    /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self {
+            outlives_this_run: true,
+            ..self
+        }
     }
 
     /// The JSON a client without credentials gets, at once and without asking anybody.
@@ -143,8 +182,13 @@ impl Tokens {
     }
 
     /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
-    /// would later go to any registry that a request names.
-    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) -> Result<(), Unreadable> {
+    /// would later go to any registry that a request names. `user` is the name that the client signed in with there.
+    pub fn remember(
+        &self,
+        registry: &RegistryName,
+        user: Option<&str>,
+        upstream_answer: &[u8],
+    ) -> Result<(), Unreadable> {
         let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
         let life = found
             .life
@@ -158,6 +202,7 @@ impl Tokens {
             if let Some(token) = token {
                 let entry = HandedOut {
                     registry: registry.clone(),
+                    user: user.filter(|user| user.len() <= LONGEST_NAME).map(Box::from),
                     until: Instant::now() + life,
                 };
                 self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
@@ -175,17 +220,39 @@ impl Tokens {
         if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
-        match self.handed_out.get(&self.sealer.hash(text.as_bytes())) {
-            Some(entry) => Known::From(entry.registry),
+        if OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return if text::is_whole(text) {
+                Known::Access
+            } else {
+                self.user_token(text).unwrap_or(Known::Void)
+            };
+        }
+        match self.handed_out.get(&self.hash(token)) {
+            Some(HandedOut { registry, user, .. }) => Known::From { registry, user },
             None => Known::Unknown,
+        }
+    }
+
+    /// The name that whoever has this token goes by: at docxy, or at the registry that made it if docxy saw him sign in.
+    pub fn user_of(&self, token: &Secret<String>) -> Option<String> {
+        match self.known(token) {
+            Known::Sealed { credential, .. } => Some(credential.username),
+            Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
+            Known::From { user, .. } => user.map(String::from),
+            Known::Anonymous | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
     /// Must this registry not see this refresh token? docxy's own are no registry's business.
     pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
         match self.known(token) {
-            Known::Anonymous | Known::Void | Known::Sealed { .. } => true,
-            Known::From(of) => of != *registry,
+            Known::Anonymous
+            | Known::Void
+            | Known::Sealed { .. }
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => true,
+            Known::From { registry: of, .. } => of != *registry,
             Known::Unknown => false,
         }
     }
@@ -196,46 +263,72 @@ impl Tokens {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
-            Known::From(registry) => {
-                let entry = self
-                    .handed_out
-                    .get(&self.sealer.hash(token.expose().as_bytes()))?;
+            Known::From { registry, .. } => {
+                let entry = self.handed_out.get(&self.hash(token))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Void | Known::Unknown => None,
+            Known::User { .. } | Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
-    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of another registry grants
-    /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of
+    /// another registry grants nothing here and stays here; one we don't know goes to the registry that the request
+    /// names, and no other.
     pub fn right(
         &self,
         token: &Secret<String>,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> Right {
+        self.right_of(token, registry, repository).0
+    }
+
+    /// With the name there of whom it was handed to, if docxy saw him sign in.
+    pub fn right_of(
+        &self,
+        token: &Secret<String>,
+        registry: &RegistryName,
+        repository: Option<&Repository>,
+    ) -> (Right, Option<Box<str>>) {
         match self.known(token) {
-            Known::Anonymous | Known::Void => Right::Anonymous,
             Known::Sealed {
                 registry: of,
                 opens,
                 credential,
-            } => {
-                if of == *registry && opens.covers(repository) {
-                    Right::Basic {
-                        registry: of,
-                        credential,
-                    }
-                } else {
-                    Right::Anonymous
-                }
+            } if of == *registry && opens.covers(repository) => {
+                let user = credential.username.as_str().into();
+                let right = Right::Basic {
+                    registry: of,
+                    credential,
+                };
+                (right, Some(user))
             }
-            Known::From(of) if of != *registry => Right::Anonymous,
-            Known::From(_) | Known::Unknown => Right::Bearer {
-                registry: registry.clone(),
-                token: token.clone(),
-            },
+            Known::From { registry: of, user } if of == *registry => {
+                let right = Right::Bearer {
+                    registry: of,
+                    token: token.clone(),
+                };
+                (right, user)
+            }
+            Known::Unknown => {
+                let right = Right::Bearer {
+                    registry: registry.clone(),
+                    token: token.clone(),
+                };
+                (right, None)
+            }
+            Known::Sealed { .. }
+            | Known::From { .. }
+            | Known::Anonymous
+            | Known::Void
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => (Right::Anonymous, None),
         }
+    }
+
+    fn hash(&self, token: &Secret<String>) -> [u8; 32] {
+        self.sealer.hash(token.expose().as_bytes())
     }
 
     fn unseal(&self, sealed: &str) -> Option<Known> {
@@ -248,9 +341,7 @@ impl Tokens {
             expires,
         } = serde_json::from_slice(&plain).ok()?;
         let registry = RegistryName::parse(&registry).ok()?;
-        // No later than it could have been made either: a clock that jumped back does not make tokens immortal (R8).
-        let life = expires.checked_sub(now())?;
-        (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
+        own::still_lives(expires, OWN_LIFE).then_some(Known::Sealed {
             registry,
             opens,
             credential: Credential {
@@ -297,6 +388,7 @@ mod tests {
         tokens
             .remember(
                 &registry("docker.io"),
+                Some("alice"),
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
@@ -309,11 +401,9 @@ mod tests {
             tokens.right(&hub, &registry("ghcr.io"), None),
             Right::Anonymous
         ));
-        assert_eq!(
-            tokens.known(&Secret::new("again".into())),
-            Known::From(registry("docker.io"))
-        );
+        assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
+        assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
         let unknown = Secret::new("mine".to_owned());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
@@ -353,12 +443,18 @@ mod tests {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
         tokens
-            .remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#)
+            .remember(
+                &registry("docker.io"),
+                None,
+                br#"{"token":"hub","expires_in":300}"#,
+            )
             .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
         assert_eq!(tokens.current(&hub), None);
-        assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
+        assert!(
+            matches!(tokens.known(&hub), Known::From { registry, .. } if registry.as_str() == "docker.io")
+        );
     }
 }

@@ -119,8 +119,8 @@ impl Cached {
         }
     }
 
-    /// Everyone may have this, and nobody has to show who he is for it.
+    /// Everyone may have this, and docxy keeps nobody from it.
     pub fn is_public_to_all(&self, wanted: Wanted<'_>, claim: &Claim) -> bool {
-        self.store.is_public(&claim.name) && !wanted.target.challenges_everyone()
+        self.store.is_public(&claim.name) && !wanted.target.is_not_for_everyone()
     }
 }

@@ -20,7 +20,7 @@ use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Ask, Health, Method, Right, Word};
 
 /// How long a client's own right counts as proved.
-const PROOF: Duration = Duration::from_mins(1);
+pub const PROOF: Duration = Duration::from_mins(1);
 /// How long a repository that nobody in particular may read is not asked about again.
 const CLOSED: Duration = Duration::from_mins(10);
 /// Proofs and closed repositories that are remembered; about 100 bytes each.

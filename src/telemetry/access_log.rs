@@ -1,6 +1,7 @@
 //! One line for each request, written when its last byte has left or its client has. No URL, header or credential
 //! goes into it (threat S12): only names that were parsed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,10 +62,14 @@ enum Ended {
 #[derive(Clone, Default, Debug)]
 pub struct Facts {
     pub client: Option<IpAddr>,
+    /// One of docxy's own users; where a registry's own sign in, the name they have there, if docxy saw it.
+    pub user: Option<String>,
     pub door: Option<&'static str>,
     pub registry: Option<RegistryName>,
     pub repository: Option<Repository>,
     pub kind: Option<&'static str>,
+    /// Which of the operator's rules decided: its number, or a word. `None` where there are no rules.
+    pub rule: Option<Cow<'static, str>>,
     pub outcome: Option<&'static str>,
     pub upstream_status: Option<StatusCode>,
     /// Why it failed, for people.
@@ -166,11 +171,13 @@ struct Line<'a> {
     message: &'static str,
     request_id: &'a str,
     client: Option<IpAddr>,
+    user: Option<&'a str>,
     method: &'a str,
     door: Option<&'a str>,
     registry: Option<&'a str>,
     repository: Option<&'a str>,
     kind: Option<&'a str>,
+    rule: Option<&'a str>,
     status: Option<u16>,
     outcome: Option<&'a str>,
     ended: &'a str,
@@ -188,11 +195,13 @@ impl Fields {
             message: MESSAGE,
             request_id: self.request_id.as_str(),
             client: facts.client,
+            user: facts.user.as_deref(),
             method: self.method.as_str(),
             door: facts.door,
             registry: facts.registry.as_ref().map(RegistryName::as_str),
             repository: facts.repository.as_ref().map(Repository::as_str),
             kind: facts.kind,
+            rule: facts.rule.as_deref(),
             status: self.status.map(|status| status.as_u16()),
             outcome: facts.outcome,
             ended: match (self.status, self.ended) {
@@ -220,6 +229,7 @@ impl Line<'_> {
         line.known(r#","registry":"#, self.registry.map(Plain));
         line.known(r#","repository":"#, self.repository.map(Plain));
         line.known(r#","kind":"#, self.kind.map(Plain));
+        line.known(r#","rule":"#, self.rule.map(Plain));
         line.known(r#","status":"#, self.status);
         line.known(r#","outcome":"#, self.outcome.map(Plain));
         line.field(r#","ended":"#, Plain(self.ended));
@@ -236,11 +246,13 @@ impl Line<'_> {
             message,
             request_id,
             client,
+            user,
             method,
             door,
             registry,
             repository,
             kind,
+            rule,
             status,
             outcome,
             ended,
@@ -254,11 +266,13 @@ impl Line<'_> {
             target: TARGET,
             request_id = %request_id,
             client = client.map(tracing::field::display),
+            user,
             method = %method,
             door,
             registry,
             repository,
             kind,
+            rule,
             status,
             outcome,
             ended,
@@ -390,10 +404,12 @@ mod tests {
         // Whoever reads the log by machine must not learn of two kinds of line, nor be fooled by what a client sent.
         let facts = Facts {
             client: Some([192, 0, 2, 1].into()),
+            user: Some("ann\"\n".into()),
             door: Some("ns"),
             registry: RegistryName::parse("ghcr.io").ok(),
             repository: Repository::parse("a/b").ok(),
             kind: Some("blob"),
+            rule: Some("3".into()),
             outcome: Some("failed-upstream"),
             upstream_status: Some(StatusCode::BAD_GATEWAY),
             error: Some("said \"no\"\n{\u{1b}[31m\u{fc}".into()),
