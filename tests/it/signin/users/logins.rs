@@ -13,6 +13,7 @@ use crate::support::{
 };
 
 const IMAGE: &str = "/v2/library/redis/manifests/7";
+const PRIVATE: &str = "/v2/acme/app/manifests/1";
 const SCOPE: &str = "repository:library/redis:pull";
 
 async fn post(pair: &Pair, fields: &[(&str, &str)]) -> Response {
@@ -212,7 +213,6 @@ async fn users_share_the_operators_account_and_never_see_it() {
         .start()
         .await;
     let pair = Pair { app, hub, ghcr };
-    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     let answer = pair.client().login(BOB.0, BOB.1).get(PRIVATE).await;
     pair.assert_from_hub(&answer, "acme/app", "1");
     let cache = answer.header("cache-control").unwrap();
