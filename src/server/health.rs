@@ -6,6 +6,10 @@ use http::{StatusCode, header};
 
 use super::Shared;
 
+/// The paths that are answered whoever asks and however often. They tell nothing but that a process is there, which an
+/// accepted connection has told already; and an orchestrator whose probes were refused would stop a docxy that works.
+pub const PATHS: [&str; 4] = ["/health", "/livez", "/readyz", "/generate_204"];
+
 /// For people and monitors: JSON with the version.
 pub async fn health() -> Response {
     let json = serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
