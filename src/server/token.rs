@@ -129,7 +129,7 @@ async fn token(
         judge,
     } = parts.routes.login(visit, realm, &asked.scopes)?;
     if let Some(record) = record {
-        record.note(|facts| facts.registry = Some(registry.name.to_string()));
+        record.note(|facts| facts.registry = Some(registry.name.clone()));
     }
     let Some(credential) = asked.credential else {
         return Ok(tokens.anonymous_answer());

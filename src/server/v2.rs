@@ -123,8 +123,8 @@ async fn answer(
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.as_str().to_owned());
-        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.registry = Some(target.registry.name.clone());
+        facts.repository = target.endpoint.repository().cloned();
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
@@ -383,8 +383,8 @@ fn wishes(request: &Parts) -> Result<Wishes, Problem> {
         }
     };
     let mut conditions = HeaderMap::new();
-    for name in CONDITIONS {
-        for value in headers.get_all(&name) {
+    for (name, value) in headers {
+        if CONDITIONS.contains(name) {
             conditions.append(name.clone(), value.clone());
         }
     }
