@@ -105,8 +105,8 @@ where
     .into_response()
 }
 
-/// Finds out who asks under which host; refuses clients from the wrong addresses, a request whose Host is none, those that are to come over HTTPS before
-/// anything is answered in plain text, and docxy's own that came back to it.
+/// Finds out who asks under which host; refuses clients from the wrong addresses, a request whose Host is none, those
+/// that are to come over HTTPS before anything is answered in plain text, and docxy's own that came back to it.
 async fn identify_visit<B>(front: &Front, mut head: Parts, body: B, record: &Record) -> Response
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -121,8 +121,7 @@ where
         )
         .into_response();
     };
-    let is_probe = health::PATHS.contains(&head.uri.path());
-    if !is_probe && let Some(refused) = refuse_address(&front.parts, &head.headers, connection, record) {
+    if let Some(refused) = refuse_address(&front.parts, &head, connection, record) {
         return refused;
     }
     let visit = match visit::visit(&head, connection, &config.trusted_proxies) {
@@ -143,7 +142,7 @@ where
         // A pull has no body; whatever a client sends as one is not read.
         return v2::handle(&front.parts, &head, &visit, record).await;
     }
-    let pass = if is_probe {
+    let pass = if health::is_probe(&head) {
         Pass::default()
     } else {
         match front.parts.enter(Who::at(visit.client)) {
@@ -164,14 +163,14 @@ where
 /// HTTPS, tells such a client anything.
 fn refuse_address(
     parts: &Shared,
-    headers: &HeaderMap,
+    head: &Parts,
     connection: &Connection,
     record: &Record,
 ) -> Option<Response> {
-    if !parts.addresses.is_on() {
+    if !parts.addresses.is_on() || health::is_probe(head) {
         return None;
     }
-    let client = visit::client(headers, connection, &parts.config.trusted_proxies);
+    let client = visit::client(&head.headers, connection, &parts.config.trusted_proxies);
     let problem = parts.admit(client).err()?;
     record.note(|facts| facts.client = Some(client));
     Some(denied(problem, record))
