@@ -9,6 +9,7 @@ use url::Host;
 
 use super::storage;
 use crate::access::policy::{self, Policy};
+use crate::access::{addresses, limits};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -199,6 +200,25 @@ pub fn routes(schema: &Schema) -> route::Config {
                 .collect(),
             allow_plain_login: schema.allow_plain_login,
         },
+    }
+}
+
+/// From where clients may come.
+pub fn addresses(schema: &Schema) -> addresses::Config {
+    let access = &schema.access;
+    addresses::Config {
+        allow: access.allow_addresses.clone(),
+        deny: access.deny_addresses.clone(),
+        allow_files: access.allow_address_files.clone(),
+        deny_files: access.deny_address_files.clone(),
+    }
+}
+
+pub fn request_limits(schema: &Schema) -> limits::Config {
+    limits::Config {
+        requests_per_minute: schema.access.requests_per_minute,
+        burst: schema.access.burst,
+        concurrent: schema.access.concurrent,
     }
 }
 

@@ -14,7 +14,8 @@ use tower::ServiceExt;
 
 use super::error::Problem;
 use super::router::{Front, is_api};
-use super::{redirect, v2, visit};
+use super::{Shared, health, held, redirect, v2, visit};
+use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
@@ -104,8 +105,8 @@ where
     .into_response()
 }
 
-/// Finds out who asks under which host; refuses a request whose Host is none, those that are to come over HTTPS before
-/// anything is answered in plain text, and docxy's own that came back to it.
+/// Finds out who asks under which host; refuses clients from the wrong addresses, a request whose Host is none, those
+/// that are to come over HTTPS before anything is answered in plain text, and docxy's own that came back to it.
 async fn identify_visit<B>(front: &Front, mut head: Parts, body: B, record: &Record) -> Response
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -120,6 +121,9 @@ where
         )
         .into_response();
     };
+    if let Some(refused) = refuse_address(&front.parts, &head, connection, record) {
+        return refused;
+    }
     let visit = match visit::visit(&head, connection, &config.trusted_proxies) {
         Ok(visit) => visit,
         Err(error) => {
@@ -138,13 +142,46 @@ where
         // A pull has no body; whatever a client sends as one is not read.
         return v2::handle(&front.parts, &head, &visit, record).await;
     }
+    let pass = if health::is_probe(&head) {
+        Pass::default()
+    } else {
+        match front.parts.enter(Who::at(visit.client)) {
+            Ok(pass) => pass,
+            Err(problem) => return denied(problem, record),
+        }
+    };
     head.extensions.insert(record.clone());
     head.extensions.insert(visit);
     let request = Request::from_parts(head, Body::new(body));
     match Box::pin(front.others.clone().oneshot(request)).await {
-        Ok(response) => response,
+        Ok(response) => held::hold(response, pass),
         Err(never) => match never {},
     }
+}
+
+/// By the lists of addresses, before anything else is looked at: not even a bad request, or one that is to come over
+/// HTTPS, tells such a client anything.
+fn refuse_address(
+    parts: &Shared,
+    head: &Parts,
+    connection: &Connection,
+    record: &Record,
+) -> Option<Response> {
+    if !parts.addresses.is_on() || health::is_probe(head) {
+        return None;
+    }
+    let client = visit::client(&head.headers, connection, &parts.config.trusted_proxies);
+    let problem = parts.admit(client).err()?;
+    record.note(|facts| facts.client = Some(client));
+    Some(denied(problem, record))
+}
+
+fn denied(problem: Problem, record: &Record) -> Response {
+    record.note(|facts| {
+        facts.outcome = Some(Outcome::Denied.as_str());
+        facts.error = Some(problem.for_log().to_owned());
+    });
+    problem.into_response()
 }
 
 /// A redirect of a registry, or its `urls`, can lead back to docxy; asking once more would never end.

@@ -137,7 +137,9 @@ async fn token(
     match judge {
         Judge::Nobody => Ok(tokens.anonymous_answer()),
         Judge::Docxy => {
-            let account = own_user(&parts.access, &credential, visit.client).await?;
+            let account = own_user(&parts.access, &credential, visit.client)
+                .await
+                .inspect_err(|refusal| parts.count_unchecked(refusal))?;
             if let Some(record) = record {
                 record.note(|facts| facts.user = Some(account.user.name.clone()));
             }

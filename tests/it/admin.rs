@@ -1,7 +1,7 @@
 //! What an operator asks over the socket and at `metrics_listen`.
 
 mod figures;
-mod metrics;
+pub mod metrics;
 mod requests;
 mod socket;
 

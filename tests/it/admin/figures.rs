@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use docxy::telemetry::metrics::{BytesFrom, Eviction, Fill, Place, Request as RequestLabels, Source};
+use docxy::telemetry::metrics::{BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source};
 
 use super::{ask, metrics::Metrics, scraped, socket};
 use crate::cache::support::{Cached, TAG, image_of};
@@ -168,6 +168,7 @@ fn the_manual_names_them_all() {
         status: "2xx",
     };
     metrics.requests.get_or_create(&request).inc();
+    metrics.refuse(Reason::Address);
     metrics
         .bytes
         .get_or_create(&BytesFrom {
