@@ -5,6 +5,7 @@
 
 pub mod challenge;
 pub mod identity;
+pub mod login;
 pub mod seal;
 pub mod subject;
 pub mod tokens;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use identity::Identity;
+pub use login::LoginKey;
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
@@ -26,6 +28,8 @@ pub enum Permit {
     Configured,
     /// The registry itself decides about this right.
     Try(Right),
+    /// The same, with a token that this login asked for in the name of this repository.
+    TryFor(Right, LoginKey),
 }
 
 impl Permit {
@@ -33,7 +37,7 @@ impl Permit {
     pub fn right(&self) -> &Right {
         match self {
             Self::Configured => &Right::Configured,
-            Self::Try(right) => right,
+            Self::Try(right) | Self::TryFor(right, _) => right,
         }
     }
 }
@@ -100,9 +104,11 @@ impl Access {
             Identity::Nobody if registry.challenge == ChallengeWhen::Always && can_challenge => {
                 return Err(Refusal::SignInFirst);
             }
-            Identity::Token(token) => self
-                .tokens
-                .right(token, &registry.name, target.endpoint.repository()),
+            Identity::Token(token) => {
+                return Ok(self
+                    .tokens
+                    .permit(token, &registry.name, target.endpoint.repository()));
+            }
             Identity::Password(credential)
                 if target.door.names_registry() || routes.login_is_for(registry) =>
             {

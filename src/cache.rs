@@ -55,7 +55,7 @@ pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
 pub use self::open::OpenError;
 pub use self::reader::{Follower, Origin, Reader};
-pub use self::records::{Linked, TagRecord, Withdrawn};
+pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
@@ -281,6 +281,20 @@ impl Store {
 
     pub fn unmark_public(&self, name: &FullName) {
         self.parts.records.unmark_public(name);
+    }
+
+    pub fn openness(&self, name: &FullName) -> Openness {
+        self.parts.records.openness(name)
+    }
+
+    /// Logical seconds: when a public repository was last given to nobody in particular.
+    pub fn public_since(&self, name: &FullName) -> Option<u64> {
+        self.parts.records.public_since(name)
+    }
+
+    /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
+    pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        self.parts.records.withdraw_public(name, keep)
     }
 
     pub fn tag(&self, name: &FullName, tag: &Tag, class: &str) -> Option<TagRecord> {

@@ -34,6 +34,7 @@ pub use cached::CacheConfig;
 pub use error::{Error, Missing};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
+pub use rights::Withdrawn;
 
 use self::cached::Cached;
 use self::rights::Claim;
@@ -161,7 +162,7 @@ impl Pull {
             wishes,
         };
         let cached = self.cached.as_ref();
-        match (&target.endpoint, cached) {
+        let pulled = match (&target.endpoint, cached) {
             (Endpoint::Manifest(_, Reference::Digest(digest)), Some(cached)) => {
                 self.cached_manifest(cached, wanted, digest).await
             }
@@ -186,6 +187,10 @@ impl Pull {
             (Endpoint::Referrers(repository, digest), _) => {
                 Box::pin(self.referrers(wanted, repository, digest)).await
             }
+        };
+        match (pulled, cached) {
+            (Err(error), Some(cached)) => Err(Box::pin(self.as_shown(cached, wanted, error)).await),
+            (pulled, _) => pulled,
         }
     }
 

@@ -7,10 +7,12 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::Permit;
+use super::login::{AskedBy, LoginKey};
 use super::seal::{NoRandom, Sealer, same};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
-use crate::upstream::Right;
+use crate::upstream::{ClientSecret, Login, Right};
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
 pub const OWN_LIFE: Duration = Duration::from_mins(5);
@@ -18,7 +20,7 @@ pub const OWN_LIFE: Duration = Duration::from_mins(5);
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 /// A refresh token says nothing of its life; we remember for whom it was this long.
 const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
-/// Tokens remembered; at about 150 bytes each this is 15 MiB at most.
+/// Tokens remembered; at about 250 bytes each this is 25 MiB, at most three times that.
 const REMEMBERED: u64 = 100_000;
 
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
@@ -30,12 +32,16 @@ const SEALED_PREFIX: &str = "docxy.sealed.";
 pub struct Tokens {
     sealer: Sealer,
     handed_out: Cache<[u8; 32], HandedOut>,
+    /// When a registry last accepted a login.
+    accepted: Cache<LoginKey, Instant>,
 }
 
 #[derive(Clone, Debug)]
 struct HandedOut {
     registry: RegistryName,
     until: Instant,
+    /// Not of a refresh token, which opens nothing by itself.
+    asked_by: Option<AskedBy>,
 }
 
 /// What is inside a sealed token.
@@ -116,7 +122,15 @@ impl Tokens {
             .max_capacity(REMEMBERED)
             .time_to_live(REFRESH_LIFE)
             .build();
-        Self { sealer, handed_out }
+        let accepted = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(REFRESH_LIFE)
+            .build();
+        Self {
+            sealer,
+            handed_out,
+            accepted,
+        }
     }
 
     /// The JSON a client without credentials gets, at once and without asking anybody.
@@ -144,26 +158,52 @@ impl Tokens {
 
     /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
     /// would later go to any registry that a request names.
-    pub fn remember(&self, registry: &RegistryName, upstream_answer: &[u8]) -> Result<(), Unreadable> {
+    pub fn remember(
+        &self,
+        registry: &RegistryName,
+        login: &Login,
+        upstream_answer: &[u8],
+    ) -> Result<(), Unreadable> {
         let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
         let life = found
             .life
             .unwrap_or(DEFAULT_LIFE)
             .clamp(DEFAULT_LIFE, REFRESH_LIFE);
-        for (token, life) in [
-            (found.token, life),
-            (found.access_token, life),
-            (found.refresh_token, REFRESH_LIFE),
+        let asked_by = Some(AskedBy::new(&self.sealer, registry, login));
+        for (token, life, asked_by) in [
+            (found.token, life, asked_by.clone()),
+            (found.access_token, life, asked_by),
+            (found.refresh_token, REFRESH_LIFE, None),
         ] {
             if let Some(token) = token {
                 let entry = HandedOut {
                     registry: registry.clone(),
                     until: Instant::now() + life,
+                    asked_by,
                 };
                 self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
             }
         }
         Ok(())
+    }
+
+    /// The registry accepted this login just now.
+    pub fn accept(&self, registry: &RegistryName, login: &Login) {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.insert(key, Instant::now());
+    }
+
+    /// The registry refused it.
+    pub fn refuse(&self, registry: &RegistryName, login: &Login) {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.invalidate(&key);
+    }
+
+    /// Did the registry accept it so short a time ago? While it can't be asked, its owner gets a sealed token: what that
+    /// opens is only what was proved before (`access.grace`).
+    pub fn was_accepted(&self, registry: &RegistryName, login: &Login, within: Duration) -> bool {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.get(&key).is_some_and(|at| at.elapsed() < within)
     }
 
     /// What this token is.
@@ -238,6 +278,50 @@ impl Tokens {
         }
     }
 
+    /// As [`Self::right`], with the login that asked for the token, where its other tokens can do the same.
+    pub fn permit(
+        &self,
+        token: &Secret<String>,
+        registry: &RegistryName,
+        repository: Option<&Repository>,
+    ) -> Permit {
+        let text = token.expose();
+        if same(text, ANONYMOUS) || text.starts_with(SEALED_PREFIX) {
+            return match self.right(token, registry, repository) {
+                Right::Basic {
+                    registry: of,
+                    credential,
+                } => {
+                    let secret = ClientSecret::Password(credential.clone());
+                    let login = LoginKey::of(&self.sealer, &of, &secret);
+                    let right = Right::Basic {
+                        registry: of,
+                        credential,
+                    };
+                    Permit::TryFor(right, login)
+                }
+                right => Permit::Try(right),
+            };
+        }
+        let known = self.handed_out.get(&self.sealer.hash(text.as_bytes()));
+        let login = match known {
+            Some(known) if known.registry != *registry => return Permit::Try(Right::Anonymous),
+            Some(known) if known.until > Instant::now() => known
+                .asked_by
+                .zip(repository)
+                .and_then(|(asked_by, repository)| asked_by.for_repository(repository)),
+            Some(_) | None => None,
+        };
+        let right = Right::Bearer {
+            registry: registry.clone(),
+            token: token.clone(),
+        };
+        match login {
+            Some(login) => Permit::TryFor(right, login),
+            None => Permit::Try(right),
+        }
+    }
+
     fn unseal(&self, sealed: &str) -> Option<Known> {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
@@ -285,6 +369,18 @@ mod tests {
         RegistryName::parse(name).expect("a registry's name")
     }
 
+    fn login() -> Login {
+        Login {
+            credential: ClientSecret::Password(Credential {
+                username: "u".into(),
+                password: Secret::new(b"p".to_vec()),
+            }),
+            scopes: vec![Scope::pull(&Repository::parse("team/app").expect("a name"))],
+            offline: false,
+            client_id: None,
+        }
+    }
+
     fn token_of(answer: &[u8]) -> Secret<String> {
         let token = Grant::parse(answer).ok().and_then(|grant| grant.token);
         Secret::new(token.expect("a token"))
@@ -297,6 +393,7 @@ mod tests {
         tokens
             .remember(
                 &registry("docker.io"),
+                &login(),
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
@@ -349,11 +446,50 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_living_token_proves_for_its_login_in_the_repository_it_was_asked_for() {
+        // One question upstream for each login, not for each token; but a token that ended, or that was asked for in
+        // another repository's name, must not profit from what a better one proved.
+        let tokens = tokens();
+        let hub = registry("docker.io");
+        for answer in [
+            r#"{"token":"one","expires_in":300}"#,
+            r#"{"token":"two","expires_in":600}"#,
+        ] {
+            tokens
+                .remember(&hub, &login(), answer.as_bytes())
+                .expect("readable");
+        }
+        let login_of = |token: &str, repository: &str| {
+            let repository = Repository::parse(repository).expect("a name");
+            match tokens.permit(&Secret::new(token.to_owned()), &hub, Some(&repository)) {
+                Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
+                _ => None,
+            }
+        };
+        let one = login_of("one", "team/app");
+        assert!(one.is_some());
+        assert_eq!(one, login_of("two", "team/app"));
+        assert_eq!(login_of("one", "team/other"), None);
+        assert_eq!(login_of("unknown", "team/app"), None);
+        tokio::time::advance(Duration::from_secs(301)).await;
+        assert_eq!(login_of("one", "team/app"), None);
+        assert_eq!(login_of("two", "team/app"), one);
+        assert!(matches!(
+            tokens.permit(&Secret::new("two".into()), &registry("ghcr.io"), None),
+            Permit::Try(Right::Anonymous)
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_token_stops_being_current_when_its_life_ends() {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
         tokens
-            .remember(&registry("docker.io"), br#"{"token":"hub","expires_in":300}"#)
+            .remember(
+                &registry("docker.io"),
+                &login(),
+                br#"{"token":"hub","expires_in":300}"#,
+            )
             .expect("readable");
         let hub = Secret::new("hub".to_owned());
         assert!(tokens.current(&hub).is_some());

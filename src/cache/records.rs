@@ -11,6 +11,7 @@ mod kind;
 mod links;
 mod names;
 mod tags;
+mod withdrawn;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub(crate) use self::kind::media_type_of;
 pub use self::links::Linked;
 pub use self::tags::{TagRecord, Withdrawn};
+pub use self::withdrawn::Openness;
 
 use self::links::Links;
 use self::names::Names;
@@ -77,6 +79,8 @@ struct Tables {
     tags: Tags,
     /// Repository -> when it was marked, logical seconds.
     public: HashMap<u32, u64>,
+    /// Once public.
+    withdrawn: HashSet<u32>,
 }
 
 impl Records {
@@ -222,6 +226,11 @@ impl Records {
         if tables.public.insert(repository, now).is_some() {
             return;
         }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
+        }
         let oldest = tables.oldest_marks(self.0.limits.public);
         let oldest: Vec<Arc<FullName>> = oldest
             .into_iter()
@@ -247,6 +256,11 @@ impl Records {
         };
         if tables.public.remove(&repository).is_some() {
             self.0.writer.submit(self.0.layout.public(name), Change::Remove);
+        }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
         }
     }
 
@@ -409,6 +423,7 @@ impl Tables {
         links
             .chain(self.tags.repositories())
             .chain(self.public.keys().copied())
+            .chain(self.withdrawn.iter().copied())
             .collect()
     }
 

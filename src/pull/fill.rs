@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::cached::Cached;
 use super::rights::{Claim, Key};
@@ -182,10 +183,11 @@ impl Work {
     async fn run(&self, mut leader: Leader) -> Ending {
         let (mut number, mut begun, mut refused) = (0, None, None);
         while let Some(claim) = self.fill.claim(number) {
+            let asked = Instant::now();
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
-                    self.cached.denied(&claim).await;
+                    self.cached.denied(&claim);
                     refused.get_or_insert(error);
                     number += 1;
                     continue;
@@ -221,13 +223,13 @@ impl Work {
                 Pumped::All => {
                     let ending = leader.finish().await;
                     if matches!(ending, Ending::Complete) {
-                        self.cached.granted(&claim, download.anonymous()).await;
+                        self.cached.granted(&claim, download.anonymous(), asked);
                     }
                     return ending;
                 }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.cached.denied(&claim).await;
+                    self.cached.denied(&claim);
                     refused.get_or_insert(Error::Upstream(failure));
                     number += 1;
                     if let Err(ending) = leader.take_stock().await {

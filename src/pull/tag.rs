@@ -1,16 +1,19 @@
 //! A manifest by tag: what the tag means is asked upstream as often as its rule wants, once for all who ask together; when
 //! the upstream can't be asked, what it said before is served, as the rule allows (features C3, C6; threats I8, R1, R2).
 
+mod before;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 
+use self::before::{age_of, may_be_stale_after};
 use super::blob::offline;
-use super::cached::{Cached, TagQuestion, Wants};
+use super::cached::{Cached, TagQuestion, Wants, is_public_to_all};
 use super::checked::{digest_header, is_typed};
-use super::freshness::{AfterError, Decision, ErrorClass, Fresh, Rule, after_error, decide};
+use super::freshness::{AfterError, Decision, ErrorClass, Fresh, after_error, decide};
 use super::joint::Came;
 use super::manifest::{Age, Document, said_length};
 use super::rights::{Claim, Standing};
@@ -63,8 +66,9 @@ impl Pull {
         if rule.fresh == Fresh::Never && !cached.config.offline {
             return Box::pin(self.forward_manifest(wanted, &Reference::Tag(tag.clone()))).await;
         }
-        let before = match cached.standing(&question.claim) {
-            Standing::Entitled => self.before(cached, &question, rule).await,
+        let standing = cached.standing(&question.claim);
+        let before = match standing {
+            Standing::Entitled | Standing::Lapsed => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
         let Some((record, document)) = before else {
@@ -84,9 +88,10 @@ impl Pull {
         if cached.config.offline {
             return stale(self);
         }
-        let decision = match record.withdrawn {
-            Some(_) => Decision::Revalidate,
-            None => decide(rule, age),
+        let decision = match (record.withdrawn, standing) {
+            (None, Standing::Entitled) => decide(rule, age),
+            // Who has yet to show his right again is not served unasked, however fresh it is.
+            _ => Decision::Revalidate,
         };
         let upstream = self.upstream(&question.claim.name.registry)?;
         match decision {
@@ -109,10 +114,8 @@ impl Pull {
         .await
         {
             Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
-            Ok(Err(error)) => match error.class() {
-                Some(class) if after_error(rule, age, class) == AfterError::Stale => stale(self),
-                _ => Err(error),
-            },
+            Ok(Err(error)) if may_be_stale_after(cached, &question.claim, rule, age, &error) => stale(self),
+            Ok(Err(error)) => Err(error),
             Err(_) if after_error(rule, age, ErrorClass::Timeout) == AfterError::Stale => {
                 upstream.is_late();
                 stale(self)
@@ -123,67 +126,6 @@ impl Pull {
                 self.found_answer(cached, &question, found, came)
             }
         }
-    }
-
-    /// What is known of a tag from before, with its bytes.
-    async fn before(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-    ) -> Option<(TagRecord, Document)> {
-        let record = cached
-            .store
-            .tag(&question.claim.name, question.tag, &question.class.key())?;
-        self.recorded(cached, question, rule, record).await
-    }
-
-    /// A record with its bytes.
-    async fn recorded(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-        record: TagRecord,
-    ) -> Option<(TagRecord, Document)> {
-        // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
-        let gone = record.withdrawn.is_some()
-            && after_error(rule, age_of(cached, &record), ErrorClass::Missing) == AfterError::Refuse;
-        // Some clients say which types they can read, and mean it (wire-facts).
-        if gone || !question.class.accepts(&record.media_type) {
-            return None;
-        }
-        let linked = cached.store.linked(&question.claim.name, &record.digest)?;
-        let document = self.document(cached, &linked).await?;
-        Some((record, document))
-    }
-
-    /// While the upstream can't be asked, any stored answer of the tag whose type the client takes, the newest first.
-    async fn any_stale(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-        error: Error,
-    ) -> Result<Pulled, Error> {
-        let Some(class) = error.class() else {
-            return Err(error);
-        };
-        if cached.standing(&question.claim) == Standing::Unproved {
-            return Err(error);
-        }
-        for record in cached.store.tags_of(&question.claim.name, question.tag) {
-            let age = age_of(cached, &record);
-            if after_error(rule, age, class) != AfterError::Stale {
-                continue;
-            }
-            if let Some((_, document)) = self.recorded(cached, question, rule, record).await {
-                let age = Age::Stale(age.as_secs());
-                let claim = &question.claim;
-                return self.manifest_answer(cached, question.wanted, claim, document, Outcome::Stale, age);
-            }
-        }
-        Err(error)
     }
 
     /// Asks the upstream; those who ask the same at the same time share one question.
@@ -268,10 +210,11 @@ impl Pull {
                 self.manifest_answer(cached, wanted, claim, document, outcome, age)?
             }
             Known::Head { digest, headers } => {
+                let openness = cached.store.openness(&claim.name);
                 let mut headers = allowed(&headers);
                 headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
                 Pulled {
-                    cache: self.cache_policy(cached.is_public_to_all(wanted, claim), false),
+                    cache: self.cache_policy(is_public_to_all(wanted, openness), false),
                     response: respond(StatusCode::OK, headers, Body::empty()),
                     outcome: Outcome::Miss,
                     upstream_status: None,
@@ -283,11 +226,6 @@ impl Pull {
             ..pulled
         })
     }
-}
-
-/// Since the upstream last said what the tag means.
-fn age_of(cached: &Cached, record: &TagRecord) -> Duration {
-    Duration::from_secs(cached.store.clock().now().saturating_sub(record.checked))
 }
 
 /// A question about a tag on its way, which its asker's leaving does not stop.
@@ -302,16 +240,26 @@ struct Asking {
 impl Asking {
     async fn ask(&self, wants: Wants) -> Result<Found, Error> {
         let asked = self.found(wants).await;
+        let known = self.cached.store.tags_of(&self.claim.name, &self.tag);
+        let was_there = known.iter().any(|record| record.withdrawn.is_none());
         if let Some(status) = asked.as_ref().err().and_then(gone) {
             self.withdraw(status);
         }
+        let revalidated =
+            self.pull
+                .after_revalidation(&self.cached, &self.claim, &self.tag, was_there, &asked);
+        Box::pin(revalidated).await;
         asked
     }
 
-    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
+    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too. For
+    /// who has not shown his right it does not depend on that: it could be told from outside.
     async fn found(&self, wants: Wants) -> Result<Found, Error> {
-        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
-        if (known_here || wants == Wants::Digest)
+        let head_first = match self.cached.standing(&self.claim) {
+            Standing::Entitled => self.cached.store.manifests_in(&self.claim.name).is_some(),
+            Standing::Lapsed | Standing::Unproved => self.claim.is_own(),
+        };
+        if (head_first || wants == Wants::Digest)
             && let Some(head) = self.head().await?
         {
             return self.after_head(head, wants).await;
@@ -390,6 +338,7 @@ impl Asking {
             headers: with_accept(HeaderMap::new(), &self.class.lines()),
         };
         let registry = &self.claim.name.registry;
+        let asked = Instant::now();
         let answer = match self
             .pull
             .ask_upstream(registry, &self.claim.right, &ask, Missing::Manifest)
@@ -402,7 +351,7 @@ impl Asking {
             }) => return Ok(None),
             Err(error) => {
                 if error.is_denial() {
-                    self.cached.denied(&self.claim).await;
+                    self.cached.denied(&self.claim);
                 }
                 return Err(error);
             }
@@ -417,7 +366,7 @@ impl Asking {
         if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
             return Ok(None);
         }
-        self.cached.granted(&self.claim, answer.anonymous).await;
+        self.cached.granted(&self.claim, answer.anonymous, asked);
         let media_type = answer
             .headers
             .get(header::CONTENT_TYPE)

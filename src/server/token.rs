@@ -14,12 +14,12 @@ use super::Shared;
 use super::error::Problem;
 use crate::access::Identity;
 use crate::config::values::{Credential, Secret};
-use crate::oci::{Code, Scope};
+use crate::oci::{Code, RegistryName, Scope};
 use crate::pull::Outcome;
 use crate::route::login::LoginTarget;
 use crate::route::{Auth, Visit};
 use crate::telemetry::Record;
-use crate::upstream::{ClientSecret, Login, LoginAnswer};
+use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer};
 
 /// Largest form; docker's are under 1 KiB, refresh tokens can have several.
 const MAX_FORM: usize = 64 * 1024;
@@ -145,28 +145,68 @@ async fn token(
         offline: asked.offline,
         client_id: asked.client_id,
     };
-    match parts.pull.upstream(&registry.name)?.login(&login).await? {
+    let answer = match parts.pull.upstream(&registry.name)?.login(&login).await {
+        Ok(answer) => answer,
+        Err(failure) => return in_outage(parts, &registry.name, &login, failure),
+    };
+    match &answer {
+        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => tokens.accept(&registry.name, &login),
+        LoginAnswer::Refused { .. } => tokens.refuse(&registry.name, &login),
+        LoginAnswer::NotNeeded => {}
+    }
+    match answer {
         LoginAnswer::Token { json } => {
-            tokens.remember(&registry.name, json.expose()).map_err(|error| {
-                Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
-            })?;
+            tokens
+                .remember(&registry.name, &login, json.expose())
+                .map_err(|error| {
+                    Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
+                })?;
             Ok(json.expose().clone())
         }
         LoginAnswer::NotNeeded => Ok(tokens.anonymous_answer()),
         LoginAnswer::BasicAccepted => match &login.credential {
-            ClientSecret::Password(credential) => tokens
-                .sealed_answer(&registry.name, &login.scopes, credential)
-                .map_err(|error| {
-                    Problem::new(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        Code::Unknown,
-                        error.to_string(),
-                    )
-                }),
+            ClientSecret::Password(credential) => sealed(parts, &registry.name, &login, credential),
             ClientSecret::Refresh(_) => Err(refused(&registry.name.to_string())),
         },
         LoginAnswer::Refused { .. } => Err(refused(&registry.name.to_string())),
     }
+}
+
+/// The registry can't be asked. Whom it accepted not long ago is not kept from what it showed him then.
+fn in_outage(
+    parts: &Shared,
+    registry: &RegistryName,
+    login: &Login,
+    failure: Failure,
+) -> Result<Vec<u8>, Problem> {
+    let tokens = parts.access.tokens();
+    match &login.credential {
+        ClientSecret::Password(credential)
+            if failure.is_outage() && tokens.was_accepted(registry, login, parts.config.grace) =>
+        {
+            sealed(parts, registry, login, credential)
+        }
+        _ => Err(failure.into()),
+    }
+}
+
+fn sealed(
+    parts: &Shared,
+    registry: &RegistryName,
+    login: &Login,
+    credential: &Credential,
+) -> Result<Vec<u8>, Problem> {
+    let answer = parts
+        .access
+        .tokens()
+        .sealed_answer(registry, &login.scopes, credential);
+    answer.map_err(|error| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Code::Unknown,
+            error.to_string(),
+        )
+    })
 }
 
 fn refused(registry: &str) -> Problem {

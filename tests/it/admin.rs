@@ -1,6 +1,6 @@
 //! What an operator asks over the socket and at `metrics_listen`.
 
-mod figures;
+pub mod figures;
 mod metrics;
 mod requests;
 mod socket;

@@ -14,7 +14,7 @@ use crate::support::{
     stub::{Fault, Gate, On},
 };
 
-async fn scraped(docxy: &Cached) -> Metrics {
+pub async fn scraped(docxy: &Cached) -> Metrics {
     let answer = ask(&socket(&docxy.app), "GET", "/metrics", "").await;
     assert_eq!(answer.status(), 200);
     let kind = answer.headers()["content-type"].to_str().unwrap();
