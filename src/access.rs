@@ -33,6 +33,14 @@ pub enum Permit {
 }
 
 impl Permit {
+    /// A keyed hash of the login whose other tokens can do the same, if there is one.
+    pub fn login(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::TryFor(_, login) => Some(*login.as_bytes()),
+            Self::Configured | Self::Try(_) => None,
+        }
+    }
+
     /// What is presented upstream.
     pub fn right(&self) -> &Right {
         match self {

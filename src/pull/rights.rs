@@ -17,7 +17,6 @@ pub(super) use self::proofs::Proofs;
 use super::cached::Cached;
 use super::joint::Came;
 use super::{Error, Missing, Pull, content_length};
-use crate::access::LoginKey;
 use crate::cache::{Linked, Presence};
 use crate::oci::accept::Class;
 use crate::oci::media;
@@ -37,7 +36,8 @@ pub(super) struct Claim {
     pub right: Right,
     /// docxy's operator shares what his credential can read with everyone who reaches docxy.
     pub shared: bool,
-    login: Option<LoginKey>,
+    /// See [`Permit::login`](crate::access::Permit::login).
+    login: Option<[u8; 32]>,
     secret: Arc<hmac::Key>,
     key: OnceLock<Key>,
     proof_key: OnceLock<Key>,
@@ -85,7 +85,7 @@ impl Claim {
     fn new(
         name: FullName,
         right: Right,
-        login: Option<LoginKey>,
+        login: Option<[u8; 32]>,
         shared: bool,
         secret: Arc<hmac::Key>,
     ) -> Self {
@@ -117,7 +117,7 @@ impl Claim {
             Some(login) => *self.proof_key.get_or_init(|| {
                 let mut hash = self.hash_of_name();
                 hash.update(b"login\0");
-                hash.update(login.as_bytes());
+                hash.update(login);
                 Key::of(hash)
             }),
         }

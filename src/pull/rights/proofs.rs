@@ -65,14 +65,10 @@ impl Proofs {
 
     /// What this permit claims in this repository.
     pub fn claim(&self, permit: &Permit, name: FullName) -> Claim {
-        let login = match permit {
-            Permit::TryFor(_, login) => Some(*login),
-            Permit::Configured | Permit::Try(_) => None,
-        };
         Claim::new(
             name,
             permit.right().clone(),
-            login,
+            permit.login(),
             matches!(permit, Permit::Configured),
             Arc::clone(&self.secret),
         )
@@ -101,7 +97,6 @@ impl Proofs {
         if self.proved.contains_key(&key) {
             self.proved.insert(key, Proof::Denied(Instant::now()));
         }
-        self.seen.invalidate(&claim.key());
     }
 
     /// Is it remembered whether this claim is told that its repository is there?

@@ -197,6 +197,7 @@ async fn a_right_is_not_believed_over_a_restart() {
     let path = layer(&docxy);
     assert_eq!(client.once("GET", &path).await.status, 200);
     docxy.stub.down().await;
+    docxy.stub.forget();
     let docxy = docxy.again().await;
     pull(&docxy, &docxy.client(), "library/redis", "7").await;
     for path in [TAG, &path] {
