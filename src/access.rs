@@ -8,6 +8,7 @@ pub mod identity;
 pub mod login;
 pub mod seal;
 pub mod subject;
+mod token_key;
 pub mod tokens;
 
 use std::net::IpAddr;
@@ -51,7 +52,7 @@ impl Permit {
 }
 
 /// Why a client is turned away before anything is asked upstream.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// It has to sign in.
     SignInFirst,

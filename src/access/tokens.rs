@@ -1,6 +1,7 @@
 //! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
 //! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moka::sync::Cache;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use super::Permit;
 use super::login::{AskedBy, LoginKey};
 use super::seal::{NoRandom, Sealer, same};
+use super::token_key::{TokenKey, TokenKeys};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
 use crate::upstream::{ClientSecret, Login, Right};
@@ -31,12 +33,13 @@ const SEALED_PREFIX: &str = "docxy.sealed.";
 #[derive(Debug)]
 pub struct Tokens {
     sealer: Sealer,
-    handed_out: Cache<[u8; 32], HandedOut>,
+    keys: TokenKeys,
+    handed_out: Cache<TokenKey, Arc<HandedOut>>,
     /// When a registry last accepted a login.
     accepted: Cache<LoginKey, Instant>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct HandedOut {
     registry: RegistryName,
     until: Instant,
@@ -128,6 +131,7 @@ impl Tokens {
             .build();
         Self {
             sealer,
+            keys: TokenKeys::default(),
             handed_out,
             accepted,
         }
@@ -181,7 +185,7 @@ impl Tokens {
                     until: Instant::now() + life,
                     asked_by,
                 };
-                self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
+                self.handed_out.insert(self.keys.of(&token), Arc::new(entry));
             }
         }
         Ok(())
@@ -215,8 +219,8 @@ impl Tokens {
         if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
-        match self.handed_out.get(&self.sealer.hash(text.as_bytes())) {
-            Some(entry) => Known::From(entry.registry),
+        match self.handed_out.get(&self.keys.of(text)) {
+            Some(entry) => Known::From(entry.registry.clone()),
             None => Known::Unknown,
         }
     }
@@ -237,9 +241,7 @@ impl Tokens {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
             Known::From(registry) => {
-                let entry = self
-                    .handed_out
-                    .get(&self.sealer.hash(token.expose().as_bytes()))?;
+                let entry = self.handed_out.get(&self.keys.of(token.expose()))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
             Known::Void | Known::Unknown => None,
@@ -287,27 +289,20 @@ impl Tokens {
     ) -> Permit {
         let text = token.expose();
         if same(text, ANONYMOUS) || text.starts_with(SEALED_PREFIX) {
-            return match self.right(token, registry, repository) {
-                Right::Basic {
-                    registry: of,
-                    credential,
-                } => {
-                    let secret = ClientSecret::Password(credential.clone());
-                    let login = LoginKey::of(&self.sealer, &of, &secret);
-                    let right = Right::Basic {
-                        registry: of,
-                        credential,
-                    };
-                    Permit::TryFor(right, login)
-                }
-                right => Permit::Try(right),
+            let right = self.right(token, registry, repository);
+            let Right::Basic { credential, .. } = &right else {
+                return Permit::Try(right);
             };
+            let secret = ClientSecret::Password(credential.clone());
+            let login = LoginKey::of(&self.sealer, registry, &secret);
+            return Permit::TryFor(right, login);
         }
-        let known = self.handed_out.get(&self.sealer.hash(text.as_bytes()));
+        let known = self.handed_out.get(&self.keys.of(text));
         let login = match known {
             Some(known) if known.registry != *registry => return Permit::Try(Right::Anonymous),
             Some(known) if known.until > Instant::now() => known
                 .asked_by
+                .as_ref()
                 .zip(repository)
                 .and_then(|(asked_by, repository)| asked_by.for_repository(repository)),
             Some(_) | None => None,

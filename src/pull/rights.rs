@@ -2,16 +2,18 @@
 //! nobody in particular; else a client's own right is proved upstream, by the cheapest request that proves it, and
 //! remembered for five minutes. A link (this digest, in this repository) exists only where the upstream itself said so.
 
+mod claim;
 mod openness;
 mod proofs;
 mod sight;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
+pub(super) use self::claim::{Claim, Key};
+use self::claim::{Places, ProofKey};
 pub use self::openness::Withdrawn;
 pub(super) use self::proofs::Proofs;
 use super::cached::Cached;
@@ -24,24 +26,6 @@ use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::telemetry::metrics::Why;
 use crate::upstream::{Ask, Health, Method, Right, Word};
-
-/// A keyed hash of a right and a repository: of no use to who reads the memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Key([u8; 32]);
-
-/// Who asks, where, and with what: what a flight keeps of everyone who joined it.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub name: FullName,
-    pub right: Right,
-    /// docxy's operator shares what his credential can read with everyone who reaches docxy.
-    pub shared: bool,
-    /// See [`Permit::login`](crate::access::Permit::login).
-    login: Option<[u8; 32]>,
-    secret: Arc<hmac::Key>,
-    key: OnceLock<Key>,
-    proof_key: OnceLock<Key>,
-}
 
 /// What a client may do with what is cached of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,88 +63,6 @@ enum Evidence {
     Weak,
     /// It is something else: a page, other bytes.
     Against,
-}
-
-impl Claim {
-    fn new(
-        name: FullName,
-        right: Right,
-        login: Option<[u8; 32]>,
-        shared: bool,
-        secret: Arc<hmac::Key>,
-    ) -> Self {
-        Self {
-            name,
-            right,
-            shared,
-            login,
-            secret,
-            key: OnceLock::new(),
-            proof_key: OnceLock::new(),
-        }
-    }
-
-    /// A credential that a client brought.
-    pub fn is_own(&self) -> bool {
-        matches!(self.right, Right::Bearer { .. } | Right::Basic { .. })
-    }
-
-    /// Equal for equal rights to the same repository. Made when it is first asked for: what is public needs none.
-    pub fn key(&self) -> Key {
-        *self.key.get_or_init(|| self.hashed())
-    }
-
-    /// Equal for those who prove their right for each other: also for the tokens of one login.
-    fn proof_key(&self) -> Key {
-        match &self.login {
-            None => self.key(),
-            Some(login) => *self.proof_key.get_or_init(|| {
-                let mut hash = self.hash_of_name();
-                hash.update(b"login\0");
-                hash.update(login);
-                Key::of(hash)
-            }),
-        }
-    }
-
-    fn hash_of_name(&self) -> hmac::Context {
-        let mut hash = hmac::Context::with_key(&self.secret);
-        for part in [self.name.registry.as_str(), self.name.repository.as_str()] {
-            hash.update(part.as_bytes());
-            hash.update(b"\0");
-        }
-        hash
-    }
-
-    fn hashed(&self) -> Key {
-        let mut hash = self.hash_of_name();
-        match &self.right {
-            Right::Anonymous => hash.update(b"anonymous"),
-            Right::Configured => hash.update(b"configured"),
-            Right::Bearer { token, .. } => {
-                hash.update(b"bearer\0");
-                hash.update(token.expose().as_bytes());
-            }
-            Right::Basic { credential, .. } => {
-                // The name's length keeps ("a", "bc") apart from ("ab", "c").
-                hash.update(b"basic\0");
-                hash.update(&(credential.username.len() as u64).to_be_bytes());
-                hash.update(credential.username.as_bytes());
-                hash.update(credential.password.expose());
-            }
-        }
-        Key::of(hash)
-    }
-}
-
-impl Key {
-    fn of(hash: hmac::Context) -> Self {
-        let mut key = [0; 32];
-        for (into, from) in key.iter_mut().zip(hash.sign().as_ref()) {
-            *into = *from;
-        }
-        Self(key)
-    }
 }
 
 impl Cached {
@@ -235,12 +137,11 @@ impl Pull {
                 // As for tags: whoever has something to fall back on does not wait for ever.
                 let patience = cached.config.revalidate_timeout;
                 let proof = self.prove(cached, claim, kind, digest);
-                match tokio::time::timeout(patience, proof).await {
-                    Ok(proof) => proof.map(|()| linked.clone()),
-                    Err(_) => {
-                        self.upstream(&claim.name.registry)?.is_late();
-                        Ok(linked.clone())
-                    }
+                if let Ok(proof) = tokio::time::timeout(patience, proof).await {
+                    proof.map(|()| linked.clone())
+                } else {
+                    self.upstream(&claim.name.registry)?.is_late();
+                    Ok(linked.clone())
                 }
             }
             Some(linked) => self
@@ -250,28 +151,8 @@ impl Pull {
         };
         match answer {
             Ok(linked) => Ok(Some(linked)),
-            Err(error) => self.in_outage(cached, claim, digest, linked, error).map(Some),
+            Err(error) => in_outage(cached, claim, digest, linked, error).map(Some),
         }
-    }
-
-    /// What may be read all the same when the upstream can't be asked.
-    fn in_outage(
-        &self,
-        cached: &Cached,
-        claim: &Claim,
-        digest: &Digest,
-        linked: Option<Linked>,
-        error: Error,
-    ) -> Result<Linked, Error> {
-        let own =
-            linked.filter(|_| error.is_outage_of_rights() && cached.standing(claim) == Standing::Lapsed);
-        let public = || {
-            error
-                .is_outage()
-                .then(|| cached.store.linked_in_public(digest))
-                .flatten()
-        };
-        own.or_else(public).ok_or(error)
     }
 
     /// The upstream is known not to answer: its word would only be waited for.
@@ -437,6 +318,24 @@ impl Pull {
             None,
         ))
     }
+}
+
+/// What may be read all the same when the upstream can't be asked.
+fn in_outage(
+    cached: &Cached,
+    claim: &Claim,
+    digest: &Digest,
+    linked: Option<Linked>,
+    error: Error,
+) -> Result<Linked, Error> {
+    let own = linked.filter(|_| error.is_outage_of_rights() && cached.standing(claim) == Standing::Lapsed);
+    let public = || {
+        error
+            .is_outage()
+            .then(|| cached.store.linked_in_public(digest))
+            .flatten()
+    };
+    own.or_else(public).ok_or(error)
 }
 
 fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {

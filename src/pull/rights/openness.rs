@@ -156,21 +156,13 @@ impl Pull {
             Err(error) if error.tells_existence() && cached.proofs.is_due(&claim.name) => {
                 self.revisit(cached, &claim.name, tag).await;
             }
-            Ok(_) if claim.is_own() && self.is_old(cached, &claim.name) => {
+            Ok(_) if claim.is_own() && is_old(cached, &claim.name) => {
                 let (pull, cached) = (Arc::clone(self), Arc::clone(cached));
                 let (name, tag) = (claim.name.clone(), tag.clone());
                 tokio::spawn(async move { pull.revisit(&cached, &name, &tag).await });
             }
             _ => {}
         }
-    }
-
-    /// Nobody in particular was given anything of it for as long as a proof lasts.
-    fn is_old(&self, cached: &Cached, name: &FullName) -> bool {
-        const OLD: u64 = 300;
-        let since = cached.store.public_since(name);
-        let now = cached.store.clock().now();
-        since.is_some_and(|since| now.saturating_sub(since) >= OLD) && cached.proofs.is_due(name)
     }
 
     async fn revisit(self: &Arc<Self>, cached: &Arc<Cached>, name: &FullName, tag: &Tag) {
@@ -210,6 +202,14 @@ impl Pull {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+/// Nobody in particular was given anything of it for as long as a proof lasts.
+fn is_old(cached: &Cached, name: &FullName) -> bool {
+    const OLD: u64 = 300;
+    let since = cached.store.public_since(name);
+    let now = cached.store.clock().now();
+    since.is_some_and(|since| now.saturating_sub(since) >= OLD) && cached.proofs.is_due(name)
 }
 
 fn is_gone(status: StatusCode) -> bool {

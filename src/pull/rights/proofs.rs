@@ -9,7 +9,7 @@ use moka::future::Cache as Joining;
 use moka::sync::Cache as Remembering;
 use tokio::time::Instant;
 
-use super::{Claim, Key, Standing};
+use super::{Claim, Key, Places, ProofKey, Standing};
 use crate::access::Permit;
 use crate::oci::FullName;
 
@@ -27,9 +27,10 @@ const REMEMBERED: u64 = 100_000;
 #[derive(Debug)]
 pub(in crate::pull) struct Proofs {
     secret: Arc<hmac::Key>,
+    places: Arc<Places>,
     /// How long a proof counts while the upstream can't be asked, from when it was given.
     grace: Duration,
-    proved: Remembering<Key, Proof>,
+    proved: Remembering<ProofKey, Proof>,
     /// Whether a repository is there, as far as a claim is told.
     seen: Remembering<Key, (bool, Instant)>,
     /// Repositories that nobody in particular may read.
@@ -51,6 +52,7 @@ impl Proofs {
         let secret: [u8; 32] = rand::random();
         Self {
             secret: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)),
+            places: Arc::default(),
             grace,
             proved: remembering(grace.max(PROOF)),
             seen: remembering(PROOF),
@@ -71,6 +73,7 @@ impl Proofs {
             permit.login(),
             matches!(permit, Permit::Configured),
             Arc::clone(&self.secret),
+            Arc::clone(&self.places),
         )
     }
 

@@ -30,6 +30,9 @@ fn registry(auth: Auth) -> StubBuilder {
         .image(PUBLIC, "7", image_of(902, &[3000]))
 }
 
+/// A registry of its own for each trial.
+type Kind = fn() -> StubBuilder;
+
 fn alice(docxy: &Cached) -> Puller {
     docxy.client().login("alice", "alice-password")
 }
@@ -74,7 +77,7 @@ fn asked(stub: &StubRegistry, repository: &str) -> Vec<String> {
 #[tokio::test]
 async fn missing_and_forbidden_are_told_apart_by_nothing() {
     // S4: bob must not learn from docxy that acme has an app, however the registry words its refusals.
-    let kinds: [(&str, fn() -> StubBuilder); 4] = [
+    let kinds: [(&str, Kind); 4] = [
         ("token", || registry(Auth::Token)),
         ("token service denies", || {
             registry(Auth::Token).quirk(Quirk::TokenDenies)
