@@ -276,7 +276,13 @@ impl Store {
 
     /// The upstream gave it to nobody in particular.
     pub fn mark_public(&self, name: &FullName) {
-        self.parts.records.mark_public(name, self.parts.clock.now());
+        self.mark_public_since(name, Duration::ZERO);
+    }
+
+    /// The upstream was asked that long ago, and gave it to nobody in particular.
+    pub fn mark_public_since(&self, name: &FullName, ago: Duration) {
+        let at = self.parts.clock.now().saturating_sub(ago.as_secs());
+        self.parts.records.mark_public(name, at);
     }
 
     pub fn unmark_public(&self, name: &FullName) {

@@ -223,7 +223,9 @@ impl Records {
     pub fn mark_public(&self, name: &FullName, now: u64) {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
-        if tables.public.insert(repository, now).is_some() {
+        let before = tables.public.get(&repository).copied();
+        tables.public.insert(repository, before.unwrap_or(now).max(now));
+        if before.is_some() {
             return;
         }
         if tables.withdrawn.remove(&repository) {

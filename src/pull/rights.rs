@@ -79,7 +79,7 @@ impl Cached {
         if anonymous {
             // A download may have begun before the repository was closed.
             if !self.proofs.is_shut_since(&claim.name, asked) {
-                self.store.mark_public(&claim.name);
+                self.store.mark_public_since(&claim.name, asked.elapsed());
             }
         } else if !claim.shared {
             self.proofs.grant(claim, asked);
