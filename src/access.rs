@@ -3,19 +3,30 @@
 //! A [`Permit`] comes only from [`Access::authorise`], and every call of `pull` takes one. A client's credential is
 //! typed with the registry it is for and can't be turned into one for another (threat S1).
 
+pub mod accounts;
 pub mod challenge;
+pub mod decisions;
+mod identify;
 pub mod identity;
+pub mod issued;
 pub mod login;
+pub mod policy;
+pub mod private;
 pub mod seal;
 pub mod subject;
 mod token_key;
 pub mod tokens;
+pub mod users;
+pub mod watched;
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use accounts::Accounts;
+pub use decisions::Decisions;
 pub use identity::Identity;
 pub use login::LoginKey;
+pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
@@ -51,14 +62,36 @@ impl Permit {
     }
 }
 
-/// Why a client is turned away before anything is asked upstream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a client may present upstream, and which rule of the operator's let it.
+#[derive(Clone, Debug)]
+pub struct Authorised {
+    pub permit: Permit,
+    /// The client's name at the registry, where docxy saw it sign in there.
+    pub user: Option<Box<str>>,
+    pub by: By,
+}
+
+/// Why a client is turned away before anything is asked upstream; the text is what it is told.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It has to sign in.
+    #[error("sign in to pull here")]
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
+    #[error("docxy does not know this user name and password, or token")]
     BadSignIn,
-    /// Not now: too many wrong passwords from this address, or too many to check.
+    /// It presented a token that is for something else: it is to fetch one for this.
+    #[error("this token is not for this repository; sign in, and ask for a token for it")]
+    OtherToken,
+    /// The access token it signed in with is not for this. No other sign-in with it would be.
+    #[error("this access token is not for this repository; docxy's operator can make one that is")]
+    OutOfScope,
+    #[error("docxy can't check access tokens now; its operator finds the reason in its log")]
+    Unreadable,
+    /// The operator's rules keep it out. Signing in would not help.
+    #[error("the rules of this docxy do not give you this; its operator can tell why")]
+    Forbidden { by: By },
+    /// Too many wrong passwords from this address, or too many to check.
+    #[error("too many requests; try again in {} s", retry_after.as_secs().max(1))]
     NotNow { retry_after: Duration },
 }
 
@@ -66,11 +99,40 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Access {
     tokens: Tokens,
+    accounts: Arc<Accounts>,
+    policy: Policy,
+    decisions: Arc<Decisions>,
 }
 
 impl Access {
-    pub fn new(tokens: Tokens) -> Self {
-        Self { tokens }
+    /// Without rules.
+    pub fn new(tokens: Tokens, accounts: Arc<Accounts>) -> Self {
+        Self {
+            tokens,
+            accounts,
+            policy: Policy::default(),
+            decisions: Arc::default(),
+        }
+    }
+
+    /// With these; what they decide is remembered for the operator.
+    #[must_use]
+    pub fn ruled_by(self, policy: Policy, decisions: Arc<Decisions>) -> Self {
+        Self {
+            policy,
+            decisions,
+            ..self
+        }
+    }
+
+    /// The operator's rules.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What was granted and refused last.
+    pub fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Tokens handed out here.
@@ -78,35 +140,48 @@ impl Access {
         &self.tokens
     }
 
-    /// Who this is to docxy. Only where a registry is for docxy's own users does it look at what was presented; elsewhere
-    /// that is the registry's business.
-    #[expect(clippy::unused_async, reason = "checking a password takes a while")]
-    pub async fn identify(
-        &self,
-        _identity: &Identity,
-        target: &Target,
-        address: IpAddr,
-    ) -> Result<Subject, Refusal> {
-        match target.registry.clients {
-            Clients::Users => Err(Refusal::SignInFirst),
-            Clients::Open | Clients::Passthrough => Ok(Subject { user: None, address }),
-        }
+    /// docxy's own users and access tokens.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
-    /// What this client may present to the target's registry. `can_challenge` tells whether asking it to sign in
-    /// would help.
+    /// Whether the operator's rules let this client, and what it may present to the target's registry. `can_challenge`
+    /// tells whether asking it to sign in would help.
     pub fn authorise(
         &self,
-        _subject: &Subject,
+        subject: &Subject,
         identity: &Identity,
         target: &Target,
         routes: &Routes,
         can_challenge: bool,
-    ) -> Result<Permit, Refusal> {
+    ) -> Result<Authorised, Refusal> {
+        let decision = self.policy.decide_target(subject, target);
+        if !decision.allowed {
+            // Whoever has not said who he is may be one whom the rules let.
+            return Err(match (target.registry.clients, &subject.user) {
+                (Clients::Users, None) => Refusal::SignInFirst,
+                _ => Refusal::Forbidden { by: decision.by },
+            });
+        }
+        let (permit, user) = self.presented(identity, target, routes, can_challenge)?;
+        Ok(Authorised {
+            permit,
+            user,
+            by: decision.by,
+        })
+    }
+
+    fn presented(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        routes: &Routes,
+        can_challenge: bool,
+    ) -> Result<(Permit, Option<Box<str>>), Refusal> {
         let registry = &target.registry;
         match registry.auth {
-            Auth::Configured => return Ok(Permit::Configured),
-            Auth::Anonymous => return Ok(Permit::Try(Right::Anonymous)),
+            Auth::Configured => return Ok((Permit::Configured, None)),
+            Auth::Anonymous => return Ok((Permit::Try(Right::Anonymous), None)),
             Auth::Passthrough => {}
         }
         let right = match identity {
@@ -114,9 +189,12 @@ impl Access {
                 return Err(Refusal::SignInFirst);
             }
             Identity::Token(token) => {
-                return Ok(self
-                    .tokens
-                    .permit(token, &registry.name, target.endpoint.repository()));
+                let repository = target.endpoint.repository();
+                return Ok(self.tokens.permit(token, &registry.name, repository));
+            }
+            // Made here and good only here, whichever registry it is shown to.
+            Identity::Password(credential) if accounts::access_token(credential).is_some() => {
+                Right::Anonymous
             }
             Identity::Password(credential)
                 if target.door.names_registry() || routes.login_is_for(registry) =>
@@ -128,6 +206,6 @@ impl Access {
             }
             Identity::Nobody | Identity::Password(_) => Right::Anonymous,
         };
-        Ok(Permit::Try(right))
+        Ok((Permit::Try(right), None))
     }
 }

@@ -1,20 +1,25 @@
-//! For operators: metrics, and the cache by hand. On a Unix socket that only the process's own user may open, and the
+//! For operators: metrics, the cache by hand, and why a client gets something or not. On a Unix socket that only the process's own user may open, and the
 //! metrics alone on a listener of their own; never on a client's port, whatever the peer, because behind a reverse proxy
 //! every peer is loopback.
 
 pub mod api;
 mod cache;
+mod explain;
 mod refusal;
 mod request;
 mod router;
 mod serve;
 mod socket;
+mod tokens;
 mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::access::{Accounts, Decisions};
 use crate::cache::Store;
+use crate::pull::Pull;
 use crate::telemetry::Metrics;
 
 pub use serve::{Error, Open, Serving, open};
@@ -34,4 +39,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
+    pub accounts: Arc<Accounts>,
+    pub pull: Arc<Pull>,
+    /// What clients were granted and refused last.
+    pub decisions: Arc<Decisions>,
 }

@@ -1,6 +1,7 @@
 //! The composition root: the configuration becomes each module's own, the modules become parts, the parts a process.
 //! The only file that knows everyone.
 
+pub mod accounts;
 mod limits;
 mod resolve;
 mod state;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::tag_rules;
+pub use resolve::{policy, tag_rules};
 
-use crate::access::{Access, Tokens};
+use crate::access::{Access, Accounts};
 use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
@@ -32,6 +34,9 @@ use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// How often files of users are.
+const USERS_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// `listening` is called once the sockets are open.
@@ -78,23 +83,34 @@ async fn serve(
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let metrics = Metrics::default();
     let store = storage::open(schema, &metrics)?;
+    let secrets = state::Secrets::open(schema)?;
+    let accounts = Arc::new(accounts::open(schema, &secrets)?);
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?.serve(admin::Parts {
-        metrics: metrics.clone(),
-        store: store.clone(),
-    });
+    let operators = admin::open(&resolve::admin(schema)?).await?;
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let decisions = Arc::default();
+    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts))
+        .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
     let parts = build(
         loaded,
         &listeners,
         drain.clone(),
         &metrics,
         store.as_ref(),
+        access,
         access_log,
     )?;
+    let operators = operators.serve(admin::Parts {
+        metrics: metrics.clone(),
+        store,
+        accounts: Arc::clone(&accounts),
+        pull: Arc::clone(&parts.pull),
+        decisions,
+    });
+    let watching = watch(&accounts, &no_more_readers);
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -127,12 +143,25 @@ async fn serve(
             if let Some(keeping) = keeping {
                 keeping.await.context("the cache's housekeeping failed")?;
             }
+            watching.await.context("watching the users' files failed")?;
             operators.stop().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
         code = signals => Ok(ExitCode::from(code)),
     }
+}
+
+/// Users' files and access tokens are looked at for as long as anybody may be served.
+fn watch(accounts: &Accounts, end: &CancellationToken) -> JoinHandle<()> {
+    let users = accounts
+        .users()
+        .clone()
+        .watch(USERS_CHECK, end.clone().cancelled_owned());
+    let issued = Arc::clone(accounts.issued()).watch(end.clone().cancelled_owned());
+    tokio::spawn(async move {
+        tokio::join!(users, issued);
+    })
 }
 
 /// Everything behind the listeners.
@@ -142,6 +171,7 @@ fn build(
     drain: Drain,
     metrics: &Metrics,
     store: Option<&Store>,
+    access: Access,
     access_log: AccessLog,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
@@ -158,7 +188,7 @@ fn build(
     Ok(Parts {
         config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
-        access: Access::new(Tokens::new(state::sealer(loaded)?)),
+        access,
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),

@@ -6,6 +6,10 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod naming;
+mod output;
+mod running;
+mod table;
+mod token;
 pub mod welcome;
 
 use std::{
@@ -92,10 +96,14 @@ enum Command {
         #[arg(long, value_name = "IMAGE")]
         explain: Option<String>,
     },
+    /// Say who may pull an image and why, and what the docxy that runs knows about it
+    Explain(explain::Arguments),
     /// Ask the docxy that runs with this configuration whether it is alive
     Healthcheck,
     /// See, check and clear what is stored, with docxy running or not
     Cache(Box<cache::Arguments>),
+    /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
+    Token(token::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -115,12 +123,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
         }
     };
-    let loaded = match load(arguments.common) {
+    let mut loaded = match load(arguments.common) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&loaded),
+        Command::Serve => serve(&mut loaded),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -133,9 +141,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             } else {
                 explain::Form::Text
             };
-            explain::run(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
+            explain::of_tag(&loaded, &image, form).map(|()| ExitCode::SUCCESS)
         }
+        Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
+        Command::Token(wanted) => token::run(&loaded.schema, &wanted),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
             client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)
@@ -158,10 +168,12 @@ fn load(common: Common) -> Result<Loaded, Problems> {
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    if let Err(problems) = validate::files(loaded) {
-        bail!(configuration_text(&problems));
+fn serve(loaded: &mut Loaded) -> anyhow::Result<ExitCode> {
+    match validate::files(loaded) {
+        Ok(warnings) => loaded.warnings.extend(warnings),
+        Err(problems) => bail!(configuration_text(&problems)),
     }
+    let loaded = &*loaded;
     app::run(loaded, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));

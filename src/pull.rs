@@ -11,6 +11,7 @@ mod fill;
 mod forward;
 pub mod freshness;
 mod joint;
+mod knowledge;
 mod manifest;
 mod outcome;
 mod paging;
@@ -32,9 +33,10 @@ use http_body_util::{BodyExt, Limited};
 
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
+pub use knowledge::{Knowledge, Openness};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
-pub use rights::Withdrawn;
+pub use rights::{PROOF, Withdrawn};
 
 use self::cached::Cached;
 use self::rights::Claim;
@@ -244,8 +246,8 @@ impl Pull {
         immutable: bool,
     ) -> Pulled {
         let upstream_status = Some(response.status());
-        // A registry that challenges everyone is public to nobody who has not been challenged.
-        let public = public && !wanted.target.challenges_everyone();
+        // Where docxy keeps somebody out, nothing is public to those who have not come through docxy.
+        let public = public && !wanted.target.is_not_for_everyone();
         Pulled {
             response,
             cache: self.cache_policy(public, immutable),

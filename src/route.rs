@@ -6,13 +6,14 @@ mod door;
 pub mod login;
 pub mod visit;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use door::{Door, RouteError, Target};
 pub use visit::{Origins, Visit};
 
-use crate::oci::RegistryName;
+use crate::oci::{RegistryName, Repository};
 
 /// What a registry is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +58,24 @@ pub struct Registry {
     pub clients: Clients,
     pub auth: Auth,
     pub challenge: ChallengeWhen,
+    /// Its repositories of one component are known to it with `library/` in front.
+    pub library_prefix: bool,
+    /// Rules, lists of addresses or users keep somebody out: no cache in front of docxy may keep its answers for everyone.
+    pub restricted: bool,
     /// Configured, but switched off: refused with a message that says so.
     pub enabled: bool,
+}
+
+impl Registry {
+    /// A repository as the registry itself names it.
+    pub fn canonical<'a>(&self, repository: &'a Repository) -> Cow<'a, Repository> {
+        if self.library_prefix && !repository.as_str().contains('/') {
+            // One that becomes too long by it is no repository there either.
+            let whole = Repository::parse(&format!("library/{repository}"));
+            return whole.map_or(Cow::Borrowed(repository), Cow::Owned);
+        }
+        Cow::Borrowed(repository)
+    }
 }
 
 /// Values only; `app` fills it from the configuration.
@@ -139,16 +156,6 @@ impl Routes {
     /// Hosts and the public URL.
     pub fn origins(&self) -> &Origins {
         &self.origins
-    }
-
-    /// The registry that a login on the shared host is asked of when it names none.
-    pub fn login_registry(&self) -> &Arc<Registry> {
-        self.login.first().unwrap_or(&self.default)
-    }
-
-    /// May a password typed for the shared host go to this registry? (threat S1)
-    pub fn login_is_for(&self, registry: &Registry) -> bool {
-        self.login.iter().any(|allowed| allowed.name == registry.name)
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Registry>> {

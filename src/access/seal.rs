@@ -37,6 +37,14 @@ impl Sealer {
         Ok(Self { seal, hash })
     }
 
+    /// A key for something else than sealing, from the same secret.
+    pub fn derive(secret: &[u8; KEY_LENGTH], purpose: &str) -> [u8; KEY_LENGTH] {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut key = [0; KEY_LENGTH];
+        key.copy_from_slice(hmac::sign(&root, purpose.as_bytes()).as_ref());
+        key
+    }
+
     /// A fresh secret.
     pub fn random_key() -> Result<[u8; KEY_LENGTH], NoRandom> {
         let mut key = [0; KEY_LENGTH];

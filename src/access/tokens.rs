@@ -1,6 +1,9 @@
 //! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
 //! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
 
+mod logins;
+mod own;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,13 +11,15 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::Permit;
+pub use own::Bearer;
+
+use super::issued::text;
 use super::login::{AskedBy, LoginKey};
 use super::seal::{NoRandom, Sealer, same};
 use super::token_key::{TokenKey, TokenKeys};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
-use crate::upstream::{ClientSecret, Login, Right};
+use crate::upstream::{Login, Right};
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
 pub const OWN_LIFE: Duration = Duration::from_mins(5);
@@ -28,6 +33,10 @@ const REMEMBERED: u64 = 100_000;
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
 const ANONYMOUS: &str = "docxy.anonymous";
 const SEALED_PREFIX: &str = "docxy.sealed.";
+/// Whatever begins so is docxy's own, or is meant to look so: no registry sees it.
+const OWN_PREFIXES: [&str; 2] = ["docxy.", text::PREFIX];
+/// A user name of a registry's that is remembered for the log; longer ones are not.
+const LONGEST_NAME: usize = 256;
 
 /// The token store.
 #[derive(Debug)]
@@ -37,11 +46,15 @@ pub struct Tokens {
     handed_out: Cache<TokenKey, Arc<HandedOut>>,
     /// When a registry last accepted a login.
     accepted: Cache<LoginKey, Instant>,
+    /// The sealer's key is kept between runs.
+    outlives_this_run: bool,
 }
 
 #[derive(Debug)]
 struct HandedOut {
     registry: RegistryName,
+    /// The name at that registry, of whom it was handed to.
+    user: Option<Box<str>>,
     until: Instant,
     /// Not of a refresh token, which opens nothing by itself.
     asked_by: Option<AskedBy>,
@@ -87,7 +100,7 @@ impl Opens {
     }
 
     /// `None` is the catalog, the one thing of a registry that is in no repository.
-    fn covers(&self, asked: Option<&Repository>) -> bool {
+    pub(super) fn covers(&self, asked: Option<&Repository>) -> bool {
         match asked {
             Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
             None => self.catalog,
@@ -112,10 +125,23 @@ pub enum Known {
         opens: Opens,
         credential: Credential,
     },
+    /// Of docxy's own making, for a user of its own.
+    User {
+        bearer: Bearer,
+        registry: RegistryName,
+        opens: Opens,
+    },
+    /// With which a user of docxy's own gets the next one.
+    Refresh(Bearer),
+    /// An access token that an operator made, or what looks like one; [`super::issued`] knows more.
+    Access,
     /// Looks like one of docxy's own but is expired, changed, or from another docxy.
     Void,
-    /// Made by this registry and handed out by docxy.
-    From(RegistryName),
+    /// Made by this registry and handed out by docxy, to whoever goes by this name there.
+    From {
+        registry: RegistryName,
+        user: Option<Box<str>>,
+    },
     Unknown,
 }
 
@@ -134,6 +160,16 @@ impl Tokens {
             keys: TokenKeys::default(),
             handed_out,
             accepted,
+            outlives_this_run: false,
+        }
+    }
+
+    /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self {
+            outlives_this_run: true,
+            ..self
         }
     }
 
@@ -161,10 +197,11 @@ impl Tokens {
     }
 
     /// Remembers which registry made the tokens of this answer, before the client gets them: one that is not remembered
-    /// would later go to any registry that a request names.
+    /// would later go to any registry that a request names. `user` is the name that the client signed in with there.
     pub fn remember(
         &self,
         registry: &RegistryName,
+        user: Option<&str>,
         login: &Login,
         upstream_answer: &[u8],
     ) -> Result<(), Unreadable> {
@@ -182,6 +219,7 @@ impl Tokens {
             if let Some(token) = token {
                 let entry = HandedOut {
                     registry: registry.clone(),
+                    user: user.filter(|user| user.len() <= LONGEST_NAME).map(Box::from),
                     until: Instant::now() + life,
                     asked_by,
                 };
@@ -189,25 +227,6 @@ impl Tokens {
             }
         }
         Ok(())
-    }
-
-    /// The registry accepted this login just now.
-    pub fn accept(&self, registry: &RegistryName, login: &Login) {
-        let key = LoginKey::of(&self.sealer, registry, &login.credential);
-        self.accepted.insert(key, Instant::now());
-    }
-
-    /// The registry refused it.
-    pub fn refuse(&self, registry: &RegistryName, login: &Login) {
-        let key = LoginKey::of(&self.sealer, registry, &login.credential);
-        self.accepted.invalidate(&key);
-    }
-
-    /// Did the registry accept it so short a time ago? While it can't be asked, its owner gets a sealed token: what that
-    /// opens is only what was proved before (`access.grace`).
-    pub fn was_accepted(&self, registry: &RegistryName, login: &Login, within: Duration) -> bool {
-        let key = LoginKey::of(&self.sealer, registry, &login.credential);
-        self.accepted.get(&key).is_some_and(|at| at.elapsed() < within)
     }
 
     /// What this token is.
@@ -219,17 +238,42 @@ impl Tokens {
         if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
+        if OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            return if text::is_whole(text) {
+                Known::Access
+            } else {
+                self.user_token(text).unwrap_or(Known::Void)
+            };
+        }
         match self.handed_out.get(&self.keys.of(text)) {
-            Some(entry) => Known::From(entry.registry.clone()),
+            Some(known) => Known::From {
+                registry: known.registry.clone(),
+                user: known.user.clone(),
+            },
             None => Known::Unknown,
+        }
+    }
+
+    /// The name that whoever has this token goes by: at docxy, or at the registry that made it if docxy saw him sign in.
+    pub fn user_of(&self, token: &Secret<String>) -> Option<String> {
+        match self.known(token) {
+            Known::Sealed { credential, .. } => Some(credential.username),
+            Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
+            Known::From { user, .. } => user.map(String::from),
+            Known::Anonymous | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
     /// Must this registry not see this refresh token? docxy's own are no registry's business.
     pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
         match self.known(token) {
-            Known::Anonymous | Known::Void | Known::Sealed { .. } => true,
-            Known::From(of) => of != *registry,
+            Known::Anonymous
+            | Known::Void
+            | Known::Sealed { .. }
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => true,
+            Known::From { registry: of, .. } => of != *registry,
             Known::Unknown => false,
         }
     }
@@ -240,80 +284,67 @@ impl Tokens {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
-            Known::From(registry) => {
+            Known::From { registry, .. } => {
                 let entry = self.handed_out.get(&self.keys.of(token.expose()))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
-            Known::Void | Known::Unknown => None,
+            Known::User { .. } | Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
         }
     }
 
-    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of another registry grants
-    /// nothing here and stays here; one we don't know goes to the registry that the request names, and no other.
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of
+    /// another registry grants nothing here and stays here; one we don't know goes to the registry that the request
+    /// names, and no other.
     pub fn right(
         &self,
         token: &Secret<String>,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> Right {
-        match self.known(token) {
-            Known::Anonymous | Known::Void => Right::Anonymous,
-            Known::Sealed {
-                registry: of,
-                opens,
-                credential,
-            } => {
-                if of == *registry && opens.covers(repository) {
-                    Right::Basic {
-                        registry: of,
-                        credential,
-                    }
-                } else {
-                    Right::Anonymous
-                }
-            }
-            Known::From(of) if of != *registry => Right::Anonymous,
-            Known::From(_) | Known::Unknown => Right::Bearer {
-                registry: registry.clone(),
-                token: token.clone(),
-            },
-        }
+        self.right_of(token, registry, repository).0
     }
 
-    /// As [`Self::right`], with the login that asked for the token, where its other tokens can do the same.
-    pub fn permit(
+    /// With the name there of whom it was handed to, if docxy saw him sign in.
+    pub fn right_of(
         &self,
         token: &Secret<String>,
         registry: &RegistryName,
         repository: Option<&Repository>,
-    ) -> Permit {
-        let text = token.expose();
-        if same(text, ANONYMOUS) || text.starts_with(SEALED_PREFIX) {
-            let right = self.right(token, registry, repository);
-            let Right::Basic { credential, .. } = &right else {
-                return Permit::Try(right);
-            };
-            let secret = ClientSecret::Password(credential.clone());
-            let login = LoginKey::of(&self.sealer, registry, &secret);
-            return Permit::TryFor(right, login);
-        }
-        let known = self.handed_out.get(&self.keys.of(text));
-        let login = match known {
-            Some(known) if known.registry != *registry => return Permit::Try(Right::Anonymous),
-            Some(known) if known.until > Instant::now() => known
-                .asked_by
-                .as_ref()
-                .zip(repository)
-                .and_then(|(asked_by, repository)| asked_by.for_repository(repository)),
-            Some(_) | None => None,
-        };
-        let right = Right::Bearer {
-            registry: registry.clone(),
-            token: token.clone(),
-        };
-        match login {
-            Some(login) => Permit::TryFor(right, login),
-            None => Permit::Try(right),
+    ) -> (Right, Option<Box<str>>) {
+        match self.known(token) {
+            Known::Sealed {
+                registry: of,
+                opens,
+                credential,
+            } if of == *registry && opens.covers(repository) => {
+                let user = credential.username.as_str().into();
+                let right = Right::Basic {
+                    registry: of,
+                    credential,
+                };
+                (right, Some(user))
+            }
+            Known::From { registry: of, user } if of == *registry => {
+                let right = Right::Bearer {
+                    registry: of,
+                    token: token.clone(),
+                };
+                (right, user)
+            }
+            Known::Unknown => {
+                let right = Right::Bearer {
+                    registry: registry.clone(),
+                    token: token.clone(),
+                };
+                (right, None)
+            }
+            Known::Sealed { .. }
+            | Known::From { .. }
+            | Known::Anonymous
+            | Known::Void
+            | Known::User { .. }
+            | Known::Refresh(_)
+            | Known::Access => (Right::Anonymous, None),
         }
     }
 
@@ -327,9 +358,7 @@ impl Tokens {
             expires,
         } = serde_json::from_slice(&plain).ok()?;
         let registry = RegistryName::parse(&registry).ok()?;
-        // No later than it could have been made either: a clock that jumped back does not make tokens immortal (R8).
-        let life = expires.checked_sub(now())?;
-        (life > 0 && life <= OWN_LIFE.as_secs()).then_some(Known::Sealed {
+        own::still_lives(expires, OWN_LIFE).then_some(Known::Sealed {
             registry,
             opens,
             credential: Credential {
@@ -355,6 +384,7 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::ClientSecret;
 
     fn tokens() -> Tokens {
         Tokens::new(Sealer::new(&[7; 32]).expect("a sealer"))
@@ -366,11 +396,8 @@ mod tests {
 
     fn login() -> Login {
         Login {
-            credential: ClientSecret::Password(Credential {
-                username: "u".into(),
-                password: Secret::new(b"p".to_vec()),
-            }),
-            scopes: vec![Scope::pull(&Repository::parse("team/app").expect("a name"))],
+            credential: ClientSecret::Refresh(Secret::new("r".to_owned())),
+            scopes: Vec::new(),
             offline: false,
             client_id: None,
         }
@@ -388,6 +415,7 @@ mod tests {
         tokens
             .remember(
                 &registry("docker.io"),
+                Some("alice"),
                 &login(),
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
@@ -401,11 +429,9 @@ mod tests {
             tokens.right(&hub, &registry("ghcr.io"), None),
             Right::Anonymous
         ));
-        assert_eq!(
-            tokens.known(&Secret::new("again".into())),
-            Known::From(registry("docker.io"))
-        );
+        assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
+        assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
         let unknown = Secret::new("mine".to_owned());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
@@ -441,47 +467,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_living_token_proves_for_its_login_in_the_repository_it_was_asked_for() {
-        // One question upstream for each login, not for each token; but a token that ended, or that was asked for in
-        // another repository's name, must not profit from what a better one proved.
-        let tokens = tokens();
-        let hub = registry("docker.io");
-        for answer in [
-            r#"{"token":"one","expires_in":300}"#,
-            r#"{"token":"two","expires_in":600}"#,
-        ] {
-            tokens
-                .remember(&hub, &login(), answer.as_bytes())
-                .expect("readable");
-        }
-        let login_of = |token: &str, repository: &str| {
-            let repository = Repository::parse(repository).expect("a name");
-            match tokens.permit(&Secret::new(token.to_owned()), &hub, Some(&repository)) {
-                Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
-                _ => None,
-            }
-        };
-        let one = login_of("one", "team/app");
-        assert!(one.is_some());
-        assert_eq!(one, login_of("two", "team/app"));
-        assert_eq!(login_of("one", "team/other"), None);
-        assert_eq!(login_of("unknown", "team/app"), None);
-        tokio::time::advance(Duration::from_secs(301)).await;
-        assert_eq!(login_of("one", "team/app"), None);
-        assert_eq!(login_of("two", "team/app"), one);
-        assert!(matches!(
-            tokens.permit(&Secret::new("two".into()), &registry("ghcr.io"), None),
-            Permit::Try(Right::Anonymous)
-        ));
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_token_stops_being_current_when_its_life_ends() {
         // `/v2/` says 200 to a current token without asking; an expired one must not look signed in.
         let tokens = tokens();
         tokens
             .remember(
                 &registry("docker.io"),
+                None,
                 &login(),
                 br#"{"token":"hub","expires_in":300}"#,
             )
@@ -490,6 +482,8 @@ mod tests {
         assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
         assert_eq!(tokens.current(&hub), None);
-        assert_eq!(tokens.known(&hub), Known::From(registry("docker.io")));
+        assert!(
+            matches!(tokens.known(&hub), Known::From { registry, .. } if registry.as_str() == "docker.io")
+        );
     }
 }

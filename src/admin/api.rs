@@ -1,9 +1,13 @@
 //! What is said on the socket, in JSON, by docxy and by `docxy cache` alike.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
+use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
+use crate::pull::Openness;
 
 /// Of the routes; every change that an older `docxy cache` would misread gets a new one.
 pub const ABOUT: &str = "/api/v1";
@@ -12,6 +16,10 @@ pub const USAGE: &str = "/api/v1/cache/usage";
 pub const REMOVE: &str = "/api/v1/cache/remove";
 pub const VERIFY: &str = "/api/v1/cache/verify";
 pub const COLLECT: &str = "/api/v1/cache/collect";
+pub const EXPLAIN: &str = "/api/v1/explain";
+pub const TOKENS: &str = "/api/v1/tokens";
+pub const CREATE_TOKEN: &str = "/api/v1/tokens/create";
+pub const REVOKE_TOKEN: &str = "/api/v1/tokens/revoke";
 
 /// Blobs on a page: unless another number is asked for, and at most.
 pub const PAGE: usize = 1000;
@@ -39,6 +47,75 @@ pub enum Line {
     Progress(Progress),
     Done(Verified),
     Error(String),
+}
+
+/// All access tokens, in the order of their making.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccessTokens {
+    pub tokens: Vec<issued::About>,
+}
+
+/// A new access token, shown this once. Not to be printed by accident, so without `Debug`.
+#[derive(Serialize, Deserialize)]
+pub struct NewToken {
+    pub token: String,
+    #[serde(flatten)]
+    pub about: issued::About,
+}
+
+/// Which access token shall end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// Its id or name.
+    pub token: String,
+}
+
+impl From<issued::Created> for NewToken {
+    fn from(issued::Created { about, token }: issued::Created) -> Self {
+        Self {
+            token: token.expose().clone(),
+            about,
+        }
+    }
+}
+
+/// What the process knows of one repository.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// With its registry, as that one names it.
+    pub repository: String,
+    /// None where docxy only forwards.
+    pub openness: Option<Openness>,
+    /// A manifest that is stored of it.
+    pub manifest: Option<String>,
+    /// What the tag means here, the last confirmed first; several where clients accept different types.
+    pub tag_means: Vec<TagMeaning>,
+    /// Did the registry answer when it was last asked?
+    pub registry_answers: bool,
+    /// The newest first.
+    pub decisions: Vec<Decided>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TagMeaning {
+    pub digest: String,
+    /// Seconds since the registry confirmed it.
+    pub confirmed: u64,
+}
+
+/// One answer to a client, or several alike.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// Seconds since the last of them.
+    pub ago: u64,
+    pub count: u32,
+    pub client: IpAddr,
+    /// One of docxy's own.
+    pub user: Option<String>,
+    pub granted: bool,
+    /// Why not.
+    pub reason: Option<String>,
 }
 
 /// What shall go: one of `digest`, `repository`, `repository` with `tag`, and `"all": true`.
@@ -124,7 +201,7 @@ impl TryFrom<Removal> for Selector {
     }
 }
 
-fn full_name(text: String) -> Result<FullName, RemovalError> {
+pub(super) fn full_name(text: String) -> Result<FullName, RemovalError> {
     let Some((registry, repository)) = text.split_once('/') else {
         let reason = "write it with its registry, as in docker.io/library/redis";
         return Err(malformed("repository", text, &reason));

@@ -58,6 +58,10 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
         api::REMOVE,
         api::VERIFY,
         api::COLLECT,
+        api::EXPLAIN,
+        api::TOKENS,
+        api::CREATE_TOKEN,
+        api::REVOKE_TOKEN,
     ];
     let path: String = uri.path().chars().take(100).collect();
     Refusal::new(
@@ -68,7 +72,7 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
 
 pub(super) async fn unsupported_method(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
     let right = match uri.path() {
-        api::REMOVE | api::VERIFY | api::COLLECT => "POST",
+        api::REMOVE | api::VERIFY | api::COLLECT | api::CREATE_TOKEN | api::REVOKE_TOKEN => "POST",
         _ => "GET",
     };
     Refusal::new(

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::api::{LONGEST_PAGE, PAGE};
+use super::api::{LONGEST_PAGE, PAGE, full_name};
 use super::refusal::Refusal;
-use crate::oci::Digest;
+use crate::oci::{Digest, FullName, Tag};
 
 /// Longest body.
 const LONGEST: usize = 16 * 1024;
@@ -55,6 +55,39 @@ pub(super) fn paging(query: Option<&str>) -> Result<Paging, Refusal> {
         }
     }
     Ok(paging)
+}
+
+/// What shall be explained.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Explain {
+    pub repository: FullName,
+    pub tag: Option<Tag>,
+}
+
+pub(super) fn explained(query: Option<&str>) -> Result<Explain, Refusal> {
+    let (mut repository, mut tag) = (None, None);
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "repository" => {
+                let name =
+                    full_name(value.into_owned()).map_err(|error| Refusal::malformed(error.to_string()))?;
+                repository = Some(name);
+            }
+            "tag" => {
+                let parsed = Tag::parse(&value)
+                    .map_err(|error| Refusal::malformed(format!("tag: {value:?}: {error}")))?;
+                tag = Some(parsed);
+            }
+            other => {
+                return Err(Refusal::malformed(format!(
+                    "{other:?} is not known here; known: repository, tag"
+                )));
+            }
+        }
+    }
+    let repository = repository
+        .ok_or_else(|| Refusal::malformed("name a repository: ?repository=docker.io/library/redis"))?;
+    Ok(Explain { repository, tag })
 }
 
 pub(super) fn no_query(query: Option<&str>) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::verify::{self, Turn};
-use super::{Parts, api, cache};
+use super::{Parts, api, cache, explain, tokens};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
@@ -31,6 +31,10 @@ pub(super) fn operator(parts: Parts) -> Router {
         .route(api::USAGE, get(cache::usage))
         .route(api::REMOVE, post(cache::remove))
         .route(api::COLLECT, post(cache::collect))
+        .route(api::EXPLAIN, get(explain::explain))
+        .route(api::TOKENS, get(tokens::list))
+        .route(api::CREATE_TOKEN, post(tokens::create))
+        .route(api::REVOKE_TOKEN, post(tokens::revoke))
         .with_state(parts)
         .merge(verifying)
         .fallback(unknown_path)

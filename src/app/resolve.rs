@@ -8,6 +8,7 @@ use http::HeaderValue;
 use url::Host;
 
 use super::storage;
+use crate::access::policy::{self, Policy};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -17,7 +18,7 @@ use crate::config::schema::{
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
-use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
+use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
@@ -162,12 +163,7 @@ fn tag_rule(written: &TagRule) -> (Selector, Rule) {
         tag: written.tag.clone(),
     };
     let rule = Rule {
-        fresh: match written.fresh {
-            schema::Fresh::Revalidate => Fresh::Revalidate,
-            schema::Fresh::For(time) => Fresh::For(time),
-            schema::Fresh::Immutable => Fresh::Immutable,
-            schema::Fresh::Never => Fresh::Never,
-        },
+        fresh: written.fresh,
         stale: written.stale.iter().copied().map(error_class).collect(),
         max_stale: written.max_stale,
         stale_while_revalidate: written.stale_while_revalidate,
@@ -187,11 +183,17 @@ fn error_class(written: StaleOn) -> ErrorClass {
 }
 
 pub fn routes(schema: &Schema) -> route::Config {
+    let policy = policy(schema);
+    let access = &schema.access;
+    let by_address = !(access.allow_addresses.is_empty()
+        && access.deny_addresses.is_empty()
+        && access.allow_address_files.is_empty()
+        && access.deny_address_files.is_empty());
     route::Config {
         registries: schema
             .registries
             .iter()
-            .map(|(name, registry)| route_of(schema, name, registry))
+            .map(|(name, registry)| route_of(schema, name, registry, by_address || policy.restricts(name)))
             .collect(),
         default_registry: schema.default_registry.clone(),
         login_registries: schema.login_registries(),
@@ -207,7 +209,25 @@ pub fn routes(schema: &Schema) -> route::Config {
     }
 }
 
-fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry) -> route::Registry {
+/// The rules of `[[access.rules]]`, in their order.
+pub fn policy(schema: &Schema) -> Policy {
+    let rules = schema.access.rules.iter().map(|written| policy::Rule {
+        effect: match written.effect {
+            schema::Effect::Allow => policy::Effect::Allow,
+            schema::Effect::Deny => policy::Effect::Deny,
+        },
+        users: written.users.clone(),
+        groups: written.groups.clone(),
+        addresses: written.addresses.clone(),
+        registry: written.registry.clone(),
+        repository: written.repository.clone(),
+        tag: written.tag.clone(),
+        comment: written.comment.clone(),
+    });
+    Policy::new(rules.collect())
+}
+
+fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricted: bool) -> route::Registry {
     route::Registry {
         name: name.clone(),
         aliases: registry.aliases.clone(),
@@ -226,6 +246,8 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry) -> route:
             ChallengeMode::Auto => route::ChallengeWhen::Denied,
             ChallengeMode::Always => route::ChallengeWhen::Always,
         },
+        library_prefix: registry.library_prefix,
+        restricted: restricted || schema.clients_of(registry) == Clients::Users,
         enabled: registry.enabled,
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn socket_in(state: &Path) -> PathBuf {
 }
 
 /// Asks what may be written to without making anything.
-fn onlooker() -> Machine<'static> {
+pub(super) fn onlooker() -> Machine<'static> {
     Machine {
         writable: &|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
         ..Machine::this()

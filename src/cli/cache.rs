@@ -6,19 +6,16 @@ mod collect;
 mod list;
 mod place;
 mod remove;
-mod running;
-mod table;
 mod usage;
 mod verify;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use self::place::Place;
 use super::FAILED;
+use super::output::{Form, write, write_json, write_text};
 use crate::config::Schema;
 
 #[derive(Args, Debug)]
@@ -44,13 +41,6 @@ enum Command {
     Gc,
 }
 
-/// How the answer is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Form {
-    Text,
-    Json,
-}
-
 pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let form = if arguments.json { Form::Json } else { Form::Text };
     match &arguments.command {
@@ -60,28 +50,6 @@ pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<Exit
         Command::Verify => verify::run(&Place::find(schema)?, form),
         Command::Gc => collect::run(&Place::find(schema)?, form),
     }
-}
-
-/// To stdout, all of it or as much as its reader wants: a closed pipe (`| head`) is no failure.
-fn write(work: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match work(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => {
-            // What is left in the buffer has no reader.
-            drop(out.into_parts());
-            Ok(())
-        }
-    }
-}
-
-fn write_text(text: &str) -> anyhow::Result<()> {
-    write(|out| out.write_all(text.as_bytes()))
-}
-
-fn write_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    write(|out| writeln!(out, "{text}"))
 }
 
 /// Success, unless something is to be looked at.

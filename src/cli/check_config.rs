@@ -19,11 +19,12 @@ pub(super) fn run(loaded: &Loaded, json: bool) -> anyhow::Result<()> {
         ));
         to_stdout(show::as_toml(loaded).trim_end());
     }
-    for warning in &loaded.warnings {
+    let of_files = validate::files(loaded);
+    for warning in loaded.warnings.iter().chain(of_files.iter().flatten()) {
         to_stderr(format_args!("warning: {warning}"));
     }
-    if let Err(problems) = validate::files(loaded) {
-        bail!(configuration_text(&problems));
+    match of_files {
+        Ok(_) => Ok(()),
+        Err(problems) => bail!(configuration_text(&problems)),
     }
-    Ok(())
 }

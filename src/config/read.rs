@@ -182,6 +182,9 @@ impl Reader<'_> {
         if self.prefix == "cache" && keys::TAG_RULE.contains(&name) {
             return format!("`{name}` belongs under [[cache.tags]]");
         }
+        if self.prefix == "access" && keys::ACCESS_RULE.contains(&name) {
+            return format!("`{name}` belongs under [[access.rules]]");
+        }
         if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
             return format!("did you mean {}?", spell(&join_key(&self.prefix, near)));
         }

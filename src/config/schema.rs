@@ -58,11 +58,20 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The registries a login on the shared host is for, in order; the first is asked when a login names no scope.
+    /// The registries a login on the shared host is for, in order; the first is asked when a login names no scope. Where
+    /// nothing is written it is the default registry, unless another one alone is for docxy's own users: whoever types a
+    /// password for docxy must not send it to Docker Hub because a key was forgotten (threat S1).
     pub fn login_registries(&self) -> Vec<RegistryName> {
-        self.login_registries
-            .clone()
-            .unwrap_or_else(|| vec![self.default_registry.clone()])
+        self.login_registries.clone().unwrap_or_else(|| {
+            let is_for_users = |name: &RegistryName| {
+                self.registries
+                    .get(name)
+                    .is_some_and(|registry| self.clients_of(registry) == Clients::Users)
+            };
+            let default = &self.default_registry;
+            let mut names = std::iter::once(default).chain(self.enabled_registries().map(|(name, _)| name));
+            vec![names.find(|name| is_for_users(name)).unwrap_or(default).clone()]
+        })
     }
 
     /// The registries that answer; those with `enabled = false` are treated as unknown.

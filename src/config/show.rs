@@ -8,7 +8,7 @@ use super::{
     keys,
     load::Loaded,
     origin::{Origin, Origins, join_key},
-    schema::{EnvironmentProxies, ProxyEntry, Registry, TagRule},
+    schema::{AccessRule, EnvironmentProxies, ProxyEntry, Registry, TagRule},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -67,7 +67,12 @@ pub fn as_json(loaded: &Loaded) -> Json {
     })
 }
 
-/// One rule with all its fields.
+/// One rule of `[[access.rules]]`, all fields.
+pub fn access_rule(rule: &AccessRule) -> Option<Json> {
+    rule.show()
+}
+
+/// One rule of `[[cache.tags]]`, all fields.
 pub fn tag_rule(rule: &TagRule) -> Option<Json> {
     rule.show()
 }

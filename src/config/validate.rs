@@ -1,11 +1,13 @@
 //! What single keys can't know: whether the values make sense together. No I/O, except in [`files()`].
 
+mod access;
 mod addresses;
 mod cache;
 mod files;
 mod folders;
 mod proxies;
 mod registries;
+mod rules;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,7 +27,7 @@ use super::{
 };
 use crate::oci::RegistryName;
 
-pub use files::files;
+pub use files::{files, user_names};
 
 /// hyper refuses to work with a smaller header buffer; a larger one only helps attackers.
 const HEADER_BYTES: std::ops::RangeInclusive<Size> = Size::from_kib(8)..=Size::from_kib(1024);
@@ -102,6 +104,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     segments(schema, &mut findings);
     proxies::check(schema, &mut findings);
     registries::check(schema, &mut findings);
+    access::check(schema, &mut findings);
     findings
 }
 

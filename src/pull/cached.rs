@@ -133,7 +133,7 @@ impl Cached {
     }
 }
 
-/// Everyone may have this, and nobody has to show who he is for it.
+/// Everyone may have this, and docxy keeps nobody from it.
 pub(super) fn is_public_to_all(wanted: Wanted<'_>, openness: Openness) -> bool {
-    openness == Openness::Public && !wanted.target.challenges_everyone()
+    openness == Openness::Public && !wanted.target.is_not_for_everyone()
 }

@@ -15,17 +15,17 @@ use tokio::time::Instant;
 pub(super) use self::claim::{Claim, Key};
 use self::claim::{Places, ProofKey};
 pub use self::openness::Withdrawn;
+pub use self::proofs::PROOF;
 pub(super) use self::proofs::Proofs;
 use super::cached::Cached;
 use super::joint::Came;
 use super::{Error, Missing, Pull, content_length};
-use crate::cache::{Linked, Presence};
+use crate::cache::{Linked, Openness, Presence};
 use crate::oci::accept::Class;
 use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::telemetry::metrics::Why;
-use crate::upstream::{Ask, Health, Method, Right, Word};
+use crate::upstream::{Ask, Health, Method, Word};
 
 /// What a client may do with what is cached of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +67,17 @@ enum Evidence {
 
 impl Cached {
     pub(super) fn standing(&self, claim: &Claim) -> Standing {
-        if claim.shared || self.is_for_all(&claim.name) {
+        self.standing_in(claim, self.store.openness(&claim.name))
+    }
+
+    /// The same, with the link of this digest there.
+    pub(super) fn standing_and_link(&self, claim: &Claim, digest: &Digest) -> (Standing, Option<Linked>) {
+        let (openness, linked) = self.store.openness_and_linked(&claim.name, digest);
+        (self.standing_in(claim, openness), linked)
+    }
+
+    fn standing_in(&self, claim: &Claim, openness: Openness) -> Standing {
+        if claim.shared || self.is_for_all(openness) {
             Standing::Entitled
         } else {
             self.proofs.standing(claim)
@@ -83,14 +93,6 @@ impl Cached {
             }
         } else if !claim.shared {
             self.proofs.grant(claim, asked);
-        }
-    }
-
-    /// The upstream denied this claim.
-    pub(super) fn denied(&self, claim: &Claim) {
-        self.proofs.deny(claim);
-        if matches!(claim.right, Right::Anonymous) {
-            self.withdraw(&claim.name, Why::Denied);
         }
     }
 
@@ -238,8 +240,8 @@ impl Pull {
 
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
     async fn confirm(
-        &self,
-        cached: &Cached,
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
@@ -259,8 +261,8 @@ impl Pull {
 
     /// The upstream's word, and what it says about the right.
     async fn ask_right(
-        &self,
-        cached: &Cached,
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
@@ -273,7 +275,8 @@ impl Pull {
             }
             Err(error) => {
                 if error.is_denial() {
-                    cached.denied(claim);
+                    let thing = Reference::Digest(digest.clone());
+                    self.denied(cached, claim, Some(&thing)).await;
                 }
                 Err(error)
             }

@@ -51,6 +51,11 @@ impl Target {
     pub fn challenges_everyone(&self) -> bool {
         self.registry.challenge == ChallengeWhen::Always || self.registry.clients == Clients::Users
     }
+
+    /// What the registry gives to everyone is not for everyone here.
+    pub fn is_not_for_everyone(&self) -> bool {
+        self.registry.restricted || self.challenges_everyone()
+    }
 }
 
 /// Why a request means nothing here.

@@ -1,10 +1,18 @@
-//! Which registry is a token request for? (threat S1: a password typed for one registry goes to no other)
+//! Which registry is a sign-in for, and who looks at what was typed? (threat S1: a password typed for one registry goes
+//! to no other, and one typed for docxy to none)
+//!
+//! A sign-in that names a registry, by `?ns=`, virtual host, path or scope, is for that one: at a registry for docxy's
+//! own users docxy looks at it, and nobody else ever does.
+//!
+//! One that names none (`docker login HOST`) is for the first of `login_registries`. If that one is for docxy's own
+//! users, so is every password that clients keep for the shared host: none of them goes to any registry through it,
+//! whatever else `login_registries` lists.
 
 use std::sync::Arc;
 
 use super::door::{RouteError, enabled};
 use super::visit::Visit;
-use super::{Registry, Routes};
+use super::{Auth, Clients, Registry, Routes};
 use crate::oci::{Repository, Scope};
 
 /// What a token request means.
@@ -13,8 +21,18 @@ pub struct LoginTarget {
     pub registry: Arc<Registry>,
     /// The scopes that are this registry's, with the repository as the registry knows it, each once.
     pub scopes: Vec<Scope>,
-    /// The client's own credential may be sent to this registry. Otherwise the client gets the anonymous token.
-    pub takes_credentials: bool,
+    pub judge: Judge,
+}
+
+/// Who looks at the client's credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Judge {
+    /// docxy: it is one of its own users'.
+    Docxy,
+    /// The registry, with which it is the client's own.
+    Registry,
+    /// Nobody; the client gets the anonymous token.
+    Nobody,
 }
 
 impl Routes {
@@ -39,9 +57,9 @@ impl Routes {
                     .filter_map(|scope| self.scope_within(&registry, scope)),
             );
             return Ok(LoginTarget {
+                judge: registry.judge(),
                 registry,
                 scopes,
-                takes_credentials: true,
             });
         }
         if !self.origins.default_door_answers(visit.host.as_ref()) {
@@ -71,12 +89,35 @@ impl Routes {
                 .filter(|(of, _)| of.name == registry.name)
                 .map(|(_, scope)| scope),
         );
-        let takes_credentials = meant && registry.enabled && self.login_is_for(&registry);
+        let judge = match registry.judge() {
+            _ if !meant || !registry.enabled => Judge::Nobody,
+            Judge::Registry if !self.login_is_for(&registry) => Judge::Nobody,
+            judge => judge,
+        };
         Ok(LoginTarget {
             registry,
             scopes,
-            takes_credentials,
+            judge,
         })
+    }
+
+    /// The registry that a login on the shared host is asked of when it names none.
+    pub fn login_registry(&self) -> &Arc<Registry> {
+        self.login.first().unwrap_or(&self.default)
+    }
+
+    /// May a password typed for the shared host go to this registry?
+    pub fn login_is_for(&self, registry: &Registry) -> bool {
+        self.login_registry().clients != Clients::Users
+            && self.login.iter().any(|allowed| allowed.name == registry.name)
+    }
+
+    /// Is there nothing on the shared host for which a client would have to sign in? A `docker login` is answered at
+    /// `/v2/`, before anybody knows which registry it is for.
+    pub fn shared_host_is_open(&self) -> bool {
+        let is_open = |registry: &Registry| registry.clients == Clients::Open;
+        let has_users = |registry: &Arc<Registry>| registry.enabled && registry.clients == Clients::Users;
+        is_open(&self.default) && is_open(self.login_registry()) && !self.by_name.values().any(has_users)
     }
 
     /// A scope as the named registry knows it; None for a name that can be no repository of it (another registry's,
@@ -113,6 +154,16 @@ impl Routes {
             )),
             Ok(None) => Some((Arc::clone(&self.default), scope.clone())),
             Err(_) => None,
+        }
+    }
+}
+
+impl Registry {
+    fn judge(&self) -> Judge {
+        match (self.clients, self.auth) {
+            (Clients::Users, _) => Judge::Docxy,
+            (Clients::Passthrough, Auth::Passthrough) => Judge::Registry,
+            (Clients::Open | Clients::Passthrough, _) => Judge::Nobody,
         }
     }
 }

@@ -5,10 +5,12 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use super::v2::{Asker, Stop, refused};
-use crate::access::Identity;
+use crate::access::accounts::access_token;
 use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
+use crate::access::{Identity, Refusal};
 use crate::config::values::{Credential, Secret};
+use crate::oci::RegistryName;
 use crate::pull::Error;
 use crate::route::{Clients, Registry};
 use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer, Right};
@@ -16,15 +18,37 @@ use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer, Right};
 impl Asker<'_> {
     /// Always a [`Stop`]: there is nothing from upstream to pass on.
     pub(super) async fn base(&self, identity: &Identity) -> Stop {
-        let registry = &self.target.registry;
-        let may_challenge = registry.clients != Clients::Open && self.base_url().is_some();
+        let names_registry = self.target.door.names_registry();
+        let is_open = if names_registry {
+            self.target.registry.clients == Clients::Open
+        } else {
+            self.parts.routes.shared_host_is_open()
+        };
+        let registry = self.login_registry();
+        let own_users = registry.clients == Clients::Users;
         let accepted = match identity {
-            _ if registry.clients == Clients::Open => Ok(true),
-            Identity::Nobody if may_challenge => {
+            _ if is_open => Ok(true),
+            Identity::Nobody if self.base_url().is_some() => {
                 return self.sign_in(Again::No, "sign in, or ask for an anonymous token", None);
             }
+            // A client that is let in here learns at its first pull how signing in is turned on.
             Identity::Nobody => Ok(true),
-            Identity::Token(token) => self.token(token).await,
+            Identity::Token(token) => match self.own_token(token) {
+                Some(Ok(())) => Ok(true),
+                Some(Err(refusal)) => return self.turn_away(refusal),
+                None if own_users => Ok(false),
+                None => self.token(token).await,
+            },
+            Identity::Password(credential) if own_users => {
+                let accounts = self.parts.access.accounts();
+                match accounts.sign_in(credential, self.visit.client).await {
+                    Ok(_) => Ok(true),
+                    Err(refusal) => return self.turn_away(refusal),
+                }
+            }
+            // Of use at none of the registries.
+            Identity::Password(credential) if access_token(credential).is_some() => Ok(false),
+            Identity::Password(_) if registry.clients == Clients::Open => Ok(true),
             Identity::Password(credential) => self.password(credential).await,
         };
         match accepted {
@@ -34,6 +58,26 @@ impl Asker<'_> {
                 self.sign_in(Again::InvalidToken, &message, None)
             }
             Err(error) => refused(error),
+        }
+    }
+
+    /// A token of docxy's own making for one of its own users: `None` is another one. On the shared host it is good
+    /// whichever registry a login there is for, because paths name others.
+    fn own_token(&self, token: &Secret<String>) -> Option<Result<(), Refusal>> {
+        let is_for = |registry: &RegistryName| {
+            !self.target.door.names_registry() || *registry == self.target.registry.name
+        };
+        if self.target.door.names_registry() && self.target.registry.clients != Clients::Users {
+            return None;
+        }
+        let accounts = self.parts.access.accounts();
+        match self.parts.access.tokens().known(token) {
+            Known::User { bearer, registry, .. } if is_for(&registry) => {
+                Some(accounts.again(&bearer.name, &bearer.proof).map(drop))
+            }
+            Known::User { .. } => Some(Err(Refusal::OtherToken)),
+            Known::Access => Some(accounts.present(token).map(drop)),
+            _ => None,
         }
     }
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::access::Refusal;
 use crate::access::identity::IdentityError;
 use crate::oci::endpoint::EndpointError;
 use crate::oci::{Code, ContentRange, ErrorBody};
@@ -61,6 +62,14 @@ impl Problem {
         problem
     }
 
+    /// 403 by the operator's rules. Which one it was is for his log: a client must not learn how they are made.
+    pub fn forbidden(why: impl Into<Box<str>>) -> Self {
+        let mut problem =
+            Self::denied("the rules of this docxy do not give you this; its operator can tell why");
+        problem.log = Some(why.into());
+        problem
+    }
+
     /// The client may not have this, and signing in (again) would not help or is not possible here.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
@@ -100,6 +109,21 @@ impl From<RouteError> for Problem {
 impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::Unauthorized, error.to_string())
+    }
+}
+
+/// Without a challenge: for the token service, and for what no sign-in would change.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match refusal {
+            Refusal::NotNow { retry_after } => return Self::not_now(retry_after),
+            Refusal::SignInFirst | Refusal::BadSignIn | Refusal::OtherToken => {
+                (StatusCode::UNAUTHORIZED, Code::Unauthorized)
+            }
+            Refusal::OutOfScope | Refusal::Forbidden { .. } => (StatusCode::FORBIDDEN, Code::Denied),
+            Refusal::Unreadable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        };
+        Self::new(status, code, refusal.to_string())
     }
 }
 

@@ -18,7 +18,7 @@ use super::{redirect, v2, visit};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
-use crate::telemetry::Record;
+use crate::telemetry::{Record, RequestId};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,14 +30,14 @@ where
 {
     let parts = &front.parts;
     let (head, body) = request.into_parts();
-    let id = format!("{:016x}", rand::random::<u64>());
+    let id = RequestId::random();
     let (method, log) = (head.method.clone(), parts.config.access_log.clone());
-    let record = Record::new(id.clone(), method.clone(), log, parts.metrics.clone());
+    let record = Record::new(id, method.clone(), log, parts.metrics.clone());
     let is_api = head.uri.path().starts_with("/v2");
     let mut response = catch_panics(front, head, body, &record).await;
     let headers = response.headers_mut();
     add_security(headers, is_api);
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
     let response = sized(response, &method);
@@ -67,17 +67,18 @@ fn add_security(headers: &mut HeaderMap, is_api: bool) {
     }
 }
 
-/// Says how long the answer is, where that is known, also to HEAD, which gets no body.
+/// HEAD gets no body, but is told how long it would be. To GET hyper tells it.
 fn sized(mut response: Response, method: &Method) -> Response {
+    if method != Method::HEAD {
+        return response;
+    }
     if let Some(length) = response.body().size_hint().exact() {
         let headers = response.headers_mut();
         headers
             .entry(header::CONTENT_LENGTH)
             .or_insert_with(|| HeaderValue::from(length));
     }
-    if method == Method::HEAD {
-        *response.body_mut() = Body::empty();
-    }
+    *response.body_mut() = Body::empty();
     response
 }
 

@@ -1,6 +1,7 @@
 //! docxy's token service, which its challenges name: `/auth/token` for the shared host, `/auth/token/REGISTRY` where
 //! a request named the registry by `?ns=` or by virtual host. The upstream's answer comes back as it is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,12 +13,15 @@ use http_body_util::{BodyExt, Limited};
 
 use super::Shared;
 use super::error::Problem;
-use crate::access::Identity;
+use crate::access::accounts::{Account, access_token};
+use crate::access::seal::NoRandom;
+use crate::access::tokens::Known;
+use crate::access::{Access, Identity, Refusal};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Code, RegistryName, Scope};
 use crate::pull::Outcome;
-use crate::route::login::LoginTarget;
-use crate::route::{Auth, Visit};
+use crate::route::Visit;
+use crate::route::login::{Judge, LoginTarget};
 use crate::telemetry::Record;
 use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer};
 
@@ -122,42 +126,78 @@ async fn token(
     let LoginTarget {
         registry,
         scopes,
-        takes_credentials,
+        judge,
     } = parts.routes.login(visit, realm, &asked.scopes)?;
     if let Some(record) = record {
-        record.note(|facts| facts.registry = Some(registry.name.to_string()));
+        record.note(|facts| facts.registry = Some(registry.name.clone()));
     }
-    let Some(credential) = asked
-        .credential
-        .filter(|_| takes_credentials && registry.auth == Auth::Passthrough)
-    else {
+    let Some(credential) = asked.credential else {
         return Ok(tokens.anonymous_answer());
     };
-    if let ClientSecret::Refresh(token) = &credential
-        && tokens.belongs_elsewhere(token, &registry.name)
-    {
+    match judge {
+        Judge::Nobody => Ok(tokens.anonymous_answer()),
+        Judge::Docxy => {
+            let account = own_user(&parts.access, &credential, visit.client).await?;
+            if let Some(record) = record {
+                record.note(|facts| facts.user = Some(account.user.name.clone()));
+            }
+            tokens
+                .user_answer(&registry.name, &scopes, &account, asked.offline)
+                .map_err(internal)
+        }
+        Judge::Registry => {
+            let login = Login {
+                credential,
+                scopes,
+                offline: asked.offline,
+                client_id: asked.client_id,
+            };
+            registrys_user(parts, &registry.name, &login).await
+        }
+    }
+}
+
+/// One of docxy's own users, by a password, an access token, or what docker keeps instead of them.
+async fn own_user(access: &Access, credential: &ClientSecret, from: IpAddr) -> Result<Account, Refusal> {
+    let accounts = access.accounts();
+    match credential {
+        ClientSecret::Password(credential) => accounts.sign_in(credential, from).await,
+        ClientSecret::Refresh(token) => match access.tokens().known(token) {
+            Known::Refresh(bearer) => accounts.again(&bearer.name, &bearer.proof),
+            Known::Access => accounts.present(token),
+            _ => Err(Refusal::BadSignIn),
+        },
+    }
+}
+
+/// Somebody with an account at the registry itself, which alone knows him.
+async fn registrys_user(parts: &Shared, registry: &RegistryName, login: &Login) -> Result<Vec<u8>, Problem> {
+    let tokens = parts.access.tokens();
+    let user = match &login.credential {
+        // Made by docxy for docxy: shown to nobody else, and of no use here.
+        ClientSecret::Password(credential) if access_token(credential).is_some() => {
+            return Err(refused(&registry.to_string()));
+        }
         // A refresh token of another registry: that one gets nothing, and neither does this one (threat S1).
-        return Ok(tokens.anonymous_answer());
-    }
-    let login = Login {
-        credential,
-        scopes,
-        offline: asked.offline,
-        client_id: asked.client_id,
+        ClientSecret::Refresh(token) if tokens.belongs_elsewhere(token, registry) => {
+            return Ok(tokens.anonymous_answer());
+        }
+        ClientSecret::Password(credential) => Some(credential.username.clone()),
+        ClientSecret::Refresh(token) => tokens.user_of(token),
     };
-    let answer = match parts.pull.upstream(&registry.name)?.login(&login).await {
+    let answer = match parts.pull.upstream(registry)?.login(login).await {
         Ok(answer) => answer,
-        Err(failure) => return in_outage(parts, &registry.name, &login, failure),
+        Err(failure) => return in_outage(parts, registry, login, failure),
     };
     match &answer {
-        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => tokens.accept(&registry.name, &login),
-        LoginAnswer::Refused { .. } => tokens.refuse(&registry.name, &login),
+        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => tokens.accept(registry, login),
+        LoginAnswer::Refused { .. } => tokens.refuse(registry, login),
         LoginAnswer::NotNeeded => {}
     }
     match answer {
         LoginAnswer::Token { json } => {
             tokens
-                .remember(&registry.name, &login, json.expose())
+                .remember(registry, user.as_deref(), login, json.expose())
                 .map_err(|error| {
                     Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
                 })?;
@@ -165,11 +205,21 @@ async fn token(
         }
         LoginAnswer::NotNeeded => Ok(tokens.anonymous_answer()),
         LoginAnswer::BasicAccepted => match &login.credential {
-            ClientSecret::Password(credential) => sealed(parts, &registry.name, &login, credential),
-            ClientSecret::Refresh(_) => Err(refused(&registry.name.to_string())),
+            ClientSecret::Password(credential) => tokens
+                .sealed_answer(registry, &login.scopes, credential)
+                .map_err(internal),
+            ClientSecret::Refresh(_) => Err(refused(&registry.to_string())),
         },
-        LoginAnswer::Refused { .. } => Err(refused(&registry.name.to_string())),
+        LoginAnswer::Refused { .. } => Err(refused(&registry.to_string())),
     }
+}
+
+fn internal(error: NoRandom) -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Unknown,
+        error.to_string(),
+    )
 }
 
 /// The registry can't be asked. Whom it accepted not long ago is not kept from what it showed him then.
@@ -184,29 +234,12 @@ fn in_outage(
         ClientSecret::Password(credential)
             if failure.is_outage() && tokens.was_accepted(registry, login, parts.config.grace) =>
         {
-            sealed(parts, registry, login, credential)
+            tokens
+                .sealed_answer(registry, &login.scopes, credential)
+                .map_err(internal)
         }
         _ => Err(failure.into()),
     }
-}
-
-fn sealed(
-    parts: &Shared,
-    registry: &RegistryName,
-    login: &Login,
-    credential: &Credential,
-) -> Result<Vec<u8>, Problem> {
-    let answer = parts
-        .access
-        .tokens()
-        .sealed_answer(registry, &login.scopes, credential);
-    answer.map_err(|error| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Code::Unknown,
-            error.to_string(),
-        )
-    })
 }
 
 fn refused(registry: &str) -> Problem {

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::Shared;
 use super::error::Problem;
 use crate::access::challenge::{Again, bearer};
-use crate::access::{Identity, Permit, Refusal};
+use crate::access::decisions::Verdict;
+use crate::access::{Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
@@ -103,8 +104,8 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.as_str().to_owned());
-        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.registry = Some(target.registry.name.clone());
+        facts.repository = target.endpoint.repository().cloned();
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
@@ -117,7 +118,7 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
         (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
         (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(Box::pin(asker.base(&identity)).await),
         (Ok(_), Err(problem)) => Err(problem.into()),
-        (Ok(identity), Ok(wishes)) => asker.content(&identity, method, wishes).await,
+        (Ok(identity), Ok(wishes)) => asker.content(record, &identity, method, wishes).await,
     };
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
@@ -148,32 +149,95 @@ impl Asker<'_> {
         self.parts.routes.origins().sign_in_base(self.visit)
     }
 
-    async fn content(&self, identity: &Identity, method: Upstream, wishes: Wishes) -> Result<Pulled, Stop> {
+    /// What is behind the name, for those who may have it. Who that was, and what came of it, is noted for the operator.
+    async fn content(
+        &self,
+        record: &Record,
+        identity: &Identity,
+        method: Upstream,
+        wishes: Wishes,
+    ) -> Result<Pulled, Stop> {
+        let mut subject = Subject {
+            user: None,
+            address: self.visit.client,
+        };
+        let result = self.pulled(&mut subject, record, identity, method, wishes).await;
+        self.remember(&subject, &result);
+        result
+    }
+
+    async fn pulled(
+        &self,
+        subject: &mut Subject,
+        record: &Record,
+        identity: &Identity,
+        method: Upstream,
+        wishes: Wishes,
+    ) -> Result<Pulled, Stop> {
         let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
         let access = &self.parts.access;
-        let subject = access
+        *subject = access
             .identify(identity, self.target, self.visit.client)
             .await
             .map_err(|refusal| self.turn_away(refusal))?;
-        let permit = access
-            .authorise(&subject, identity, self.target, &self.parts.routes, can_challenge)
-            .map_err(|refusal| self.turn_away(refusal))?;
+        if let Some(user) = &subject.user {
+            record.note(|facts| facts.user = Some(user.name.clone()));
+        }
+        let authorised = access.authorise(subject, identity, self.target, &self.parts.routes, can_challenge);
+        let by = match &authorised {
+            Ok(authorised) => Some(authorised.by),
+            Err(Refusal::Forbidden { by }) => Some(*by),
+            Err(_) => None,
+        };
+        if let Some(by) = by.filter(|_| !access.policy().is_empty()) {
+            record.note(|facts| facts.rule = Some(by.word()));
+        }
+        let Authorised { permit, user, .. } = authorised.map_err(|refusal| self.turn_away(refusal))?;
+        if let Some(user) = user {
+            record.note(|facts| facts.user = Some(user.into()));
+        }
         match self.parts.pull.get(&permit, self.target, method, &wishes).await {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
         }
     }
 
+    /// For `docxy explain`. Blobs follow a manifest, so that it is enough to note which of them were refused.
+    fn remember(&self, subject: &Subject, result: &Result<Pulled, Stop>) {
+        let endpoint = &self.target.endpoint;
+        let verdict = match result {
+            Ok(_) if matches!(endpoint, Endpoint::Blob(..)) => return,
+            Ok(_) => Verdict::Granted,
+            Err(Stop::Own(_)) => return,
+            Err(Stop::Refused(refused)) => Verdict::Refused(refused.problem.for_log().into()),
+        };
+        let decisions = self.parts.access.decisions();
+        decisions.note(subject, &self.target.registry, endpoint.repository(), verdict);
+    }
+
     /// What a client is told that docxy itself turns away.
-    fn turn_away(&self, refusal: Refusal) -> Stop {
-        match refusal {
-            Refusal::SignInFirst => self.sign_in(Again::No, "sign in to pull here", None),
-            Refusal::BadSignIn => self.sign_in(
-                Again::InvalidToken,
-                "docxy does not know this user name and password, or token",
-                None,
-            ),
-            Refusal::NotNow { retry_after } => Problem::not_now(retry_after).into(),
+    pub(super) fn turn_away(&self, refusal: Refusal) -> Stop {
+        let again = match &refusal {
+            Refusal::SignInFirst => Again::No,
+            Refusal::BadSignIn => Again::InvalidToken,
+            Refusal::OtherToken => Again::InsufficientScope,
+            Refusal::Forbidden { by } => return Stop::denied(Problem::forbidden(self.rule(*by)), None),
+            Refusal::OutOfScope => return Stop::denied(refusal.into(), None),
+            Refusal::Unreadable | Refusal::NotNow { .. } => return Problem::from(refusal).into(),
+        };
+        self.sign_in(again, &refusal.to_string(), None)
+    }
+
+    /// The rule that keeps a client out, for the log.
+    fn rule(&self, by: By) -> String {
+        let comment = match by {
+            By::Rule(position) => self.parts.access.policy().rules()[position].comment.as_deref(),
+            By::NoRule | By::NoneMatched => None,
+        };
+        match comment {
+            Some(comment) => format!("{by} of [[access.rules]] denies it: {comment}"),
+            None if by == By::NoneMatched => "no allow of [[access.rules]] is for it".to_owned(),
+            None => format!("{by} of [[access.rules]] denies it"),
         }
     }
 
@@ -278,8 +342,8 @@ fn wishes(request: &Parts) -> Result<Wishes, Problem> {
         }
     };
     let mut conditions = HeaderMap::new();
-    for name in CONDITIONS {
-        for value in headers.get_all(&name) {
+    for (name, value) in headers {
+        if CONDITIONS.contains(name) {
             conditions.append(name.clone(), value.clone());
         }
     }

@@ -6,6 +6,8 @@ mod client_config;
 mod explain;
 mod healthcheck;
 mod texts;
+mod token;
+mod why;
 
 use std::path::Path;
 

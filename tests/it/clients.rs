@@ -18,6 +18,7 @@ mod podman;
 mod referrers;
 mod skopeo;
 mod tls;
+mod users;
 mod versions;
 
 /// Makes a module of two tests, `debian12` and `sid`, out of `async fn NAME(generation: Generation)`.

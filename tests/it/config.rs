@@ -1,6 +1,7 @@
 //! The configuration as a person meets it: files, variables and flags in, a schema or messages out.
 #![expect(clippy::unwrap_used, reason = "a test whose stage can't be set fails")]
 
+mod access;
 mod documents;
 mod layers;
 mod mistakes;

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops where it is, and says so"
 )]
 
+mod access;
 mod admin;
 mod architecture;
 mod cache;

@@ -1,9 +1,10 @@
 //! Repositories that were public and are so no more. The mark goes; that it was there is kept only where an operator
 //! wants what is stored to be served on.
 
-use super::Records;
 use super::writer::Change;
-use crate::oci::FullName;
+use super::{Linked, Records, Tables};
+use crate::cache::key::Key;
+use crate::oci::{Digest, FullName};
 
 /// What the upstream's word to nobody in particular makes of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,11 +20,18 @@ pub enum Openness {
 impl Records {
     pub fn openness(&self, name: &FullName) -> Openness {
         let tables = self.locked();
-        match tables.names.number(name) {
-            Some(repository) if tables.public.contains_key(&repository) => Openness::Public,
-            Some(repository) if tables.withdrawn.contains(&repository) => Openness::Withdrawn,
-            _ => Openness::Unknown,
-        }
+        let number = tables.names.number(name);
+        number.map_or(Openness::Unknown, |repository| tables.openness(repository))
+    }
+
+    /// The same, with the link of this digest there.
+    pub fn openness_and_linked(&self, name: &FullName, digest: &Digest) -> (Openness, Option<Linked>) {
+        let tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return (Openness::Unknown, None);
+        };
+        let linked = tables.linked(&Key::from(digest), repository, digest);
+        (tables.openness(repository), linked)
     }
 
     /// When a public repository was last given to nobody in particular, logical seconds; after a start, when that was.
@@ -58,5 +66,17 @@ impl Records {
         let (repository, _) = tables.names.intern(name);
         tables.public.remove(&repository);
         tables.withdrawn.insert(repository);
+    }
+}
+
+impl Tables {
+    fn openness(&self, repository: u32) -> Openness {
+        if self.public.contains_key(&repository) {
+            Openness::Public
+        } else if self.withdrawn.contains(&repository) {
+            Openness::Withdrawn
+        } else {
+            Openness::Unknown
+        }
     }
 }

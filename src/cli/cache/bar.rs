@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::table::{blobs, size};
 use crate::cache::Progress;
+use crate::cli::table::{blobs, size};
 
 /// Between two lines, for terminals at the other end of a slow line.
 const TICK: Duration = Duration::from_millis(100);

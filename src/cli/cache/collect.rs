@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::place::Place;
-use super::table::{blobs, count, size};
 use super::{Form, write_json, write_text};
 use crate::cache::Collected;
+use crate::cli::table::{blobs, count, size};
 
 pub(super) fn run(place: &Place, form: Form) -> anyhow::Result<ExitCode> {
     let collected = place.collect()?;

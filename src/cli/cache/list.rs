@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::place::Place;
-use super::table::{Align, age, size, table};
 use super::{Form, write, write_text};
 use crate::cache::Listing;
+use crate::cli::table::{Align, age, size, table};
 use crate::cli::to_stderr;
 use crate::config::values::Pattern;
 

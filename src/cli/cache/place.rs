@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::running::Running;
 use crate::admin::api::{About, LONGEST_PAGE, Removal};
 use crate::app::storage;
 use crate::cache::{Cleared, Collected, Listing, OpenError, Progress, Selector, Store, Usage, Verified};
+use crate::cli::running::Running;
 use crate::config::Schema;
 use crate::config::schema::CacheMode;
 use crate::oci::Digest;

@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::place::Place;
-use super::table::{blobs, count, size};
 use super::{Form, code, write_json, write_text};
 use crate::cache::{Cleared, Selector};
+use crate::cli::table::{blobs, count, size};
 use crate::cli::{naming, to_stderr};
 use crate::config::Schema;
 use crate::oci::{Digest, FullName, ImageReference, Reference};

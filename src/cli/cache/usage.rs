@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::place::Place;
-use super::table::{Align, blobs, count, size, table};
 use super::{Form, write_json, write_text};
 use crate::cache::{Share, Usage};
+use crate::cli::table::{Align, blobs, count, size, table};
 
 pub(super) fn run(place: &Place, form: Form) -> anyhow::Result<ExitCode> {
     let usage = place.usage()?;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use super::bar::Bar;
 use super::place::Place;
-use super::table::{blobs, size};
 use super::{Form, code, write_json, write_text};
 use crate::cache::Verified;
+use crate::cli::table::{blobs, size};
 
 /// Exit code 1: something was rotten.
 pub(super) fn run(place: &Place, form: Form) -> anyhow::Result<ExitCode> {

@@ -1,11 +1,13 @@
 //! `[cache]`: sizes that can't work, keys that contradict each other, rules that never decide.
 
-use super::{Findings, not_zero};
+use super::{
+    Findings, not_zero,
+    rules::{is_wider, registry},
+};
 use crate::config::{
     schema::{Cache, CacheMode, Fresh, Schema, StaleOn, TagRule, Verify},
-    values::{Pattern, Size},
+    values::Size,
 };
-use crate::oci::RegistryName;
 
 /// Less does not hold one manifest of the size that every registry takes (4 MiB) beside anything else.
 const SMALLEST: Size = Size::from_mib(8);
@@ -44,7 +46,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             "write mode = \"disk\" under [cache]",
         );
     }
-    rules(schema, findings);
+    tag_rules(schema, findings);
 }
 
 fn sizes(cache: &Cache, findings: &mut Findings<'_>) {
@@ -68,10 +70,10 @@ fn sizes(cache: &Cache, findings: &mut Findings<'_>) {
     }
 }
 
-fn rules(schema: &Schema, findings: &mut Findings<'_>) {
+fn tag_rules(schema: &Schema, findings: &mut Findings<'_>) {
     let rules = &schema.cache.tags;
     for (index, rule) in rules.iter().enumerate() {
-        registry(schema, index, &rule.registry, findings);
+        registry(schema, TAGS, index, &rule.registry, findings);
         let earlier = rules[..index].iter().position(|earlier| covers(earlier, rule));
         if let Some(earlier) = earlier {
             let what = format!(
@@ -107,47 +109,9 @@ fn rules(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-/// A registry that is written out must be one that a request can mean.
-fn registry(schema: &Schema, index: usize, pattern: &Pattern, findings: &mut Findings<'_>) {
-    let Some(text) = pattern.literal() else {
-        return;
-    };
-    let Ok(name) = RegistryName::parse(text) else {
-        findings.problem_of_item(
-            TAGS,
-            index,
-            &format!("{text:?} is no registry's name"),
-            "write a name such as \"ghcr.io\", or a pattern such as \"*.example.com\"",
-        );
-        return;
-    };
-    if schema.registries.contains_key(&name) && name.as_str() == text {
-        return;
-    }
-    let owner = schema
-        .registries
-        .iter()
-        .find(|(own, registry)| **own == name || registry.aliases.contains(&name));
-    match owner {
-        Some((own, _)) => findings.problem_of_item(
-            TAGS,
-            index,
-            &format!("rules go by a registry's own name, and {text:?} is another of {own}"),
-            &format!("write registry = \"{own}\""),
-        ),
-        None => findings.problem_of_item(
-            TAGS,
-            index,
-            &format!("{text} is not configured"),
-            &format!("add a section [registries.\"{text}\"], or correct the name"),
-        ),
-    }
-}
-
 /// Does `one` certainly match everything that `other` matches?
 fn covers(one: &TagRule, other: &TagRule) -> bool {
-    let wider = |a: &Pattern, b: &Pattern| a == b || *a == Pattern::everything();
-    wider(&one.registry, &other.registry)
-        && wider(&one.repository, &other.repository)
-        && wider(&one.tag, &other.tag)
+    is_wider(&one.registry, &other.registry)
+        && is_wider(&one.repository, &other.repository)
+        && is_wider(&one.tag, &other.tag)
 }

@@ -1,11 +1,13 @@
 //! The files that the configuration names: there, readable, and secret where they must be.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::config::{
     load::{Loaded, reason},
-    origin::{Problems, join_key},
-    schema::ProxyEntry,
+    origin::{Origin, Problem, Problems, Warning, join_key},
+    schema::{ProxyEntry, Schema},
+    setting::nearest,
+    values::Pattern,
 };
 
 /// Who may read a file.
@@ -14,13 +16,13 @@ enum Privacy {
     Public,
     /// Passwords: the owner alone (threat S12).
     Owner,
-    /// Private keys: the group may, as Debian's `ssl-cert` does.
+    /// Private keys and hashed passwords: the group may, as Debian's `ssl-cert` does.
     OwnerAndGroup,
 }
 
 /// Checks every file that an enabled part of the configuration names. What is in them is the business of those who use
-/// them.
-pub fn files(loaded: &Loaded) -> Result<(), Problems> {
+/// them, but for the names of users: those who are spelt otherwise elsewhere are told as warnings.
+pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     let mut problems = Problems::default();
     let mut check = |key: &str, path: &Path, privacy| {
         if let Err((what, fix)) = check_file(path, privacy) {
@@ -32,6 +34,18 @@ pub fn files(loaded: &Loaded) -> Result<(), Problems> {
     for files in &schema.tls.certificates {
         check("tls.certificates", &files.cert, Privacy::Public);
         check("tls.certificates", &files.key, Privacy::OwnerAndGroup);
+    }
+    let access = &schema.access;
+    for path in &access.user_files {
+        check("access.user_files", path, Privacy::OwnerAndGroup);
+    }
+    for (key, files) in [
+        ("access.allow_address_files", &access.allow_address_files),
+        ("access.deny_address_files", &access.deny_address_files),
+    ] {
+        for path in files {
+            check(key, path, Privacy::Public);
+        }
     }
     if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
         check("network.proxy", path, Privacy::Owner);
@@ -51,7 +65,74 @@ pub fn files(loaded: &Loaded) -> Result<(), Problems> {
             check(&format!("{section}.exec"), Path::new(program), Privacy::Public);
         }
     }
-    problems.into_result()
+    problems.into_result()?;
+    Ok(strangers(loaded))
+}
+
+/// Members of groups, and users of rules, who are in no file of users: a slip there locks somebody out, or lets somebody
+/// in. What names a token (`token:NAME`) is not looked for.
+fn strangers(loaded: &Loaded) -> Vec<Warning> {
+    let access = &loaded.schema.access;
+    if access.user_files.is_empty() {
+        return Vec::new();
+    }
+    let known = user_names(&loaded.schema);
+    let is_stranger = |name: &str| !name.starts_with("token:") && !known.contains(name);
+    let warning = |origin: &Origin, key: &str, what: String, name: &str| {
+        let fix = match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => "add the user with `htpasswd -B`, or correct the name".to_owned(),
+        };
+        Warning(Problem {
+            origin: origin.clone(),
+            key: key.to_owned(),
+            what,
+            fix: Some(fix),
+        })
+    };
+    let mut warnings = Vec::new();
+    for (group, members) in &access.groups {
+        for name in members.iter().filter(|name| is_stranger(name)) {
+            let what = format!("{name:?} of the group {group:?} is in no file of users");
+            let origin = loaded.origins.of("access.groups");
+            warnings.push(warning(origin, "access.groups", what, name));
+        }
+    }
+    for (index, rule) in access.rules.iter().enumerate() {
+        for name in rule
+            .users
+            .iter()
+            .filter_map(Pattern::literal)
+            .filter(|name| is_stranger(name))
+        {
+            let what = format!("rule {}: the user {name:?} is in no file of users", index + 1);
+            let origin = loaded.origins.of_item("access.rules", index);
+            warnings.push(warning(origin, "access.rules", what, name));
+        }
+    }
+    warnings
+}
+
+/// Everybody in the files of users, as far as they can be read.
+pub fn user_names(schema: &Schema) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in &schema.access.user_files {
+        let Ok(text) = fs::read(path) else { continue };
+        names.extend(
+            String::from_utf8_lossy(&text)
+                .lines()
+                .filter_map(user_of)
+                .map(str::to_owned),
+        );
+    }
+    names
+}
+
+/// The name in a line of an htpasswd file.
+fn user_of(line: &str) -> Option<&str> {
+    let line = line.trim_start_matches('\u{feff}');
+    let (name, _) = line.split_once(':')?;
+    (!name.starts_with('#')).then_some(name)
 }
 
 fn proxy_password(proxy: Option<&ProxyEntry>) -> Option<&Path> {

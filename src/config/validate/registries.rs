@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, addresses, host_of, hosts, listens_beyond_loopback};
+use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, listens_beyond_loopback};
 use crate::{
     config::{
         origin::{Origin, join_key},
-        schema::{AuthMode, Registry, Schema},
+        schema::{AuthMode, Clients, Registry, Schema},
         setting::authority_of,
     },
     oci::RegistryName,
@@ -27,13 +27,18 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         one.trust();
         one.connections();
         one.credentials();
-        if registry.auth == AuthMode::Configured && listens_beyond_loopback(schema) {
+        if registry.auth == AuthMode::Configured
+            && schema.clients_of(registry) == Clients::Open
+            && listens_beyond_loopback(schema)
+            && !keeps_somebody_out(&schema.access)
+        {
             one.warn(
                 "auth",
                 "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
                  whatever this account can"
                     .to_owned(),
-                "listen on 127.0.0.1, keep strangers out by a firewall, or use auth = \"passthrough\"",
+                "add clients = \"users\", rules or a list of addresses (docs/access.md), listen on 127.0.0.1, or use auth = \
+                 \"passthrough\"",
             );
         }
     }

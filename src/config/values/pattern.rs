@@ -72,6 +72,11 @@ impl Pattern {
         }
     }
 
+    /// Is it `**`? Others may match everything too.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.matcher, Matcher::Everything)
+    }
+
     /// The only text that a glob without wildcards matches.
     pub fn literal(&self) -> Option<&str> {
         let glob = matches!(self.matcher, Matcher::Glob(_));

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::sight::one_tag;
 use super::{Claim, Evidence, evidence, head};
+use crate::access::Permit;
 use crate::cache::Openness;
 use crate::oci::{Digest, FullName, Reference, Tag};
 use crate::pull::cached::Cached;
@@ -35,8 +36,8 @@ enum Heard {
 
 impl Cached {
     /// What is stored of it is for everyone: it is public, or was, and the operator wants that to be enough.
-    pub(in crate::pull) fn is_for_all(&self, name: &FullName) -> bool {
-        match self.store.openness(name) {
+    pub(in crate::pull) fn is_for_all(&self, openness: Openness) -> bool {
+        match openness {
             Openness::Public => true,
             Openness::Withdrawn => self.config.withdrawn != Withdrawn::Refuse,
             Openness::Unknown => false,
@@ -68,12 +69,12 @@ impl Cached {
         self.proofs.closed.contains_key(name)
     }
 
-    /// The upstream does not give this repository to everyone any more.
-    pub(super) fn withdraw(&self, name: &FullName, why: Why) {
+    /// The upstream does not give this repository to everyone any more. Tells whether that is new.
+    fn withdraw(&self, name: &FullName, why: Why) -> bool {
         self.proofs.shut(name);
         let keep = self.config.withdrawn != Withdrawn::Refuse;
         if !self.store.withdraw_public(name, keep) {
-            return;
+            return false;
         }
         self.metrics.withdrawn(why);
         let then = match self.config.withdrawn {
@@ -86,10 +87,47 @@ impl Cached {
             Withdrawn::Serve => "what is cached of it is served on (access.withdrawn = \"serve\")",
         };
         tracing::warn!(repository = %name, why = why.as_str(), "is no longer public: {then}");
+        true
     }
 }
 
 impl Pull {
+    /// The upstream denied this claim `thing`. A registry may deny one thing (an image that its scanner dislikes) of a
+    /// repository that is public: another one is asked for in the background, and until there is an answer the repository
+    /// counts as closed.
+    pub(in crate::pull) async fn denied(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        thing: Option<&Reference>,
+    ) {
+        cached.proofs.deny(claim);
+        let (store, name) = (&cached.store, &claim.name);
+        if !matches!(claim.right, Right::Anonymous) || !cached.withdraw(name, Why::Denied) {
+            return;
+        }
+        // From before it was marked.
+        cached.proofs.closed.invalidate(name).await;
+        let denied = match thing {
+            None => Vec::new(),
+            Some(Reference::Digest(digest)) => vec![digest.clone()],
+            Some(Reference::Tag(tag)) => {
+                let records = store.tags_of(name, tag).into_iter();
+                records.map(|record| record.digest).collect()
+            }
+        };
+        let manifest = store.manifest_beside(name, &denied);
+        let Some(manifest) = manifest.or_else(|| store.manifests_in(name)) else {
+            return;
+        };
+        let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), name.clone());
+        tokio::spawn(async move {
+            if pull.ask_openness(&cached, &name, &manifest).await {
+                tracing::info!(repository = %name, "is public after all: something in it was denied, another thing was not");
+            }
+        });
+    }
+
     /// The first use of a repository with a client's own credential also asks whether everyone may read it: one HEAD of a
     /// manifest, which costs no quota (wire-facts).
     pub(in crate::pull) fn look_whether_open(
@@ -103,19 +141,24 @@ impl Pull {
         }
         let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
         let digest = digest.clone();
-        tokio::spawn(async move { pull.ask_openness(&cached, &name, &digest).await });
+        tokio::spawn(async move {
+            pull.ask_openness(&cached, &name, &digest).await;
+        });
     }
 
     /// Asks anonymously for a manifest of this repository, once for all who want to know at the same time; a "no" is
     /// remembered for ten minutes.
-    async fn ask_openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) {
+    async fn ask_openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> bool {
         let asked = async {
             match self.hear(cached, name, manifest).await {
                 Heard::Closed => Ok(()),
                 other => Err(other),
             }
         };
-        let _ = cached.proofs.closed.try_get_with(name.clone(), asked).await;
+        match cached.proofs.closed.try_get_with(name.clone(), asked).await {
+            Ok(()) => false,
+            Err(other) => *other == Heard::Open,
+        }
     }
 
     async fn hear(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> Heard {
@@ -176,7 +219,7 @@ impl Pull {
 
     /// Asks anonymously for what was given before. A manifest that is gone may be just that: only where the registry knows
     /// no tags of the repository either (`NAME_UNKNOWN`) is the repository gone.
-    async fn visit(&self, cached: &Cached, name: &FullName, tag: &Tag) {
+    async fn visit(self: &Arc<Self>, cached: &Arc<Cached>, name: &FullName, tag: &Tag) {
         let Ok(upstream) = self.upstream(&name.registry) else {
             return;
         };
@@ -193,12 +236,22 @@ impl Pull {
                 return;
             }
             Ok(word) if is_gone(word.status) => {}
-            Err(Failure::Denied { .. }) => return cached.withdraw(name, Why::Denied),
+            Err(Failure::Denied { .. }) => {
+                let nobody = Permit::Try(Right::Anonymous);
+                let claim = cached.proofs.claim(&nobody, name.clone());
+                self.denied(cached, &claim, manifest.map(Reference::Digest).as_ref())
+                    .await;
+                return;
+            }
             Ok(_) | Err(_) => return,
         }
         match Box::pin(upstream.confirm(&one_tag(name), &Right::Anonymous)).await {
-            Ok(word) if is_gone(word.status) => cached.withdraw(name, Why::Missing),
-            Err(Failure::Denied { .. }) => cached.withdraw(name, Why::Denied),
+            Ok(word) if is_gone(word.status) => {
+                cached.withdraw(name, Why::Missing);
+            }
+            Err(Failure::Denied { .. }) => {
+                cached.withdraw(name, Why::Denied);
+            }
             Ok(_) | Err(_) => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::access::Permit;
 use crate::oci::FullName;
 
 /// How long a client's own right counts as proved without a further question (threat S4).
-const PROOF: Duration = Duration::from_mins(5);
+pub const PROOF: Duration = Duration::from_mins(5);
 /// How long a repository that nobody in particular may read is not asked about again.
 const CLOSED: Duration = Duration::from_mins(10);
 /// How long it is remembered that a repository was not shown to a claim: somebody may just be making it.

@@ -56,8 +56,9 @@ fn the_manual_knows_every_key_and_no_other() {
             }
         }
     }
-    let of_rules = keys::TAG_RULE.map(|field| format!("cache.tags.{field}"));
-    let known: BTreeSet<String> = keys::all().into_iter().chain(of_rules).collect();
+    let of_tags = keys::TAG_RULE.map(|field| format!("cache.tags.{field}"));
+    let of_rules = keys::ACCESS_RULE.map(|field| format!("access.rules.{field}"));
+    let known: BTreeSet<String> = keys::all().into_iter().chain(of_tags).chain(of_rules).collect();
     assert_eq!(
         known.symmetric_difference(&documented).collect::<Vec<_>>(),
         Vec::<&String>::new()
@@ -78,7 +79,7 @@ fn every_example_loads() {
             seen += 1;
         }
     }
-    assert!(seen >= 7, "{seen} examples");
+    assert!(seen >= 8, "{seen} examples");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! on as `access.withdrawn` says; an outage is no reason to close anything.
 
 use super::time::Time;
-use crate::admin::figures::scraped;
+use crate::admin::scraped;
 use crate::cache::{
     rights::pull,
     support::{Cached, image_of},

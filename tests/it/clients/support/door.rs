@@ -3,6 +3,7 @@
 use std::{path::Path, thread};
 
 use super::{authority::Authority, registry::DockerRegistry, token_server::TokenServer};
+use crate::signin::users::token_command;
 use crate::support::app::TestApp;
 
 /// A running docxy, on a free port of 127.0.0.1.
@@ -23,6 +24,11 @@ impl Door {
     /// `127.0.0.1:PORT` of the plain listener.
     pub fn authority(&self) -> String {
         self.0.addr().to_string()
+    }
+
+    /// `docxy token`; its standard output.
+    pub async fn token(&self, arguments: &[&str]) -> String {
+        token_command(&self.0, arguments).await
     }
 
     /// The plain listener under a name of the sandbox.

@@ -16,9 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use crate::admin::api::{self, About, Failure, Line, Removal};
+use crate::access::issued::{self, Wanted};
+use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal, Revocation};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
-use crate::oci::Digest;
+use crate::oci::{Digest, FullName, Tag};
 
 /// For the first answer. Later ones may take what the disk takes.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -103,6 +104,32 @@ impl Running {
             }
             bail!("docxy broke off: it has ended, perhaps")
         })
+    }
+
+    /// What it knows about one repository, and about one tag of it.
+    pub fn explain(&self, name: &FullName, tag: Option<&Tag>) -> anyhow::Result<Explained> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("repository", &name.to_string());
+        if let Some(tag) = tag {
+            query.append_pair("tag", tag.as_str());
+        }
+        self.ask(
+            Method::GET,
+            &format!("{}?{}", api::EXPLAIN, query.finish()),
+            Bytes::new(),
+        )
+    }
+
+    pub fn access_tokens(&self) -> anyhow::Result<AccessTokens> {
+        self.ask(Method::GET, api::TOKENS, Bytes::new())
+    }
+
+    pub fn create_token(&self, wanted: &Wanted) -> anyhow::Result<NewToken> {
+        self.ask(Method::POST, api::CREATE_TOKEN, json(wanted)?)
+    }
+
+    pub fn revoke_token(&self, which: &Revocation) -> anyhow::Result<issued::About> {
+        self.ask(Method::POST, api::REVOKE_TOKEN, json(which)?)
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {

@@ -1,0 +1,60 @@
+//! Who a client is to docxy itself, on registries that are for docxy's own users.
+
+use std::net::IpAddr;
+
+use super::accounts::Account;
+use super::identity::Identity;
+use super::subject::Subject;
+use super::tokens::Known;
+use super::{Access, Refusal};
+use crate::config::values::Secret;
+use crate::route::{Clients, Target};
+
+impl Access {
+    /// Who this is to docxy. Only where a registry is for docxy's own users does it look at what was presented; elsewhere
+    /// that is the registry's business.
+    pub async fn identify(
+        &self,
+        identity: &Identity,
+        target: &Target,
+        address: IpAddr,
+    ) -> Result<Subject, Refusal> {
+        if target.registry.clients != Clients::Users {
+            return Ok(Subject { user: None, address });
+        }
+        let account = match identity {
+            Identity::Nobody => return Err(Refusal::SignInFirst),
+            // Boxed: a password is rarely looked at, and every request would carry the room for it.
+            Identity::Password(credential) => Box::pin(self.accounts.sign_in(credential, address)).await?,
+            Identity::Token(token) => self.bearer(token, target)?,
+        };
+        if !account.covers(target) {
+            return Err(Refusal::OutOfScope);
+        }
+        Ok(Subject {
+            user: Some(account.user),
+            address,
+        })
+    }
+
+    fn bearer(&self, token: &Secret<String>, target: &Target) -> Result<Account, Refusal> {
+        match self.tokens.known(token) {
+            Known::User {
+                bearer,
+                registry,
+                opens,
+            } => {
+                let account = self.accounts.again(&bearer.name, &bearer.proof)?;
+                if registry == target.registry.name && opens.covers(target.endpoint.repository()) {
+                    Ok(account)
+                } else {
+                    Err(Refusal::OtherToken)
+                }
+            }
+            Known::Access => self.accounts.present(token),
+            // Not of a user of docxy's, but nothing is wrong with it: its client fetches one that is.
+            Known::Anonymous | Known::Sealed { .. } | Known::From { .. } => Err(Refusal::OtherToken),
+            Known::Refresh(_) | Known::Void | Known::Unknown => Err(Refusal::BadSignIn),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Access tokens: made by an operator with `docxy token create`, shown once, kept as a hash. For robots, and for people
+//! who would rather not type their password into a machine.
+
+mod file;
+mod scope;
+pub mod text;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+pub use file::FileError;
+use file::Stamp;
+pub use scope::{Scope, ScopeError};
+use text::TokenHash;
+
+use super::seal::NoRandom;
+use crate::config::values::Secret;
+
+/// How often a running docxy looks for changes that another process made.
+const CHECK: Duration = Duration::from_secs(1);
+/// Between two writes of when tokens were last used.
+const NOTE_USES: Duration = Duration::from_mins(1);
+/// Digits of an id; the first ones of the hash, so that whoever finds a leaked token can tell which one it is.
+const ID: usize = 12;
+
+/// What is kept of a token. Times are seconds since 1970.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    #[serde(flatten)]
+    pub about: About,
+    hash: TokenHash,
+}
+
+/// What is told of a token.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct About {
+    pub id: String,
+    pub name: String,
+    /// Whose rights it has; none of its own where there is nobody.
+    pub user: Option<String>,
+    /// What it may pull; empty is whatever the rules allow.
+    pub scopes: Vec<Scope>,
+    pub created: u64,
+    pub expires: Option<u64>,
+    /// To a minute or so.
+    pub last_used: Option<u64>,
+}
+
+/// What a new token shall be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    pub name: String,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// Seconds; `None` is for ever.
+    pub life: Option<u64>,
+}
+
+/// A new token, and the only time that its text is seen.
+#[derive(Debug)]
+pub struct Created {
+    pub about: About,
+    pub token: Secret<String>,
+}
+
+/// Why nothing was made or revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuedError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Random(#[from] NoRandom),
+    #[error("there is an access token named {0} already; revoke it, or choose another name")]
+    Taken(String),
+    #[error(
+        "{0:?} can't be an access token's name: write up to 64 letters, digits, and . _ -, beginning with a letter or digit \
+         (and not the 12 hex digits of an id)"
+    )]
+    Name(String),
+    #[error("an access token must live for a second at least")]
+    Life,
+    #[error("there is no access token with the id or name {0}; `docxy token list` shows them all")]
+    Unknown(String),
+    #[error("there is no user {0} in access.user_files; add the user with `htpasswd -B`, or name another")]
+    NoUser(String),
+}
+
+/// Why a token opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Invalid {
+    /// It was never made, or it was revoked, or its time is over.
+    Ended,
+    /// The file can't be read: nobody knows what was revoked, so nothing is accepted.
+    Unreadable,
+}
+
+/// All access tokens, as the file says.
+#[derive(Debug)]
+pub struct Issued {
+    path: PathBuf,
+    known: ArcSwap<Known>,
+    /// Of the file that `known` was read from. Held while it is read, so that an older state never replaces a newer one.
+    read: Mutex<Option<Stamp>>,
+}
+
+#[derive(Debug)]
+enum Known {
+    Tokens(Table),
+    Unreadable,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_hash: HashMap<TokenHash, Arc<Live>>,
+    by_id: HashMap<String, Arc<Live>>,
+}
+
+/// A token that was neither revoked nor, when it was last looked at, over.
+#[derive(Debug)]
+pub struct Live {
+    pub about: About,
+    /// Seconds since 1970, 0 before the first use.
+    used: AtomicU64,
+}
+
+impl Issued {
+    /// Reads the file, or finds none; blocking.
+    pub fn open(path: PathBuf) -> Result<Self, FileError> {
+        let stamp = Stamp::of(&path);
+        let tokens = file::read(&path)?;
+        Ok(Self {
+            known: ArcSwap::from_pointee(Known::Tokens(Table::new(tokens, None))),
+            read: Mutex::new(stamp),
+            path,
+        })
+    }
+
+    /// The token of this text. Finding it is a use.
+    pub fn present(&self, text: &str) -> Result<Arc<Live>, Invalid> {
+        if !text::is_whole(text) {
+            return Err(Invalid::Ended);
+        }
+        let live = self.find(|table| table.by_hash.get(&text::hash(text)))?;
+        live.used.store(now(), Ordering::Relaxed);
+        Ok(live)
+    }
+
+    /// The token of this id, while it lives.
+    pub fn of_id(&self, id: &str) -> Result<Arc<Live>, Invalid> {
+        let live = self.find(|table| table.by_id.get(id))?;
+        live.used.store(now(), Ordering::Relaxed);
+        Ok(live)
+    }
+
+    fn find(&self, which: impl Fn(&Table) -> Option<&Arc<Live>>) -> Result<Arc<Live>, Invalid> {
+        let Known::Tokens(table) = &**self.known.load() else {
+            return Err(Invalid::Unreadable);
+        };
+        let live = which(table).ok_or(Invalid::Ended)?;
+        if live.about.expires.is_some_and(|end| end <= now()) {
+            return Err(Invalid::Ended);
+        }
+        Ok(Arc::clone(live))
+    }
+
+    /// Every token there is, those whose time is over too, in the order of their making; blocking.
+    pub fn list(&self) -> Result<Vec<About>, IssuedError> {
+        let tokens = file::read(&self.path)?;
+        let known = self.known.load();
+        let used = |about: &About| match &**known {
+            Known::Tokens(table) => table.by_id.get(&about.id).and_then(|live| live.last_used()),
+            Known::Unreadable => None,
+        };
+        Ok(tokens
+            .into_iter()
+            .map(|record| About {
+                last_used: record.about.last_used.max(used(&record.about)),
+                ..record.about
+            })
+            .collect())
+    }
+
+    /// Blocking, as all that follows.
+    pub fn create(&self, wanted: Wanted) -> Result<Created, IssuedError> {
+        if !is_name(&wanted.name) {
+            return Err(IssuedError::Name(wanted.name));
+        }
+        if wanted.life == Some(0) {
+            return Err(IssuedError::Life);
+        }
+        let token = text::generate()?;
+        let hash = text::hash(token.expose());
+        let created = now();
+        let about = About {
+            id: hash.to_string()[..ID].to_owned(),
+            name: wanted.name,
+            user: wanted.user,
+            scopes: wanted.scopes,
+            created,
+            expires: wanted.life.map(|life| created.saturating_add(life)),
+            last_used: None,
+        };
+        let record = Record {
+            about: about.clone(),
+            hash,
+        };
+        file::change(&self.path, |tokens| {
+            if tokens.iter().any(|other| other.about.name == record.about.name) {
+                return Err(IssuedError::Taken(record.about.name));
+            }
+            tokens.push(record);
+            Ok(())
+        })?;
+        self.check();
+        Ok(Created { about, token })
+    }
+
+    /// By id or name.
+    pub fn revoke(&self, which: &str) -> Result<About, IssuedError> {
+        let revoked = file::change(&self.path, |tokens| {
+            let found = tokens
+                .iter()
+                .position(|record| record.about.id == which || record.about.name == which);
+            let at = found.ok_or_else(|| IssuedError::Unknown(which.to_owned()))?;
+            Ok::<_, IssuedError>(tokens.remove(at).about)
+        });
+        self.check();
+        revoked
+    }
+
+    /// Reads the file again if it is another. One that can't be read opens nothing until it can.
+    pub fn check(&self) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = Stamp::of(&self.path);
+        let known = self.known.load();
+        if stamp == *read && matches!(**known, Known::Tokens(_)) {
+            return;
+        }
+        match file::read(&self.path) {
+            Ok(tokens) => {
+                let before = match &**known {
+                    Known::Tokens(table) => Some(table),
+                    Known::Unreadable => {
+                        tracing::info!("access tokens can be read again");
+                        None
+                    }
+                };
+                self.known
+                    .store(Arc::new(Known::Tokens(Table::new(tokens, before))));
+            }
+            Err(error) => {
+                if stamp != *read {
+                    tracing::error!("no access token is accepted: {error}");
+                }
+                self.known.store(Arc::new(Known::Unreadable));
+            }
+        }
+        *read = stamp;
+    }
+
+    /// Writes down when tokens were last used, if any was.
+    pub fn note_uses(&self) {
+        let known = self.known.load();
+        let Known::Tokens(table) = &**known else {
+            return;
+        };
+        let is_news = |about: &About, live: &Live| live.last_used() > about.last_used;
+        if !table.by_id.values().any(|live| is_news(&live.about, live)) {
+            return;
+        }
+        let noted = file::change(&self.path, |tokens| {
+            for record in tokens.iter_mut() {
+                if let Some(live) = table.by_id.get(&record.about.id) {
+                    record.about.last_used = record.about.last_used.max(live.last_used());
+                }
+            }
+            Ok::<_, FileError>(())
+        });
+        match noted {
+            Ok(()) => self.check(),
+            Err(error) => tracing::warn!("when access tokens were last used can't be kept: {error}"),
+        }
+    }
+
+    /// Sees what other processes change, and keeps when tokens were last used; for ever, or until `end`.
+    pub async fn watch(self: Arc<Self>, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
+        let mut noted = tokio::time::Instant::now();
+        loop {
+            let (ended, note) = tokio::select! {
+                () = &mut end => (true, true),
+                () = tokio::time::sleep(CHECK) => (false, noted.elapsed() >= NOTE_USES),
+            };
+            if note {
+                noted = tokio::time::Instant::now();
+            }
+            let issued = Arc::clone(&self);
+            let done = tokio::task::spawn_blocking(move || {
+                issued.check();
+                if note {
+                    issued.note_uses();
+                }
+            });
+            if done.await.is_err() || ended {
+                return;
+            }
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Live {
+    fn last_used(&self) -> Option<u64> {
+        let used = self.used.load(Ordering::Relaxed);
+        (used > 0).then_some(used).max(self.about.last_used)
+    }
+}
+
+impl Table {
+    /// Uses that were not written down yet go over from the table before.
+    fn new(tokens: Vec<Record>, before: Option<&Self>) -> Self {
+        let mut table = Self::default();
+        for Record { about, hash } in tokens {
+            let used = before
+                .and_then(|before| before.by_id.get(&about.id))
+                .map_or(0, |live| live.used.load(Ordering::Relaxed));
+            let live = Arc::new(Live {
+                about,
+                used: AtomicU64::new(used),
+            });
+            table.by_id.insert(live.about.id.clone(), Arc::clone(&live));
+            table.by_hash.insert(hash, live);
+        }
+        table
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let looks_like_id = name.len() == ID && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.len() <= 64
+        && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.bytes().all(plain)
+        && !looks_like_id
+}
+
+pub(super) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The file that access tokens are kept in: JSON that a person can read, and no secret in it. Everyone who changes it
+//! holds its lock, so a running docxy and `docxy token` never undo each other's work.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+use crate::access::private::{self, PrivateError};
+
+/// Raised when an older docxy would misread a file.
+const VERSION: u32 = 1;
+/// Largest file; about 50,000 tokens.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Why tokens can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error(
+        "the access tokens in {path} can't be read: {reason}; put a good copy back, or delete the file, which ends every \
+         access token",
+        path = path.display()
+    )]
+    Damaged { path: PathBuf, reason: String },
+    /// Says all by itself, so it has no source.
+    #[error("access tokens: {0}")]
+    Private(PrivateError),
+    #[error("access tokens can't be kept in {path}: {error}", path = path.display())]
+    Write { path: PathBuf, error: io::Error },
+}
+
+impl From<PrivateError> for FileError {
+    fn from(error: PrivateError) -> Self {
+        Self::Private(error)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    tokens: Vec<Record>,
+}
+
+/// Tells one state of the file from the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// `None`: there is no file, or none that can be asked about.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// No file is no tokens; anything else that is not whole is an error, because "no tokens" would also be "none is revoked
+/// by mistake" to whoever looks for the reason.
+pub(super) fn read(path: &Path) -> Result<Vec<Record>, FileError> {
+    let Some(bytes) = private::read(path, LARGEST)? else {
+        return Ok(Vec::new());
+    };
+    let damaged = |reason| FileError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    if bytes.len() as u64 > LARGEST {
+        return Err(damaged("it is larger than 16 MiB".to_owned()));
+    }
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if kept.version != VERSION {
+        let reason = format!(
+            "it is of version {}, and this docxy knows {VERSION}",
+            kept.version
+        );
+        return Err(damaged(reason));
+    }
+    Ok(kept.tokens)
+}
+
+/// Reads, changes and writes while nobody else does.
+pub(super) fn change<T, E: From<FileError>>(
+    path: &Path,
+    work: impl FnOnce(&mut Vec<Record>) -> Result<T, E>,
+) -> Result<T, E> {
+    let failed = |error| FileError::Write {
+        path: path.to_owned(),
+        error,
+    };
+    let _lock = lock(path).map_err(failed)?;
+    let mut tokens = read(path)?;
+    let done = work(&mut tokens)?;
+    let kept = Kept {
+        version: VERSION,
+        tokens,
+    };
+    let text = serde_json::to_vec_pretty(&kept).map_err(|error| failed(error.into()))?;
+    private::write(path, &text).map_err(failed)?;
+    Ok(done)
+}
+
+/// Held until it is dropped, or its process ends.
+fn lock(path: &Path) -> io::Result<File> {
+    private::make_folder(path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.with_added_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}

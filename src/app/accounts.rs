@@ -1,0 +1,48 @@
+//! docxy's own users and access tokens, for the process that serves and for the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::state::{KEYS, Secrets};
+use super::storage;
+use crate::access::Accounts;
+use crate::access::issued::Issued;
+use crate::access::seal::{KEY_LENGTH, Sealer};
+use crate::access::users::{self, Users};
+use crate::config::paths::{self, Machine};
+use crate::config::schema::Schema;
+use crate::config::values::Secret;
+
+/// Reads the files of both; blocking.
+pub(super) fn open(schema: &Schema, secrets: &Secrets) -> Result<Accounts> {
+    let state = paths::state(schema, &Machine::this())?;
+    with(schema, &state, secrets.fingerprints())
+}
+
+/// As a command finds them that makes no folder by looking, and that no docxy answers.
+pub fn offline(schema: &Schema) -> Result<Accounts> {
+    let state = paths::state(schema, &storage::onlooker())?;
+    // Fingerprints are compared with others of the same process only.
+    with(schema, &state, Secret::new(Sealer::random_key()?))
+}
+
+fn with(schema: &Schema, state: &Path, key: Secret<[u8; KEY_LENGTH]>) -> Result<Accounts> {
+    let users = Users::load(users::Config {
+        files: schema.access.user_files.clone(),
+        key,
+        pool: users::pool::Size::default(),
+    });
+    let issued = Issued::open(file(state))?;
+    Ok(Accounts::new(
+        users.context("access.user_files")?,
+        Arc::new(issued),
+        &schema.access.groups,
+    ))
+}
+
+/// Where access tokens are kept.
+fn file(state: &Path) -> PathBuf {
+    state.join(KEYS).join("tokens.json")
+}

@@ -1,0 +1,107 @@
+//! `docxy token list`
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::place::Place;
+use crate::access::issued::About;
+use crate::cli::output::{Form, write_json, write_text};
+use crate::cli::table::{Align, age, table};
+use crate::cli::to_stderr;
+
+pub(super) fn run(place: &Place, form: Form) -> anyhow::Result<()> {
+    let tokens = place.list()?;
+    match form {
+        Form::Json => write_json(&tokens)?,
+        Form::Text if tokens.is_empty() => to_stderr("there are no access tokens"),
+        Form::Text => {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs());
+            write_text(&text(&tokens, now))?;
+        }
+    }
+    Ok(())
+}
+
+fn text(tokens: &[About], now: u64) -> String {
+    let rows: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
+            [
+                token.id.clone(),
+                token.name.clone(),
+                token.user.clone().unwrap_or_default(),
+                if scopes.is_empty() {
+                    "everything".to_owned()
+                } else {
+                    scopes.join(", ")
+                },
+                age(now.saturating_sub(token.created)),
+                match token.expires {
+                    None => "never".to_owned(),
+                    Some(end) if end <= now => "over".to_owned(),
+                    Some(end) => left(end - now),
+                },
+                token
+                    .last_used
+                    .map_or("never".to_owned(), |used| age(now.saturating_sub(used))),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("ID", Align::Left),
+        ("NAME", Align::Left),
+        ("USER", Align::Left),
+        ("FOR", Align::Left),
+        ("MADE", Align::Right),
+        ("ENDS IN", Align::Right),
+        ("USED", Align::Right),
+    ];
+    table(columns, &rows)
+}
+
+/// Less than a minute is not "now": it still works. Who asked for 90 days sees 90, not 89 and a bit.
+fn left(seconds: u64) -> String {
+    if seconds < 60 {
+        format!("{seconds}s")
+    } else {
+        age(seconds + 59)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::issued::Scope;
+
+    #[test]
+    fn a_line_says_whose_what_for_and_until_when() {
+        // Which of them can go is decided from this list.
+        let token = |name: &str, user: Option<&str>, scopes: &[&str]| About {
+            id: "0123456789ab".to_owned(),
+            name: name.to_owned(),
+            user: user.map(str::to_owned),
+            scopes: scopes
+                .iter()
+                .map(|text| Scope::parse(text).expect("a scope"))
+                .collect(),
+            created: 1_000_000,
+            expires: None,
+            last_used: None,
+        };
+        let tokens = [
+            token("ci", None, &["ghcr.io/team/*", "docker.io/**"]),
+            About {
+                expires: Some(1_000_000 + 90 * 86_400),
+                last_used: Some(1_086_300),
+                ..token("laptop", Some("ann"), &[])
+            },
+            About {
+                expires: Some(1_086_400),
+                ..token("old", Some("bob"), &[])
+            },
+        ];
+        insta::assert_snapshot!(text(&tokens, 1_086_400));
+    }
+}

@@ -1,0 +1,76 @@
+//! Where access tokens are: with a running docxy, or in their file.
+
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::bail;
+
+use crate::access::Accounts;
+use crate::access::issued::{About, Wanted};
+use crate::admin::api::{NewToken, Revocation};
+use crate::app::{accounts, storage};
+use crate::cli::running::Running;
+use crate::config::Schema;
+
+/// The same answers either way.
+pub(super) enum Place {
+    Running(Running),
+    Offline(Box<Accounts>),
+}
+
+impl Place {
+    /// # Errors
+    /// The tokens can't be had; the message says what to do.
+    pub fn find(schema: &Schema) -> anyhow::Result<Self> {
+        if let Some((running, _)) = Running::find(&storage::socket(schema)?)? {
+            return Ok(Self::Running(running));
+        }
+        let accounts = accounts::offline(schema)?;
+        refuse_anothers_folder(&accounts)?;
+        Ok(Self::Offline(Box::new(accounts)))
+    }
+
+    pub fn list(&self) -> anyhow::Result<Vec<About>> {
+        match self {
+            Self::Running(running) => Ok(running.access_tokens()?.tokens),
+            Self::Offline(accounts) => Ok(accounts.issued().list()?),
+        }
+    }
+
+    pub fn create(&self, wanted: Wanted) -> anyhow::Result<NewToken> {
+        match self {
+            Self::Running(running) => running.create_token(&wanted),
+            Self::Offline(accounts) => Ok(accounts.create(wanted)?.into()),
+        }
+    }
+
+    pub fn revoke(&self, which: &str) -> anyhow::Result<About> {
+        match self {
+            Self::Running(running) => running.revoke_token(&Revocation {
+                token: which.to_owned(),
+            }),
+            Self::Offline(accounts) => Ok(accounts.issued().revoke(which)?),
+        }
+    }
+}
+
+/// What root makes in the folder of docxy's own user, that one can't read: the next start would fail.
+fn refuse_anothers_folder(accounts: &Accounts) -> anyhow::Result<()> {
+    let nearest = accounts
+        .issued()
+        .path()
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.exists());
+    if let Some(folder) = nearest
+        && rustix::process::geteuid().is_root()
+        && let owner = folder.metadata()?.uid()
+        && owner != 0
+    {
+        bail!(
+            "{} belongs to user number {owner}, and no docxy answers there: start docxy first, or run this as that user \
+             (sudo -u '#{owner}' docxy token ...)",
+            folder.display()
+        );
+    }
+    Ok(())
+}
