@@ -287,9 +287,9 @@ impl Asker<'_> {
     fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
         let name = &self.target.registry.name;
         let upstream_status = error.upstream_status();
-        let passthrough = matches!(permit, Permit::Try(_));
+        let passthrough = !matches!(permit, Permit::Configured);
         match &error {
-            Error::Upstream(Failure::Denied { .. }) if passthrough => {
+            Error::Upstream(Failure::Denied { .. }) | Error::NotShown { .. } if passthrough => {
                 let again = match identity {
                     Identity::Nobody => Again::No,
                     _ => Again::InsufficientScope,

@@ -104,6 +104,7 @@ async fn what_is_docxys_reaches_no_registry() {
 
 #[tokio::test]
 async fn what_was_typed_for_a_registry_is_not_tried_on_docxys_users() {
+    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     // Guesses at somebody's account elsewhere must not lock docxy's users out, nor find out their passwords here.
     let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
     let app = with_users(Pair::app(&hub, &ghcr))

@@ -205,6 +205,7 @@ async fn too_many_wrong_passwords_are_told_to_wait() {
 
 #[tokio::test]
 async fn users_share_the_operators_account_and_never_see_it() {
+    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     // A company's one account at Docker Hub, for those whom docxy knows.
     let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
     let app = with_users(Pair::app(&hub, &ghcr))
