@@ -224,6 +224,7 @@ impl Line<'_> {
         let mut line = JsonLine::begin(bytes, time, Plain(self.message));
         line.field(r#","request_id":"#, Plain(self.request_id));
         line.known(r#","client":"#, self.client);
+        line.known(r#","user":"#, self.user);
         line.field(r#","method":"#, self.method);
         line.known(r#","door":"#, self.door.map(Plain));
         line.known(r#","registry":"#, self.registry.map(Plain));
