@@ -149,7 +149,7 @@ async fn a_thousand_claims_of_where_one_comes_from_are_one_client() {
     .await;
     assert!((20..=20 + minutes).contains(&of_a_64), "{of_a_64}");
     let (of_many, _) = let_in(&pair.app, |number| {
-        ("X-Forwarded-For", format!("2001:db8:0:{number:x}::1"))
+        ("X-Forwarded-For", format!("2001:db8:1:{number:x}::1"))
     })
     .await;
     assert_eq!(of_many, 1000, "a thousand customers are a thousand");
