@@ -56,7 +56,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
         }
         Err(Stop::Own(response)) => {
             note(Outcome::Own, None, None);
-            response
+            *response
         }
         Err(Stop::Refused(refused)) => {
             let Refused {
@@ -74,7 +74,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
 /// Why there is nothing from upstream.
 pub(super) enum Stop {
     /// docxy answered itself.
-    Own(Response),
+    Own(Box<Response>),
     Refused(Box<Refused>),
 }
 

@@ -9,8 +9,6 @@ use crate::support::{
     stub::Auth,
 };
 
-const PRIVATE: &str = "/v2/acme/app/manifests/1";
-
 #[tokio::test]
 async fn what_is_docxys_reaches_no_registry() {
     // docker sends the one password that it has for a host with every pull from it.

@@ -13,7 +13,6 @@ use crate::support::{
 };
 
 const IMAGE: &str = "/v2/library/redis/manifests/7";
-const PRIVATE: &str = "/v2/acme/app/manifests/1";
 const SCOPE: &str = "repository:library/redis:pull";
 
 async fn post(pair: &Pair, fields: &[(&str, &str)]) -> Response {
