@@ -313,8 +313,8 @@ impl<'a> Access<'a> {
                 .to_owned(),
         );
         said.push(format!(
-            "For what is private, the registry confirms each client's right: by the client's own request, or where that is \
-             stored already by one HEAD of a manifest. That counts for {}.",
+            "For what is private, the registry confirms each client's right: by the client's own request, or where the \
+             thing is stored already by asking for it without taking it. That counts for {}.",
             show_duration(PROOF)
         ));
         said.push(if schema.access.grace.is_zero() {
