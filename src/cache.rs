@@ -55,7 +55,7 @@ pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
 pub use self::open::OpenError;
 pub use self::reader::{Follower, Origin, Reader};
-pub use self::records::{Linked, TagRecord, Withdrawn};
+pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
@@ -234,8 +234,8 @@ impl Store {
     }
 
     /// Whether everyone may read this repository, and the same proof.
-    pub fn public_and_linked(&self, name: &FullName, digest: &Digest) -> (bool, Option<Linked>) {
-        self.parts.records.public_and_linked(name, digest)
+    pub fn openness_and_linked(&self, name: &FullName, digest: &Digest) -> (Openness, Option<Linked>) {
+        self.parts.records.openness_and_linked(name, digest)
     }
 
     /// Proof that it did in some repository that is public.
@@ -286,11 +286,31 @@ impl Store {
 
     /// The upstream gave it to nobody in particular.
     pub fn mark_public(&self, name: &FullName) {
-        self.parts.records.mark_public(name, self.parts.clock.now());
+        self.mark_public_since(name, Duration::ZERO);
+    }
+
+    /// The upstream was asked that long ago, and gave it to nobody in particular.
+    pub fn mark_public_since(&self, name: &FullName, ago: Duration) {
+        let at = self.parts.clock.now().saturating_sub(ago.as_secs());
+        self.parts.records.mark_public(name, at);
     }
 
     pub fn unmark_public(&self, name: &FullName) {
         self.parts.records.unmark_public(name);
+    }
+
+    pub fn openness(&self, name: &FullName) -> Openness {
+        self.parts.records.openness(name)
+    }
+
+    /// Logical seconds: when a public repository was last given to nobody in particular.
+    pub fn public_since(&self, name: &FullName) -> Option<u64> {
+        self.parts.records.public_since(name)
+    }
+
+    /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
+    pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        self.parts.records.withdraw_public(name, keep)
     }
 
     pub fn tag(&self, name: &FullName, tag: &Tag, class: &str) -> Option<TagRecord> {

@@ -127,6 +127,7 @@ pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> serv
         redirect: redirect(schema),
         access_log,
         form_timeout: schema.limits.header_timeout,
+        grace: schema.access.grace,
         via: via.clone(),
     }
 }
@@ -142,6 +143,12 @@ pub fn pull_cache(schema: &Schema) -> pull::CacheConfig {
         rules: tag_rules(schema),
         offline: schema.cache.offline,
         revalidate_timeout: schema.cache.revalidate_timeout,
+        grace: schema.access.grace,
+        withdrawn: match schema.access.withdrawn {
+            schema::Withdrawn::Refuse => pull::Withdrawn::Refuse,
+            schema::Withdrawn::Warn => pull::Withdrawn::Warn,
+            schema::Withdrawn::Serve => pull::Withdrawn::Serve,
+        },
     }
 }
 

@@ -12,6 +12,7 @@ mod kind;
 mod links;
 mod names;
 mod tags;
+mod withdrawn;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub(crate) use self::kind::media_type_of;
 pub use self::links::Linked;
 pub use self::tags::{TagRecord, Withdrawn};
+pub use self::withdrawn::Openness;
 
 use self::fullest::Fullest;
 use self::links::Links;
@@ -84,6 +86,8 @@ struct Tables {
     tags: Tags,
     /// Repository -> when it was marked, logical seconds.
     public: HashMap<u32, u64>,
+    /// Once public.
+    withdrawn: HashSet<u32>,
 }
 
 impl Records {
@@ -101,16 +105,6 @@ impl Records {
         let tables = self.locked();
         let repository = tables.names.number(name)?;
         tables.linked(&Key::from(digest), repository, digest)
-    }
-
-    /// Is the repository public, and is the digest linked there?
-    pub fn public_and_linked(&self, name: &FullName, digest: &Digest) -> (bool, Option<Linked>) {
-        let tables = self.locked();
-        let Some(repository) = tables.names.number(name) else {
-            return (false, None);
-        };
-        let public = tables.public.contains_key(&repository);
-        (public, tables.linked(&Key::from(digest), repository, digest))
     }
 
     /// A link of this digest in any repository that is public.
@@ -260,8 +254,15 @@ impl Records {
     pub fn mark_public(&self, name: &FullName, now: u64) {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
-        if tables.public.insert(repository, now).is_some() {
+        let before = tables.public.get(&repository).copied();
+        tables.public.insert(repository, before.unwrap_or(now).max(now));
+        if before.is_some() {
             return;
+        }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
         }
         let oldest = tables.oldest_marks(self.0.limits.public);
         let oldest: Vec<Arc<FullName>> = oldest
@@ -288,6 +289,11 @@ impl Records {
         };
         if tables.public.remove(&repository).is_some() {
             self.0.writer.submit(self.0.layout.public(name), Change::Remove);
+        }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
         }
     }
 
@@ -472,6 +478,7 @@ impl Tables {
         links
             .chain(self.tags.repositories())
             .chain(self.public.keys().copied())
+            .chain(self.withdrawn.iter().copied())
             .collect()
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::alone::{Alone, Rest};
-use super::cached::Cached;
+use super::cached::{Cached, is_public_to_all};
 use super::checked::digest_header;
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
@@ -218,26 +218,9 @@ impl Pull {
         if let Some(linked) = self.admitted_by_fill(cached, claim, digest).await? {
             return Ok(Admitted::Reads(linked));
         }
-        if let Some(linked) = self.without_asking(cached, claim, digest) {
-            return Ok(Admitted::Reads(linked));
-        }
-        if cached.config.offline {
-            return Err(offline(claim, Missing::Blob));
-        }
-        let proved = match linked {
-            None if !cached.may_vouch(claim, digest) => return Ok(Admitted::Alone),
-            Some(linked) => self
-                .prove(cached, claim, Kind::Blob, digest)
-                .await
-                .map(|()| linked),
-            None => self.confirm_once(cached, claim, Kind::Blob, digest).await,
-        };
-        match proved {
-            Ok(linked) => Ok(Admitted::Reads(linked)),
-            Err(error) => match cached.store.linked_in_public(digest) {
-                Some(linked) if error.is_outage() => Ok(Admitted::Reads(linked)),
-                _ => Err(error),
-            },
+        match self.admit(cached, claim, Kind::Blob, digest, linked).await? {
+            Some(linked) => Ok(Admitted::Reads(linked)),
+            None => Ok(Admitted::Alone),
         }
     }
 
@@ -267,7 +250,7 @@ impl Pull {
         }
         Ok(match cached.standing(claim) {
             Standing::Entitled => cached.store.linked(&claim.name, digest),
-            Standing::Unproved => None,
+            Standing::Lapsed | Standing::Unproved => None,
         })
     }
 
@@ -349,11 +332,15 @@ impl Pull {
         cached: &Cached,
         wanted: Wanted<'_>,
         claim: &Claim,
-        response: http::Response<Body>,
+        mut response: http::Response<Body>,
         outcome: Outcome,
     ) -> Pulled {
+        let openness = cached.store.openness(&claim.name);
+        if let Some(warning) = cached.warning(claim, openness) {
+            response.headers_mut().insert(header::WARNING, warning);
+        }
         Pulled {
-            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), true),
+            cache: self.cache_policy(is_public_to_all(wanted, openness), true),
             response,
             outcome,
             upstream_status: None,

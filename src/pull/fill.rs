@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::cached::Cached;
 use super::rights::{Claim, Key};
@@ -182,6 +183,7 @@ impl Work {
     async fn run(&self, mut leader: Leader) -> Ending {
         let (mut number, mut begun, mut refused) = (0, None, None);
         while let Some(claim) = self.fill.claim(number) {
+            let asked = Instant::now();
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
@@ -225,7 +227,7 @@ impl Work {
                 Pumped::All => {
                     let ending = leader.finish().await;
                     if matches!(ending, Ending::Complete) {
-                        self.cached.granted(&claim, download.anonymous()).await;
+                        self.cached.granted(&claim, download.anonymous(), asked);
                     }
                     return ending;
                 }

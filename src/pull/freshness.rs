@@ -153,15 +153,18 @@ pub fn decide(rule: &Rule, age: Duration) -> Decision {
 
 /// After the registry was asked and gave no answer.
 pub fn after_error(rule: &Rule, age: Duration, class: ErrorClass) -> AfterError {
-    let young_enough = rule
-        .fresh
-        .lifetime()
-        .is_some_and(|lifetime| age < lifetime.saturating_add(rule.max_stale));
-    if young_enough && rule.stale.contains(&class) {
+    if is_young_enough(rule, age) && rule.stale.contains(&class) {
         AfterError::Stale
     } else {
         AfterError::Refuse
     }
+}
+
+/// For an answer that the registry did not confirm, whatever the reason.
+pub fn is_young_enough(rule: &Rule, age: Duration) -> bool {
+    rule.fresh
+        .lifetime()
+        .is_some_and(|lifetime| age < lifetime.saturating_add(rule.max_stale))
 }
 
 impl ErrorClass {

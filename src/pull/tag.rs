@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, StatusCode};
 
 use super::blob::offline;
-use super::cached::{Cached, TagQuestion, Wants};
+use super::cached::{Cached, TagQuestion, Wants, is_public_to_all};
 use super::checked::digest_header;
 use super::freshness::{AfterError, Decision, ErrorClass, Fresh, after_error};
 use super::joint::Came;
@@ -23,6 +23,7 @@ use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
 use crate::upstream::Health;
 
 use self::asking::Asking;
+use self::known::may_be_stale_after;
 
 /// What the upstream said a tag is.
 #[derive(Clone, Debug)]
@@ -66,8 +67,9 @@ impl Pull {
         if rule.fresh == Fresh::Never && !cached.config.offline {
             return Box::pin(self.forward_manifest(wanted, &Reference::Tag(tag.clone()))).await;
         }
-        let before = match cached.standing(&question.claim) {
-            Standing::Entitled => self.before(cached, &question, rule).await,
+        let standing = cached.standing(&question.claim);
+        let before = match standing {
+            Standing::Entitled | Standing::Lapsed => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
         let Some(before) = before else {
@@ -89,7 +91,12 @@ impl Pull {
             return stale(self);
         }
         let upstream = self.upstream(&question.claim.name.registry)?;
-        match before.decision(rule) {
+        // Who has yet to show his right again is not served unasked, however fresh it is.
+        let decision = match standing {
+            Standing::Entitled => before.decision(rule),
+            Standing::Lapsed | Standing::Unproved => Decision::Revalidate,
+        };
+        match decision {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
             Decision::StaleWhileRevalidate if upstream.health() == Health::Well => {
                 self.confirm_behind(cached, &question);
@@ -113,7 +120,7 @@ impl Pull {
         .await
         {
             Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
-            Ok(Err(error)) if error.class().is_some_and(may_be_stale) => stale(self),
+            Ok(Err(error)) if may_be_stale_after(cached, &question.claim, rule, age, &error) => stale(self),
             Ok(Err(error)) => Box::pin(self.any_stale(cached, &question, rule, error)).await,
             Err(_) if may_be_stale(ErrorClass::Timeout) => {
                 upstream.is_late();
@@ -209,10 +216,11 @@ impl Pull {
                 self.manifest_answer(cached, wanted, claim, document, outcome, age)?
             }
             Known::Head { digest, headers } => {
+                let openness = cached.store.openness(&claim.name);
                 let mut headers = allowed(&headers);
                 headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
                 Pulled {
-                    cache: self.cache_policy(cached.is_public_to_all(wanted, claim), false),
+                    cache: self.cache_policy(is_public_to_all(wanted, openness), false),
                     response: respond(StatusCode::OK, headers, Body::empty()),
                     outcome: Outcome::Miss,
                     upstream_status: None,

@@ -56,7 +56,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
         }
         Err(Stop::Own(response)) => {
             note(Outcome::Own, None, None);
-            response
+            *response
         }
         Err(Stop::Refused(refused)) => {
             let Refused {
@@ -74,7 +74,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
 /// Why there is nothing from upstream.
 pub(super) enum Stop {
     /// docxy answered itself.
-    Own(Response),
+    Own(Box<Response>),
     Refused(Box<Refused>),
 }
 
@@ -284,9 +284,9 @@ impl Asker<'_> {
     fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
         let name = &self.target.registry.name;
         let upstream_status = error.upstream_status();
-        let passthrough = matches!(permit, Permit::Try(_));
+        let passthrough = !matches!(permit, Permit::Configured);
         match &error {
-            Error::Upstream(Failure::Denied { .. }) if passthrough => {
+            Error::Upstream(Failure::Denied { .. }) | Error::NotShown { .. } if passthrough => {
                 let again = match identity {
                     Identity::Nobody => Again::No,
                     _ => Again::InsufficientScope,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 
 use super::{Found, Known};
 use crate::cache::{Presence, TagRecord};
@@ -11,7 +12,7 @@ use crate::oci::{Digest, Endpoint, Reference, Tag};
 use crate::pull::cached::{Cached, Wants};
 use crate::pull::checked::is_typed;
 use crate::pull::manifest::{Document, said_length};
-use crate::pull::rights::Claim;
+use crate::pull::rights::{Claim, Standing};
 use crate::pull::{Error, Missing, Pull, with_accept};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Ask, Method, Right};
@@ -28,16 +29,26 @@ pub(super) struct Asking {
 impl Asking {
     pub async fn ask(&self, wants: Wants) -> Result<Found, Error> {
         let asked = self.found(wants).await;
+        let known = self.cached.store.tags_of(&self.claim.name, &self.tag);
+        let was_there = known.iter().any(|record| record.withdrawn.is_none());
         if let Some(status) = asked.as_ref().err().and_then(gone) {
             self.withdraw(status);
         }
+        let revalidated =
+            self.pull
+                .after_revalidation(&self.cached, &self.claim, &self.tag, was_there, &asked);
+        Box::pin(revalidated).await;
         asked
     }
 
-    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
+    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too. For
+    /// who has not shown his right it does not depend on that: it could be told from outside.
     async fn found(&self, wants: Wants) -> Result<Found, Error> {
-        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
-        if (known_here || wants == Wants::Digest)
+        let head_first = match self.cached.standing(&self.claim) {
+            Standing::Entitled => self.cached.store.manifests_in(&self.claim.name).is_some(),
+            Standing::Lapsed | Standing::Unproved => self.claim.is_own(),
+        };
+        if (head_first || wants == Wants::Digest)
             && let Some(head) = self.head().await?
         {
             return self.after_head(head, wants).await;
@@ -114,6 +125,7 @@ impl Asking {
             headers: with_accept(HeaderMap::new(), &self.class.lines()),
         };
         let registry = &self.claim.name.registry;
+        let asked = Instant::now();
         let answer = match self
             .pull
             .ask_upstream(registry, &self.claim.right, &ask, Missing::Manifest)
@@ -143,7 +155,7 @@ impl Asking {
         if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
             return Ok(None);
         }
-        self.cached.granted(&self.claim, answer.anonymous).await;
+        self.cached.granted(&self.claim, answer.anonymous, asked);
         let media_type = answer
             .headers
             .get(header::CONTENT_TYPE)

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Question;
 use crate::cache::TagRecord;
 use crate::pull::cached::Cached;
-use crate::pull::freshness::{AfterError, Decision, ErrorClass, Rule, after_error, decide};
+use crate::pull::freshness::{AfterError, Decision, ErrorClass, Rule, after_error, decide, is_young_enough};
 use crate::pull::manifest::{Age, Document};
-use crate::pull::rights::Standing;
+use crate::pull::rights::{Claim, Standing};
 use crate::pull::{Error, Outcome, Pull, Pulled};
 
 /// A stored answer that this client can read.
@@ -69,14 +69,9 @@ impl Pull {
         rule: &Rule,
         error: Error,
     ) -> Result<Pulled, Error> {
-        let Some(class) = error.class() else {
-            return Err(error);
-        };
-        if cached.standing(&question.claim) == Standing::Unproved {
-            return Err(error);
-        }
         for record in records(cached, question) {
-            if after_error(rule, age_of(cached, &record), class) != AfterError::Stale {
+            let age = age_of(cached, &record);
+            if !may_be_stale_after(cached, &question.claim, rule, age, &error) {
                 continue;
             }
             if let Some(Before { document, age, .. }) = self.recorded(cached, question, rule, record).await {
@@ -98,8 +93,9 @@ impl Pull {
     ) -> Option<Before> {
         let age = age_of(cached, &record);
         // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
-        let gone =
-            record.withdrawn.is_some() && after_error(rule, age, ErrorClass::Missing) == AfterError::Refuse;
+        let gone = record.withdrawn.is_some()
+            && after_error(rule, age, ErrorClass::Missing) == AfterError::Refuse
+            && !cached.is_served_on(&question.claim.name);
         // Some clients say which types they can read, and mean it (wire-facts).
         if gone || !question.class.accepts(&record.media_type) {
             return None;
@@ -132,4 +128,27 @@ fn records(cached: &Cached, question: &Question<'_>) -> Vec<TagRecord> {
 /// Since the upstream last said what the tag means.
 fn age_of(cached: &Cached, record: &TagRecord) -> Duration {
     Duration::from_secs(cached.store.clock().now().saturating_sub(record.checked))
+}
+
+/// May what the tag meant be served after this failure? Rights come first, as the upstream's word has left them; then the
+/// tag's rule, which `access.withdrawn` overrules for what stands in a repository that was public once.
+pub(super) fn may_be_stale_after(
+    cached: &Cached,
+    claim: &Claim,
+    rule: &Rule,
+    age: Duration,
+    error: &Error,
+) -> bool {
+    let Some(class) = error.class() else {
+        return false;
+    };
+    let entitled = match cached.standing(claim) {
+        Standing::Entitled => true,
+        Standing::Lapsed => error.is_outage_of_rights(),
+        Standing::Unproved => false,
+    };
+    let withdrawn = matches!(class, ErrorClass::Denied | ErrorClass::Missing)
+        && is_young_enough(rule, age)
+        && cached.is_served_on(&claim.name);
+    entitled && (withdrawn || after_error(rule, age, class) == AfterError::Stale)
 }

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use docxy::telemetry::metrics::{BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source};
+use docxy::telemetry::metrics::{
+    BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source, Why,
+};
 
 use super::{ask, metrics::Metrics, scraped, socket};
 use crate::cache::support::{Cached, TAG, image_of};
@@ -184,6 +186,7 @@ fn the_manual_names_them_all() {
         .integrity_failures
         .get_or_create(&Place { place: "disk" })
         .inc();
+    metrics.withdrawn(Why::Denied);
     let text = Metrics::parse(&metrics.text().unwrap());
     let known: BTreeSet<String> = text
         .samples

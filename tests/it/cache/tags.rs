@@ -121,10 +121,12 @@ async fn each_class_of_error_serves_or_refuses_as_the_rule_says() {
     let all = "stale = [\"connect\", \"timeout\", \"5xx\", \"429\", \"denied\", \"missing\"]";
     let (mut tried, mut as_ruled) = (0, 0);
     for (keys, turned) in [("", None), (all, Some(true)), ("stale = []", Some(false))] {
-        let config = if keys.is_empty() {
-            rule("tag = \"**\"")
-        } else {
-            rule(keys)
+        let config = match keys {
+            "" => rule("tag = \"**\""),
+            // Else a denial to everyone, or a repository that is gone, closes what was public, whatever a rule about tags
+            // says.
+            keys if turned == Some(true) => rule(keys) + "[access]\nwithdrawn = \"serve\"\n",
+            keys => rule(keys),
         };
         let docxy = Cached::of(image_of(103, &[1000]), &config).await;
         docxy.warm().await;

@@ -13,7 +13,6 @@ use crate::support::{
 };
 
 const IMAGE: &str = "/v2/library/redis/manifests/7";
-const PRIVATE: &str = "/v2/acme/app/manifests/1";
 const SCOPE: &str = "repository:library/redis:pull";
 
 async fn post(pair: &Pair, fields: &[(&str, &str)]) -> Response {
@@ -205,6 +204,7 @@ async fn too_many_wrong_passwords_are_told_to_wait() {
 
 #[tokio::test]
 async fn users_share_the_operators_account_and_never_see_it() {
+    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     // A company's one account at Docker Hub, for those whom docxy knows.
     let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
     let app = with_users(Pair::app(&hub, &ghcr))
