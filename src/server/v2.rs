@@ -138,7 +138,7 @@ async fn answer(
         (Ok(identity), _) if target.endpoint == Endpoint::Base => {
             match asker.enter(Who::at(visit.client), pass) {
                 Ok(()) => Err(Box::pin(asker.base(&identity)).await),
-                Err(stop) => Err(stop),
+                Err(problem) => Err(Stop::denied(problem, None)),
             }
         }
         (Ok(_), Err(problem)) => Err(problem.into()),
@@ -211,7 +211,8 @@ impl Asker<'_> {
         if let Some(user) = &subject.user {
             record.note(|facts| facts.user = Some(user.name.clone()));
         }
-        self.enter(Who::of(subject), pass)?;
+        self.enter(Who::of(subject), pass)
+            .map_err(|problem| Stop::denied(problem, None))?;
         let authorised = access.authorise(subject, identity, self.target, &self.parts.routes, can_challenge);
         let by = match &authorised {
             Ok(authorised) => Some(authorised.by),
@@ -232,14 +233,10 @@ impl Asker<'_> {
     }
 
     /// Counts the request; what is refused here is on nobody's account.
-    fn enter(&self, who: Who<'_>, pass: &mut Option<Pass>) -> Result<(), Stop> {
-        let entered = self.parts.enter(who);
-        let (counted, result) = match entered {
-            Ok(counted) => (counted, Ok(())),
-            Err(problem) => (Pass::default(), Err(Stop::denied(problem, None))),
-        };
-        *pass = Some(counted);
-        result
+    fn enter(&self, who: Who<'_>, pass: &mut Option<Pass>) -> Result<(), Problem> {
+        *pass = Some(Pass::default());
+        *pass = Some(self.parts.enter(who)?);
+        Ok(())
     }
 
     /// For `docxy explain`. Blobs follow a manifest, so that it is enough to note which of them were refused.
