@@ -2,6 +2,7 @@
 //! The first vectors of each threat stand with their subjects (`doors`, `signin`, `protocol`); here is what a review found
 //! beyond them, and the matrices that cut across subjects.
 
+mod advisories;
 mod canaries;
 mod dials;
 mod hangs;
@@ -10,6 +11,7 @@ mod loops;
 mod neighbours;
 mod portals;
 mod redirects;
+mod rfc;
 mod spoof;
 mod tokens;
 mod verbs;
