@@ -180,7 +180,7 @@ async fn what_a_gateway_must_do_with_a_registrys_answers() {
             ))
             .start()
             .await;
-        let ask = async |request: Request| within(case.rule, request.send(app.addr())).await;
+        let ask = async |request: Request| within(case.rule, answer(&request, app.addr())).await;
         let outcome = Outcome {
             first: ask(case.request).await,
             second: ask(Request::get(TAGS)).await,
@@ -206,6 +206,22 @@ async fn what_a_gateway_must_do_with_a_registrys_answers() {
         failed.len(),
         failed.join("\n")
     );
+}
+
+/// Status 0: the connection ended before there was a head. So an answer ends whose body broke before any of it was sent.
+async fn answer(request: &Request, to: SocketAddr) -> Response {
+    match request.try_open(to).await {
+        Ok(mut open) => {
+            let body = open.rest().await;
+            open.into_response(body)
+        }
+        Err(_) => Response {
+            status: 0,
+            headers: http::HeaderMap::new(),
+            body: Vec::new(),
+            complete: false,
+        },
+    }
 }
 
 /// Whatever the registry did to the first request, the second is not answered with it.
