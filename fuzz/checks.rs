@@ -165,7 +165,10 @@ pub fn error_body(data: &[u8]) {
     assert!(body.detail.is_none());
     assert!(body.message.chars().count() <= ErrorBody::MAX_MESSAGE);
     assert!(!body.message.contains(char::is_control), "{:?}", body.message);
-    let signed = |word: &str| word.find("://").is_some_and(|scheme| word[scheme..].contains('?'));
+    let signed = |word: &str| {
+        word.find("://")
+            .is_some_and(|scheme| word[scheme..].contains('?'))
+    };
     assert!(!body.message.split(' ').any(signed), "{:?}", body.message);
     // Passed on, it is read as what it was.
     assert_eq!(ErrorBody::parse(&body.to_json()), Some(body));
@@ -180,7 +183,11 @@ pub fn grant(data: &[u8]) {
     let most = std::time::Duration::from_secs(1_000_000_000);
     assert!(grant.life.is_none_or(|life| life <= most));
     let token = |token: &Option<String>| token.as_deref().map(str::len);
-    for length in [token(&grant.token), token(&grant.access_token), token(&grant.refresh_token)] {
+    for length in [
+        token(&grant.token),
+        token(&grant.access_token),
+        token(&grant.refresh_token),
+    ] {
         assert!(length.is_none_or(|length| length <= data.len()));
     }
     // Blanks around it change nothing, a second answer after it is refused.

@@ -337,7 +337,9 @@ fn read_only() -> Problem {
 fn wishes(request: &Parts) -> Result<Wishes, Problem> {
     let headers = &request.headers;
     // Range means nothing with HEAD (RFC 9110 14.2).
-    let range = headers.get(header::RANGE).filter(|_| request.method == Method::GET);
+    let range = headers
+        .get(header::RANGE)
+        .filter(|_| request.method == Method::GET);
     let range = match range.map(RangeHeader::parse) {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,
         Some(Ok(range)) => Some(range),

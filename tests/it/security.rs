@@ -3,12 +3,15 @@
 //! beyond them, and the matrices that cut across subjects.
 
 mod advisories;
+mod browsers;
 mod canaries;
 mod dials;
 mod hangs;
+mod inner_network;
 mod liars;
 mod loops;
 mod neighbours;
+mod own_users;
 mod portals;
 mod redirects;
 mod rfc;

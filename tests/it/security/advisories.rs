@@ -316,8 +316,9 @@ async fn cve_2026_35172_what_was_removed_from_one_repository_does_not_come_back_
 
 #[tokio::test]
 async fn cve_2025_63761_a_header_does_not_say_where_passwords_and_pages_are() {
-    // A registry built its own address from X-Forwarded-Host, so that a client, or a shared cache in front, was told to sign
-    // in elsewhere. Realm, Location and Link must come from public_url, or be relative, whoever sends the headers.
+    // The class of this advisory (S8): a program builds its own address from X-Forwarded-Host, and a client, or a shared cache
+    // in front, is told to sign in elsewhere. Realm, Location and Link must come from public_url, or be relative, whoever
+    // sends the headers.
     let issued = std::sync::Arc::new(TestCa::new()).issue(&["hub.example.com"]);
     let stub = StubRegistry::builder()
         .auth(Auth::Token)

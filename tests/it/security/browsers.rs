@@ -23,7 +23,8 @@ async fn no_answer_under_v2_is_a_page() {
         .image("evil/page", "1", page)
         .image("library/redis", "7", Image::layers(2))
         .image("denied/image", "1", Image::layers(1).seed(4));
-    let config = "[timeouts]\nheaders = \"1s\"\n[[access.rules]]\neffect = \"deny\"\nrepository = \"denied/**\"\n";
+    let config =
+        "[timeouts]\nheaders = \"1s\"\n[[access.rules]]\neffect = \"deny\"\nrepository = \"denied/**\"\n";
     let one = Single::start(stub, config).await;
     let (layer, blob) = one.layer();
     let mut seen: BTreeMap<u16, usize> = BTreeMap::new();
@@ -79,7 +80,9 @@ async fn no_answer_under_v2_is_a_page() {
         ],
         body: PAGE.to_owned(),
     };
-    for status in [200, 206, 400, 401, 403, 404, 405, 410, 416, 418, 429, 451, 500, 502, 503, 504] {
+    for status in [
+        200, 206, 400, 401, 403, 404, 405, 410, 416, 418, 429, 451, 500, 502, 503, 504,
+    ] {
         for path in ["/v2/library/redis/tags/list", MANIFEST, &*blob] {
             one.stub.clear_faults();
             one.stub.fault(On::path("/v2/*"), page(status, "text/html"));
@@ -94,17 +97,27 @@ async fn no_answer_under_v2_is_a_page() {
     for status in [200, 206, 304, 400, 401, 403, 404, 405, 412, 416, 429, 502] {
         assert!(seen.contains_key(&status), "no {status}: {seen:?}");
     }
-    assert!(!seen.keys().any(|status| matches!(status, 301..=303 | 307 | 308)), "{seen:?}");
+    assert!(
+        !seen.keys().any(|status| matches!(status, 301..=303 | 307 | 308)),
+        "{seen:?}"
+    );
 }
 
 #[track_caller]
 fn assert_no_page(answer: &Response, what: &str) {
     let all = answer.everything();
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}: {all}");
+    assert_eq!(
+        answer.header("x-content-type-options"),
+        Some("nosniff"),
+        "{what}: {all}"
+    );
     let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies.len(), 1, "{what}: {all}");
     let policy = policies[0].to_str().unwrap();
-    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{what}: {policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("sandbox"),
+        "{what}: {policy}"
+    );
     let kind = answer.header("content-type").unwrap_or_default();
     assert!(answer.status < 300 || !kind.contains("html"), "{what}: {kind}");
     assert_eq!(answer.header("location"), None, "{what}: {all}");

@@ -66,11 +66,17 @@ async fn nothing_of_the_inner_network_is_dialled() {
         .iter()
         .map(|address| format!("ip address add {address} dev lo nodad\n"))
         .collect();
-    let enter = format!(
-        "set -e\nip link set lo up\n{addresses}mount --bind \"$0\" /etc/hosts\nexec \"$@\""
-    );
+    let enter = format!("set -e\nip link set lo up\n{addresses}mount --bind \"$0\" /etc/hosts\nexec \"$@\"");
     let output = tokio::process::Command::new("unshare")
-        .args(["--net", "--mount", "--propagation", "private", "/bin/sh", "-c", &enter])
+        .args([
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "/bin/sh",
+            "-c",
+            &enter,
+        ])
         .arg(&hosts)
         .arg(std::env::current_exe().unwrap())
         .args([
@@ -80,7 +86,9 @@ async fn nothing_of_the_inner_network_is_dialled() {
         ])
         .env(INSIDE, "1")
         .output();
-    let output = output.await.expect("unshare and ip must be installed: ci/install-packages");
+    let output = output
+        .await
+        .expect("unshare and ip must be installed: ci/install-packages");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{said}");
     assert!(
@@ -141,12 +149,18 @@ async fn inside() {
         .start()
         .await;
     let blob = registry.image("a/b", "1").blobs[0].digest.clone();
-    let sound = Request::get("/v2/far.test/a/b/manifests/1").send(app.addr()).await;
+    let sound = Request::get("/v2/far.test/a/b/manifests/1")
+        .send(app.addr())
+        .await;
     sound.assert_is(&registry.image("a/b", "1").root, &registry);
 
     let mut all = spellings(traps[0].port);
     for (name, _) in NAMES {
-        all.extend([name.to_owned(), format!("{name}:{}", traps[0].port), format!("{name}.:443")]);
+        all.extend([
+            name.to_owned(),
+            format!("{name}:{}", traps[0].port),
+            format!("{name}.:443"),
+        ]);
     }
     let mut tried = 0;
     for spelling in &all {
@@ -154,8 +168,18 @@ async fn inside() {
         registry.clear_faults();
         if http::HeaderValue::from_str(&url).is_ok() {
             registry.fault(On::get("*/blobs/*"), Fault::redirect(307, &url));
-            registry.fault(On::path("*/manifests/*"), answer(401, "www-authenticate", format!("Bearer realm=\"{url}\",service=\"x\"")));
-            registry.fault(On::path("*/tags/list"), answer(200, "link", format!("<{url}>; rel=\"next\"")));
+            registry.fault(
+                On::path("*/manifests/*"),
+                answer(
+                    401,
+                    "www-authenticate",
+                    format!("Bearer realm=\"{url}\",service=\"x\""),
+                ),
+            );
+            registry.fault(
+                On::path("*/tags/list"),
+                answer(200, "link", format!("<{url}>; rel=\"next\"")),
+            );
         }
         for request in [
             Request::get(format!("/v2/a/b/manifests/1?ns={spelling}")),
@@ -173,11 +197,16 @@ async fn inside() {
         }
     }
     // A configured name that leads inside, where its registry does not say that it may.
-    let answer = Request::get("/v2/named.test/a/b/manifests/1").send(app.addr()).await;
+    let answer = Request::get("/v2/named.test/a/b/manifests/1")
+        .send(app.addr())
+        .await;
     assert!(answer.status >= 400, "{}", answer.everything());
     tried += 1;
     let dials: usize = traps.iter().map(Trap::dials).sum();
-    let who: Vec<_> = traps.iter().flat_map(|trap| trap.who.lock().unwrap().clone()).collect();
+    let who: Vec<_> = traps
+        .iter()
+        .flat_map(|trap| trap.who.lock().unwrap().clone())
+        .collect();
     println!(
         "S2 in a network of its own: {dials} dials of {tried} tried, {} spellings by 6 entries",
         all.len()

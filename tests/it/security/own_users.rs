@@ -127,7 +127,10 @@ async fn no_way_to_a_canary_host_shows_it_a_secret() {
     let told: Vec<String> = canary.secrets_seen();
     let story = canary.story();
     let dials = canary.connections();
-    println!("S1 with own users: {} secrets at the canary in {dials} dials, {vectors} vectors", told.len());
+    println!(
+        "S1 with own users: {} secrets at the canary in {dials} dials, {vectors} vectors",
+        told.len()
+    );
     assert!(vectors >= 400, "{vectors}");
     assert!(dials >= 100, "the canary was hardly reached: {dials}");
     assert_eq!(told, Vec::<String>::new(), "{story}");
@@ -137,7 +140,11 @@ async fn no_way_to_a_canary_host_shows_it_a_secret() {
     assert_nothing_of_docxys_crossed(&pair);
     let hub = pair.hub.secrets_seen();
     for one in shown.iter().filter(|one| one.at_ghcr) {
-        assert!(!hub.iter().any(|seen| seen.contains(&one.secret)), "{}", pair.hub.story());
+        assert!(
+            !hub.iter().any(|seen| seen.contains(&one.secret)),
+            "{}",
+            pair.hub.story()
+        );
     }
 }
 
@@ -148,7 +155,10 @@ async fn what_users_show_docxy_is_told_to_nobody() {
     let pair = world("[log]\nlevel = \"trace,hyper=trace,h2=trace,reqwest=trace\"\n").await;
     let mut canaries: Vec<(&str, String)> = vec![
         ("a user's password", ANN.1.to_owned()),
-        ("a password, encoded", basic(ANN.0, ANN.1)["Basic ".len()..].to_owned()),
+        (
+            "a password, encoded",
+            basic(ANN.0, ANN.1)["Basic ".len()..].to_owned(),
+        ),
         ("another user's password", BOB.1.to_owned()),
     ];
     let file = fs::read_to_string(pair.app.dir().join("users")).unwrap();
@@ -162,7 +172,10 @@ async fn what_users_show_docxy_is_told_to_nobody() {
     run_token_command(&pair.app, &["revoke", "old"]).await;
     canaries.push(("an access token", access["docxy_".len()..].to_owned()));
     canaries.push(("a revoked access token", revoked["docxy_".len()..].to_owned()));
-    canaries.push(("an access token, encoded", basic("x", &access)["Basic ".len()..].to_owned()));
+    canaries.push((
+        "an access token, encoded",
+        basic("x", &access)["Basic ".len()..].to_owned(),
+    ));
 
     let mut said = String::new();
     let realm = pair.realm();
@@ -198,7 +211,13 @@ async fn what_users_show_docxy_is_told_to_nobody() {
         format!("Bearer docxy_{}", guesses[2]),
         format!("Bearer docxy.{}", guesses[2]),
     ] {
-        for path in [path, "/v2/", "/auth/token", "/v2/_catalog", "/v2/library/none/tags/list"] {
+        for path in [
+            path,
+            "/v2/",
+            "/auth/token",
+            "/v2/_catalog",
+            "/v2/library/none/tags/list",
+        ] {
             let request = Request::get(path).header("Authorization", &*authorization);
             let answer = request.send(pair.app.addr()).await;
             if answer.status >= 400 {
@@ -207,9 +226,17 @@ async fn what_users_show_docxy_is_told_to_nobody() {
         }
     }
     let forms: [&[(&str, &str)]; 4] = [
-        &[("grant_type", "password"), ("username", ANN.0), ("password", &guesses[1])],
+        &[
+            ("grant_type", "password"),
+            ("username", ANN.0),
+            ("password", &guesses[1]),
+        ],
         &[("grant_type", "refresh_token"), ("refresh_token", &guesses[1])],
-        &[("grant_type", "refresh_token"), ("refresh_token", &refresh), ("scope", "a b c")],
+        &[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &refresh),
+            ("scope", "a b c"),
+        ],
         &[("grant_type", "password"), ("username", &guesses[3])],
     ];
     for form in forms {
@@ -220,12 +247,17 @@ async fn what_users_show_docxy_is_told_to_nobody() {
     }
     // A password in plain text, and a hash of a kind that is refused, in the file of users.
     let (plain, md5) = (wrong("plain"), wrong("apr1"));
-    let next = format!("{}carl:{plain}\ndora:$apr1$salt$canary{md5}\n", user_file(&[ANN, BOB]));
+    let next = format!(
+        "{}carl:{plain}\ndora:$apr1$salt$canary{md5}\n",
+        user_file(&[ANN, BOB])
+    );
     canaries.push(("a plain password in the file", plain));
     canaries.push(("a hash that is refused", md5));
     fs::write(pair.app.dir().join("users"), next).unwrap();
     pair.app
-        .logged("the mistake", |line| line["level"] == "ERROR" && line.to_string().contains("users"))
+        .logged("the mistake", |line| {
+            line["level"] == "ERROR" && line.to_string().contains("users")
+        })
         .await;
 
     let operator = socket(&pair.app);
@@ -250,7 +282,9 @@ async fn what_users_show_docxy_is_told_to_nobody() {
     ] {
         let mut command = docxy(&config);
         command.args(arguments).timeout(Duration::from_secs(20));
-        said += &tokio::task::spawn_blocking(move || story(&mut command)).await.unwrap();
+        said += &tokio::task::spawn_blocking(move || story(&mut command))
+            .await
+            .unwrap();
     }
     let log = pair.app.stop().await.log;
     let leaks: Vec<&str> = canaries
