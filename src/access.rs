@@ -4,11 +4,14 @@
 //! typed with the registry it is for and can't be turned into one for another (threat S1).
 
 pub mod accounts;
+pub mod addresses;
 pub mod challenge;
 pub mod decisions;
 mod identify;
 pub mod identity;
 pub mod issued;
+pub mod limits;
+pub mod network;
 pub mod policy;
 pub mod private;
 pub mod seal;
@@ -21,8 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use accounts::Accounts;
+pub use addresses::Addresses;
 pub use decisions::Decisions;
 pub use identity::Identity;
+pub use limits::Limits;
 pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;

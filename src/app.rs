@@ -17,9 +17,9 @@ use http::HeaderValue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::{policy, tag_rules};
+pub use resolve::{addresses, policy, tag_rules};
 
-use crate::access::{Access, Accounts};
+use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
 use crate::cache::Store;
 use crate::config::load::Loaded;
@@ -35,8 +35,8 @@ use crate::upstream::Upstream;
 /// How often certificate files are looked at for changes.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 
-/// How often files of users are.
-const USERS_CHECK: Duration = Duration::from_secs(1);
+/// How often files of users and of addresses are.
+const ACCESS_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// `listening` is called once the sockets are open.
@@ -110,7 +110,7 @@ async fn serve(
         pull: Arc::clone(&parts.pull),
         decisions,
     });
-    let watching = watch(&accounts, &no_more_readers);
+    let watching = watch(&accounts, &parts.addresses, &no_more_readers);
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -143,7 +143,7 @@ async fn serve(
             if let Some(keeping) = keeping {
                 keeping.await.context("the cache's housekeeping failed")?;
             }
-            watching.await.context("watching the users' files failed")?;
+            watching.await.context("watching the files of [access] failed")?;
             operators.stop().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
@@ -152,15 +152,18 @@ async fn serve(
     }
 }
 
-/// Users' files and access tokens are looked at for as long as anybody may be served.
-fn watch(accounts: &Accounts, end: &CancellationToken) -> JoinHandle<()> {
+/// Files of users and of addresses, and access tokens, are looked at for as long as anybody may be served.
+fn watch(accounts: &Accounts, addresses: &Addresses, end: &CancellationToken) -> JoinHandle<()> {
     let users = accounts
         .users()
         .clone()
-        .watch(USERS_CHECK, end.clone().cancelled_owned());
+        .watch(ACCESS_CHECK, end.clone().cancelled_owned());
     let issued = Arc::clone(accounts.issued()).watch(end.clone().cancelled_owned());
+    let addresses = addresses
+        .clone()
+        .watch(ACCESS_CHECK, end.clone().cancelled_owned());
     tokio::spawn(async move {
-        tokio::join!(users, issued);
+        tokio::join!(users, issued, addresses);
     })
 }
 
@@ -189,6 +192,8 @@ fn build(
         config: resolve::server(schema, &via, access_log),
         routes: resolve::routes(schema).build()?,
         access,
+        addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
+        limits: Limits::new(resolve::request_limits(schema)),
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),

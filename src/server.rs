@@ -2,7 +2,9 @@
 
 mod base;
 mod error;
+mod gate;
 mod health;
+mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
@@ -21,7 +23,7 @@ use ipnet::IpNet;
 pub use redirect::Redirect;
 pub use router::{Front, router};
 
-use crate::access::Access;
+use crate::access::{Access, Addresses, Limits};
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
@@ -48,6 +50,9 @@ pub struct Parts {
     pub config: Config,
     pub routes: Routes,
     pub access: Access,
+    /// From where clients may come at all.
+    pub addresses: Addresses,
+    pub limits: Limits,
     pub pull: Arc<Pull>,
     pub drain: Drain,
     pub metrics: Metrics,

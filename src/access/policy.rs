@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
+use super::network::canonical;
 use super::subject::{Subject, User};
 use crate::config::values::Pattern;
 use crate::oci::{Endpoint, Reference, RegistryName, Repository, Tag};
@@ -247,19 +248,6 @@ impl Rule {
     fn is_for_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.addresses.is_empty() || self.addresses.iter().any(|network| network.contains(&address))
-    }
-}
-
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`: clients are known by their IPv4 address, and a deny must not miss them.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let length = v6.prefix_len().checked_sub(96);
-    let v4: Option<Ipv4Addr> = v6.network().to_ipv4_mapped();
-    match (v4, length) {
-        (Some(address), Some(length)) => Ipv4Net::new(address, length).map_or(network, IpNet::V4),
-        _ => network,
     }
 }
 

@@ -150,6 +150,7 @@ impl Tokens {
     }
 
     /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.
+    #[must_use]
     pub fn kept(self) -> Self {
         Self {
             outlives_this_run: true,

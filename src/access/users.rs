@@ -33,12 +33,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use self::backoff::{Attempt, BackOff, Network};
+use self::backoff::{Attempt, BackOff};
 use self::file::{Entry, Table};
 use self::hash::{Checked, Cost};
 use self::keyed::Keyed;
 use self::pool::{Place, Pool, Runs};
 use self::remembered::Remembered;
+use super::network::Network;
 use super::watched::{FileError, Look, Watched};
 use crate::config::values::Secret;
 

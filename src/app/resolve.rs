@@ -9,6 +9,7 @@ use url::Host;
 
 use super::storage;
 use crate::access::policy::{self, Policy};
+use crate::access::{addresses, limits};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -18,7 +19,7 @@ use crate::config::schema::{
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
-use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
+use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
@@ -156,12 +157,7 @@ fn tag_rule(written: &TagRule) -> (Selector, Rule) {
         tag: written.tag.clone(),
     };
     let rule = Rule {
-        fresh: match written.fresh {
-            schema::Fresh::Revalidate => Fresh::Revalidate,
-            schema::Fresh::For(time) => Fresh::For(time),
-            schema::Fresh::Immutable => Fresh::Immutable,
-            schema::Fresh::Never => Fresh::Never,
-        },
+        fresh: written.fresh,
         stale: written.stale.iter().copied().map(error_class).collect(),
         max_stale: written.max_stale,
         stale_while_revalidate: written.stale_while_revalidate,
@@ -204,6 +200,25 @@ pub fn routes(schema: &Schema) -> route::Config {
                 .collect(),
             allow_plain_login: schema.allow_plain_login,
         },
+    }
+}
+
+/// From where clients may come.
+pub fn addresses(schema: &Schema) -> addresses::Config {
+    let access = &schema.access;
+    addresses::Config {
+        allow: access.allow_addresses.clone(),
+        deny: access.deny_addresses.clone(),
+        allow_files: access.allow_address_files.clone(),
+        deny_files: access.deny_address_files.clone(),
+    }
+}
+
+pub fn request_limits(schema: &Schema) -> limits::Config {
+    limits::Config {
+        requests_per_minute: schema.access.requests_per_minute,
+        burst: schema.access.burst,
+        concurrent: schema.access.concurrent,
     }
 }
 

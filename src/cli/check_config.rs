@@ -1,8 +1,10 @@
 //! `docxy check-config`: what is in effect, and whether `serve` would start with it.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::{configuration_text, to_stderr, to_stdout};
+use crate::access::Addresses;
+use crate::app;
 use crate::config::{Loaded, show, validate};
 
 /// The configuration goes to stdout, warnings to stderr. Files that it names are looked at.
@@ -23,8 +25,9 @@ pub(super) fn run(loaded: &Loaded, json: bool) -> anyhow::Result<()> {
     for warning in loaded.warnings.iter().chain(of_files.iter().flatten()) {
         to_stderr(format_args!("warning: {warning}"));
     }
-    match of_files {
-        Ok(_) => Ok(()),
-        Err(problems) => bail!(configuration_text(&problems)),
+    if let Err(problems) = of_files {
+        bail!(configuration_text(&problems));
     }
+    Addresses::load(app::addresses(&loaded.schema)).context("lists of addresses of [access]")?;
+    Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 pub(super) fn run(loaded: &Loaded, wanted: Arguments) -> anyhow::Result<()> {
     let image = Image::find(&loaded.schema, &wanted.image)?;
     let asker = Asker::of(&loaded.schema, wanted.user, wanted.address);
-    let (access, tags) = (Access::of(loaded, &image, &asker), Tags::of(loaded, &image));
+    let (access, tags) = (Access::of(loaded, &image, &asker)?, Tags::of(loaded, &image));
     let server = Server::ask(&loaded.schema, &image);
     if wanted.json {
         let answer = json!({

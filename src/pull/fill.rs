@@ -185,7 +185,7 @@ impl Work {
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(error);
                     number += 1;
                     continue;
@@ -202,13 +202,17 @@ impl Work {
                 Err(error) => return self.give_up(leader, error),
             };
             self.fill.grant(&claim);
-            self.cached.store.link(&claim.name, &self.digest, None);
-            if begun.is_none() {
+            let link = || self.cached.store.link(&claim.name, &self.digest, None);
+            if begun.is_some() {
+                link();
+            } else {
                 let Some(length) = download.length() else {
+                    link();
                     self.fill.say(Ok(()));
                     return end(leader, Ending::NoLength);
                 };
                 let room = leader.begin(length).await;
+                link();
                 self.fill.say(Ok(()));
                 if let Err(ending) = room {
                     return ending;
@@ -227,7 +231,7 @@ impl Work {
                 }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(Error::Upstream(failure));
                     number += 1;
                     if let Err(ending) = leader.take_stock().await {

@@ -44,6 +44,8 @@ pub(super) enum Age {
     Confirmed(u64),
     /// Seconds; the upstream could not be asked.
     Stale(u64),
+    /// Seconds; the upstream is asked while this is served.
+    AskedBehind(u64),
 }
 
 impl Pull {
@@ -88,12 +90,9 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Document>, Error> {
-        if !matches!(cached.store.presence(digest), Presence::Stored { .. }) {
-            return Ok(None);
-        }
-        let linked = cached.store.linked(&claim.name, digest);
-        let linked = match (cached.standing(claim), linked) {
+        let linked = match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => linked,
+            _ if !matches!(cached.store.presence(digest), Presence::Stored { .. }) => return Ok(None),
             (standing, linked) => {
                 return Box::pin(self.proved_manifest(cached, claim, digest, standing, linked)).await;
             }
@@ -204,7 +203,7 @@ impl Pull {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_denial() {
-                    cached.denied(claim).await;
+                    self.denied(cached, claim, Some(&reference)).await;
                 }
                 return Err(error);
             }
@@ -301,35 +300,37 @@ impl Pull {
     ) -> Result<Pulled, Error> {
         let etag = conditions::etag(&document.digest);
         let mut headers = HeaderMap::with_capacity(FIELDS);
-        headers.insert(header::ETAG, etag.clone());
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
-        if let Age::Confirmed(seconds) | Age::Stale(seconds) = age {
+        if let Age::Confirmed(seconds) | Age::Stale(seconds) | Age::AskedBehind(seconds) = age {
             headers.insert(header::AGE, HeaderValue::from(seconds));
         }
-        if let Age::Stale(_) = age {
-            headers.insert(header::WARNING, stale_warning(claim));
+        match age {
+            Age::None | Age::Confirmed(_) => {}
+            Age::Stale(_) => {
+                let why = "could not be asked; this is what it said before";
+                headers.insert(header::WARNING, stale_warning(claim, why));
+            }
+            Age::AskedBehind(_) => {
+                let why = "is being asked; this is what it said before";
+                headers.insert(header::WARNING, stale_warning(claim, why));
+            }
         }
-        let response = if conditions::has_it(&wanted.wishes.conditions, &etag) {
+        let has_it = conditions::has_it(&wanted.wishes.conditions, &etag);
+        let range_holds = conditions::range_holds(&wanted.wishes.conditions, &etag);
+        headers.insert(header::ETAG, etag);
+        let response = if has_it {
             respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
         } else {
             if let Ok(media_type) = HeaderValue::from_str(&document.media_type) {
                 headers.insert(header::CONTENT_TYPE, media_type);
             }
-            let range = wanted
-                .wishes
-                .range
-                .as_ref()
-                .filter(|_| conditions::range_holds(&wanted.wishes.conditions, &etag));
-            let whole = ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
+            let range = wanted.wishes.range.as_ref().filter(|_| range_holds);
+            ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
                 Error::RangeNotSatisfiable {
                     registry: claim.name.registry.clone(),
                     length: Some(length),
                 }
-            })?;
-            match wanted.method {
-                Method::Get => whole,
-                Method::Head => whole.map(|_| Body::empty()),
-            }
+            })?
         };
         let immutable = matches!(age, Age::None);
         Ok(Pulled {
@@ -342,11 +343,8 @@ impl Pull {
 }
 
 /// RFC 7234's 110 is for caches; the distribution specification wants 299 (wire-facts).
-fn stale_warning(claim: &Claim) -> HeaderValue {
-    let text = format!(
-        "299 - \"{} could not be asked; this is what it said before\"",
-        claim.name.registry
-    );
+fn stale_warning(claim: &Claim, why: &str) -> HeaderValue {
+    let text = format!("299 - \"{} {why}\"", claim.name.registry);
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("299 - \"stale\""))
 }
 

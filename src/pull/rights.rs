@@ -149,8 +149,17 @@ impl Claim {
 
 impl Cached {
     pub(super) fn standing(&self, claim: &Claim) -> Standing {
-        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key())
-        {
+        self.standing_in(claim, self.store.is_public(&claim.name))
+    }
+
+    /// The same, with the link of this digest there.
+    pub(super) fn standing_and_link(&self, claim: &Claim, digest: &Digest) -> (Standing, Option<Linked>) {
+        let (public, linked) = self.store.public_and_linked(&claim.name, digest);
+        (self.standing_in(claim, public), linked)
+    }
+
+    fn standing_in(&self, claim: &Claim, public: bool) -> Standing {
+        if claim.shared || public || self.proofs.proved.contains_key(&claim.key()) {
             Standing::Entitled
         } else {
             Standing::Unproved
@@ -166,13 +175,17 @@ impl Cached {
         }
     }
 
-    /// The upstream denied this claim.
-    pub(super) async fn denied(&self, claim: &Claim) {
+    /// Forgets what this claim had proved, and that its repository is public; true: it was.
+    async fn forget_proof(&self, claim: &Claim) -> bool {
         self.proofs.proved.invalidate(&claim.key()).await;
-        if matches!(claim.right, Right::Anonymous) && self.store.is_public(&claim.name) {
+        let was_public = matches!(claim.right, Right::Anonymous) && self.store.is_public(&claim.name);
+        if was_public {
             tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
             self.store.unmark_public(&claim.name);
+            // From before it was marked.
+            self.proofs.closed.invalidate(&claim.name).await;
         }
+        was_public
     }
 
     /// May the word of this claim's registry open what is here of this digest? Whoever runs a registry can have it say "yes"
@@ -193,10 +206,44 @@ impl Cached {
 }
 
 impl Pull {
+    /// The upstream denied this claim `thing`. A registry may deny one thing (an image that its scanner dislikes) of a
+    /// repository that is public: another one is asked for in the background, and until there is an answer the repository
+    /// counts as private.
+    pub(super) async fn denied(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        thing: Option<&Reference>,
+    ) {
+        if !cached.forget_proof(claim).await {
+            return;
+        }
+        let (store, name) = (&cached.store, &claim.name);
+        let denied = match thing {
+            None => Vec::new(),
+            Some(Reference::Digest(digest)) => vec![digest.clone()],
+            Some(Reference::Tag(tag)) => store
+                .tags_of(name, tag)
+                .into_iter()
+                .map(|tag| tag.digest)
+                .collect(),
+        };
+        let manifest = store.manifest_beside(name, &denied);
+        let Some(manifest) = manifest.or_else(|| store.manifests_in(name)) else {
+            return;
+        };
+        let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), name.clone());
+        tokio::spawn(async move {
+            if pull.ask_openness(&cached, &name, &manifest).await {
+                tracing::info!(repository = %name, "is public after all: something in it was denied, another thing was not");
+            }
+        });
+    }
+
     /// Asks the upstream whether this claim opens its repository. Claims that are the same are asked about once.
     pub(super) async fn prove(
-        &self,
-        cached: &Cached,
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
@@ -224,7 +271,7 @@ impl Pull {
             Err(error) => {
                 let error = (*error).clone();
                 if error.is_denial() {
-                    cached.denied(claim).await;
+                    self.denied(cached, claim, None).await;
                 }
                 Err(error)
             }
@@ -266,8 +313,8 @@ impl Pull {
 
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
     async fn confirm(
-        &self,
-        cached: &Cached,
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
@@ -276,7 +323,8 @@ impl Pull {
             Ok(word) => word,
             Err(error) => {
                 if error.is_denial() {
-                    cached.denied(claim).await;
+                    self.denied(cached, claim, Some(&Reference::Digest(digest.clone())))
+                        .await;
                 }
                 return Err(error);
             }

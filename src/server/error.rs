@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::access::Refusal;
+use crate::access::addresses::KeptOut;
 use crate::access::identity::IdentityError;
+use crate::access::limits::Exceeded;
 use crate::oci::endpoint::EndpointError;
 use crate::oci::{Code, ContentRange, ErrorBody};
 use crate::pull::{Error, Missing};
@@ -59,8 +61,12 @@ impl Problem {
 
     /// 429: the client is to come back after this time.
     pub fn not_now(retry_after: Duration) -> Self {
-        let seconds = retry_after.as_secs().max(1);
+        let seconds = whole_seconds(retry_after);
         let message = format!("too many requests; try again in {seconds} s");
+        Self::later(seconds, message)
+    }
+
+    fn later(seconds: u64, message: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests, message);
         problem
             .headers
@@ -80,6 +86,12 @@ impl Problem {
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
     }
+}
+
+/// Rounded up: whoever comes back a moment too early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
 }
 
 impl IntoResponse for Problem {
@@ -115,6 +127,31 @@ impl From<RouteError> for Problem {
 impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::Unauthorized, error.to_string())
+    }
+}
+
+/// Which list it was is for the operator's log.
+impl From<KeptOut> for Problem {
+    fn from(kept_out: KeptOut) -> Self {
+        let mut problem = Self::denied(
+            "clients are not let in from where you are; the operator of this docxy can tell why",
+        );
+        problem.log = Some(kept_out.to_string().into());
+        problem
+    }
+}
+
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Self {
+        let mut problem = match exceeded {
+            Exceeded::Requests { .. } => Self::not_now(exceeded.retry_after()),
+            Exceeded::Concurrent => Self::later(
+                whole_seconds(exceeded.retry_after()),
+                "too many of your requests are under way; try again when some have ended",
+            ),
+        };
+        problem.log = Some(exceeded.to_string().into());
+        problem
     }
 }
 

@@ -129,7 +129,7 @@ async fn token(
         judge,
     } = parts.routes.login(visit, realm, &asked.scopes)?;
     if let Some(record) = record {
-        record.note(|facts| facts.registry = Some(registry.name.to_string()));
+        record.note(|facts| facts.registry = Some(registry.name.clone()));
     }
     let Some(credential) = asked.credential else {
         return Ok(tokens.anonymous_answer());
@@ -137,7 +137,9 @@ async fn token(
     match judge {
         Judge::Nobody => Ok(tokens.anonymous_answer()),
         Judge::Docxy => {
-            let account = own_user(&parts.access, &credential, visit.client).await?;
+            let account = own_user(&parts.access, &credential, visit.client)
+                .await
+                .inspect_err(|refusal| parts.count_unchecked(refusal))?;
             if let Some(record) = record {
                 record.note(|facts| facts.user = Some(account.user.name.clone()));
             }

@@ -6,8 +6,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Shared;
 use super::error::Problem;
+use super::held;
 use crate::access::challenge::{Again, bearer};
 use crate::access::decisions::Verdict;
+use crate::access::limits::{Pass, Who};
 use crate::access::{Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
@@ -32,7 +34,16 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
             facts.upstream_status = upstream;
         });
     };
-    match answer(parts, request, visit, record).await {
+    let mut pass = None;
+    let mut result = answer(parts, request, visit, record, &mut pass).await;
+    if pass.is_none() {
+        // Refused before anybody knew whose it was: it goes on the address's account.
+        match parts.enter(Who::at(visit.client)) {
+            Ok(counted) => pass = Some(counted),
+            Err(problem) => result = Err(Stop::denied(problem, None)),
+        }
+    }
+    let response = match result {
         Ok(pulled) => {
             note(pulled.outcome, None, pulled.upstream_status);
             let mut response = pulled.response;
@@ -57,7 +68,8 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
             note(outcome, Some(problem.for_log().to_owned()), upstream_status);
             problem.into_response()
         }
-    }
+    };
+    held::hold(response, pass.unwrap_or_default())
 }
 
 /// Why there is nothing from upstream.
@@ -95,7 +107,14 @@ impl<P: Into<Problem>> From<P> for Stop {
     }
 }
 
-async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Result<Pulled, Stop> {
+/// `pass` is filled in as soon as it is known on whose account the request goes.
+async fn answer(
+    parts: &Shared,
+    request: &Parts,
+    visit: &Visit,
+    record: &Record,
+    pass: &mut Option<Pass>,
+) -> Result<Pulled, Stop> {
     let method = match request.method {
         Method::GET => Upstream::Get,
         Method::HEAD => Upstream::Head,
@@ -105,8 +124,8 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.as_str().to_owned());
-        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.registry = Some(target.registry.name.clone());
+        facts.repository = target.endpoint.repository().cloned();
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
@@ -117,9 +136,14 @@ async fn answer(parts: &Shared, request: &Parts, visit: &Visit, record: &Record)
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
         (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
-        (Ok(identity), _) if target.endpoint == Endpoint::Base => Err(Box::pin(asker.base(&identity)).await),
+        (Ok(identity), _) if target.endpoint == Endpoint::Base => {
+            match asker.enter(Who::at(visit.client), pass) {
+                Ok(()) => Err(Box::pin(asker.base(&identity)).await),
+                Err(stop) => Err(stop),
+            }
+        }
         (Ok(_), Err(problem)) => Err(problem.into()),
-        (Ok(identity), Ok(wishes)) => asker.content(record, &identity, method, wishes).await,
+        (Ok(identity), Ok(wishes)) => asker.content(record, &identity, method, wishes, pass).await,
     };
     if let Ok(pulled) = &result
         && !conditions::matches(&request.headers, pulled.response.headers())
@@ -162,12 +186,15 @@ impl Asker<'_> {
         identity: &Identity,
         method: Upstream,
         wishes: Wishes,
+        pass: &mut Option<Pass>,
     ) -> Result<Pulled, Stop> {
         let mut subject = Subject {
             user: None,
             address: self.visit.client,
         };
-        let result = self.pulled(&mut subject, record, identity, method, wishes).await;
+        let result = self
+            .pulled(&mut subject, record, identity, method, wishes, pass)
+            .await;
         self.remember(&subject, &result);
         result
     }
@@ -179,6 +206,7 @@ impl Asker<'_> {
         identity: &Identity,
         method: Upstream,
         wishes: Wishes,
+        pass: &mut Option<Pass>,
     ) -> Result<Pulled, Stop> {
         let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
         let access = &self.parts.access;
@@ -189,6 +217,7 @@ impl Asker<'_> {
         if let Some(user) = &subject.user {
             record.note(|facts| facts.user = Some(user.name.clone()));
         }
+        self.enter(Who::of(subject), pass)?;
         let authorised = access.authorise(subject, identity, self.target, &self.parts.routes, can_challenge);
         let by = match &authorised {
             Ok(authorised) => Some(authorised.by),
@@ -208,6 +237,17 @@ impl Asker<'_> {
         }
     }
 
+    /// Counts the request; what is refused here is on nobody's account.
+    fn enter(&self, who: Who<'_>, pass: &mut Option<Pass>) -> Result<(), Stop> {
+        let entered = self.parts.enter(who);
+        let (counted, result) = match entered {
+            Ok(counted) => (counted, Ok(())),
+            Err(problem) => (Pass::default(), Err(Stop::denied(problem, None))),
+        };
+        *pass = Some(counted);
+        result
+    }
+
     /// For `docxy explain`. Blobs follow a manifest, so that it is enough to note which of them were refused.
     fn remember(&self, subject: &Subject, result: &Result<Pulled, Stop>) {
         let endpoint = &self.target.endpoint;
@@ -223,6 +263,7 @@ impl Asker<'_> {
 
     /// What a client is told that docxy itself turns away.
     pub(super) fn turn_away(&self, refusal: Refusal) -> Stop {
+        self.parts.count_unchecked(&refusal);
         let again = match &refusal {
             Refusal::SignInFirst => Again::No,
             Refusal::BadSignIn => Again::InvalidToken,
@@ -352,8 +393,8 @@ fn wishes(request: &Parts) -> Result<Wishes, Problem> {
         }
     };
     let mut conditions = HeaderMap::new();
-    for name in CONDITIONS {
-        for value in headers.get_all(&name) {
+    for (name, value) in headers {
+        if CONDITIONS.contains(name) {
             conditions.append(name.clone(), value.clone());
         }
     }

@@ -54,10 +54,20 @@ pub fn visit(head: &Parts, connection: &Connection, trusted: &[IpNet]) -> Result
         None => connection.secure,
     };
     Ok(Visit {
-        client: client(headers, peer, trusted),
+        client: last_stranger(headers, peer, trusted),
         host,
         secure,
     })
+}
+
+/// The client of a request, whatever host it asks for.
+pub fn client(headers: &HeaderMap, connection: &Connection, trusted: &[IpNet]) -> IpAddr {
+    let peer = connection.peer.ip().to_canonical();
+    if contains(trusted, peer) {
+        last_stranger(headers, peer, trusted)
+    } else {
+        peer
+    }
 }
 
 /// The host of the request target (HTTP/2, absolute form), else of the Host header. HTTP/1.1 has exactly one Host line (RFC
@@ -93,7 +103,7 @@ fn own_host(head: &Parts) -> Result<Option<Host>, VisitError> {
 }
 
 /// The last hop that is not one of ours: proxies append, so only what trusted ones wrote can be believed.
-fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+fn last_stranger(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer;
     let lines: Vec<&str> = headers
         .get_all(FORWARDED_FOR)

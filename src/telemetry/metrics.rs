@@ -25,6 +25,7 @@ impl std::ops::Deref for Metrics {
 #[derive(Debug, Default)]
 pub struct Names {
     pub requests: Family<Request, Counter>,
+    pub refused: Family<Refused, Counter>,
     pub bytes: Family<BytesFrom, Counter>,
     pub fills: Family<Fill, Counter>,
     pub resumes: Counter,
@@ -46,6 +47,35 @@ pub struct Request {
     pub kind: &'static str,
     /// Of the answer: `2xx`, `4xx`, ...
     pub status: &'static str,
+}
+
+/// Of `docxy_refused_total`: what docxy turned away before it looked at what was wanted.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Refused {
+    pub reason: Reason,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reason {
+    /// By the lists of addresses.
+    Address,
+    /// More requests than a minute has.
+    Requests,
+    /// Too many at once.
+    Concurrent,
+    /// Sign-ins that were not checked: after wrong passwords, or because too many are.
+    Password,
+}
+
+impl EncodeLabelValue for Reason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        encoder.write_str(match self {
+            Self::Address => "address",
+            Self::Requests => "requests",
+            Self::Concurrent => "concurrent",
+            Self::Password => "password",
+        })
+    }
 }
 
 /// Of `docxy_bytes_total`: where the bytes that clients got came from.
@@ -101,6 +131,11 @@ impl Metrics {
         Ok(text)
     }
 
+    /// A request was turned away.
+    pub fn refuse(&self, reason: Reason) {
+        self.refused.get_or_create(&Refused { reason }).inc();
+    }
+
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("docxy");
         registry.register(
@@ -108,6 +143,7 @@ impl Metrics {
             "Requests by outcome, kind and status",
             self.requests.clone(),
         );
+        registry.register("refused", "Requests turned away, by reason", self.refused.clone());
         registry.register(
             "bytes",
             "Bytes sent to clients, by where they came from",

@@ -8,13 +8,13 @@
 //! success is remembered.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::SignInError;
+use crate::access::network::Network;
 
 /// Wrong passwords in a row that cost nothing.
 const FREE: u32 = 5;
@@ -29,10 +29,6 @@ const ADDRESSES: usize = 10_000;
 /// What is known of each address.
 #[derive(Debug, Default)]
 pub struct BackOff(Mutex<HashMap<Network, Row>>);
-
-/// One IPv4 address, or the /64 that one IPv6 customer has to himself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Network(IpAddr);
 
 #[derive(Debug)]
 struct Row {
@@ -91,15 +87,6 @@ impl BackOff {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.rows().len()
-    }
-}
-
-impl Network {
-    pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-            v4 @ IpAddr::V4(_) => v4,
-        })
     }
 }
 

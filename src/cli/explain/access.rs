@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::image::Image;
 use super::indented;
 use crate::access::policy::{Asked, Decision, Policy, Question};
-use crate::access::{By, Subject, User};
+use crate::access::{Addresses, By, Subject, User};
 use crate::app;
 use crate::config::schema::{AuthMode, Clients, Effect, Schema};
 use crate::config::values::{Pattern, show_duration};
@@ -92,8 +92,12 @@ enum Verdict {
 }
 
 impl<'a> Access<'a> {
-    pub fn of(loaded: &'a Loaded, image: &'a Image<'a>, asker: &'a Asker) -> Self {
+    pub fn of(loaded: &'a Loaded, image: &'a Image<'a>, asker: &'a Asker) -> anyhow::Result<Self> {
         let schema = &loaded.schema;
+        let is_kept_out = match asker.address {
+            Some(address) => Addresses::load(app::addresses(schema))?.judge(address).is_err(),
+            None => false,
+        };
         let clients = schema.clients_of(image.registry);
         let policy = app::policy(schema);
         let question = Question {
@@ -106,19 +110,19 @@ impl<'a> Access<'a> {
         };
         let decision = policy.decide(&asker.subject(clients), &question);
         let verdict = match (clients, &asker.user) {
-            _ if asker.address.is_some_and(|address| is_kept_out(schema, address)) => Verdict::Address,
+            _ if is_kept_out => Verdict::Address,
             (Clients::Users, None) => Verdict::SignIn,
             (Clients::Users, Some(_)) if !asker.exists => Verdict::NoSuchUser,
             _ => Verdict::Rules(decision),
         };
-        Self {
+        Ok(Self {
             loaded,
             image,
             asker,
             clients,
             policy,
             verdict,
-        }
+        })
     }
 
     pub fn text(&self) -> String {
@@ -323,13 +327,4 @@ impl<'a> Access<'a> {
             )
         });
     }
-}
-
-/// By the lists that the configuration spells out, and those in files.
-fn is_kept_out(schema: &Schema, address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    let access = &schema.access;
-    let within = |networks: &[ipnet::IpNet]| networks.iter().any(|network| network.contains(&address));
-    let closed = !access.allow_addresses.is_empty() && access.allow_address_files.is_empty();
-    within(&access.deny_addresses) || (closed && !within(&access.allow_addresses))
 }

@@ -9,6 +9,8 @@ use crate::support::{
     stub::Auth,
 };
 
+const PRIVATE: &str = "/v2/acme/app/manifests/1";
+
 #[tokio::test]
 async fn what_is_docxys_reaches_no_registry() {
     // docker sends the one password that it has for a host with every pull from it.
@@ -109,7 +111,6 @@ async fn what_was_typed_for_a_registry_is_not_tried_on_docxys_users() {
         .start()
         .await;
     let pair = Pair { app, hub, ghcr };
-    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     let mut tried = 0;
     for number in 0..10 {
         let wrong = format!("wrong-{number}");
