@@ -126,13 +126,14 @@ async fn no_way_to_a_canary_host_shows_it_a_secret() {
     }
     let told: Vec<String> = canary.secrets_seen();
     let story = canary.story();
-    let dials = canary.connections();
+    // Connections are kept: how often it was asked says more than how often it was dialled.
+    let reached = canary.requests().len();
     println!(
-        "S1 with own users: {} secrets at the canary in {dials} dials, {vectors} vectors",
+        "S1 with own users: {} secrets at the canary in {reached} requests there, {vectors} vectors",
         told.len()
     );
     assert!(vectors >= 400, "{vectors}");
-    assert!(dials >= 100, "the canary was hardly reached: {dials}");
+    assert!(reached >= 30, "the canary was hardly reached: {reached}");
     assert_eq!(told, Vec::<String>::new(), "{story}");
     for one in &shown {
         assert!(!story.contains(&one.secret), "{story}");
