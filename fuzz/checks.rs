@@ -3,7 +3,7 @@
 
 use docxy::oci::manifest::{self, MAX_CHILDREN};
 use docxy::oci::range::RangeHeader;
-use docxy::oci::{Challenge, ContentRange, Endpoint, RegistryName, Scope, media};
+use docxy::oci::{Challenge, ContentRange, Endpoint, ErrorBody, Grant, RegistryName, Scope, media};
 use http::{HeaderMap, HeaderValue, header};
 
 /// The data is a raw path.
@@ -154,6 +154,50 @@ pub fn registry_name(data: &[u8]) {
         None => name.host().to_owned(),
     };
     assert_eq!(rebuilt, name.as_str());
+}
+
+/// The data is an upstream's error answer. What is kept of it is shown to people and logged (threat S12).
+pub fn error_body(data: &[u8]) {
+    let Some(body) = ErrorBody::parse(data) else {
+        return;
+    };
+    assert!(data.len() <= ErrorBody::MAX_BYTES);
+    assert!(body.detail.is_none());
+    assert!(body.message.chars().count() <= ErrorBody::MAX_MESSAGE);
+    assert!(!body.message.contains(char::is_control), "{:?}", body.message);
+    let signed = |word: &str| {
+        word.find("://")
+            .is_some_and(|scheme| word[scheme..].contains('?'))
+    };
+    assert!(!body.message.split(' ').any(signed), "{:?}", body.message);
+    // Passed on, it is read as what it was.
+    assert_eq!(ErrorBody::parse(&body.to_json()), Some(body));
+}
+
+/// The data is a token service's answer. Whoever reads it again must find the same tokens (threat S1).
+pub fn grant(data: &[u8]) {
+    let Ok(grant) = Grant::parse(data) else {
+        return;
+    };
+    assert!(std::str::from_utf8(data).is_ok(), "JSON is UTF-8");
+    let most = std::time::Duration::from_secs(1_000_000_000);
+    assert!(grant.life.is_none_or(|life| life <= most));
+    let token = |token: &Option<String>| token.as_deref().map(str::len);
+    for length in [
+        token(&grant.token),
+        token(&grant.access_token),
+        token(&grant.refresh_token),
+    ] {
+        assert!(length.is_none_or(|length| length <= data.len()));
+    }
+    // Blanks around it change nothing, a second answer after it is refused.
+    let blank = Grant::parse(&[b" \n", data, b"\t"].concat());
+    let same = blank.is_ok_and(|other| {
+        (other.token, other.access_token, other.refresh_token, other.life)
+            == (grant.token, grant.access_token, grant.refresh_token, grant.life)
+    });
+    assert!(same, "read otherwise a second time");
+    assert!(Grant::parse(&[data, b"{}"].concat()).is_err());
 }
 
 /// Every message may end up in a log line or on a client's screen.

@@ -197,9 +197,12 @@ fn clean(message: &str) -> String {
         .map(|c| if c.is_whitespace() { ' ' } else { c })
         .filter(|c| !c.is_control())
         .collect();
-    let mut words = plain.split(' ').map(|word| match word.split_once('?') {
-        Some((address, _)) if address.contains("://") => address,
-        _ => word,
+    // The query that counts is the one after the scheme: `next?to=https://...?signature`.
+    let mut words = plain.split(' ').map(|word| {
+        let end = word
+            .find("://")
+            .and_then(|scheme| Some(scheme + word[scheme..].find('?')?));
+        &word[..end.unwrap_or(word.len())]
     });
     let mut cleaned = words.next().unwrap_or_default().to_owned();
     for word in words {
@@ -282,6 +285,11 @@ mod tests {
         assert_eq!(
             ErrorBody::parse(text.as_bytes()).unwrap().message,
             "a[31mb  c https://s3/x d?e"
+        );
+        let text = r#"{"errors":[{"message":"see next?to=https://s3/x?X-Amz-Signature=SECRET"}]}"#;
+        assert_eq!(
+            ErrorBody::parse(text.as_bytes()).unwrap().message,
+            "see next?to=https://s3/x"
         );
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "\u{e9}".repeat(600));
         let message = ErrorBody::parse(long.as_bytes()).unwrap().message;

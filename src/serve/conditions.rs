@@ -21,6 +21,22 @@ pub fn has_it(conditions: &HeaderMap, etag: &HeaderValue) -> bool {
     })
 }
 
+/// `If-Match` is met by an answer with these headers: there is none, or it names the answer's `ETag`, or anything (13.1.1;
+/// strong comparison). Nothing that is read here needs it, but a server that ignores it answers another question.
+pub fn matches(conditions: &HeaderMap, answer: &HeaderMap) -> bool {
+    let Some(first) = conditions.get(header::IF_MATCH) else {
+        return true;
+    };
+    let etag = answer.get(header::ETAG).map(HeaderValue::as_bytes);
+    let more = conditions.get_all(header::IF_MATCH).iter().skip(1);
+    [first].into_iter().chain(more).any(|line| {
+        line.as_bytes().split(|byte| *byte == b',').any(|one| {
+            let one = one.trim_ascii();
+            one == b"*" || (Some(one) == etag && !one.starts_with(b"W/"))
+        })
+    })
+}
+
 /// The range counts: there is no `If-Range`, or it names these bytes (13.1.5; strong comparison). A date never does: what
 /// is named by digest has none.
 pub fn range_holds(conditions: &HeaderMap, etag: &HeaderValue) -> bool {

@@ -53,6 +53,12 @@ impl Problem {
         problem
     }
 
+    /// 412: what the client has is not what is here.
+    pub fn unmet() -> Self {
+        let message = "what is here is not what If-Match names";
+        Self::new(StatusCode::PRECONDITION_FAILED, Code::Unknown, message)
+    }
+
     /// 429: the client is to come back after this time.
     pub fn not_now(retry_after: Duration) -> Self {
         let seconds = whole_seconds(retry_after);

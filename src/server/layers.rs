@@ -206,7 +206,7 @@ fn refuse_loops(own: &HeaderValue, headers: &HeaderMap) -> Option<Response> {
 /// `/v1` of old clients, and everything else that docxy does not have.
 pub async fn unknown_path(request: Request) -> Response {
     if request.method() == Method::CONNECT {
-        return no_such_method();
+        return no_tunnel();
     }
     nothing_at(request.uri().path())
 }
@@ -226,7 +226,15 @@ pub async fn unsupported_method() -> Response {
     no_such_method()
 }
 
-pub fn no_such_method() -> Response {
+/// CONNECT, whatever its target.
+pub fn no_tunnel() -> Response {
+    let mut response = no_such_method();
+    let methods = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(header::ALLOW, methods);
+    response
+}
+
+fn no_such_method() -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         Code::Unsupported,

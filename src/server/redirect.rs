@@ -42,7 +42,7 @@ pub fn to_https(config: &Config, head: &Parts, visit: &Visit) -> Option<Response
                 Body::empty(),
             )
                 .into_response(),
-            None if head.method == Method::CONNECT => layers::no_such_method(),
+            None if head.method == Method::CONNECT => layers::no_tunnel(),
             None => layers::nothing_at(head.uri.path()),
         },
     )

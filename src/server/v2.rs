@@ -16,6 +16,7 @@ use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::visit::BaseUrl;
 use crate::route::{Target, Visit};
+use crate::serve::conditions;
 use crate::serve::file::Direct;
 use crate::serve::headers::{OCI_NAMESPACE, X_CACHE};
 use crate::telemetry::Record;
@@ -144,6 +145,11 @@ async fn answer(
         (Ok(_), Err(problem)) => Err(problem.into()),
         (Ok(identity), Ok(wishes)) => asker.content(record, &identity, method, wishes, pass).await,
     };
+    if let Ok(pulled) = &result
+        && !conditions::matches(&request.headers, pulled.response.headers())
+    {
+        result = Err(Problem::unmet().into());
+    }
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
     {
@@ -368,7 +374,11 @@ fn read_only() -> Problem {
 /// The client's wishes; its other headers stay here.
 fn wishes(request: &Parts) -> Result<Wishes, Problem> {
     let headers = &request.headers;
-    let range = match headers.get(header::RANGE).map(RangeHeader::parse) {
+    // Range means nothing with HEAD (RFC 9110 14.2).
+    let range = headers
+        .get(header::RANGE)
+        .filter(|_| request.method == Method::GET);
+    let range = match range.map(RangeHeader::parse) {
         None | Some(Ok(RangeHeader::OtherUnit)) => None,
         Some(Ok(range)) => Some(range),
         Some(Err(error)) => {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
@@ -241,6 +241,7 @@ fn landed(
         || answer.headers().contains_key(CONTENT_LENGTH)
         || answer.headers().contains_key(TRANSFER_ENCODING);
     let (mut parts, body) = answer.into_parts();
+    end_to_end(&mut parts.headers);
     let body = match identity_only(question.registry, &host, &parts.headers) {
         Ok(()) => Body::new(
             body,
@@ -264,6 +265,26 @@ fn landed(
         host,
         away,
     })
+}
+
+/// Takes out what was for this connection only: the fields that `Connection` names (RFC 9110 7.6.1), and a Content-Length
+/// beside a Transfer-Encoding, which is what framed the body (RFC 9112 6.3).
+fn end_to_end(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
 }
 
 /// A storage's 401 or 403 says nothing about the client's rights: its URL was signed by the registry. Some sign only GET.

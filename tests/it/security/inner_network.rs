@@ -1,0 +1,238 @@
+//! S2 in a network of the test's own, where metadata services and private addresses are real listeners on every port that
+//! matters: whatever docxy dials in there is noticed, not guessed from its refusals.
+
+use std::{
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::doors::hostile::spellings;
+use crate::support::{
+    app::TestApp,
+    client::Request,
+    image::Image,
+    stub::{Fault, On, StubRegistry},
+    within,
+};
+
+/// Set for the half of the test that runs inside.
+const INSIDE: &str = "DOCXY_TEST_INNER_NETWORK";
+
+/// Addresses that a machine in a cloud or an office would reach. 8.8.8.8 plays the registry that anybody may use.
+const ADDRESSES: [&str; 12] = [
+    "8.8.8.8/32",
+    "10.0.0.1/32",
+    "100.64.0.1/32",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "169.254.169.254/32",
+    "172.16.0.1/32",
+    "192.168.0.1/32",
+    "198.18.0.1/32",
+    "fd00::1/128",
+    "fd00:ec2::254/128",
+    "64:ff9b::7f00:9/128",
+];
+
+/// Names that lead there, as a hostile DNS would say.
+const NAMES: [(&str, &str); 4] = [
+    ("metadata.google.internal", "169.254.169.254"),
+    ("inner.test", "10.0.0.1"),
+    ("rebind.test", "127.0.0.1"),
+    ("six.test", "fd00:ec2::254"),
+];
+
+#[tokio::test]
+async fn nothing_of_the_inner_network_is_dialled() {
+    // A registry, or a name in a request, must not be the way into the network that docxy stands in (S2).
+    if std::env::var_os(INSIDE).is_some() {
+        println!("{}", inside().await);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    let lines: String = NAMES
+        .iter()
+        .chain(&[("localhost", "127.0.0.1")])
+        .map(|(name, address)| format!("{address} {name}\n"))
+        .collect();
+    fs::write(&hosts, lines).unwrap();
+    let addresses: String = ADDRESSES
+        .iter()
+        .map(|address| format!("ip address add {address} dev lo nodad\n"))
+        .collect();
+    let enter = format!("set -e\nip link set lo up\n{addresses}mount --bind \"$0\" /etc/hosts\nexec \"$@\"");
+    let output = tokio::process::Command::new("unshare")
+        .args([
+            "--net",
+            "--mount",
+            "--propagation",
+            "private",
+            "/bin/sh",
+            "-c",
+            &enter,
+        ])
+        .arg(&hosts)
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "security::inner_network::nothing_of_the_inner_network_is_dialled",
+            "--nocapture",
+        ])
+        .env(INSIDE, "1")
+        .output();
+    let output = output
+        .await
+        .expect("unshare and ip must be installed: ci/install-packages");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{said}");
+    assert!(
+        output.status.success() && said.contains("S2 in a network of its own: 0 dials"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Listens at every address there is, and counts who comes.
+struct Trap {
+    port: u16,
+    dials: Arc<AtomicUsize>,
+    who: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl Trap {
+    async fn on(port: u16) -> Self {
+        // Both families: an address of IPv4 comes in mapped.
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await.unwrap();
+        let trap = Self {
+            port: listener.local_addr().unwrap().port(),
+            dials: Arc::default(),
+            who: Arc::default(),
+        };
+        let (dials, who) = (Arc::clone(&trap.dials), Arc::clone(&trap.who));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                dials.fetch_add(1, Ordering::SeqCst);
+                who.lock().unwrap().push(stream.local_addr().unwrap());
+            }
+        });
+        trap
+    }
+
+    fn dials(&self) -> usize {
+        self.dials.load(Ordering::SeqCst)
+    }
+}
+
+/// Tries all of it; the figures.
+async fn inside() -> String {
+    let traps = [Trap::on(0).await, Trap::on(80).await, Trap::on(443).await];
+    let registry = StubRegistry::builder()
+        .on("8.8.8.8")
+        .image("a/b", "1", Image::layers(1))
+        .start()
+        .await;
+    // No allow_private_addresses: this registry is at a public address, and dialled there.
+    let app = TestApp::builder()
+        .config(&format!(
+            "[timeouts]\nconnect = \"1s\"\nheaders = \"2s\"\n\
+             [registries.\"far.test\"]\nurls = [{:?}]\nhosts = [\"far.example.com\"]\n\
+             realms = [\"inner.test\", \"169.254.169.254\", \"127.0.0.9\", \"metadata.google.internal\", \"rebind.test\"]\n\
+             [registries.\"named.test\"]\nurls = [\"http://rebind.test:{}\"]\n",
+            registry.url(),
+            traps[0].port,
+        ))
+        .start()
+        .await;
+    let blob = registry.image("a/b", "1").blobs[0].digest.clone();
+    let sound = Request::get("/v2/far.test/a/b/manifests/1")
+        .send(app.addr())
+        .await;
+    sound.assert_is(&registry.image("a/b", "1").root, &registry);
+
+    let mut all = spellings(traps[0].port);
+    for (name, _) in NAMES {
+        all.extend([
+            name.to_owned(),
+            format!("{name}:{}", traps[0].port),
+            format!("{name}.:443"),
+        ]);
+    }
+    let mut tried = 0;
+    for spelling in &all {
+        let url = format!("http://{spelling}/v2/x");
+        registry.clear_faults();
+        if http::HeaderValue::from_str(&url).is_ok() {
+            registry.fault(On::get("*/blobs/*"), Fault::redirect(307, &url));
+            registry.fault(
+                On::path("*/manifests/*"),
+                answer(
+                    401,
+                    "www-authenticate",
+                    format!("Bearer realm=\"{url}\",service=\"x\""),
+                ),
+            );
+            registry.fault(
+                On::path("*/tags/list"),
+                answer(200, "link", format!("<{url}>; rel=\"next\"")),
+            );
+        }
+        for request in [
+            Request::get(format!("/v2/a/b/manifests/1?ns={spelling}")),
+            Request::get(format!("/v2/{spelling}/a/b/manifests/1")),
+            Request::get("/v2/a/b/manifests/1").header("Host", &**spelling),
+            Request::get(format!("/v2/far.test/a/b/blobs/{blob}")),
+            Request::get("/v2/far.test/a/b/manifests/1"),
+            Request::get("/v2/far.test/a/b/tags/list?n=1"),
+        ] {
+            tried += 1;
+            // A connection that is closed unanswered is a refusal too: the bytes may be no HTTP at all.
+            if let Ok(mut open) = within(spelling, request.try_open(app.addr())).await {
+                open.rest().await;
+            }
+        }
+    }
+    // A configured name that leads inside, where its registry does not say that it may.
+    let answer = Request::get("/v2/named.test/a/b/manifests/1")
+        .send(app.addr())
+        .await;
+    assert!(answer.status >= 400, "{}", answer.everything());
+    tried += 1;
+    let dials: usize = traps.iter().map(Trap::dials).sum();
+    let who: Vec<_> = traps
+        .iter()
+        .flat_map(|trap| trap.who.lock().unwrap().clone())
+        .collect();
+    let figures = format!(
+        "S2 in a network of its own: {dials} dials of {tried} tried, {} spellings by 6 entries",
+        all.len()
+    );
+    assert!(all.len() >= 60);
+    assert_eq!(dials, 0, "{who:?}");
+    // They would have noticed.
+    for (trap, to) in traps.iter().zip(["10.0.0.1", "169.254.169.254", "fd00:ec2::254"]) {
+        let address = SocketAddr::new(to.parse().unwrap(), trap.port);
+        TcpStream::connect(address).await.unwrap();
+        within("the trap to notice", async {
+            while trap.dials() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    figures
+}
+
+fn answer(status: u16, name: &'static str, value: String) -> Fault {
+    Fault::Answer {
+        status,
+        headers: vec![(name, value), ("content-type", "application/json".to_owned())],
+        body: r#"{"name":"a/b","tags":["1"]}"#.to_owned(),
+    }
+}
