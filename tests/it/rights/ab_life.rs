@@ -53,7 +53,11 @@ impl World {
     async fn start(kind: Kind) -> (Self, Cached) {
         let image = Image::layers(3).seed(950).oci();
         let image = image.platforms(&["amd64", "arm64"]).build();
-        let signature = Image::artifact("application/vnd.canary", &image.root, "canary-payload-of-a-signature");
+        let signature = Image::artifact(
+            "application/vnd.canary",
+            &image.root,
+            "canary-payload-of-a-signature",
+        );
         let bobs = Image::layers(1).seed(951).oci().platforms(&["amd64"]).build();
         let public = Image::layers(1).seed(952).oci().platforms(&["amd64"]).build();
         let stub = StubRegistry::builder()
@@ -97,17 +101,33 @@ async fn intruders(world: &World, docxy: &Cached, tally: &mut Tally) -> Vec<Intr
     let every = [PRIVATE, BOBS, PUBLIC, MADE_UP];
     let fixed = |shown: Shown| vec![shown; 4];
     let mut all = vec![
-        Intruder { name: "nobody", shown: fixed(Shown::Nothing) },
-        Intruder { name: "bob by password", shown: fixed(Shown::Basic(other.0, other.1)) },
-        Intruder { name: "alice, wrong password", shown: fixed(Shown::Basic(allowed.0, "not-the-password")) },
-        Intruder { name: "forged", shown: fixed(Shown::Bearer("eyJhbGciOiJub25lIn0.e30.".to_owned())) },
+        Intruder {
+            name: "nobody",
+            shown: fixed(Shown::Nothing),
+        },
+        Intruder {
+            name: "bob by password",
+            shown: fixed(Shown::Basic(other.0, other.1)),
+        },
+        Intruder {
+            name: "alice, wrong password",
+            shown: fixed(Shown::Basic(allowed.0, "not-the-password")),
+        },
+        Intruder {
+            name: "forged",
+            shown: fixed(Shown::Bearer("eyJhbGciOiJub25lIn0.e30.".to_owned())),
+        },
     ];
     let signed: [(&str, Option<(&str, &str)>, &[&str]); 5] = [
         ("nobody with a token", None, &every),
         ("bob", Some(other), &every),
         ("bob for his own", Some(other), &[BOBS]),
         ("alice for another repository", Some(allowed), &[PUBLIC]),
-        ("alice, wrong password at the realm", Some((allowed.0, "neither-is-this")), &every),
+        (
+            "alice, wrong password at the realm",
+            Some((allowed.0, "neither-is-this")),
+            &every,
+        ),
     ];
     for (name, login, scopes) in signed {
         let mut shown = Vec::new();
@@ -170,7 +190,14 @@ impl Tally {
         println!(
             "S4 {what}: {} requests without the right: {} given, {} bytes leaked, {} heads that tell, {} told apart from a \
              missing repository; {} requests with the right, {} refused\n{}",
-            self.tried, self.given, self.bytes, self.told, self.apart, self.entitled, self.refused, self.story
+            self.tried,
+            self.given,
+            self.bytes,
+            self.told,
+            self.apart,
+            self.entitled,
+            self.refused,
+            self.story
         );
         let wrong = (self.given, self.bytes, self.told, self.apart, self.refused);
         assert_eq!(wrong, (0, 0, 0, 0, 0), "{}", self.story);
@@ -215,13 +242,7 @@ async fn assault(
     }
 }
 
-async fn try_one(
-    world: &World,
-    docxy: &Cached,
-    intruder: &Intruder,
-    vector: &Vector,
-    phase: &str,
-) -> Found {
+async fn try_one(world: &World, docxy: &Cached, intruder: &Intruder, vector: &Vector, phase: &str) -> Found {
     let shown = intruder.at(vector.door);
     let answer = vector.send(docxy, shown).await;
     let said = vector.said();
@@ -294,7 +315,10 @@ async fn entitled(
             tally.refused += 1;
             let (door, method, thing) = (vector.door, vector.method, &vector.thing.rest);
             let text: String = answer.everything().chars().take(600).collect();
-            tally.note(&format!("{phase}, alice: {door:?} {method} {thing} {:?}: {wrong}: {text}", vector.wish));
+            tally.note(&format!(
+                "{phase}, alice: {door:?} {method} {thing} {:?}: {wrong}: {text}",
+                vector.wish
+            ));
         }
     }
 }
@@ -307,10 +331,12 @@ struct Joined {
 
 impl Joined {
     async fn begin(world: &World, docxy: &Cached, alice: &Intruder) -> Self {
-        let whole = Vector::all(&world.image, &[PRIVATE]).into_iter().filter(|vector| {
-            let plain = vector.door == Door::Default && vector.method == "GET";
-            plain && vector.wish == Wish::Whole && vector.thing.content.is_some()
-        });
+        let whole = Vector::all(&world.image, &[PRIVATE])
+            .into_iter()
+            .filter(|vector| {
+                let plain = vector.door == Door::Default && vector.method == "GET";
+                plain && vector.wish == Wish::Whole && vector.thing.content.is_some()
+            });
         let (mut gates, mut pulls) = (Vec::new(), Vec::new());
         for kind in ["manifests", "blobs"] {
             let gate = Gate::after(HELD_AFTER);
@@ -328,7 +354,8 @@ impl Joined {
         docxy
             .stub
             .until("the layer to be fetched", |seen| {
-                seen.iter().any(|seen| seen.method == "GET" && seen.path.ends_with(&layer[1..]))
+                seen.iter()
+                    .any(|seen| seen.method == "GET" && seen.path.ends_with(&layer[1..]))
             })
             .await;
         Self { gates, pulls }
@@ -358,7 +385,10 @@ async fn public(world: &World, docxy: &Cached, phase: &str) {
         let answer = docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/7")).await;
         assert_eq!(answer.status, 200, "{phase}: {}", answer.everything());
         for blob in &image.blobs {
-            let answer = docxy.client().ask(&format!("/v2/{PUBLIC}/blobs/{}", blob.digest)).await;
+            let answer = docxy
+                .client()
+                .ask(&format!("/v2/{PUBLIC}/blobs/{}", blob.digest))
+                .await;
             assert_eq!(answer.body, blob.bytes, "{phase}: {}", answer.status);
         }
     }
@@ -410,7 +440,15 @@ pub async fn life(kind: Kind, stride: usize, what: &str) {
     let docxy = docxy.again().await;
     assault(&world, &docxy, &people, "down, after a restart", stride, t).await;
     let again = intruders(&world, &docxy, t).await;
-    assault(&world, &docxy, &again, "down, after a restart, signed in again", stride, t).await;
+    assault(
+        &world,
+        &docxy,
+        &again,
+        "down, after a restart, signed in again",
+        stride,
+        t,
+    )
+    .await;
     public(&world, &docxy, "down, after a restart").await;
 
     let docxy = docxy.stop().await.start_with("[cache]\noffline = true").await;
@@ -429,4 +467,3 @@ pub async fn life(kind: Kind, stride: usize, what: &str) {
     tally.finish(what);
     assert!(tally.tried > 1000, "{}", tally.tried);
 }
-

@@ -33,7 +33,9 @@ fn stub() -> Builder {
 
 async fn warm(time: &Time) -> Cached {
     let config = "[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nconnect = \"500ms\"\n";
-    let docxy = time.docxy(stub().start().await, move |app| app.config(config)).await;
+    let docxy = time
+        .docxy(stub().start().await, move |app| app.config(config))
+        .await;
     let alice = signed_in(&docxy, "alice", PRIVATE).await;
     for (who, repository, tag) in [(&alice, PRIVATE, "1"), (&docxy.client(), PUBLIC, "7")] {
         let image = docxy.stub.image(repository, tag);
@@ -54,7 +56,11 @@ async fn signed_in(docxy: &Cached, user: &str, repository: &str) -> Puller {
 fn paths(repository: &str, tag: &str, image: &Image) -> Vec<(String, Content)> {
     let mut paths = vec![(format!("/v2/{repository}/manifests/{tag}"), image.root.clone())];
     for content in contents(image) {
-        let kind = if content == image.root { "manifests" } else { "blobs" };
+        let kind = if content == image.root {
+            "manifests"
+        } else {
+            "blobs"
+        };
         paths.push((format!("/v2/{repository}/{kind}/{}", content.digest), content));
     }
     paths
@@ -69,12 +75,7 @@ fn right(answers: &[(Response, Content)]) -> usize {
 }
 
 /// What this client gets of a repository: everything by GET.
-async fn ask(
-    docxy: &Cached,
-    who: &Puller,
-    repository: &str,
-    tag: &str,
-) -> Vec<(Response, Content)> {
+async fn ask(docxy: &Cached, who: &Puller, repository: &str, tag: &str) -> Vec<(Response, Content)> {
     let image = docxy.stub.image(repository, tag);
     let mut answers = Vec::new();
     for (path, content) in paths(repository, tag, &image) {
@@ -144,7 +145,11 @@ async fn after_a_month_in_the_dark_public_images_come_and_private_ones_do_not() 
         let answers = ask(&docxy, &docxy.client(), PUBLIC, "7").await;
         let served = right(&answers);
         let mut people = vec![docxy.client()];
-        for (user, password) in [("alice", "alice-password"), ("bob", "bob-password"), ("alice", "wrong")] {
+        for (user, password) in [
+            ("alice", "alice-password"),
+            ("bob", "bob-password"),
+            ("alice", "wrong"),
+        ] {
             let who = docxy.client().login(user, password);
             if let Ok(who) = who.try_signed_in(&format!("repository:{PRIVATE}:pull")).await {
                 people.push(who);

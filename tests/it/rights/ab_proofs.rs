@@ -122,7 +122,12 @@ async fn a_proof_serves_one_client_and_repository_for_five_minutes() {
     let tried = 24 * 2 * 2 * 5 * 2;
     println!("S4 an hour, 2 clients, 2 repositories, {served} of {tried} requests served: {counts:?} proofs");
     assert_eq!(served, tried);
-    assert_eq!(counts, [12; 4], "{}", docxy.stub.story().chars().take(4000).collect::<String>());
+    assert_eq!(
+        counts,
+        [12; 4],
+        "{}",
+        docxy.stub.story().chars().take(4000).collect::<String>()
+    );
 }
 
 #[tokio::test]
@@ -146,13 +151,19 @@ async fn who_lost_the_right_keeps_it_five_minutes_at_most() {
             refused += usize::from(matches!(answer.status, 401 | 403));
         }
     }
-    println!("S4 after five minutes: {refused} of {} requests refused", 2 * paths.len());
+    println!(
+        "S4 after five minutes: {refused} of {} requests refused",
+        2 * paths.len()
+    );
     assert_eq!(refused, 2 * paths.len());
     // A new token changes nothing, and carol's right is her own.
     let alice = signed_in(&docxy, "alice").await;
     let carol = signed_in(&docxy, "carol").await;
     for path in &paths {
-        assert!(matches!(alice.once("GET", path).await.status, 401 | 403), "{path}");
+        assert!(
+            matches!(alice.once("GET", path).await.status, 401 | 403),
+            "{path}"
+        );
         assert_eq!(carol.once("GET", path).await.status, 200, "{path}");
     }
     // Nor do outages bring it back.

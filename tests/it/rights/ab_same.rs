@@ -29,7 +29,10 @@ fn registry(auth: Auth) -> Builder {
 
 async fn docxy(stub: Builder) -> Cached {
     let config = "[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nconnect = \"500ms\"\n";
-    Cached::built(stub.start().await, move |app| app.config(config).config(Door::CONFIG)).await
+    Cached::built(stub.start().await, move |app| {
+        app.config(config).config(Door::CONFIG)
+    })
+    .await
 }
 
 /// What there is to ask for: what is there, what is not, and what is malformed but for the repository.
@@ -68,7 +71,10 @@ fn seen(answer: &Response, repository: &str) -> String {
     let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in &answer.headers {
         if name != "date" && name != "x-request-id" {
-            headers.entry(name.as_str()).or_default().push(value.to_str().unwrap());
+            headers
+                .entry(name.as_str())
+                .or_default()
+                .push(value.to_str().unwrap());
         }
     }
     format!("{} {headers:?} {}", answer.status, answer.text()).replace(repository, "REPOSITORY")
@@ -79,7 +85,9 @@ fn asked(docxy: &Cached, repository: &str) -> BTreeMap<String, usize> {
     let mut asked = BTreeMap::new();
     for seen in docxy.stub.requests() {
         let scopes = seen.params("scope").join(" ");
-        let shown = seen.authorization().map(|text| text.split(' ').next().unwrap_or_default());
+        let shown = seen
+            .authorization()
+            .map(|text| text.split(' ').next().unwrap_or_default());
         let line = format!("{:?} {} {} {scopes} {shown:?}", seen.door, seen.method, seen.path);
         *asked.entry(line.replace(repository, "REPOSITORY")).or_default() += 1;
     }
@@ -87,17 +95,40 @@ fn asked(docxy: &Cached, repository: &str) -> BTreeMap<String, usize> {
 }
 
 /// Who has no right there, and what he shows; the realm's refusals are compared as well.
-async fn unproved(docxy: &Cached, door: Door, repository: &'static str) -> Vec<(&'static str, Result<Shown, String>)> {
+async fn unproved(
+    docxy: &Cached,
+    door: Door,
+    repository: &'static str,
+) -> Vec<(&'static str, Result<Shown, String>)> {
     let refused = |answer: Response| seen(&answer, repository);
     vec![
         ("nobody", Ok(Shown::Nothing)),
-        ("anonymous", token(docxy, door, None, &[repository]).await.map_err(refused)),
-        ("bob", token(docxy, door, Some(BOB), &[repository]).await.map_err(refused)),
-        ("bob for his own", token(docxy, door, Some(BOB), &[BOBS]).await.map_err(refused)),
+        (
+            "anonymous",
+            token(docxy, door, None, &[repository]).await.map_err(refused),
+        ),
+        (
+            "bob",
+            token(docxy, door, Some(BOB), &[repository])
+                .await
+                .map_err(refused),
+        ),
+        (
+            "bob for his own",
+            token(docxy, door, Some(BOB), &[BOBS]).await.map_err(refused),
+        ),
         ("bob by password", Ok(Shown::Basic(BOB.0, BOB.1))),
-        ("alice for another", token(docxy, door, Some(ALICE), &[PUBLIC]).await.map_err(refused)),
+        (
+            "alice for another",
+            token(docxy, door, Some(ALICE), &[PUBLIC]).await.map_err(refused),
+        ),
         ("a wrong password", Ok(Shown::Basic(ALICE.0, "wrong"))),
-        ("a wrong password at the realm", token(docxy, door, Some((ALICE.0, "no")), &[repository]).await.map_err(refused)),
+        (
+            "a wrong password at the realm",
+            token(docxy, door, Some((ALICE.0, "no")), &[repository])
+                .await
+                .map_err(refused),
+        ),
         ("forged", Ok(Shown::Bearer("eyJhbGciOiJub25lIn0.e30.".to_owned()))),
     ]
 }
@@ -126,7 +157,10 @@ async fn compare(docxy: &Cached, image: &Image, what: &str, counts: &mut Counts)
         }
         if calls[0] != calls[1] {
             counts.asked_other += 1;
-            println!("{what}, {door:?}, signing in: forbidden asks {:?}\nmissing {:?}", calls[0], calls[1]);
+            println!(
+                "{what}, {door:?}, signing in: forbidden asks {:?}\nmissing {:?}",
+                calls[0], calls[1]
+            );
         }
         let missing = people.pop().unwrap();
         for ((name, forbidden), (_, missing)) in people.pop().unwrap().into_iter().zip(missing) {
@@ -146,13 +180,28 @@ async fn compare(docxy: &Cached, image: &Image, what: &str, counts: &mut Counts)
                     continue;
                 }
             };
-            pair(docxy, image, &format!("{what}, {door:?}, {name}"), door, [&forbidden, &missing], counts).await;
+            pair(
+                docxy,
+                image,
+                &format!("{what}, {door:?}, {name}"),
+                door,
+                [&forbidden, &missing],
+                counts,
+            )
+            .await;
         }
     }
 }
 
 /// One client's whole way through both repositories.
-async fn pair(docxy: &Cached, image: &Image, what: &str, door: Door, shown: [&Shown; 2], counts: &mut Counts) {
+async fn pair(
+    docxy: &Cached,
+    image: &Image,
+    what: &str,
+    door: Door,
+    shown: [&Shown; 2],
+    counts: &mut Counts,
+) {
     let (mut answers, mut calls) = (Vec::new(), Vec::new());
     for (repository, shown) in [PRIVATE, MADE_UP].into_iter().zip(shown) {
         docxy.stub.forget();
@@ -181,7 +230,10 @@ async fn pair(docxy: &Cached, image: &Image, what: &str, door: Door, shown: [&Sh
     }
     if calls[0] != calls[1] {
         counts.asked_other += 1;
-        println!("{what}: forbidden asks {:#?}\nmissing asks {:#?}", calls[0], calls[1]);
+        println!(
+            "{what}: forbidden asks {:#?}\nmissing asks {:#?}",
+            calls[0], calls[1]
+        );
     }
 }
 
@@ -201,18 +253,31 @@ async fn forbidden_and_missing_are_one_to_whoever_has_proved_nothing() {
         let alice = token(&docxy, Door::Default, Some(ALICE), &[PRIVATE]).await;
         let alice = alice.unwrap_or_else(|refusal| panic!("{}", refusal.everything()));
         for content in image.blobs.iter().chain([&image.root]) {
-            let kind = if *content == image.root { "manifests" } else { "blobs" };
+            let kind = if *content == image.root {
+                "manifests"
+            } else {
+                "blobs"
+            };
             let rest = format!("{kind}/{}", content.digest);
             let answer = request(&docxy, Door::Default, "GET", PRIVATE, &rest, &alice);
-            answer.send(docxy.app.addr()).await.assert_is(content, &docxy.stub);
+            answer
+                .send(docxy.app.addr())
+                .await
+                .assert_is(content, &docxy.stub);
             docxy.stored(content).await;
         }
         let tag = request(&docxy, Door::Default, "GET", PRIVATE, "manifests/1", &alice);
-        tag.send(docxy.app.addr()).await.assert_is(&image.root, &docxy.stub);
+        tag.send(docxy.app.addr())
+            .await
+            .assert_is(&image.root, &docxy.stub);
         compare(&docxy, &image, &format!("{kind}, warm"), &mut counts).await;
         docxy.stub.fault(On::path("*"), Fault::Status(503));
         // Nobody can sign in now; what is shown without asking is compared all the same.
-        let without = [Shown::Nothing, Shown::Basic(BOB.0, BOB.1), Shown::Basic(ALICE.0, "wrong")];
+        let without = [
+            Shown::Nothing,
+            Shown::Basic(BOB.0, BOB.1),
+            Shown::Basic(ALICE.0, "wrong"),
+        ];
         for shown in &without {
             let what = format!("{kind}, failing, {shown:?}");
             pair(&docxy, &image, &what, Door::Default, [shown, shown], &mut counts).await;
@@ -258,7 +323,10 @@ async fn whoever_has_the_right_is_told_what_is_not_there() {
                             tried += 1;
                             told += usize::from(answer.status == 404);
                             if answer.status != 404 {
-                                println!("{auth:?}, {door:?} {method} {repository}/{rest}: {}", answer.everything());
+                                println!(
+                                    "{auth:?}, {door:?} {method} {repository}/{rest}: {}",
+                                    answer.everything()
+                                );
                             }
                         }
                     }

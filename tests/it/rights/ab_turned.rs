@@ -101,7 +101,11 @@ async fn what_was_taken_back_is_given_to_nobody_any_more() {
         turn(&docxy, &mut time, how);
         // The revalidation at which it is noticed.
         let noticed = docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
-        assert!(noticed.status >= 400, "{how:?} {auth:?}: {}", noticed.everything());
+        assert!(
+            noticed.status >= 400,
+            "{how:?} {auth:?}: {}",
+            noticed.everything()
+        );
         docxy
             .app
             .logged("a warning that names the repository", |line| {
@@ -133,7 +137,10 @@ async fn what_was_taken_back_is_given_to_nobody_any_more() {
                 tried += counts.0;
                 leaked += counts.2;
                 if counts.2 > 0 {
-                    println!("{how:?} {auth:?} {state}, {shown:?}: {} of {} leak", counts.2, counts.0);
+                    println!(
+                        "{how:?} {auth:?} {state}, {shown:?}: {} of {} leak",
+                        counts.2, counts.0
+                    );
                 }
             }
         }
@@ -206,6 +213,9 @@ async fn an_outage_or_one_tag_that_is_gone_takes_nothing_back() {
     let tag = again.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
     assert_eq!(tag.status, 404, "{}", tag.everything());
     let blob = &image.blobs[1];
-    let answer = again.client().ask(&format!("/v2/{PUBLIC}/blobs/{}", blob.digest)).await;
+    let answer = again
+        .client()
+        .ask(&format!("/v2/{PUBLIC}/blobs/{}", blob.digest))
+        .await;
     answer.assert_is(blob, &again.stub);
 }

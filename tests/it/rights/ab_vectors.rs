@@ -71,7 +71,14 @@ pub async fn token(
     let answer = client.token(&realm, &scopes).await;
     let token = serde_json::from_slice::<serde_json::Value>(&answer.body)
         .ok()
-        .and_then(|json| Some(json.get("token").or(json.get("access_token"))?.as_str()?.to_owned()));
+        .and_then(|json| {
+            Some(
+                json.get("token")
+                    .or(json.get("access_token"))?
+                    .as_str()?
+                    .to_owned(),
+            )
+        });
     match token {
         Some(token) if answer.status == 200 => Ok(Shown::Bearer(token)),
         _ => Err(answer),
@@ -144,7 +151,11 @@ impl Vector {
         let mut all = Vec::new();
         for &repository in repositories {
             for thing in Thing::all(image) {
-                let wishes = if thing.content.is_some() { Wish::ALL.len() } else { 1 };
+                let wishes = if thing.content.is_some() {
+                    Wish::ALL.len()
+                } else {
+                    1
+                };
                 for &wish in &Wish::ALL[..wishes] {
                     for door in Door::ALL {
                         for method in ["GET", "HEAD"] {
@@ -172,7 +183,11 @@ impl Vector {
     }
 
     pub fn request(&self, docxy: &Cached, shown: &Shown) -> Request {
-        let prefix = if self.door == Door::Prefix { "docker.io/" } else { "" };
+        let prefix = if self.door == Door::Prefix {
+            "docker.io/"
+        } else {
+            ""
+        };
         let path = format!("/v2/{prefix}{}/{}", self.repository, self.thing.rest);
         let request = self.door.puller(docxy).request(self.method, &path);
         let request = match self.wish {
@@ -204,7 +219,11 @@ impl Vector {
     pub fn said(&self) -> Vec<&str> {
         let (_, hex) = self.thing.rest.split_once("sha256:").unwrap_or_default();
         let (_, matched) = self.digest().split_once(':').unwrap_or_default();
-        let matched = if self.wish == Wish::IfNoneMatch { matched } else { "" };
+        let matched = if self.wish == Wish::IfNoneMatch {
+            matched
+        } else {
+            ""
+        };
         vec![hex, matched]
     }
 
