@@ -11,11 +11,13 @@ mod identify;
 pub mod identity;
 pub mod issued;
 pub mod limits;
+pub mod login;
 pub mod network;
 pub mod policy;
 pub mod private;
 pub mod seal;
 pub mod subject;
+mod token_key;
 pub mod tokens;
 pub mod users;
 pub mod watched;
@@ -28,6 +30,7 @@ pub use addresses::Addresses;
 pub use decisions::Decisions;
 pub use identity::Identity;
 pub use limits::Limits;
+pub use login::LoginKey;
 pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
@@ -42,14 +45,24 @@ pub enum Permit {
     Configured,
     /// The registry itself decides about this right.
     Try(Right),
+    /// The same, with a token that this login asked for in the name of this repository.
+    TryFor(Right, LoginKey),
 }
 
 impl Permit {
+    /// A keyed hash of the login whose other tokens can do the same, if there is one.
+    pub fn login(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::TryFor(_, login) => Some(*login.as_bytes()),
+            Self::Configured | Self::Try(_) => None,
+        }
+    }
+
     /// What is presented upstream.
     pub fn right(&self) -> &Right {
         match self {
             Self::Configured => &Right::Configured,
-            Self::Try(right) => right,
+            Self::Try(right) | Self::TryFor(right, _) => right,
         }
     }
 }
@@ -182,8 +195,7 @@ impl Access {
             }
             Identity::Token(token) => {
                 let repository = target.endpoint.repository();
-                let (right, user) = self.tokens.right_of(token, &registry.name, repository);
-                return Ok((Permit::Try(right), user));
+                return Ok(self.tokens.permit(token, &registry.name, repository));
             }
             // Made here and good only here, whichever registry it is shown to.
             Identity::Password(credential) if accounts::access_token(credential).is_some() => {

@@ -55,7 +55,7 @@ pub use self::flights::{Flights, Opened, Presence};
 pub use self::leader::Leader;
 pub use self::open::OpenError;
 pub use self::reader::{Follower, Origin, Reader};
-pub use self::records::{Linked, TagRecord, Withdrawn};
+pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
@@ -166,7 +166,7 @@ impl Store {
 
     /// Opens a blob that `linked` proves a right to see here. Who is to lead will fetch it from `giver`.
     pub async fn open_linked(&self, linked: &Linked, giver: &RegistryName) -> Opened {
-        self.note_use(linked);
+        self.note_use(linked, self.parts.clock.now());
         let giver = Giver::of(giver);
         self.flights.open_from(linked.digest(), &giver).await
     }
@@ -187,9 +187,9 @@ impl Store {
 
     /// The whole bytes of a stored blob of at most 4 MiB; none: it is not stored, larger, or was rotten.
     pub async fn small(&self, linked: &Linked) -> Result<Option<Bytes>, ReadError> {
-        self.note_use(linked);
-        self.count_pull(linked.digest());
-        match self.flights.hot(linked.digest()) {
+        let now = self.parts.clock.now();
+        self.note_use(linked, now);
+        match self.flights.pulled_hot(linked.digest(), now) {
             Some(bytes) => Ok(Some(bytes)),
             None => Box::pin(self.flights.small(linked.digest())).await,
         }
@@ -198,7 +198,7 @@ impl Store {
     /// The whole bytes of a stored blob that is short enough to be kept in memory; none: open it.
     pub async fn short(&self, linked: &Linked) -> Option<Bytes> {
         let bytes = self.flights.short(linked.digest()).await?;
-        self.note_use(linked);
+        self.note_use(linked, self.parts.clock.now());
         Some(bytes)
     }
 
@@ -213,9 +213,8 @@ impl Store {
         self.parts.index.count_pull(digest);
     }
 
-    fn note_use(&self, linked: &Linked) {
+    fn note_use(&self, linked: &Linked, now: u64) {
         if let Some(media_type) = linked.media_type() {
-            let now = self.parts.clock.now();
             self.flights.shared.used.note(linked.digest(), media_type, now);
         }
     }
@@ -232,6 +231,11 @@ impl Store {
     /// Proof that the upstream of `name` answered for `digest`.
     pub fn linked(&self, name: &FullName, digest: &Digest) -> Option<Linked> {
         self.parts.records.linked(name, digest)
+    }
+
+    /// Whether everyone may read this repository, and the same proof.
+    pub fn openness_and_linked(&self, name: &FullName, digest: &Digest) -> (Openness, Option<Linked>) {
+        self.parts.records.openness_and_linked(name, digest)
     }
 
     /// Proof that it did in some repository that is public.
@@ -257,7 +261,8 @@ impl Store {
     /// never else (threat S5). `media_type` for manifests: the Content-Type. A manifest's link stays one when it is
     /// linked again without.
     pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
-        self.parts.records.link(name, digest, media_type)
+        let is_stored = || self.parts.index.get(digest).is_some();
+        self.parts.records.link(name, digest, media_type, is_stored)
     }
 
     pub fn unlink(&self, name: &FullName, digest: &Digest) {
@@ -266,8 +271,13 @@ impl Store {
 
     /// A stored manifest that is linked there, the newest if there are more.
     pub fn manifests_in(&self, name: &FullName) -> Option<Digest> {
-        let stored = |digest: &Digest| self.parts.index.get(digest).is_some();
-        self.parts.records.manifests_in(name, stored)
+        self.manifest_beside(name, &[])
+    }
+
+    /// As above, and none of these.
+    pub fn manifest_beside(&self, name: &FullName, others: &[Digest]) -> Option<Digest> {
+        let fits = |digest: &Digest| self.parts.index.get(digest).is_some() && !others.contains(digest);
+        self.parts.records.manifests_in(name, fits)
     }
 
     pub fn is_public(&self, name: &FullName) -> bool {
@@ -276,11 +286,31 @@ impl Store {
 
     /// The upstream gave it to nobody in particular.
     pub fn mark_public(&self, name: &FullName) {
-        self.parts.records.mark_public(name, self.parts.clock.now());
+        self.mark_public_since(name, Duration::ZERO);
+    }
+
+    /// The upstream was asked that long ago, and gave it to nobody in particular.
+    pub fn mark_public_since(&self, name: &FullName, ago: Duration) {
+        let at = self.parts.clock.now().saturating_sub(ago.as_secs());
+        self.parts.records.mark_public(name, at);
     }
 
     pub fn unmark_public(&self, name: &FullName) {
         self.parts.records.unmark_public(name);
+    }
+
+    pub fn openness(&self, name: &FullName) -> Openness {
+        self.parts.records.openness(name)
+    }
+
+    /// Logical seconds: when a public repository was last given to nobody in particular.
+    pub fn public_since(&self, name: &FullName) -> Option<u64> {
+        self.parts.records.public_since(name)
+    }
+
+    /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
+    pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        self.parts.records.withdraw_public(name, keep)
     }
 
     pub fn tag(&self, name: &FullName, tag: &Tag, class: &str) -> Option<TagRecord> {

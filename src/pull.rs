@@ -36,7 +36,7 @@ pub use error::{Error, Missing};
 pub use knowledge::{Knowledge, Openness};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
-pub use rights::PROOF;
+pub use rights::{PROOF, Withdrawn};
 
 use self::cached::Cached;
 use self::rights::Claim;
@@ -164,7 +164,7 @@ impl Pull {
             wishes,
         };
         let cached = self.cached.as_ref();
-        match (&target.endpoint, cached) {
+        let pulled = match (&target.endpoint, cached) {
             (Endpoint::Manifest(_, Reference::Digest(digest)), Some(cached)) => {
                 self.cached_manifest(cached, wanted, digest).await
             }
@@ -189,6 +189,10 @@ impl Pull {
             (Endpoint::Referrers(repository, digest), _) => {
                 Box::pin(self.referrers(wanted, repository, digest)).await
             }
+        };
+        match (pulled, cached) {
+            (Err(error), Some(cached)) => Err(Box::pin(self.as_shown(cached, wanted, error)).await),
+            (pulled, _) => pulled,
         }
     }
 

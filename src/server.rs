@@ -40,6 +40,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// How long the form of a token request may take to arrive (threat R6).
     pub form_timeout: Duration,
+    /// How long a login counts, from when its registry accepted it, while the registry can't be asked.
+    pub grace: Duration,
     /// The `Via` of this docxy's own requests upstream.
     pub via: HeaderValue,
 }

@@ -31,7 +31,7 @@ pub use self::download::{Download, Errand, Order, Piece, Refusal};
 pub use self::failure::{Blame, Failure};
 use self::fetch::{Landed, Question};
 use self::health::Breaker;
-pub use self::health::Health;
+pub use self::health::{Health, Suspicion};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
@@ -240,6 +240,11 @@ impl Upstream {
     /// in the background finds out when it is back.
     pub fn health(&self) -> Health {
         self.health.health()
+    }
+
+    /// Why it is suspect, if it is.
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        self.health.suspicion()
     }
 
     /// Somebody who has an older answer to give has waited for this registry for as long as he would: until it answers, only

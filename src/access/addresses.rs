@@ -181,7 +181,7 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
     merged.into()
 }
 
-fn is_within<T: Ord>(ranges: &[(T, T)], address: T) -> bool {
+fn is_within<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let after = ranges.partition_point(|(first, _)| *first <= address);
     after.checked_sub(1).is_some_and(|at| address <= ranges[at].1)
 }

@@ -1,8 +1,10 @@
 //! Tokens that docxy handed out: its own anonymous one, sealed ones for registries that know only Basic, and the
 //! upstreams' own, remembered by keyed hash so that none is ever sent to another registry (threats S1, S6).
 
+mod logins;
 mod own;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moka::sync::Cache;
@@ -12,10 +14,12 @@ use tokio::time::Instant;
 pub use own::Bearer;
 
 use super::issued::text;
+use super::login::{AskedBy, LoginKey};
 use super::seal::{NoRandom, Sealer, same};
+use super::token_key::{TokenKey, TokenKeys};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
-use crate::upstream::Right;
+use crate::upstream::{Login, Right};
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
 pub const OWN_LIFE: Duration = Duration::from_mins(5);
@@ -23,7 +27,7 @@ pub const OWN_LIFE: Duration = Duration::from_mins(5);
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 /// A refresh token says nothing of its life; we remember for whom it was this long.
 const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
-/// Tokens remembered; at about 150 bytes each this is 15 MiB at most.
+/// Tokens remembered; at about 250 bytes each this is 25 MiB, at most three times that.
 const REMEMBERED: u64 = 100_000;
 
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
@@ -38,17 +42,22 @@ const LONGEST_NAME: usize = 256;
 #[derive(Debug)]
 pub struct Tokens {
     sealer: Sealer,
-    handed_out: Cache<[u8; 32], HandedOut>,
+    keys: TokenKeys,
+    handed_out: Cache<TokenKey, Arc<HandedOut>>,
+    /// When a registry last accepted a login.
+    accepted: Cache<LoginKey, Instant>,
     /// The sealer's key is kept between runs.
     outlives_this_run: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct HandedOut {
     registry: RegistryName,
     /// The name at that registry, of whom it was handed to.
     user: Option<Box<str>>,
     until: Instant,
+    /// Not of a refresh token, which opens nothing by itself.
+    asked_by: Option<AskedBy>,
 }
 
 /// What is inside a sealed token.
@@ -142,14 +151,21 @@ impl Tokens {
             .max_capacity(REMEMBERED)
             .time_to_live(REFRESH_LIFE)
             .build();
+        let accepted = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(REFRESH_LIFE)
+            .build();
         Self {
             sealer,
+            keys: TokenKeys::default(),
             handed_out,
+            accepted,
             outlives_this_run: false,
         }
     }
 
     /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.
+    #[must_use]
     pub fn kept(self) -> Self {
         Self {
             outlives_this_run: true,
@@ -186,6 +202,7 @@ impl Tokens {
         &self,
         registry: &RegistryName,
         user: Option<&str>,
+        login: &Login,
         upstream_answer: &[u8],
     ) -> Result<(), Unreadable> {
         let found = Grant::parse(upstream_answer).map_err(|_| Unreadable)?;
@@ -193,18 +210,20 @@ impl Tokens {
             .life
             .unwrap_or(DEFAULT_LIFE)
             .clamp(DEFAULT_LIFE, REFRESH_LIFE);
-        for (token, life) in [
-            (found.token, life),
-            (found.access_token, life),
-            (found.refresh_token, REFRESH_LIFE),
+        let asked_by = Some(AskedBy::new(&self.sealer, registry, login));
+        for (token, life, asked_by) in [
+            (found.token, life, asked_by.clone()),
+            (found.access_token, life, asked_by),
+            (found.refresh_token, REFRESH_LIFE, None),
         ] {
             if let Some(token) = token {
                 let entry = HandedOut {
                     registry: registry.clone(),
                     user: user.filter(|user| user.len() <= LONGEST_NAME).map(Box::from),
                     until: Instant::now() + life,
+                    asked_by,
                 };
-                self.handed_out.insert(self.sealer.hash(token.as_bytes()), entry);
+                self.handed_out.insert(self.keys.of(&token), Arc::new(entry));
             }
         }
         Ok(())
@@ -226,8 +245,11 @@ impl Tokens {
                 self.user_token(text).unwrap_or(Known::Void)
             };
         }
-        match self.handed_out.get(&self.hash(token)) {
-            Some(HandedOut { registry, user, .. }) => Known::From { registry, user },
+        match self.handed_out.get(&self.keys.of(text)) {
+            Some(known) => Known::From {
+                registry: known.registry.clone(),
+                user: known.user.clone(),
+            },
             None => Known::Unknown,
         }
     }
@@ -263,7 +285,7 @@ impl Tokens {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
             Known::From { registry, .. } => {
-                let entry = self.handed_out.get(&self.hash(token))?;
+                let entry = self.handed_out.get(&self.keys.of(token.expose()))?;
                 (entry.until > Instant::now()).then_some(Current::For(registry))
             }
             Known::User { .. } | Known::Refresh(_) | Known::Access | Known::Void | Known::Unknown => None,
@@ -326,10 +348,6 @@ impl Tokens {
         }
     }
 
-    fn hash(&self, token: &Secret<String>) -> [u8; 32] {
-        self.sealer.hash(token.expose().as_bytes())
-    }
-
     fn unseal(&self, sealed: &str) -> Option<Known> {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
@@ -366,6 +384,7 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::ClientSecret;
 
     fn tokens() -> Tokens {
         Tokens::new(Sealer::new(&[7; 32]).expect("a sealer"))
@@ -373,6 +392,15 @@ mod tests {
 
     fn registry(name: &str) -> RegistryName {
         RegistryName::parse(name).expect("a registry's name")
+    }
+
+    fn login() -> Login {
+        Login {
+            credential: ClientSecret::Refresh(Secret::new("r".to_owned())),
+            scopes: Vec::new(),
+            offline: false,
+            client_id: None,
+        }
     }
 
     fn token_of(answer: &[u8]) -> Secret<String> {
@@ -388,6 +416,7 @@ mod tests {
             .remember(
                 &registry("docker.io"),
                 Some("alice"),
+                &login(),
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
@@ -445,6 +474,7 @@ mod tests {
             .remember(
                 &registry("docker.io"),
                 None,
+                &login(),
                 br#"{"token":"hub","expires_in":300}"#,
             )
             .expect("readable");

@@ -19,7 +19,7 @@ use crate::config::schema::{
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
-use crate::pull::freshness::{ErrorClass, Fresh, Rule, Rules, Selector};
+use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
@@ -127,6 +127,7 @@ pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> serv
         redirect: redirect(schema),
         access_log,
         form_timeout: schema.limits.header_timeout,
+        grace: schema.access.grace,
         via: via.clone(),
     }
 }
@@ -142,6 +143,12 @@ pub fn pull_cache(schema: &Schema) -> pull::CacheConfig {
         rules: tag_rules(schema),
         offline: schema.cache.offline,
         revalidate_timeout: schema.cache.revalidate_timeout,
+        grace: schema.access.grace,
+        withdrawn: match schema.access.withdrawn {
+            schema::Withdrawn::Refuse => pull::Withdrawn::Refuse,
+            schema::Withdrawn::Warn => pull::Withdrawn::Warn,
+            schema::Withdrawn::Serve => pull::Withdrawn::Serve,
+        },
     }
 }
 
@@ -157,12 +164,7 @@ fn tag_rule(written: &TagRule) -> (Selector, Rule) {
         tag: written.tag.clone(),
     };
     let rule = Rule {
-        fresh: match written.fresh {
-            schema::Fresh::Revalidate => Fresh::Revalidate,
-            schema::Fresh::For(time) => Fresh::For(time),
-            schema::Fresh::Immutable => Fresh::Immutable,
-            schema::Fresh::Never => Fresh::Never,
-        },
+        fresh: written.fresh,
         stale: written.stale.iter().copied().map(error_class).collect(),
         max_stale: written.max_stale,
         stale_while_revalidate: written.stale_while_revalidate,

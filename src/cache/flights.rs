@@ -17,7 +17,8 @@ use super::leader::Leader;
 use super::partials::{Giver, Partial, Partials};
 use super::pump::{Start, launch};
 use super::reader::{Follower, Reader};
-use super::small::Hot;
+use super::records::Written;
+use super::small::{Hot, Lent};
 use super::trouble::{Failed, Trouble};
 use super::verification::{self, Checked};
 use crate::oci::Digest;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub hands: Hands,
     pub trouble: Trouble,
     pub hot: Hot,
+    pub lent: Lent,
     pub used: Used,
     /// Cancelled when docxy stops.
     pub stopping: CancellationToken,
@@ -69,6 +71,7 @@ impl Flights {
                 hands: Hands::new(),
                 trouble: Trouble::default(),
                 hot: Hot::new(),
+                lent: Lent::default(),
                 used: Used::default(),
                 stopping: CancellationToken::new(),
             }),
@@ -179,12 +182,12 @@ impl Flights {
 }
 
 impl Shared {
-    /// Puts a whole and right file into its final place: fsync, rename, fsync of the folder. Blocking; the caller has the
-    /// claim. After an error nothing is left of it.
+    /// Puts a whole and right file into its final place: fsync, its links, rename, fsync of the folder. Blocking; the caller
+    /// has the claim. After an error nothing is left of it but links, which are true: these were the bytes.
     pub(super) fn store(&self, digest: &Digest, partial: &Partial) -> Result<(), Failed> {
         let outcome = self.move_in(digest, partial);
         match &outcome {
-            Ok(size) => {
+            Ok((size, written)) => {
                 let entry = Entry {
                     size: *size,
                     last_use: self.parts.clock.now(),
@@ -192,6 +195,7 @@ impl Shared {
                     pinned: false,
                 };
                 self.parts.index.insert(digest, &entry);
+                self.parts.records.write_late_links(digest, written);
                 self.partials.forget(&partial.path);
             }
             Err(_) => self.partials.discard(&partial.path),
@@ -199,7 +203,7 @@ impl Shared {
         outcome.map(drop)
     }
 
-    fn move_in(&self, digest: &Digest, partial: &Partial) -> Result<u64, Failed> {
+    fn move_in(&self, digest: &Digest, partial: &Partial) -> Result<(u64, Written), Failed> {
         let (disk, layout) = (&self.parts.disk, &self.parts.layout);
         let (folder, path) = (layout.shard(digest), layout.blob(digest));
         let found = partial
@@ -208,6 +212,8 @@ impl Shared {
             .map_err(Failed::at("look at", &partial.path))?;
         disk.sync(&partial.file)
             .map_err(Failed::at("sync", &partial.path))?;
+        // A kill between the two leaves a link without a blob, which opens nothing, never a blob that nobody may have.
+        let written = self.parts.records.write_links(digest);
         disk.make_folder(&folder)
             .map_err(Failed::at("make the folder", &folder))?;
         disk.rename(&partial.path, &path)
@@ -218,6 +224,6 @@ impl Shared {
             }
             return Err(Failed::at("sync the folder", &folder)(error));
         }
-        Ok(found.len())
+        Ok((found.len(), written))
     }
 }

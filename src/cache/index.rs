@@ -192,16 +192,32 @@ impl Index {
 
     /// It was used now. False: it is not stored.
     pub fn touch(&self, digest: &Digest, now: u64) -> bool {
+        self.touch_key(&Key::from(digest), now)
+    }
+
+    pub(crate) fn touch_key(&self, key: &Key, now: u64) -> bool {
         let now = seconds(now);
         let mut inner = self.locked();
-        let slot = inner.table.slots.get_mut(&Key::from(digest));
-        slot.map(|slot| slot.last_use = slot.last_use.max(now)).is_some()
+        inner
+            .table
+            .slots
+            .get_mut(key)
+            .map(|slot| slot.touch(now))
+            .is_some()
+    }
+
+    /// It was used now, and pulled from its beginning: as `touch` and `count_pull`, in one look.
+    pub(crate) fn pulled_key(&self, key: &Key, now: u64) -> bool {
+        let now = seconds(now);
+        let mut inner = self.locked();
+        let slot = inner.table.slots.get_mut(key);
+        slot.map(|slot| slot.touch(now).count()).is_some()
     }
 
     /// Somebody pulled it: it is more than one of those that pass through once.
     pub fn count_pull(&self, digest: &Digest) {
         if let Some(slot) = self.locked().table.slots.get_mut(&Key::from(digest)) {
-            slot.standing.hits = (slot.standing.hits + 1).min(MOST_HITS);
+            slot.count();
         }
     }
 
@@ -363,6 +379,15 @@ impl Table {
 }
 
 impl Slot {
+    fn touch(&mut self, now: u32) -> &mut Self {
+        self.last_use = self.last_use.max(now);
+        self
+    }
+
+    fn count(&mut self) {
+        self.standing.hits = (self.standing.hits + 1).min(MOST_HITS);
+    }
+
     fn stamp(&self) -> Stamp {
         let regular = match self.standing.queue {
             Queue::Newcomers => 0,

@@ -19,6 +19,7 @@ use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 ///     links/<algorithm>-<hex>[.<kind>]   the upstream confirmed this digest here; <kind>: a manifest's media type
 ///     tags/<tag>~<class>                 what a tag meant, and when
 ///     public                             the upstream gave it to nobody in particular
+///     withdrawn                          it did, and does so no more
 /// pins/<algorithm>-<hex>                 never evicted
 /// ```
 #[derive(Clone, Debug)]
@@ -107,6 +108,10 @@ impl Layout {
 
     pub fn public(&self, name: &FullName) -> PathBuf {
         self.repository(name).join("public")
+    }
+
+    pub fn withdrawn(&self, name: &FullName) -> PathBuf {
+        self.repository(name).join("withdrawn")
     }
 
     pub fn pins(&self) -> PathBuf {

@@ -24,6 +24,8 @@ pub struct Leader {
     commands: mpsc::UnboundedSender<Command>,
     share: Arc<Semaphore>,
     ready: Ready,
+    /// Nothing was written yet.
+    fresh: bool,
 }
 
 impl Leader {
@@ -37,6 +39,7 @@ impl Leader {
             commands,
             share: Arc::new(Semaphore::new(SHARE)),
             ready: Ready::beginning(flight.digest()),
+            fresh: true,
             flight,
         };
         if let Ok(ready) = is_ready.await {
@@ -96,15 +99,23 @@ impl Leader {
 
     /// Bytes, and where they belong; in any order, though what is far ahead is read back from the disk later. Waits while
     /// the disk is behind. An error is how the flight ended: there is nobody left to fetch for.
+    ///
+    /// After the first piece it waits until the disk has it: the readers have waited longest for that one, and the flood
+    /// that comes after it would take the processors from its way to them.
     pub async fn write(&mut self, at: u64, data: Bytes) -> Result<(), Ending> {
-        let size = u32::try_from(data.len().min(SHARE)).unwrap_or(u32::MAX);
-        let share = self.share.clone().acquire_many_owned(size).await;
+        let share = share(data.len());
+        let share = self.share.clone().acquire_many_owned(share).await;
         let share = share.map_err(|_| self.over())?;
         self.say(Command::Piece(Piece {
             at,
             data,
             _share: share,
-        }))
+        }))?;
+        if std::mem::take(&mut self.fresh) {
+            // It is nobody's share any more when it is written, or when the flight is over.
+            let _ = self.share.acquire_many(self::share(SHARE)).await;
+        }
+        Ok(())
     }
 
     /// All bytes were written. Comes back when the blob is stored or given up; readers have the end long before.
@@ -133,6 +144,11 @@ impl Leader {
     fn over(&self) -> Ending {
         self.flight.ending().unwrap_or(Ending::LeaderCancelled)
     }
+}
+
+/// What so many bytes take of the share.
+fn share(bytes: usize) -> u32 {
+    u32::try_from(bytes.min(SHARE)).unwrap_or(u32::MAX)
 }
 
 impl Drop for Leader {

@@ -234,6 +234,9 @@ fn fill(disk: &dyn Disk, layout: &Layout, found: Found, index: &Index, records: 
     for name in &found.public {
         records.found_public(name, now);
     }
+    for name in &found.withdrawn {
+        records.found_withdrawn(name);
+    }
     if torn > 0 || found.unknown > 0 {
         tracing::warn!(
             folder = %layout.root().display(),

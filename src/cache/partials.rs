@@ -4,11 +4,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +30,9 @@ pub(super) const SMALLEST: u64 = 64 * 1024;
 pub(crate) struct Partials {
     parts: Arc<Parts>,
     /// Bytes of each rest, as the index counts them.
-    kept: Mutex<HashMap<PathBuf, u64>>,
+    kept: Mutex<BTreeMap<PathBuf, u64>>,
+    /// The last file that was to be made could be.
+    works: AtomicBool,
 }
 
 /// Whose bytes a rest holds. What one registry sent is no beginning for what another sends: it may be wrong, and it is not
@@ -88,7 +92,23 @@ impl Partials {
         Self {
             parts,
             kept: Mutex::default(),
+            works: AtomicBool::new(false),
         }
+    }
+
+    /// Nothing is left of this blob, and an empty file for it can be made, as far as can be told without a look at the
+    /// disk: every rest was counted by the sweep at start, or when it was kept.
+    pub(super) fn is_clear_for(&self, digest: &Digest) -> bool {
+        if !self.works.load(Ordering::Relaxed) {
+            return false;
+        }
+        let first = self.parts.layout.partial(digest, "");
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = kept.range(first.clone()..).next();
+        next.is_none_or(|(path, _)| {
+            let (path, first) = (path.as_os_str().as_bytes(), first.as_os_str().as_bytes());
+            !path.starts_with(first)
+        })
     }
 
     /// The longest rest that is left of what this giver sent of this blob, or an empty file. Blocking; the caller has the
@@ -102,6 +122,12 @@ impl Partials {
 
     /// An empty file. Blocking; the caller has the claim.
     pub(super) fn create(&self, digest: &Digest, giver: &Giver) -> Result<Partial, Failed> {
+        let made = self.make(digest, giver);
+        self.works.store(made.is_ok(), Ordering::Relaxed);
+        made
+    }
+
+    fn make(&self, digest: &Digest, giver: &Giver) -> Result<Partial, Failed> {
         let disk = &self.parts.disk;
         let path = self.path(digest, giver);
         let made = match disk.create(&path) {

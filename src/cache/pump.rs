@@ -58,6 +58,8 @@ impl Ready {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
     Usual,
+    /// Nothing is left of an earlier try: the leader asks the upstream while the file is made.
+    Clear,
     /// It just failed for this blob: everyone fetches alone.
     Detached,
 }
@@ -82,6 +84,10 @@ struct Pump {
 /// Begins a flight under this claim. Comes back when the leader may begin: what is left of an earlier try is hashed first.
 pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start, giver: &Giver) -> Leader {
     let digest = claim.digest().clone();
+    let start = match start {
+        Start::Usual if shared.partials.is_clear_for(&digest) => Start::Clear,
+        start => start,
+    };
     let flight = Arc::new(Flight::new(digest.clone(), shared.parts.index.lease(&digest)));
     claim.show(Occupant::Filling(flight.clone()));
     let pump = Pump {
@@ -98,6 +104,12 @@ pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start, giv
     };
     let (commands, heard) = mpsc::unbounded_channel();
     let (ready, is_ready) = oneshot::channel();
+    let ready = if start == Start::Clear {
+        let _ = ready.send(Ready::beginning(&digest));
+        None
+    } else {
+        Some(ready)
+    };
     tokio::spawn(pump.run(start, heard, ready));
     Leader::new(flight, commands, is_ready).await
 }
@@ -107,11 +119,13 @@ impl Pump {
         mut self,
         start: Start,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        ready: oneshot::Sender<Ready>,
+        ready: Option<oneshot::Sender<Ready>>,
     ) {
         let ending = match self.prepare(start).await {
             Ok(()) => {
-                let _ = ready.send(self.ready.clone());
+                if let Some(ready) = ready {
+                    let _ = ready.send(self.ready.clone());
+                }
                 let Err(ending) = self.fly(&mut commands).await;
                 ending
             }
@@ -141,7 +155,13 @@ impl Pump {
         let taken = self
             .shared
             .hands
-            .quick(move || shared.partials.take(&digest, &giver))
+            .quick(move || {
+                room::foresee(&shared.parts);
+                match start {
+                    Start::Clear => shared.partials.create(&digest, &giver),
+                    Start::Usual | Start::Detached => shared.partials.take(&digest, &giver),
+                }
+            })
             .await;
         let partial = taken
             .map_err(|error| internal(&error))?
@@ -292,7 +312,7 @@ impl Pump {
             match room::reserve(&self.shared, rest).await {
                 Ok(reservation) => self.reservation = Some(reservation),
                 Err(no_room) => {
-                    tracing::info!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
+                    tracing::debug!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");
                     self.flight.begin(file, length, resume_at);
                     return Err(self.detached());
                 }

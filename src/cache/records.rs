@@ -2,26 +2,31 @@
 //! marks. Small files are the truth; these tables over them answer without touching the disk.
 //!
 //! Each record is made only after an upstream's success, and all tables are bounded: whoever asks for endless names fills
-//! neither memory nor inodes. Beyond a bound the oldest hundredth goes.
+//! neither memory nor inodes. Beyond a bound the oldest go, of the registry that has the most.
 
 #[cfg(test)]
 mod tests;
 
+mod fullest;
 mod kind;
 mod links;
 mod names;
 mod tags;
+mod withdrawn;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 pub(crate) use self::kind::media_type_of;
 pub use self::links::Linked;
 pub use self::tags::{TagRecord, Withdrawn};
+pub use self::withdrawn::Openness;
 
+use self::fullest::Fullest;
 use self::links::Links;
 use self::names::Names;
 use self::tags::Tags;
@@ -70,6 +75,10 @@ struct Shared {
     writer: Writer,
 }
 
+/// Files of links that are on the disk, as far as the disk let them.
+#[derive(Debug)]
+pub(crate) struct Written(Vec<PathBuf>);
+
 #[derive(Debug, Default)]
 struct Tables {
     names: Names,
@@ -77,6 +86,8 @@ struct Tables {
     tags: Tags,
     /// Repository -> when it was marked, logical seconds.
     public: HashMap<u32, u64>,
+    /// Once public.
+    withdrawn: HashSet<u32>,
 }
 
 impl Records {
@@ -107,27 +118,51 @@ impl Records {
 
     /// The upstream answered for exactly this repository and digest. `media_type` for manifests: the Content-Type it came
     /// with, of at most 255 bytes.
-    pub fn link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Linked {
+    ///
+    /// Of a blob that is not stored yet it comes to the disk with the blob ([`Self::write_links`]): nobody has seen these
+    /// bytes before, and a link that outlived a crash without them would be good for another registry's.
+    pub fn link(
+        &self,
+        name: &FullName,
+        digest: &Digest,
+        media_type: Option<&str>,
+        is_stored: impl FnOnce() -> bool,
+    ) -> Linked {
         let mut tables = self.locked();
         let (repository, interned) = tables.names.intern(name);
         let key = Key::from(digest);
         let before = tables.links.media_type(&key, repository);
         let media_type = tables.links.put(key, repository, media_type);
         let linked = Linked::new(interned, digest, media_type.clone());
-        let oldest = tables.links.beyond(self.0.limits.links);
+        let Tables { links, names, .. } = &mut *tables;
+        let oldest = links.beyond(self.0.limits.links, names);
         self.forget(&tables, &oldest);
-        drop(tables);
         if before.as_ref() != Some(&media_type) {
             if let Some(before) = before {
                 let (path, _) = kind::link_file(&self.0.layout, name, digest, before.as_deref());
                 self.0.writer.submit(path, Change::Remove);
             }
-            let (path, content) = kind::link_file(&self.0.layout, name, digest, media_type.as_deref());
-            self.0
-                .writer
-                .submit(path, content.map_or(Change::Touch, Change::Replace));
+            // It is in the table: who stores the blob after this look finds it there.
+            if is_stored() {
+                self.write_link(name, digest, media_type.as_deref());
+            }
         }
         linked
+    }
+
+    /// Before a blob gets its final name: brings its links to the disk, because without one it would not be served. What
+    /// can't be written is known until the stop. Blocking.
+    pub fn write_links(&self, digest: &Digest) -> Written {
+        let tables = self.locked();
+        let written = Written(self.write_unwritten(&tables, digest, &[]));
+        drop(tables);
+        self.0.writer.hasten(&written.0);
+        written
+    }
+
+    /// After that: those that came meanwhile.
+    pub fn write_late_links(&self, digest: &Digest, written: &Written) {
+        self.write_unwritten(&self.locked(), digest, &written.0);
     }
 
     pub fn unlink(&self, name: &FullName, digest: &Digest) {
@@ -148,14 +183,14 @@ impl Records {
         self.forget(&tables, &gone);
     }
 
-    /// The newest manifest linked there of which `stored` is true.
-    pub fn manifests_in(&self, name: &FullName, stored: impl Fn(&Digest) -> bool) -> Option<Digest> {
+    /// The newest manifest linked there of which `fits` is true.
+    pub fn manifests_in(&self, name: &FullName, fits: impl Fn(&Digest) -> bool) -> Option<Digest> {
         let manifests: Vec<Key> = {
             let tables = self.locked();
             let repository = tables.names.number(name)?;
             tables.links.manifests(repository).rev().cloned().collect()
         };
-        manifests.iter().map(Key::digest).find(stored)
+        manifests.iter().map(Key::digest).find(fits)
     }
 
     /// Repositories that link this digest, and as what.
@@ -219,8 +254,15 @@ impl Records {
     pub fn mark_public(&self, name: &FullName, now: u64) {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
-        if tables.public.insert(repository, now).is_some() {
+        let before = tables.public.get(&repository).copied();
+        tables.public.insert(repository, before.unwrap_or(now).max(now));
+        if before.is_some() {
             return;
+        }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
         }
         let oldest = tables.oldest_marks(self.0.limits.public);
         let oldest: Vec<Arc<FullName>> = oldest
@@ -248,6 +290,11 @@ impl Records {
         if tables.public.remove(&repository).is_some() {
             self.0.writer.submit(self.0.layout.public(name), Change::Remove);
         }
+        if tables.withdrawn.remove(&repository) {
+            self.0
+                .writer
+                .submit(self.0.layout.withdrawn(name), Change::Remove);
+        }
     }
 
     pub fn tag(&self, name: &FullName, tag: &Tag, class: &str) -> Option<TagRecord> {
@@ -274,7 +321,8 @@ impl Records {
         let mut tables = self.locked();
         let (repository, _) = tables.names.intern(name);
         self.write_tag(name, tag, &record);
-        let oldest = tables.tags.put(repository, tag, record, &self.0.limits);
+        let Tables { tags, names, .. } = &mut *tables;
+        let oldest = tags.put(repository, tag, record, &self.0.limits, names);
         for (repository, tag, class) in oldest {
             if let Some(name) = tables.names.get(repository) {
                 let path = self.0.layout.tag(name, &tag, &class);
@@ -372,6 +420,27 @@ impl Records {
         tables.public.insert(repository, at);
     }
 
+    fn write_unwritten(&self, tables: &Tables, digest: &Digest, written: &[PathBuf]) -> Vec<PathBuf> {
+        let key = Key::from(digest);
+        let mut paths = Vec::new();
+        for repository in tables.links.repositories(&key) {
+            let media_type = tables.links.media_type(&key, repository);
+            if let (Some(name), Some(media_type)) = (tables.names.get(repository), media_type)
+                && !written.contains(&kind::link_file(&self.0.layout, name, digest, media_type.as_deref()).0)
+            {
+                paths.push(self.write_link(name, digest, media_type.as_deref()));
+            }
+        }
+        paths
+    }
+
+    fn write_link(&self, name: &FullName, digest: &Digest, media_type: Option<&str>) -> PathBuf {
+        let (path, content) = kind::link_file(&self.0.layout, name, digest, media_type);
+        let change = content.map_or(Change::Touch, Change::Replace);
+        self.0.writer.submit(path.clone(), change);
+        path
+    }
+
     /// Removes the files of links that are out of the table.
     fn forget(&self, tables: &Tables, links: &[(Key, u32, Option<Arc<str>>)]) {
         for (key, repository, media_type) in links {
@@ -409,17 +478,20 @@ impl Tables {
         links
             .chain(self.tags.repositories())
             .chain(self.public.keys().copied())
+            .chain(self.withdrawn.iter().copied())
             .collect()
     }
 
-    /// The oldest hundredth, when there are more than `most`.
+    /// When there are more than `most`: the oldest of the fullest registry.
     fn oldest_marks(&self, most: usize) -> Vec<u32> {
         if self.public.len() <= most {
             return Vec::new();
         }
-        let mut marks: Vec<(u64, u32)> = self.public.iter().map(|(name, at)| (*at, *name)).collect();
+        let fullest = Fullest::of(&self.names, self.public.keys().copied());
+        let its = self.public.iter().filter(|(name, _)| fullest.owns(**name));
+        let mut marks: Vec<(u64, u32)> = its.map(|(name, at)| (*at, *name)).collect();
         marks.sort_unstable();
-        marks.truncate(most / 100 + 1);
+        marks.truncate(fullest.going(most));
         marks.into_iter().map(|(_, name)| name).collect()
     }
 }

@@ -47,6 +47,14 @@ pub(crate) struct NoRoom(pub u64);
 
 /// Promises `bytes` for a file that begins to grow; evicts what must go for it, but nothing for what cannot fit anyway.
 pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+    let reserved = try_reserve(shared, bytes).await;
+    if reserved.is_err() {
+        shared.trouble.no_room(&shared.parts.config, bytes);
+    }
+    reserved
+}
+
+async fn try_reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
     let parts = &shared.parts;
     if bytes > parts.config.max_size {
         return Err(NoRoom(bytes));
@@ -63,6 +71,14 @@ pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservat
         make(&worker, bytes)
     });
     made.await.unwrap_or(Err(NoRoom(bytes)))
+}
+
+/// Looks at the filesystem again if that is due. Blocking: for a thread that may wait and is at work anyway, so that
+/// [`reserve`], which comes next, needs none.
+pub(super) fn foresee(parts: &Parts) {
+    if parts.room.fresh().is_none() {
+        parts.room.look(parts);
+    }
 }
 
 /// Brings the filesystem back above its floor, as far as evicting can: others write to it too. Blocking.

@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub links: Vec<(FullName, Vec<FoundLink>)>,
     pub tags: Vec<(FullName, Tag, Torn)>,
     pub public: Vec<FullName>,
+    /// Once public; whether its mark is still there or not.
+    pub withdrawn: Vec<FullName>,
     pub pins: Vec<Digest>,
     /// Files that docxy did not put there.
     pub unknown: u64,
@@ -64,6 +66,7 @@ pub(super) fn scan(disk: &dyn Disk, layout: &Layout) -> Found {
     found.links.append(&mut records.links);
     found.tags.append(&mut records.tags);
     found.public.append(&mut records.public);
+    found.withdrawn.append(&mut records.withdrawn);
     found.unknown += records.unknown;
     found
 }
@@ -160,6 +163,9 @@ impl<'a> Scan<'a> {
     fn repository(&mut self, name: FullName) {
         if self.layout.public(&name).is_file() {
             self.found.public.push(name.clone());
+        }
+        if self.layout.withdrawn(&name).is_file() {
+            self.found.withdrawn.push(name.clone());
         }
         for (entry, file, kind) in entries(&self.layout.tags(&name)) {
             match (layout::tag_of(&file), kind.is_file()) {

@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -11,6 +13,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
+use super::index::Index;
 use super::key::Key;
 use super::partials::Giver;
 use super::room::{self, NoRoom};
@@ -75,25 +78,61 @@ impl Hot {
     }
 }
 
+/// Longer ones that somebody holds just now: all who ask for one meanwhile get the same bytes, and wait for one read.
+#[derive(Debug, Default)]
+pub(crate) struct Lent(Mutex<HashMap<Key, Arc<Slot>>>);
+
+type Slot = tokio::sync::Mutex<Weak<Vec<u8>>>;
+
+impl Lent {
+    fn slot(&self, digest: &Digest) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| {
+            let is_empty = || slot.try_lock().is_ok_and(|lent| lent.strong_count() == 0);
+            Arc::strong_count(slot) > 1 || !is_empty()
+        });
+        slots.entry(Key::from(digest)).or_default().clone()
+    }
+}
+
+/// A holder's share.
+struct Held(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Flights {
     /// The bytes of a stored blob that is short enough to be kept in memory; `None`: it is to be opened, whatever the
     /// reason.
     pub async fn short(&self, digest: &Digest) -> Option<Bytes> {
+        if let Some(bytes) = self.hot(digest) {
+            return (!bytes.is_empty()).then_some(bytes);
+        }
         let entry = self.shared.parts.index.get(digest)?;
         if !(1..=LONGEST_HOT as u64).contains(&entry.size) {
             return None;
         }
-        match self.hot(digest) {
-            Some(bytes) => Some(bytes),
-            None => Box::pin(self.small(digest)).await.ok().flatten(),
-        }
+        Box::pin(self.small(digest)).await.ok().flatten()
     }
 
     /// The bytes of a stored blob, if they are in memory.
     pub fn hot(&self, digest: &Digest) -> Option<Bytes> {
-        let shared = &self.shared;
-        let stored = shared.parts.index.touch(digest, shared.parts.clock.now());
-        stored.then(|| shared.hot.0.get(&Key::from(digest))).flatten()
+        let now = self.shared.parts.clock.now();
+        self.hot_if(digest, |index, key| index.touch_key(key, now))
+    }
+
+    /// The same for one that is pulled from its beginning at `now`, in logical seconds.
+    pub fn pulled_hot(&self, digest: &Digest, now: u64) -> Option<Bytes> {
+        self.hot_if(digest, |index, key| index.pulled_key(key, now))
+    }
+
+    fn hot_if(&self, digest: &Digest, is_stored: impl FnOnce(&Index, &Key) -> bool) -> Option<Bytes> {
+        let Shared { parts, hot, .. } = &*self.shared;
+        let key = Key::from(digest);
+        is_stored(&parts.index, &key).then(|| hot.0.get(&key)).flatten()
     }
 
     /// The bytes of a stored blob of at most 4 MiB, hashed since this process began; `None`: it is not stored, is larger,
@@ -103,13 +142,40 @@ impl Flights {
         if let Some(bytes) = self.hot(digest) {
             return Ok(Some(bytes));
         }
+        match shared.parts.index.get(digest) {
+            Some(entry) if entry.size > LONGEST => Ok(None),
+            Some(entry) if entry.size > LONGEST_HOT as u64 => {
+                let slot = shared.lent.slot(digest);
+                let mut lent = slot.lock().await;
+                let bytes = match lent.upgrade() {
+                    Some(bytes) => bytes,
+                    None => match self.read_whole(digest).await? {
+                        Some(bytes) => Arc::new(bytes),
+                        None => return Ok(None),
+                    },
+                };
+                *lent = Arc::downgrade(&bytes);
+                Ok(Some(Bytes::from_owner(Held(bytes))))
+            }
+            Some(_) => {
+                let bytes = self.read_whole(digest).await?.map(Bytes::from);
+                if let Some(bytes) = &bytes {
+                    shared.hot.keep(digest, bytes);
+                }
+                Ok(bytes)
+            }
+            None => {
+                shared.hot.forget(digest);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn read_whole(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError> {
+        let shared = &self.shared;
         let Some((lease, entry)) = shared.parts.index.lease_stored(digest) else {
-            shared.hot.forget(digest);
             return Ok(None);
         };
-        if entry.size > LONGEST {
-            return Ok(None);
-        }
         let due = is_due(&shared.parts, &entry);
         let (worker, wanted) = (shared.clone(), digest.clone());
         let read = shared.hands.quick(move || {
@@ -121,7 +187,6 @@ impl Flights {
                 if due {
                     shared.parts.index.verified(digest);
                 }
-                shared.hot.keep(digest, &bytes);
                 Ok(Some(bytes))
             }
             Err(Finding::Failed(failed)) => {
@@ -185,7 +250,7 @@ fn write(shared: &Shared, claim: &Claim, bytes: &Bytes) -> Result<(), PutError> 
     Ok(())
 }
 
-fn read(shared: &Shared, digest: &Digest, size: u64, due: bool) -> Result<Bytes, Finding> {
+fn read(shared: &Shared, digest: &Digest, size: u64, due: bool) -> Result<Vec<u8>, Finding> {
     let file = examine(&shared.parts, digest, size, Depth::Size)?;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     let mut at = 0;
@@ -203,5 +268,5 @@ fn read(shared: &Shared, digest: &Digest, size: u64, due: bool) -> Result<Bytes,
     if due && !digest.matches(&bytes) {
         return Err(Finding::Rotten);
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Config;
 use crate::telemetry::Metrics;
 
-/// Between two lines.
+/// Between two lines about failures.
 const QUIET: Duration = Duration::from_secs(10);
+/// Between two lines about want of room: that lasts until somebody does something.
+const QUIET_WHEN_FULL: Duration = Duration::from_mins(1);
 
 /// A call that the disk refused.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +39,10 @@ impl Failed {
 
 /// Keeps count of what was said.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble(Mutex<Told>);
+pub(crate) struct Trouble {
+    failures: Mutex<Told>,
+    full: Mutex<Told>,
+}
 
 #[derive(Debug, Default)]
 struct Told {
@@ -48,23 +54,40 @@ impl Trouble {
     /// Counts a failed call and, now and then, logs it.
     pub fn report(&self, metrics: &Metrics, failed: &Failed) {
         metrics.disk_errors.inc();
-        if let Some(more) = self.may_speak() {
+        if let Some(more) = may_speak(&self.failures, QUIET) {
             let advice = advice(&failed.error);
             tracing::warn!(more, "{failed}. {advice}. Pulls go on past the cache");
         }
     }
 
-    /// How many were kept quiet since the last line; `None`: keep this one quiet too.
-    fn may_speak(&self) -> Option<u64> {
-        let now = Instant::now();
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.last.is_some_and(|last| now.duration_since(last) < QUIET) {
-            told.kept_quiet += 1;
-            return None;
+    /// There is no room for so many bytes, which go past the cache: now and then, logs it.
+    pub fn no_room(&self, config: &Config, bytes: u64) {
+        if let Some(more) = may_speak(&self.full, QUIET_WHEN_FULL) {
+            let folder = config.path.display();
+            let advice = if bytes > config.max_size {
+                "it is larger than cache.max_size: set that higher"
+            } else {
+                "nothing more can be evicted: free space on its filesystem, or give the cache more with cache.max_size \
+                 and cache.min_free"
+            };
+            tracing::warn!(
+                more,
+                "the cache in {folder} has no room for a blob of {bytes} bytes; {advice}. Pulls go on past the cache"
+            );
         }
-        told.last = Some(now);
-        Some(std::mem::take(&mut told.kept_quiet))
     }
+}
+
+/// How many were kept quiet since the last line; `None`: keep this one quiet too.
+fn may_speak(told: &Mutex<Told>, quiet: Duration) -> Option<u64> {
+    let now = Instant::now();
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.last.is_some_and(|last| now.duration_since(last) < quiet) {
+        told.kept_quiet += 1;
+        return None;
+    }
+    told.last = Some(now);
+    Some(std::mem::take(&mut told.kept_quiet))
 }
 
 /// What the operator can do.

@@ -13,6 +13,9 @@ use super::flight::Flight;
 use super::hashing::hash_on;
 use crate::oci::digest::Hasher;
 
+/// Readers wait longest for the blob's first bytes: they hear of these before the rest of their piece is written.
+const FIRST: usize = 16 * 1024;
+
 /// Readers hear of progress after so many bytes, and at the end of each batch.
 const STEP: u64 = 256 * 1024;
 
@@ -53,8 +56,16 @@ impl Writer {
     pub fn absorb(&mut self, pieces: Vec<Piece>, flight: &Flight) -> Result<(), Broken> {
         let mut told = self.at;
         let mut outcome = Ok(());
-        for piece in pieces {
-            outcome = self.write(piece.at, &piece.data);
+        for mut piece in pieces {
+            if piece.at == 0 && self.at == 0 && piece.data.len() > FIRST {
+                outcome = self.write(0, &piece.data.split_to(FIRST));
+                piece.at = self.at;
+                flight.announce(self.at);
+                told = self.at;
+            }
+            if outcome.is_ok() {
+                outcome = self.write(piece.at, &piece.data);
+            }
             if outcome.is_err() {
                 break;
             }

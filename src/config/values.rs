@@ -1,12 +1,14 @@
 //! Typed values of the configuration: parse at the edge, trust inside.
 
 mod duration;
+mod fresh;
 mod pattern;
 mod size;
 
 use std::fmt;
 
 pub use duration::{DurationError, parse_duration, show_duration};
+pub use fresh::Fresh;
 pub use pattern::{Pattern, PatternError};
 pub use size::{Size, SizeError};
 

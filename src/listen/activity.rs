@@ -9,18 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Config;
-use super::idle::{Idle, Place};
+use super::idle::{Idle, Seat};
 
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    idle: Arc<Idle>,
-    /// Notified when this connection must make room for another.
-    close: Arc<Notify>,
+    /// Among the idle; asks this connection to make room for another.
+    seat: Seat,
 }
 
 #[derive(Debug)]
@@ -29,8 +27,6 @@ struct State {
     in_flight: usize,
     /// How many of those have handed over a piece of body that is not written.
     waiting_for_client: usize,
-    /// The place among the idle, while there is no request in flight.
-    place: Option<Place>,
     /// When a piece of a response was last handed over or written, or a request ended.
     moved: Instant,
     /// Since when a request's head has been arriving.
@@ -98,12 +94,10 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl Activity {
     /// A connection without a request.
-    pub(super) fn new(idle: Arc<Idle>) -> Arc<Self> {
-        let close = Arc::new(Notify::new());
+    pub(super) fn new(idle: &Arc<Idle>) -> Arc<Self> {
         let state = State {
             in_flight: 0,
             waiting_for_client: 0,
-            place: Some(idle.enter(&close)),
             moved: Instant::now(),
             head: None,
             closing: None,
@@ -112,15 +106,14 @@ impl Activity {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            idle,
-            close,
+            seat: idle.seat(),
         })
     }
 
     /// Resolves when this connection was chosen to make room, unless a request came in the same moment.
     pub(super) async fn shed(&self) {
         loop {
-            self.close.notified().await;
+            self.seat.turn().await;
             if self.lock().in_flight == 0 {
                 return;
             }
@@ -256,8 +249,8 @@ impl Activity {
         let mut state = self.lock();
         state.in_flight += 1;
         state.unread_input = has_body;
-        if let Some(place) = state.place.take() {
-            self.idle.leave(place);
+        if state.in_flight == 1 {
+            self.seat.works();
         }
         InFlight {
             activity: Arc::clone(self),
@@ -281,14 +274,6 @@ impl State {
         let stream = self.stream.as_ref()?;
         let still = stream.drained && stream.flushed && stream.end == StreamEnd::NotYet && !self.unread_input;
         still.then(|| self.moved.max(stream.since) + SETTLE)
-    }
-}
-
-impl Drop for Activity {
-    fn drop(&mut self) {
-        if let Some(place) = self.lock().place.take() {
-            self.idle.leave(place);
-        }
     }
 }
 
@@ -353,7 +338,7 @@ impl Drop for InFlight {
         state.in_flight -= 1;
         if state.in_flight == 0 {
             state.moved = Instant::now();
-            state.place = Some(self.activity.idle.enter(&self.activity.close));
+            self.activity.seat.rests(state.moved);
         }
     }
 }
@@ -367,7 +352,7 @@ mod tests {
     async fn only_what_holds_nothing_settles() {
         // A client whose next request is on its way, whose answer has not left, or whose connection is being closed: no
         // byte of it may be in hyper's hands when they are emptied.
-        let activity = Activity::new(Arc::default());
+        let activity = Activity::new(&Arc::default());
         activity.http1_began();
         assert_eq!(due(&activity), Some(Overdue::Idle), "nothing was read yet");
         activity.read_nothing();
@@ -397,7 +382,7 @@ mod tests {
     #[tokio::test]
     async fn every_state_but_the_servers_own_work_has_a_deadline() {
         // An operator: no client can hold a connection for ever by doing nothing, at any point of a request.
-        let activity = Activity::new(Arc::default());
+        let activity = Activity::new(&Arc::default());
         assert_eq!(due(&activity), Some(Overdue::Idle));
         activity.head_began();
         assert_eq!(due(&activity), Some(Overdue::Head));
@@ -424,7 +409,7 @@ mod tests {
     async fn a_connection_with_a_request_is_never_shed() {
         // A client in the middle of a pull: a flood of idle connections costs it nothing.
         let idle = Arc::new(Idle::default());
-        let activity = Activity::new(Arc::clone(&idle));
+        let activity = Activity::new(&idle);
         let request = activity.request(false);
         assert_eq!(idle.shed(9), 0);
         drop(request);

@@ -21,7 +21,7 @@ use super::activity::{Activity, Overdue};
 use super::detect::{self, Protocol, detect};
 use super::handler::{Handler, Service};
 use super::proxy_protocol;
-use super::rest::{Rested, Wire, heard, rest};
+use super::rest::{Line, Rested, heard, rest};
 use super::rewind::Rewind;
 use super::sending::Sending;
 use super::watched::Watched;
@@ -99,11 +99,12 @@ impl<S: Service> Door<S> {
     /// Serves one connection to its end. `connection` is what the socket says; a PROXY header corrects it.
     ///
     /// Nothing is allocated for a connection before its first byte but its task, and next to nothing while it rests
-    /// between two requests: the stages are boxed as they begin, and gone before the next one does.
+    /// between two requests: the stages are boxed as they begin, and gone before the next one does. What passes from one
+    /// to the next is boxed too, because a future keeps every place that a value ever had in it.
     pub(super) async fn run(
         &self,
         stream: TcpStream,
-        connection: Connection,
+        connection: Box<Connection>,
         activity: Arc<Activity>,
     ) -> Result<(), Ended> {
         let silence = Instant::now() + self.config.first_byte_timeout;
@@ -119,9 +120,9 @@ impl<S: Service> Door<S> {
             return Ok(());
         };
         if protocol == Protocol::Http2 {
-            return Box::pin(self.http2(stream, connection, &activity)).await;
+            return Box::pin(self.http2(stream, &connection, &activity)).await;
         }
-        while let Some(settled) = Box::pin(self.http1(stream, connection, &activity)).await? {
+        while let Some(settled) = Box::pin(self.http1(stream, &connection, &activity)).await? {
             stream = settled;
             if stream.is_rewound() {
                 continue; // what follows has begun to arrive
@@ -138,10 +139,10 @@ impl<S: Service> Door<S> {
     async fn greet(
         &self,
         mut stream: TcpStream,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         activity: &Activity,
         silence: Instant,
-    ) -> Result<Option<(Protocol, Rewind<Wire>, Connection)>, Ended> {
+    ) -> Result<Option<(Protocol, Line, Box<Connection>)>, Ended> {
         let beginning = tokio::select! {
             biased;
             beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
@@ -170,7 +171,7 @@ impl<S: Service> Door<S> {
                 Err(Ended::PlainOnTls)
             }
             (_, None) => {
-                let stream = Rewind::new(prefix, Either::Left(stream));
+                let stream = Box::new(Rewind::new(prefix, Either::Left(stream)));
                 Ok(Some((protocol, stream, connection)))
             }
         }
@@ -217,7 +218,7 @@ impl<S: Service> Door<S> {
         stream: Rewind<TcpStream>,
         certificates: &Certificates,
         activity: &Activity,
-    ) -> Result<(Protocol, Rewind<Wire>), Ended> {
+    ) -> Result<(Protocol, Line), Ended> {
         let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
         let stream = tokio::select! {
             accepted = timeout(self.config.handshake_timeout, accept) =>
@@ -229,7 +230,7 @@ impl<S: Service> Door<S> {
             _ => Protocol::Http1,
         };
         let stream = Rewind::new(Bytes::new(), Either::Right(Box::new(stream)));
-        Ok((protocol, stream))
+        Ok((protocol, Box::new(stream)))
     }
 
     /// Serves requests until the connection ends, or gives the stream back when there has been nothing to do for a
@@ -237,10 +238,10 @@ impl<S: Service> Door<S> {
     /// last request is the beginning of the stream again.
     async fn http1(
         &self,
-        stream: Rewind<Wire>,
-        connection: Connection,
+        stream: Line,
+        connection: &Connection,
         activity: &Arc<Activity>,
-    ) -> Result<Option<Rewind<Wire>>, Ended> {
+    ) -> Result<Option<Line>, Ended> {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None) // ours begins at the head's first byte: see `activity`
@@ -254,7 +255,7 @@ impl<S: Service> Door<S> {
         let stream = Sending::new(stream);
         let handler = self.handler(connection, activity).with_direct(stream.direct());
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
-        let mut http = builder.serve_connection(io, handler).with_upgrades();
+        let mut http = builder.serve_connection(io, handler.into_hyper()).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
             Driven::Over => return Ok(None),
@@ -267,8 +268,9 @@ impl<S: Service> Door<S> {
         activity.hand_back_ends();
         if ended?.is_ready() {
             return Ok(http.into_parts().map(|parts| {
-                let stream = parts.io.into_inner().into_inner().into_inner();
-                stream.rewound(parts.read_buf)
+                let mut stream = parts.io.into_inner().into_inner().stream;
+                stream.rewind(parts.read_buf);
+                stream
             }));
         }
         // It is not as idle as it seemed, and ends when it is.
@@ -279,31 +281,35 @@ impl<S: Service> Door<S> {
 
     async fn http2(
         &self,
-        stream: Rewind<Wire>,
-        connection: Connection,
+        stream: Line,
+        connection: &Connection,
         activity: &Arc<Activity>,
     ) -> Result<(), Ended> {
-        let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
-        // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.config.http2_ping_interval)
-            .keep_alive_timeout(self.config.http2_ping_timeout)
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(HTTP2_STREAM_WINDOW)
-            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-            .max_send_buf_size(HTTP2_SEND_BUFFER);
-        let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
-        let http = pin!(builder.serve_connection(io, self.handler(connection, activity)));
+        // The builder goes before the connection is driven: what is here stays with every connection.
+        let http = {
+            let mut builder = http2::Builder::new(Streams(self.tasks.clone()));
+            // hyper's limits on resets stay as they are (CVE-2023-44487, RUSTSEC-2024-0003).
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(self.config.http2_ping_interval)
+                .keep_alive_timeout(self.config.http2_ping_timeout)
+                .max_concurrent_streams(HTTP2_STREAMS)
+                .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX))
+                .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+                .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+                .max_send_buf_size(HTTP2_SEND_BUFFER);
+            let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
+            builder.serve_connection(io, self.handler(connection, activity).into_hyper())
+        };
+        let http = pin!(http);
         self.drive(http, http2::Connection::graceful_shutdown, activity)
             .await?;
         Ok(())
     }
 
-    fn handler(&self, connection: Connection, activity: &Arc<Activity>) -> Handler<S> {
+    fn handler(&self, connection: &Connection, activity: &Arc<Activity>) -> Handler<S> {
         let fields = self.config.max_header_fields;
-        Handler::new(self.service.clone(), connection, Arc::clone(activity), fields)
+        Handler::new(self.service.clone(), *connection, Arc::clone(activity), fields)
     }
 
     /// Polls hyper's connection until it ends, its time is over, it must make room, or it has settled. `finish` makes
@@ -334,24 +340,25 @@ impl<S: Service> Door<S> {
                 if shed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Ended::Shed));
                 }
+                let now = Instant::now();
                 match activity.deadline(&self.config) {
-                    Some((at, Overdue::Settled)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Settled)) if at <= now && !finishing => {
                         return Poll::Ready(Ok(Driven::Settled));
                     }
-                    Some((at, Overdue::Idle)) if at <= Instant::now() && !finishing => {
+                    Some((at, Overdue::Idle)) if at <= now && !finishing => {
                         finishing = true;
                         activity.closing();
                         finish(http.as_mut());
                         continue;
                     }
-                    Some((at, overdue)) if at <= Instant::now() => {
+                    Some((at, overdue)) if at <= now => {
                         return Poll::Ready(Err(Ended::Overdue(overdue)));
                     }
                     Some((at, _)) if timer.deadline() != at => timer.as_mut().reset(at),
                     // The end of an HTTP/2 stream does not wake this task, so it looks again now and then; too late
                     // it cannot be, since no idle time is shorter.
                     None if timer.is_elapsed() => {
-                        timer.as_mut().reset(Instant::now() + self.config.keep_alive);
+                        timer.as_mut().reset(now + self.config.keep_alive);
                     }
                     _ => {}
                 }

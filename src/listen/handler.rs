@@ -14,28 +14,51 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tower::ServiceExt;
 
 use super::Connection;
 use super::activity::{Activity, InFlight};
 use crate::serve::file::Direct;
 
-/// What `serve` can serve: any tower service over hyper's request body, so an axum router too.
-pub trait Service:
-    tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// What `serve` can serve. Every tower service over hyper's request body is one, so an axum router too; but tower wants a
+/// name for its futures, and one without a name need not be boxed.
+pub trait Service: Clone + Send + Sync + 'static {
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl<S> Service for S where
+impl<S> Service for S
+where
     S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
-        + 'static
+        + 'static,
+{
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let Ok(response) = self.clone().oneshot(request).await;
+        response
+    }
+}
+
+/// A handler as hyper takes it.
+pub(super) trait ForHyper:
+    hyper::service::Service<
+        Request<Incoming>,
+        Response = Response<Counted>,
+        Error = Infallible,
+        Future: Send + 'static,
+    >
+{
+}
+
+impl<H> ForHyper for H where
+    H: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<Counted>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
 {
 }
 
@@ -70,43 +93,48 @@ impl<S> Handler<S> {
     }
 }
 
-impl<S: Service> hyper::service::Service<Request<Incoming>> for Handler<S> {
-    type Response = Response<Counted>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+impl<S: Service> Handler<S> {
+    /// The same for hyper, which keeps room for one future with the connection.
+    pub(super) fn into_hyper(self) -> impl ForHyper {
+        let handler = Arc::new(self);
+        service_fn(move |request| {
+            let in_flight = handler.begin(&request);
+            let handler = Arc::clone(&handler);
+            async move {
+                let response = handler.answer(request).await;
+                Ok(response.map(|body| Counted::new(body, in_flight)))
+            }
+        })
+    }
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn begin(&self, request: &Request<Incoming>) -> InFlight {
         let in_flight = self
             .activity
             .request(!http_body::Body::is_end_stream(request.body()));
         if request.version() < http::Version::HTTP_2 {
             self.activity.head_ended();
         }
+        in_flight
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         // HTTP/1's parser has refused this already; `h2` counts bytes only.
         if request.headers().len() > self.max_header_fields {
-            let refused = plain(
+            return plain(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "too many header fields\n",
             );
-            return Box::pin(std::future::ready(Ok(
-                refused.map(|body| Counted { body, in_flight })
-            )));
         }
         request.extensions_mut().insert(self.connection);
         if let Some(direct) = &self.direct {
             request.extensions_mut().insert(direct.clone());
         }
-        let answer = AssertUnwindSafe(self.service.clone().oneshot(request)).catch_unwind();
-        Box::pin(async move {
-            // A panic is one request's, not its connection's: others share an HTTP/2 connection. The message and the
-            // place went to the log through the panic hook.
-            let response = match answer.await {
-                Ok(Ok(response)) => response,
-                Ok(Err(never)) => match never {},
-                Err(_panic) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"),
-            };
-            Ok(response.map(|body| Counted { body, in_flight }))
-        })
+        // A panic is one request's, not its connection's: others share an HTTP/2 connection. The message and the place
+        // went to the log through the panic hook.
+        AssertUnwindSafe(self.service.answer(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
     }
 }
 
@@ -122,6 +150,20 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 pub(super) struct Counted {
     body: Body,
     in_flight: InFlight,
+    /// How it broke, while what came before goes out. hyper throws away what it has not written when a body breaks: where
+    /// that is all of the answer, the client would see a connection closed without a word, as one that had rested too long
+    /// is, and many would quietly ask again.
+    broken: Option<axum::Error>,
+}
+
+impl Counted {
+    fn new(body: Body, in_flight: InFlight) -> Self {
+        Self {
+            body,
+            in_flight,
+            broken: None,
+        }
+    }
 }
 
 impl http_body::Body for Counted {
@@ -132,7 +174,17 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending; // hyper writes before it asks again
+            }
+            frame => frame,
+        };
         // With the last piece the request is no longer in flight.
         if self.body.is_end_stream() {
             return Poll::Ready(frame);
@@ -141,7 +193,7 @@ impl http_body::Body for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

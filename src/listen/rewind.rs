@@ -19,12 +19,11 @@ impl<T> Rewind<T> {
     }
 
     /// As it was before these bytes were read from it.
-    pub(super) fn rewound(mut self, read: Bytes) -> Self {
+    pub(super) fn rewind(&mut self, read: Bytes) {
         // An empty `Bytes` may still hold the whole buffer that it is the end of.
         if !read.is_empty() {
-            self.prefix = [read, self.prefix].concat().into();
+            self.prefix = [read, std::mem::take(&mut self.prefix)].concat().into();
         }
-        self
     }
 
     /// There are bytes to be read that have been looked at already.

@@ -8,18 +8,17 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
-use super::rest::Wire;
-use super::rewind::Rewind;
+use super::rest::Line;
 use crate::serve::file::Direct;
 
 #[derive(Debug)]
 pub(super) struct Sending {
-    stream: Rewind<Wire>,
+    pub(super) stream: Line,
     direct: Option<Direct>,
 }
 
 impl Sending {
-    pub(super) fn new(stream: Rewind<Wire>) -> Self {
+    pub(super) fn new(stream: Line) -> Self {
         let direct = match stream.inner() {
             Either::Left(_) => Some(Direct::default()),
             Either::Right(_) => None,
@@ -30,10 +29,6 @@ impl Sending {
     /// What the requests of this connection must carry so that their answers can be sent from files.
     pub(super) fn direct(&self) -> Option<Direct> {
         self.direct.clone()
-    }
-
-    pub(super) fn into_inner(self) -> Rewind<Wire> {
-        self.stream
     }
 }
 

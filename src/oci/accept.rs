@@ -87,10 +87,10 @@ impl Class {
     /// Asked of answers that are stored for another class: what the registry answered to this one is its to get,
     /// whatever it is.
     pub fn accepts(&self, media_type: &str) -> bool {
-        let essence = media::essence(media_type).to_ascii_lowercase();
-        match ordinary(&essence) {
+        let essence = media::essence(media_type);
+        match place_of(essence).map(|place| ORDINARY[place]) {
             Some((_, kind, family)) => self.families.hold(kind, family),
-            None => self.others.contains(essence.as_str()),
+            None => self.others.contains(essence.to_ascii_lowercase().as_str()),
         }
     }
 
@@ -179,43 +179,44 @@ impl Families {
 #[derive(Default)]
 struct Named {
     any: bool,
-    accepted: BTreeSet<Box<str>>,
-    /// With `q=0`.
-    refused: BTreeSet<Box<str>>,
+    /// Of the four.
+    accepted: [bool; ORDINARY.len()],
+    /// Of the four, with `q=0`.
+    refused: [bool; ORDINARY.len()],
+    others: BTreeSet<Box<str>>,
 }
 
 impl Named {
     /// One media range with its parameters; anything else is passed over.
     fn add(&mut self, range: &str) {
-        let name = media::essence(range).to_ascii_lowercase();
+        let essence = media::essence(range);
         let refused = is_refused(range);
-        if matches!(name.as_str(), "*/*" | "application/*") {
-            self.any |= !refused;
-        } else if is_media_type(&name) && name != JSON && !media::is_schema1(&name) {
-            let names = if refused {
+        if let Some(place) = place_of(essence) {
+            let named = if refused {
                 &mut self.refused
             } else {
                 &mut self.accepted
             };
-            if names.len() < MAX_OTHERS || ordinary(&name).is_some() {
-                names.insert(name.into());
+            named[place] = true;
+        } else if essence == "*/*" || essence.eq_ignore_ascii_case("application/*") {
+            self.any |= !refused;
+        } else if !refused && self.others.len() < MAX_OTHERS {
+            let name = essence.to_ascii_lowercase();
+            if is_media_type(&name) && name != JSON && !media::is_schema1(&name) {
+                self.others.insert(name.into());
             }
         }
     }
 
     fn into_class(self) -> Class {
         let mut families = Families::NONE;
-        for (name, kind, family) in ORDINARY {
-            let wanted = self.accepted.contains(name) || (self.any && !self.refused.contains(name));
-            if wanted {
+        let named = self.accepted.into_iter().zip(self.refused);
+        for ((_, kind, family), (accepted, refused)) in ORDINARY.into_iter().zip(named) {
+            if accepted || (self.any && !refused) {
                 families.add(kind, family);
             }
         }
-        let others: BTreeSet<Box<str>> = self
-            .accepted
-            .into_iter()
-            .filter(|name| ordinary(name).is_none())
-            .collect();
+        let others = self.others;
         if families == Families::NONE && others.is_empty() {
             return Class::all();
         }
@@ -223,8 +224,10 @@ impl Named {
     }
 }
 
-fn ordinary(essence: &str) -> Option<(&'static str, Kind, Family)> {
-    ORDINARY.into_iter().find(|(name, _, _)| *name == essence)
+fn place_of(essence: &str) -> Option<usize> {
+    ORDINARY
+        .iter()
+        .position(|(name, _, _)| name.eq_ignore_ascii_case(essence))
 }
 
 /// `q=0` in any of its spellings (RFC 9110, 12.4.2).

@@ -1,6 +1,7 @@
 //! A repository together with its registry.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::{RegistryName, Repository};
 
@@ -8,7 +9,7 @@ use super::{RegistryName, Repository};
 /// this, because the same name at another registry is another repository (threat S16).
 ///
 /// `repository` is the name that the registry itself uses (`library/redis`), so that every spelling of an image meets.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FullName {
     /// The registry's own name, not an alias.
     pub registry: RegistryName,
@@ -18,6 +19,13 @@ pub struct FullName {
 impl FullName {
     pub fn new(registry: RegistryName, repository: Repository) -> Self {
         Self { registry, repository }
+    }
+}
+
+/// By the repository alone: few registries have one of the same name, and every pull asks tables for its repository.
+impl Hash for FullName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.repository.hash(state);
     }
 }
 

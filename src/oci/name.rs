@@ -2,11 +2,12 @@
 
 use super::excerpt::excerpt;
 use std::fmt;
+use std::sync::Arc;
 
 /// A repository name: `library/redis`. At most 255 bytes, components by the specification's grammar
 /// (distribution-spec, "Pulling manifests": `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Repository(String);
+pub struct Repository(Arc<str>);
 
 impl Repository {
     /// Longest name, in bytes: what every client and registry takes (distribution-spec: 255 with the host name).
@@ -22,7 +23,7 @@ impl Repository {
         }
         match faults(text).next() {
             Some(error) => Err(error),
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(text.into())),
         }
     }
 
@@ -33,7 +34,7 @@ impl Repository {
     /// `("ghcr.io", Some("owner/image"))`; the rest is None for a name of one component.
     pub fn split_first(&self) -> (&str, Option<Repository>) {
         match self.0.split_once('/') {
-            Some((first, rest)) => (first, Some(Self(rest.to_owned()))),
+            Some((first, rest)) => (first, Some(Self(rest.into()))),
             None => (&self.0, None),
         }
     }

@@ -4,12 +4,13 @@ use super::excerpt::excerpt;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// A registry as image references name it: a lower-case host with an optional port (`ghcr.io`, `localhost:5001`,
 /// `[::1]:5000`). Every registry has one spelling: case is folded, IPv6 addresses are written as RFC 5952 says.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RegistryName {
-    text: String,
+    text: Arc<str>,
     /// Length of the host within `text`.
     host: usize,
     port: Option<u16>,
@@ -35,8 +36,8 @@ impl RegistryName {
         Ok(Self {
             host: name.len(),
             text: match port {
-                Some(port) => format!("{name}:{port}"),
-                None => name,
+                Some(port) => format!("{name}:{port}").into(),
+                None => name.into(),
             },
             port,
         })

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::cached::Cached;
 use super::rights::Claim;
@@ -139,6 +140,7 @@ async fn send(
         held: VecDeque::new(),
         held_bytes: 0,
     };
+    let granted = Instant::now();
     while let Some(piece) = download.next().await {
         let piece = piece.map_err(Error::Upstream)?;
         for bytes in sending.take(piece.bytes) {
@@ -159,7 +161,11 @@ async fn send(
         });
     }
     if begun == 0 {
-        shown(cached, &rest.claim, &rest.digest, download.anonymous()).await;
+        cached.granted(&rest.claim, download.anonymous(), granted);
+        // The claim's registry has sent these very bytes.
+        if matches!(cached.store.presence(&rest.digest), Presence::Stored { .. }) {
+            cached.store.link(&rest.claim.name, &rest.digest, None);
+        }
     }
     for bytes in sending.held {
         if to.send(Ok(bytes)).await.is_err() {
@@ -167,14 +173,6 @@ async fn send(
         }
     }
     Ok(())
-}
-
-/// The claim's registry has sent these very bytes.
-async fn shown(cached: &Cached, claim: &Claim, digest: &Digest, anonymous: bool) {
-    cached.granted(claim, anonymous).await;
-    if matches!(cached.store.presence(digest), Presence::Stored { .. }) {
-        cached.store.link(&claim.name, digest, None);
-    }
 }
 
 struct Sending {

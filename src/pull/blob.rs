@@ -1,6 +1,7 @@
 //! A blob: from the store, from a download that runs already, or from one that this request begins. Every client, the
 //! first one too, reads the file; a download is nobody's own.
 
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::alone::{Alone, Rest};
-use super::cached::Cached;
+use super::cached::{Cached, is_public_to_all};
 use super::checked::digest_header;
 use super::rights::{Claim, Kind, Standing};
 use super::stream::Stream;
@@ -153,24 +154,11 @@ impl Pull {
             let response = respond(StatusCode::OK, headers, body);
             return Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss));
         };
-        let response = match part(wanted, digest, length)? {
-            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
-            Part::Bytes {
-                status,
-                first,
-                end,
-                mut headers,
-            } => {
-                headers.insert(header::CONTENT_TYPE, OCTETS);
-                let alone = Alone::over(
-                    cached,
-                    download,
-                    Rest::whole(&claim, digest, Some(length), first..end),
-                );
-                let stream = Stream::alone(self, cached, &claim, digest, alone, first..end, length);
-                respond(status, headers, Body::new(stream))
-            }
-        };
+        let response = respond_with(wanted, digest, length, |part| {
+            let rest = Rest::whole(&claim, digest, Some(length), part.clone());
+            let alone = Alone::over(cached, download, rest);
+            Body::new(Stream::alone(self, cached, &claim, digest, alone, part, length))
+        })?;
         Ok(self.answer_by_digest(cached, wanted, &claim, response, Outcome::Miss))
     }
 
@@ -210,7 +198,7 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Admitted, Error> {
-        match (cached.standing(claim), cached.store.linked(&claim.name, digest)) {
+        match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => Ok(Admitted::Reads(linked)),
             (_, linked) => Box::pin(self.admitted_if_proved(cached, claim, digest, linked)).await,
         }
@@ -230,26 +218,9 @@ impl Pull {
         if let Some(linked) = self.admitted_by_fill(cached, claim, digest).await? {
             return Ok(Admitted::Reads(linked));
         }
-        if let Some(linked) = self.without_asking(cached, claim, digest) {
-            return Ok(Admitted::Reads(linked));
-        }
-        if cached.config.offline {
-            return Err(offline(claim, Missing::Blob));
-        }
-        let proved = match linked {
-            None if !cached.may_vouch(claim, digest) => return Ok(Admitted::Alone),
-            Some(linked) => self
-                .prove(cached, claim, Kind::Blob, digest)
-                .await
-                .map(|()| linked),
-            None => self.confirm_once(cached, claim, Kind::Blob, digest).await,
-        };
-        match proved {
-            Ok(linked) => Ok(Admitted::Reads(linked)),
-            Err(error) => match cached.store.linked_in_public(digest) {
-                Some(linked) if error.is_outage() => Ok(Admitted::Reads(linked)),
-                _ => Err(error),
-            },
+        match self.admit(cached, claim, Kind::Blob, digest, linked).await? {
+            Some(linked) => Ok(Admitted::Reads(linked)),
+            None => Ok(Admitted::Alone),
         }
     }
 
@@ -279,7 +250,7 @@ impl Pull {
         }
         Ok(match cached.standing(claim) {
             Standing::Entitled => cached.store.linked(&claim.name, digest),
-            Standing::Unproved => None,
+            Standing::Lapsed | Standing::Unproved => None,
         })
     }
 
@@ -302,16 +273,7 @@ impl Pull {
             None if cached.config.offline => Err(offline(claim, Missing::Blob)),
             None => self.forward_blob(wanted, digest).await,
             Some(size) => {
-                let (status, headers) = match part(wanted, digest, size)? {
-                    Part::Unchanged => (StatusCode::NOT_MODIFIED, headers(digest)),
-                    Part::Bytes {
-                        status, mut headers, ..
-                    } => {
-                        headers.insert(header::CONTENT_TYPE, OCTETS);
-                        (status, headers)
-                    }
-                };
-                let response = respond(status, headers, Body::empty());
+                let response = respond_with(wanted, digest, size, |_| Body::empty())?;
                 Ok(self.answer_by_digest(cached, wanted, claim, response, Outcome::Hit))
             }
         }
@@ -333,23 +295,13 @@ impl Pull {
                 registry: claim.name.registry,
             });
         }
-        let response = match part(wanted, digest, length)? {
-            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
-            Part::Bytes {
-                status,
-                first,
-                end,
-                mut headers,
-            } => {
-                headers.insert(header::CONTENT_TYPE, OCTETS);
-                if first == 0 && outcome == Outcome::Hit {
-                    cached.store.count_pull(digest);
-                }
-                let direct = wanted.wishes.direct.clone();
-                let stream = Stream::new(self, cached, &claim, digest, reader, first..end, direct);
-                respond(status, headers, Body::new(stream))
+        let response = respond_with(wanted, digest, length, |part| {
+            if part.start == 0 && outcome == Outcome::Hit {
+                cached.store.count_pull(digest);
             }
-        };
+            let direct = wanted.wishes.direct.clone();
+            Body::new(Stream::new(self, cached, &claim, digest, reader, part, direct))
+        })?;
         Ok(self.answer_by_digest(cached, wanted, &claim, response, outcome))
     }
 
@@ -362,23 +314,15 @@ impl Pull {
         digest: &Digest,
         bytes: &Bytes,
     ) -> Result<Pulled, Error> {
-        let response = match part(wanted, digest, bytes.len() as u64)? {
-            Part::Unchanged => respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()),
-            Part::Bytes {
-                status,
-                first,
-                end,
-                mut headers,
-            } => {
-                headers.insert(header::CONTENT_TYPE, OCTETS);
-                if first == 0 {
-                    cached.store.count_pull(digest);
-                }
-                let part = usize::try_from(first).ok().zip(usize::try_from(end).ok());
-                let bytes = part.map_or_else(Bytes::new, |(first, end)| bytes.slice(first..end));
-                respond(status, headers, Body::from(bytes))
+        let response = respond_with(wanted, digest, bytes.len() as u64, |part| {
+            if part.start == 0 {
+                cached.store.count_pull(digest);
             }
-        };
+            let part = usize::try_from(part.start)
+                .ok()
+                .zip(usize::try_from(part.end).ok());
+            Body::from(part.map_or_else(Bytes::new, |(first, end)| bytes.slice(first..end)))
+        })?;
         Ok(self.answer_by_digest(cached, wanted, claim, response, Outcome::Hit))
     }
 
@@ -388,11 +332,15 @@ impl Pull {
         cached: &Cached,
         wanted: Wanted<'_>,
         claim: &Claim,
-        response: http::Response<Body>,
+        mut response: http::Response<Body>,
         outcome: Outcome,
     ) -> Pulled {
+        let openness = cached.store.openness(&claim.name);
+        if let Some(warning) = cached.warning(claim, openness) {
+            response.headers_mut().insert(header::WARNING, warning);
+        }
         Pulled {
-            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), true),
+            cache: self.cache_policy(is_public_to_all(wanted, openness), true),
             response,
             outcome,
             upstream_status: None,
@@ -418,55 +366,39 @@ pub(super) fn offline(claim: &Claim, what: Missing) -> Error {
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// What of a blob is asked for.
-enum Part {
-    /// The client has it already.
-    Unchanged,
-    Bytes {
-        status: StatusCode,
-        first: u64,
-        /// Exclusive.
-        end: u64,
-        headers: HeaderMap,
-    },
-}
-
-fn part(wanted: Wanted<'_>, digest: &Digest, length: u64) -> Result<Part, Error> {
+/// Answers with what is asked for of a blob of this length; `body` makes the body of that part, where the client has not
+/// got it already.
+fn respond_with(
+    wanted: Wanted<'_>,
+    digest: &Digest,
+    length: u64,
+    body: impl FnOnce(Range<u64>) -> Body,
+) -> Result<http::Response<Body>, Error> {
     let etag = conditions::etag(digest);
     if conditions::has_it(&wanted.wishes.conditions, &etag) {
-        return Ok(Part::Unchanged);
+        return Ok(respond(StatusCode::NOT_MODIFIED, headers(digest), Body::empty()));
     }
     let mut headers = headers(digest);
+    headers.insert(header::CONTENT_TYPE, OCTETS);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let range = match &wanted.wishes.range {
-        Some(RangeHeader::One(range)) if conditions::range_holds(&wanted.wishes.conditions, &etag) => *range,
-        _ => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            return Ok(Part::Bytes {
-                status: StatusCode::OK,
-                first: 0,
-                end: length,
-                headers,
-            });
+    let (status, part) = match &wanted.wishes.range {
+        Some(RangeHeader::One(range)) if conditions::range_holds(&wanted.wishes.conditions, &etag) => {
+            let (first, last) = range.within(length).ok_or_else(|| Error::RangeNotSatisfiable {
+                registry: wanted.registry().clone(),
+                length: Some(length),
+            })?;
+            let content_range = ContentRange::Part {
+                first,
+                last,
+                length: Some(length),
+            };
+            headers.insert(header::CONTENT_RANGE, content_range.header());
+            (StatusCode::PARTIAL_CONTENT, first..last + 1)
         }
+        _ => (StatusCode::OK, 0..length),
     };
-    let (first, last) = range.within(length).ok_or_else(|| Error::RangeNotSatisfiable {
-        registry: wanted.registry().clone(),
-        length: Some(length),
-    })?;
-    let content_range = ContentRange::Part {
-        first,
-        last,
-        length: Some(length),
-    };
-    headers.insert(header::CONTENT_RANGE, content_range.header());
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(last - first + 1));
-    Ok(Part::Bytes {
-        status: StatusCode::PARTIAL_CONTENT,
-        first,
-        end: last + 1,
-        headers,
-    })
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+    Ok(respond(status, headers, body(part)))
 }
 
 fn headers(digest: &Digest) -> HeaderMap {

@@ -8,10 +8,10 @@ use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
-use super::rights::{Claim, Key, Proofs};
+use super::rights::{Key, Proofs, Withdrawn};
 use super::tag::Found;
 use super::{Error, Wanted};
-use crate::cache::{Linked, Store, TagRecord};
+use crate::cache::{Linked, Openness, Store, TagRecord};
 use crate::oci::{Digest, FullName, Tag};
 use crate::serve::file::Pool;
 use crate::telemetry::Metrics;
@@ -31,6 +31,10 @@ pub struct CacheConfig {
     pub offline: bool,
     /// How long a client waits for a tag to be confirmed while there is an older answer to give.
     pub revalidate_timeout: Duration,
+    /// How long a client's own right lasts, from its last proof, while the upstream can't be asked.
+    pub grace: Duration,
+    /// What is served of a repository that was public and is so no more.
+    pub withdrawn: Withdrawn,
 }
 
 /// One for the whole process, shared by requests and fills.
@@ -48,6 +52,12 @@ pub(super) struct Cached {
     pub manifests: Joint<(Digest, Key), Result<Fetched, Error>>,
     /// Whether a repository holds a digest, asked with one right.
     pub confirmations: Joint<(Digest, Key), Result<Linked, Error>>,
+    /// Whether a right opens its repository.
+    pub provings: Joint<Key, Result<(), Error>>,
+    /// Whether a repository is there, as far as a right is told.
+    pub sights: Joint<Key, bool>,
+    /// Whether a repository is still public.
+    pub visits: Joint<FullName, ()>,
     /// See [`Self::announce`].
     announced: Remembering<(FullName, Digest), Vec<(Tag, TagRecord)>>,
 }
@@ -84,14 +94,17 @@ impl Cached {
     pub fn new(store: Store, config: CacheConfig, metrics: Metrics) -> Self {
         Self {
             store,
-            config,
             pool: Pool::default(),
             metrics,
             fills: Fills::default(),
-            proofs: Proofs::new(),
+            proofs: Proofs::new(config.grace),
+            config,
             tags: Joint::new(),
             manifests: Joint::new(),
             confirmations: Joint::new(),
+            provings: Joint::new(),
+            sights: Joint::new(),
+            visits: Joint::new(),
             announced: Remembering::builder()
                 .max_capacity(MAX_ANNOUNCED)
                 .time_to_live(ANNOUNCED)
@@ -118,9 +131,9 @@ impl Cached {
             self.store.put_tag(name, &tag, record);
         }
     }
+}
 
-    /// Everyone may have this, and docxy keeps nobody from it.
-    pub fn is_public_to_all(&self, wanted: Wanted<'_>, claim: &Claim) -> bool {
-        self.store.is_public(&claim.name) && !wanted.target.is_not_for_everyone()
-    }
+/// Everyone may have this, and docxy keeps nobody from it.
+pub(super) fn is_public_to_all(wanted: Wanted<'_>, openness: Openness) -> bool {
+    openness == Openness::Public && !wanted.target.is_not_for_everyone()
 }

@@ -35,6 +35,12 @@ pub enum Error {
     Upstream(#[from] Failure),
     #[error("{registry} has no such {}; check the name and the tag or digest", what.as_str())]
     NotFound { registry: RegistryName, what: Missing },
+    /// Missing or forbidden: which of them is only for those who may know that the repository is there.
+    #[error("{registry} denied this, or does not have it ({})", status.as_u16())]
+    NotShown {
+        registry: RegistryName,
+        status: StatusCode,
+    },
     #[error(
         "{registry} answered 429: its rate limit is used up; sign in with an account of your own, or try again later"
     )]
@@ -147,6 +153,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Self::NotFound { .. }
+            | Self::NotShown { .. }
             | Self::Rejected { .. }
             | Self::BadPageSize(_)
             | Self::RangeNotSatisfiable { .. }
@@ -159,7 +166,9 @@ impl Error {
     /// The word for the log.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Upstream(Failure::Denied { .. }) | Self::CatalogNeedsOwnRight { .. } => Outcome::Denied,
+            Self::Upstream(Failure::Denied { .. })
+            | Self::NotShown { .. }
+            | Self::CatalogNeedsOwnRight { .. } => Outcome::Denied,
             _ => Outcome::Failed(self.blame()),
         }
     }
@@ -169,6 +178,7 @@ impl Error {
         match self {
             Self::Rejected { status, .. }
             | Self::Unavailable { status, .. }
+            | Self::NotShown { status, .. }
             | Self::Upstream(Failure::Denied { status, .. }) => Some(*status),
             Self::NotFound { .. } => Some(StatusCode::NOT_FOUND),
             Self::RateLimited { .. } => Some(StatusCode::TOO_MANY_REQUESTS),
@@ -207,6 +217,25 @@ impl Error {
             self.class(),
             Some(ErrorClass::Connect | ErrorClass::Timeout | ErrorClass::Server | ErrorClass::RateLimited)
         ) || matches!(self, Self::Offline { .. })
+    }
+
+    /// Told to everyone, this would tell whether the registry has the thing, or the repository: it answered, and neither with
+    /// the thing nor that it can't just now.
+    pub(super) fn tells_existence(&self) -> bool {
+        match self {
+            Self::Upstream(Failure::TokenService { status, .. }) => status.is_client_error(),
+            Self::Upstream(Failure::Denied { .. }) | Self::NotFound { .. } => true,
+            Self::Rejected { status, .. } => *status != StatusCode::REQUEST_TIMEOUT,
+            _ => false,
+        }
+    }
+
+    /// The upstream could not be asked about a right that was proved before. A token service that answers, but not with a
+    /// token, is one that does not want to.
+    pub(super) fn is_outage_of_rights(&self) -> bool {
+        let refused =
+            matches!(self, Self::Upstream(Failure::TokenService { status, .. }) if status.is_client_error());
+        self.is_outage() && !refused
     }
 
     /// The registry does not answer, whoever asks.

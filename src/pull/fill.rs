@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::cached::Cached;
 use super::rights::{Claim, Key};
@@ -182,10 +183,11 @@ impl Work {
     async fn run(&self, mut leader: Leader) -> Ending {
         let (mut number, mut begun, mut refused) = (0, None, None);
         while let Some(claim) = self.fill.claim(number) {
+            let asked = Instant::now();
             let mut download = match self.ask(&leader, &claim, begun).await {
                 Ok(download) => download,
                 Err(error) if error.is_denial() => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(error);
                     number += 1;
                     continue;
@@ -202,13 +204,17 @@ impl Work {
                 Err(error) => return self.give_up(leader, error),
             };
             self.fill.grant(&claim);
-            self.cached.store.link(&claim.name, &self.digest, None);
-            if begun.is_none() {
+            let link = || self.cached.store.link(&claim.name, &self.digest, None);
+            if begun.is_some() {
+                link();
+            } else {
                 let Some(length) = download.length() else {
+                    link();
                     self.fill.say(Ok(()));
                     return end(leader, Ending::NoLength);
                 };
                 let room = leader.begin(length).await;
+                link();
                 self.fill.say(Ok(()));
                 if let Err(ending) = room {
                     return ending;
@@ -221,13 +227,13 @@ impl Work {
                 Pumped::All => {
                     let ending = leader.finish().await;
                     if matches!(ending, Ending::Complete) {
-                        self.cached.granted(&claim, download.anonymous()).await;
+                        self.cached.granted(&claim, download.anonymous(), asked);
                     }
                     return ending;
                 }
                 Pumped::Ended(ending) => return ending,
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.cached.denied(&claim).await;
+                    self.pull.denied(&self.cached, &claim, None).await;
                     refused.get_or_insert(Error::Upstream(failure));
                     number += 1;
                     if let Err(ending) = leader.take_stock().await {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub use crate::config::values::Fresh;
 use crate::config::values::Pattern;
 use crate::oci::{FullName, Tag};
-use crate::upstream::Failure;
+use crate::upstream::{Failure, Suspicion};
 
 /// All rules, in the order in which a person wrote them.
 #[derive(Clone, Debug, Default)]
@@ -38,18 +39,6 @@ pub struct Rule {
     pub max_stale: Duration,
     /// How long beyond its freshness a stored answer is served at once, while the registry is asked in the background.
     pub stale_while_revalidate: Duration,
-}
-
-/// How long a stored answer is served without asking.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fresh {
-    /// Not at all.
-    Revalidate,
-    For(Duration),
-    /// For ever.
-    Immutable,
-    /// Not at all, and not after a failure either.
-    Never,
 }
 
 /// Why the registry gave no answer about a tag.
@@ -164,18 +153,29 @@ pub fn decide(rule: &Rule, age: Duration) -> Decision {
 
 /// After the registry was asked and gave no answer.
 pub fn after_error(rule: &Rule, age: Duration, class: ErrorClass) -> AfterError {
-    let young_enough = rule
-        .fresh
-        .lifetime()
-        .is_some_and(|lifetime| age < lifetime.saturating_add(rule.max_stale));
-    if young_enough && rule.stale.contains(&class) {
+    if is_young_enough(rule, age) && rule.stale.contains(&class) {
         AfterError::Stale
     } else {
         AfterError::Refuse
     }
 }
 
+/// For an answer that the registry did not confirm, whatever the reason.
+pub fn is_young_enough(rule: &Rule, age: Duration) -> bool {
+    rule.fresh
+        .lifetime()
+        .is_some_and(|lifetime| age < lifetime.saturating_add(rule.max_stale))
+}
+
 impl ErrorClass {
+    /// What a request to a suspect registry would probably end in.
+    pub fn of_suspicion(suspicion: Suspicion) -> Self {
+        match suspicion {
+            Suspicion::Unreachable => Self::Connect,
+            Suspicion::Late => Self::Timeout,
+        }
+    }
+
     /// Of a request that got no answer. `None`: the request itself was the mistake, and no stored answer makes it good.
     pub fn of_failure(failure: &Failure) -> Option<Self> {
         match failure {

@@ -46,7 +46,7 @@ impl Pull {
             };
         };
         let store = &cached.store;
-        let openness = if store.is_public(name) {
+        let openness = if cached.is_for_all(store.openness(name)) {
             Openness::Public
         } else if cached.is_known_closed(name) {
             Openness::Closed

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 
 use super::blob::offline;
-use super::cached::Cached;
+use super::cached::{Cached, is_public_to_all};
 use super::checked::{digest_header, verified};
 use super::joint::Came;
 use super::rights::{Claim, Kind, Standing};
@@ -44,6 +45,8 @@ pub(super) enum Age {
     Confirmed(u64),
     /// Seconds; the upstream could not be asked.
     Stale(u64),
+    /// Seconds; the upstream is asked while this is served.
+    AskedBehind(u64),
 }
 
 impl Pull {
@@ -88,14 +91,13 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) -> Result<Option<Document>, Error> {
-        if !matches!(cached.store.presence(digest), Presence::Stored { .. }) {
-            return Ok(None);
-        }
-        let linked = cached.store.linked(&claim.name, digest);
-        let linked = match (cached.standing(claim), linked) {
+        let linked = match cached.standing_and_link(claim, digest) {
             (Standing::Entitled, Some(linked)) => linked,
-            (standing, linked) => {
-                return Box::pin(self.proved_manifest(cached, claim, digest, standing, linked)).await;
+            (_, linked) => {
+                if !matches!(cached.store.presence(digest), Presence::Stored { .. }) {
+                    return Ok(None);
+                }
+                return Box::pin(self.proved_manifest(cached, claim, digest, linked)).await;
             }
         };
         Ok(self.document(cached, &linked).await)
@@ -107,38 +109,14 @@ impl Pull {
         cached: &Arc<Cached>,
         claim: &Claim,
         digest: &Digest,
-        standing: Standing,
         linked: Option<Linked>,
     ) -> Result<Option<Document>, Error> {
-        if standing == Standing::Unproved || linked.is_none() {
-            if let Some(linked) = self.without_asking(cached, claim, digest) {
-                return Ok(self.document(cached, &linked).await);
-            }
-            if cached.config.offline {
-                return Err(offline(claim, Missing::Manifest));
-            }
+        let is_new = linked.is_none();
+        match self.admit(cached, claim, Kind::Manifest, digest, linked).await? {
+            None => Ok(None),
+            Some(linked) if is_new => self.checked_document(cached, claim, &linked).await,
+            Some(linked) => Ok(self.document(cached, &linked).await),
         }
-        let proved = match (standing, linked) {
-            (Standing::Entitled, Some(linked)) => Ok(linked),
-            (Standing::Unproved, Some(linked)) => self
-                .prove(cached, claim, Kind::Manifest, digest)
-                .await
-                .map(|()| linked),
-            // Its own bytes must come.
-            (_, None) if !cached.may_vouch(claim, digest) => return Ok(None),
-            (_, None) => match self.confirm_once(cached, claim, Kind::Manifest, digest).await {
-                Ok(linked) => return self.checked_document(cached, claim, &linked).await,
-                Err(error) => Err(error),
-            },
-        };
-        let linked = match proved {
-            Ok(linked) => linked,
-            Err(error) => match cached.store.linked_in_public(digest) {
-                Some(linked) if error.is_outage() => linked,
-                _ => return Err(error),
-            },
-        };
-        Ok(self.document(cached, &linked).await)
     }
 
     /// The bytes behind a link; `None` where they are gone, or can't be read, or are no manifest.
@@ -197,6 +175,7 @@ impl Pull {
             query: None,
             headers: super::with_accept(HeaderMap::new(), accept),
         };
+        let asked = Instant::now();
         let answer = match self
             .ask_upstream(registry, &claim.right, &ask, Missing::Manifest)
             .await
@@ -204,7 +183,7 @@ impl Pull {
             Ok(answer) => answer,
             Err(error) => {
                 if error.is_denial() {
-                    cached.denied(claim).await;
+                    self.denied(cached, claim, Some(&reference)).await;
                 }
                 return Err(error);
             }
@@ -224,7 +203,7 @@ impl Pull {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
-        cached.granted(claim, anonymous).await;
+        cached.granted(claim, anonymous, asked);
         // Before it is stored: bytes without a link would be anybody's who claims them.
         cached.store.link(&claim.name, &digest, Some(&media_type));
         // What can't be stored is still served.
@@ -241,20 +220,6 @@ impl Pull {
             },
             status,
         })
-    }
-
-    /// The first use of a repository with a client's own credential also asks whether everyone may read it.
-    fn look_whether_open(self: &Arc<Self>, cached: &Arc<Cached>, claim: &Claim, digest: &Digest) {
-        let own = matches!(
-            claim.right,
-            crate::upstream::Right::Bearer { .. } | crate::upstream::Right::Basic { .. }
-        );
-        if !own || cached.store.is_public(&claim.name) || cached.is_known_closed(&claim.name) {
-            return;
-        }
-        let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
-        let digest = digest.clone();
-        tokio::spawn(async move { pull.ask_openness(&cached, &name, &digest).await });
     }
 
     /// The link of stored bytes to a repository whose upstream said that they are this, of this type.
@@ -301,39 +266,40 @@ impl Pull {
     ) -> Result<Pulled, Error> {
         let etag = conditions::etag(&document.digest);
         let mut headers = HeaderMap::with_capacity(FIELDS);
-        headers.insert(header::ETAG, etag.clone());
         headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&document.digest));
-        if let Age::Confirmed(seconds) | Age::Stale(seconds) = age {
+        if let Age::Confirmed(seconds) | Age::Stale(seconds) | Age::AskedBehind(seconds) = age {
             headers.insert(header::AGE, HeaderValue::from(seconds));
         }
-        if let Age::Stale(_) = age {
-            headers.insert(header::WARNING, stale_warning(claim));
+        let openness = cached.store.openness(&claim.name);
+        let stale = match age {
+            Age::None | Age::Confirmed(_) => None,
+            Age::Stale(_) => Some("could not be asked; this is what it said before"),
+            Age::AskedBehind(_) => Some("is being asked; this is what it said before"),
+        };
+        let warning = cached.warning(claim, openness);
+        if let Some(warning) = warning.or_else(|| stale.map(|why| stale_warning(claim, why))) {
+            headers.insert(header::WARNING, warning);
         }
-        let response = if conditions::has_it(&wanted.wishes.conditions, &etag) {
+        let has_it = conditions::has_it(&wanted.wishes.conditions, &etag);
+        let range_holds = conditions::range_holds(&wanted.wishes.conditions, &etag);
+        headers.insert(header::ETAG, etag);
+        let response = if has_it {
             respond(StatusCode::NOT_MODIFIED, headers, Body::empty())
         } else {
             if let Ok(media_type) = HeaderValue::from_str(&document.media_type) {
                 headers.insert(header::CONTENT_TYPE, media_type);
             }
-            let range = wanted
-                .wishes
-                .range
-                .as_ref()
-                .filter(|_| conditions::range_holds(&wanted.wishes.conditions, &etag));
-            let whole = ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
+            let range = wanted.wishes.range.as_ref().filter(|_| range_holds);
+            ranged(document.bytes, range, headers).map_err(|Unsatisfiable(length)| {
                 Error::RangeNotSatisfiable {
                     registry: claim.name.registry.clone(),
                     length: Some(length),
                 }
-            })?;
-            match wanted.method {
-                Method::Get => whole,
-                Method::Head => whole.map(|_| Body::empty()),
-            }
+            })?
         };
         let immutable = matches!(age, Age::None);
         Ok(Pulled {
-            cache: self.cache_policy(cached.is_public_to_all(wanted, claim), immutable),
+            cache: self.cache_policy(is_public_to_all(wanted, openness), immutable),
             response,
             outcome,
             upstream_status: None,
@@ -342,11 +308,8 @@ impl Pull {
 }
 
 /// RFC 7234's 110 is for caches; the distribution specification wants 299 (wire-facts).
-fn stale_warning(claim: &Claim) -> HeaderValue {
-    let text = format!(
-        "299 - \"{} could not be asked; this is what it said before\"",
-        claim.name.registry
-    );
+fn stale_warning(claim: &Claim, why: &str) -> HeaderValue {
+    let text = format!("299 - \"{} {why}\"", claim.name.registry);
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("299 - \"stale\""))
 }
 

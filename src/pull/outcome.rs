@@ -19,7 +19,7 @@ pub enum Outcome {
     Joined,
     /// Fetched from the upstream for this request.
     Miss,
-    /// From the cache, because the upstream could not be asked.
+    /// From the cache, older than its rule wants: the upstream could not be asked, or is asked meanwhile.
     Stale,
     /// From the cache, after the upstream confirmed what the tag means.
     Revalidated,

@@ -1,6 +1,8 @@
 //! What refers to a manifest: signatures, SBOMs. Where a registry has no referrers API the specification keeps the
 //! list under a tag, and docxy looks there for the client.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -16,7 +18,7 @@ use crate::upstream::{Ask, Method};
 
 impl Pull {
     pub(super) async fn referrers(
-        &self,
+        self: &Arc<Self>,
         wanted: Wanted<'_>,
         repository: &Repository,
         digest: &Digest,
@@ -35,12 +37,18 @@ impl Pull {
                 ))
             }
             Err(
-                Error::NotFound { .. }
+                error @ (Error::NotFound { .. }
                 | Error::Rejected {
                     status: StatusCode::METHOD_NOT_ALLOWED,
                     ..
-                },
-            ) => self.referrers_by_tag(wanted, repository, digest).await,
+                }),
+            ) => {
+                // The repository may be what is missing, and that is not for everyone.
+                if let Some(cached) = &self.cached {
+                    self.may_know(cached, wanted, &error).await?;
+                }
+                self.referrers_by_tag(wanted, repository, digest).await
+            }
             Err(error) => Err(error),
         }
     }

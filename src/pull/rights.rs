@@ -1,51 +1,39 @@
 //! Who may read what of the cache (threats S4, S5). A repository is public when the upstream gave something of it to
 //! nobody in particular; else a client's own right is proved upstream, by the cheapest request that proves it, and
-//! remembered for a minute. A link (this digest, in this repository) exists only where the upstream itself said so.
+//! remembered for five minutes. A link (this digest, in this repository) exists only where the upstream itself said so.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+mod claim;
+mod openness;
+mod proofs;
+mod sight;
 
-use aws_lc_rs::hmac;
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, header};
-use moka::future::Cache as Joining;
+use tokio::time::Instant;
 
+pub(super) use self::claim::{Claim, Key};
+use self::claim::{Places, ProofKey};
+pub use self::openness::Withdrawn;
+pub use self::proofs::PROOF;
+pub(super) use self::proofs::Proofs;
 use super::cached::Cached;
+use super::joint::Came;
 use super::{Error, Missing, Pull, content_length};
-use crate::access::Permit;
-use crate::cache::{Linked, Presence};
+use crate::cache::{Linked, Openness, Presence};
 use crate::oci::accept::Class;
 use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::upstream::{Ask, Health, Method, Right, Word};
-
-/// How long a client's own right counts as proved.
-pub const PROOF: Duration = Duration::from_mins(1);
-/// How long a repository that nobody in particular may read is not asked about again.
-const CLOSED: Duration = Duration::from_mins(10);
-/// Proofs and closed repositories that are remembered; about 100 bytes each.
-const REMEMBERED: u64 = 100_000;
-
-/// A keyed hash of a right and a repository: of no use to who reads the memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Key([u8; 32]);
-
-/// Who asks, where, and with what: what a flight keeps of everyone who joined it.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub name: FullName,
-    pub right: Right,
-    /// docxy's operator shares what his credential can read with everyone who reaches docxy.
-    pub shared: bool,
-    secret: Arc<hmac::Key>,
-    key: OnceLock<Key>,
-}
+use crate::upstream::{Ask, Health, Method, Word};
 
 /// What a client may do with what is cached of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Read what is linked there.
     Entitled,
+    /// The same while the upstream can't be asked: its right was proved not long ago.
+    Lapsed,
     /// Nothing, before the upstream has decided about its right.
     Unproved,
 }
@@ -57,12 +45,13 @@ pub(super) enum Kind {
     Manifest,
 }
 
-/// What the registry said about a repository to nobody in particular.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Openness {
-    Open,
-    Closed,
-    Untold,
+impl Kind {
+    fn missing(self) -> Missing {
+        match self {
+            Self::Blob => Missing::Blob,
+            Self::Manifest => Missing::Manifest,
+        }
+    }
 }
 
 /// How much an answer of an upstream's shows that it is about the thing that was asked for.
@@ -76,102 +65,34 @@ enum Evidence {
     Against,
 }
 
-/// Proofs of this process.
-#[derive(Debug)]
-pub(super) struct Proofs {
-    secret: Arc<hmac::Key>,
-    proved: Joining<Key, ()>,
-    closed: Joining<FullName, ()>,
-}
-
-impl Proofs {
-    pub fn new() -> Self {
-        let secret: [u8; 32] = rand::random();
-        Self {
-            secret: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)),
-            proved: Joining::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(PROOF)
-                .build(),
-            closed: Joining::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_live(CLOSED)
-                .build(),
-        }
-    }
-
-    /// What this permit claims in this repository.
-    pub fn claim(&self, permit: &Permit, name: FullName) -> Claim {
-        Claim {
-            name,
-            shared: matches!(permit, Permit::Configured),
-            right: permit.right().clone(),
-            secret: Arc::clone(&self.secret),
-            key: OnceLock::new(),
-        }
-    }
-}
-
-impl Claim {
-    /// Equal for equal rights to the same repository. Made when it is first asked for: what is public needs none.
-    pub fn key(&self) -> Key {
-        *self.key.get_or_init(|| self.hashed())
-    }
-
-    fn hashed(&self) -> Key {
-        let mut hash = hmac::Context::with_key(&self.secret);
-        for part in [self.name.registry.as_str(), self.name.repository.as_str()] {
-            hash.update(part.as_bytes());
-            hash.update(b"\0");
-        }
-        match &self.right {
-            Right::Anonymous => hash.update(b"anonymous"),
-            Right::Configured => hash.update(b"configured"),
-            Right::Bearer { token, .. } => {
-                hash.update(b"bearer\0");
-                hash.update(token.expose().as_bytes());
-            }
-            Right::Basic { credential, .. } => {
-                // The name's length keeps ("a", "bc") apart from ("ab", "c").
-                hash.update(b"basic\0");
-                hash.update(&(credential.username.len() as u64).to_be_bytes());
-                hash.update(credential.username.as_bytes());
-                hash.update(credential.password.expose());
-            }
-        }
-        let mut key = [0; 32];
-        for (into, from) in key.iter_mut().zip(hash.sign().as_ref()) {
-            *into = *from;
-        }
-        Key(key)
-    }
-}
-
 impl Cached {
     pub(super) fn standing(&self, claim: &Claim) -> Standing {
-        if claim.shared || self.store.is_public(&claim.name) || self.proofs.proved.contains_key(&claim.key())
-        {
+        self.standing_in(claim, self.store.openness(&claim.name))
+    }
+
+    /// The same, with the link of this digest there.
+    pub(super) fn standing_and_link(&self, claim: &Claim, digest: &Digest) -> (Standing, Option<Linked>) {
+        let (openness, linked) = self.store.openness_and_linked(&claim.name, digest);
+        (self.standing_in(claim, openness), linked)
+    }
+
+    fn standing_in(&self, claim: &Claim, openness: Openness) -> Standing {
+        if claim.shared || self.is_for_all(openness) {
             Standing::Entitled
         } else {
-            Standing::Unproved
+            self.proofs.standing(claim)
         }
     }
 
-    /// The upstream answered this claim with what was asked for.
-    pub(super) async fn granted(&self, claim: &Claim, anonymous: bool) {
+    /// The upstream answered this claim with what was asked for, when it was asked at this time.
+    pub(super) fn granted(&self, claim: &Claim, anonymous: bool, asked: Instant) {
         if anonymous {
-            self.store.mark_public(&claim.name);
+            // A download may have begun before the repository was closed.
+            if !self.proofs.is_shut_since(&claim.name, asked) {
+                self.store.mark_public_since(&claim.name, asked.elapsed());
+            }
         } else if !claim.shared {
-            self.proofs.proved.insert(claim.key(), ()).await;
-        }
-    }
-
-    /// The upstream denied this claim.
-    pub(super) async fn denied(&self, claim: &Claim) {
-        self.proofs.proved.invalidate(&claim.key()).await;
-        if matches!(claim.right, Right::Anonymous) && self.store.is_public(&claim.name) {
-            tracing::warn!(repository = %claim.name, "is no longer public: what is cached of it needs a right from now on");
-            self.store.unmark_public(&claim.name);
+            self.proofs.grant(claim, asked);
         }
     }
 
@@ -185,59 +106,112 @@ impl Cached {
             None => self.store.may_be_from(registry, digest) || self.store.linked_in_public(digest).is_some(),
         }
     }
-
-    /// Whether a repository was found closed to the public a short while ago.
-    pub(super) fn is_known_closed(&self, name: &FullName) -> bool {
-        self.proofs.closed.contains_key(name)
-    }
 }
 
 impl Pull {
-    /// Asks the upstream whether this claim opens its repository. Claims that are the same are asked about once.
-    pub(super) async fn prove(
-        &self,
-        cached: &Cached,
+    /// What lets this claim read what is here of a digest, where it takes the upstream's word: its right is not proved, or
+    /// the digest is not linked in its repository. `None`: its own bytes must come.
+    ///
+    /// What is asked does not depend on whether the digest is linked: else that could be told from outside.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+        linked: Option<Linked>,
+    ) -> Result<Option<Linked>, Error> {
+        let lapsed = linked
+            .as_ref()
+            .filter(|_| cached.standing(claim) == Standing::Lapsed);
+        if self.is_silent(cached, claim)
+            && let Some(linked) = lapsed.cloned().or_else(|| cached.store.linked_in_public(digest))
+        {
+            return Ok(Some(linked));
+        }
+        if cached.config.offline {
+            return Err(super::blob::offline(claim, kind.missing()));
+        }
+        let answer = match &linked {
+            None if !cached.may_vouch(claim, digest) => return Ok(None),
+            None => self.confirm_once(cached, claim, kind, digest).await,
+            Some(linked) if lapsed.is_some() => {
+                // As for tags: whoever has something to fall back on does not wait for ever.
+                let patience = cached.config.revalidate_timeout;
+                let proof = self.prove(cached, claim, kind, digest);
+                if let Ok(proof) = tokio::time::timeout(patience, proof).await {
+                    proof.map(|()| linked.clone())
+                } else {
+                    self.upstream(&claim.name.registry)?.is_late();
+                    Ok(linked.clone())
+                }
+            }
+            Some(linked) => self
+                .prove(cached, claim, kind, digest)
+                .await
+                .map(|()| linked.clone()),
+        };
+        match answer {
+            Ok(linked) => Ok(Some(linked)),
+            Err(error) => in_outage(cached, claim, digest, linked, error).map(Some),
+        }
+    }
+
+    /// The upstream is known not to answer: its word would only be waited for.
+    pub(super) fn is_silent(&self, cached: &Cached, claim: &Claim) -> bool {
+        cached.config.offline
+            || self
+                .upstream(&claim.name.registry)
+                .is_ok_and(|upstream| upstream.health() == Health::Suspect)
+    }
+
+    /// Asks the upstream whether this claim opens its repository, by what it asks for. Claims that are the same are asked
+    /// about once.
+    async fn prove(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
     ) -> Result<(), Error> {
-        if self.is_open_to_all(cached, claim).await {
-            return Ok(());
-        }
-        let proof = async {
-            let answered = match cached.store.manifests_in(&claim.name) {
-                Some(manifest) => match self.word_on(cached, claim, Kind::Manifest, &manifest).await {
-                    // It may be gone upstream, which tells nothing about the right.
-                    Err(Error::NotFound { .. }) => self.word_on(cached, claim, kind, digest).await,
-                    answered => answered,
-                },
-                None => self.word_on(cached, claim, kind, digest).await,
-            };
-            let (word, evidence) = answered?;
-            if word.anonymous && evidence == Evidence::Strong {
-                cached.store.mark_public(&claim.name);
-            }
-            Ok::<_, Error>(())
+        let question = || {
+            let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
+            let digest = digest.clone();
+            async move { pull.ask_right(&cached, &claim, kind, &digest).await.map(|_| ()) }
         };
-        match cached.proofs.proved.try_get_with(claim.key(), proof).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let error = (*error).clone();
-                if error.is_denial() {
-                    cached.denied(claim).await;
-                }
-                Err(error)
+        let (answer, came) = cached.provings.ask(claim.key(), question).await;
+        let answer = answer.unwrap_or_else(|| {
+            Err(Error::Unsettled {
+                registry: claim.name.registry.clone(),
+            })
+        });
+        let answer = match (answer, came) {
+            // Of what another asked for.
+            (Err(Error::NotFound { .. }), Came::Joined) => {
+                self.ask_right(cached, claim, kind, digest).await.map(|_| ())
             }
+            (answer, _) => answer,
+        };
+        match answer {
+            // It may be gone upstream, which tells nothing about the right.
+            Err(error @ Error::NotFound { .. }) => {
+                let other = cached.store.manifests_in(&claim.name);
+                match other.filter(|other| other != digest) {
+                    Some(other) if self.sees(cached, claim).await => {
+                        let proof = self.ask_right(cached, claim, Kind::Manifest, &other).await;
+                        proof.map(|_| ()).map_err(|_| error)
+                    }
+                    _ => Err(error),
+                }
+            }
+            Ok(()) => {
+                if let Some(manifest) = cached.store.manifests_in(&claim.name) {
+                    self.look_whether_open(cached, claim, &manifest);
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-    }
-
-    /// What everyone may have, while the upstream is known not to answer: its own word would only be waited for.
-    pub(super) fn without_asking(&self, cached: &Cached, claim: &Claim, digest: &Digest) -> Option<Linked> {
-        let silent = cached.config.offline
-            || self
-                .upstream(&claim.name.registry)
-                .is_ok_and(|upstream| upstream.health() == Health::Suspect);
-        silent.then(|| cached.store.linked_in_public(digest)).flatten()
     }
 
     /// As [`Self::confirm`]; those who ask with the same right at the same time share one request.
@@ -266,24 +240,13 @@ impl Pull {
 
     /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
     async fn confirm(
-        &self,
-        cached: &Cached,
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
     ) -> Result<Linked, Error> {
-        let (word, evidence) = match self.word_on(cached, claim, kind, digest).await {
-            Ok(word) => word,
-            Err(error) => {
-                if error.is_denial() {
-                    cached.denied(claim).await;
-                }
-                return Err(error);
-            }
-        };
-        cached
-            .granted(claim, word.anonymous && evidence == Evidence::Strong)
-            .await;
+        let word = self.ask_right(cached, claim, kind, digest).await?;
         let media_type = match kind {
             Kind::Blob => None,
             Kind::Manifest => Some(
@@ -296,48 +259,27 @@ impl Pull {
         Ok(cached.store.link(&claim.name, digest, media_type))
     }
 
-    /// The first time that a client's own credential is used for a repository, one HEAD of a manifest, which costs no quota
-    /// (wire-facts), tells whether it is public anyway.
-    async fn is_open_to_all(&self, cached: &Cached, claim: &Claim) -> bool {
-        if matches!(claim.right, Right::Anonymous) || cached.proofs.closed.contains_key(&claim.name) {
-            return false;
-        }
-        let Some(manifest) = cached.store.manifests_in(&claim.name) else {
-            return false;
-        };
-        self.ask_openness(cached, &claim.name, &manifest).await
-    }
-
-    /// Asks anonymously for a manifest of this repository, once for all who want to know at the same time; a "no" is
-    /// remembered for ten minutes.
-    pub(super) async fn ask_openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> bool {
-        let asked = async {
-            match self.openness(cached, name, manifest).await {
-                Openness::Closed => Ok(()),
-                other => Err(other),
+    /// The upstream's word, and what it says about the right.
+    async fn ask_right(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        claim: &Claim,
+        kind: Kind,
+        digest: &Digest,
+    ) -> Result<Word, Error> {
+        let asked = Instant::now();
+        match self.word_on(cached, claim, kind, digest).await {
+            Ok((word, evidence)) => {
+                cached.granted(claim, word.anonymous && evidence == Evidence::Strong, asked);
+                Ok(word)
             }
-        };
-        match cached.proofs.closed.try_get_with(name.clone(), asked).await {
-            Ok(()) => false,
-            Err(other) => *other == Openness::Open,
-        }
-    }
-
-    async fn openness(&self, cached: &Cached, name: &FullName, manifest: &Digest) -> Openness {
-        let claim = cached.proofs.claim(&Permit::Try(Right::Anonymous), name.clone());
-        let ask = head(name, Reference::Digest(manifest.clone()));
-        let Ok(upstream) = self.upstream(&name.registry) else {
-            return Openness::Untold;
-        };
-        match Box::pin(upstream.confirm(&ask, &claim.right)).await {
-            Ok(word) if word.is_yes() && evidence(cached, &word, manifest) == Evidence::Strong => {
-                cached.store.mark_public(name);
-                Openness::Open
+            Err(error) => {
+                if error.is_denial() {
+                    let thing = Reference::Digest(digest.clone());
+                    self.denied(cached, claim, Some(&thing)).await;
+                }
+                Err(error)
             }
-            // A fault of the upstream's says nothing.
-            Ok(word) if word.status.is_server_error() || word.status.as_u16() == 429 => Openness::Untold,
-            Err(failure) if failure.may_pass() => Openness::Untold,
-            _ => Openness::Closed,
         }
     }
 
@@ -351,17 +293,15 @@ impl Pull {
         digest: &Digest,
     ) -> Result<(Word, Evidence), Error> {
         let name = &claim.name;
-        let (ask, what) = match kind {
-            Kind::Manifest => (head(name, Reference::Digest(digest.clone())), Missing::Manifest),
-            Kind::Blob => (
-                Ask {
-                    method: Method::Get,
-                    endpoint: Endpoint::Blob(name.repository.clone(), digest.clone()),
-                    query: None,
-                    headers: HeaderMap::new(),
-                },
-                Missing::Blob,
-            ),
+        let what = kind.missing();
+        let ask = match kind {
+            Kind::Manifest => head(name, Reference::Digest(digest.clone())),
+            Kind::Blob => Ask {
+                method: Method::Get,
+                endpoint: Endpoint::Blob(name.repository.clone(), digest.clone()),
+                query: None,
+                headers: HeaderMap::new(),
+            },
         };
         // Rare and long: not within the future of every request.
         let upstream = self.upstream(&name.registry)?;
@@ -383,6 +323,24 @@ impl Pull {
     }
 }
 
+/// What may be read all the same when the upstream can't be asked.
+fn in_outage(
+    cached: &Cached,
+    claim: &Claim,
+    digest: &Digest,
+    linked: Option<Linked>,
+    error: Error,
+) -> Result<Linked, Error> {
+    let own = linked.filter(|_| error.is_outage_of_rights() && cached.standing(claim) == Standing::Lapsed);
+    let public = || {
+        error
+            .is_outage()
+            .then(|| cached.store.linked_in_public(digest))
+            .flatten()
+    };
+    own.or_else(public).ok_or(error)
+}
+
 fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
     let named = word.headers.get(DOCKER_CONTENT_DIGEST);
     let is_named = named.map(|said| said.as_bytes() == digest.to_string().as_bytes());
@@ -393,17 +351,20 @@ fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
     let has_size = content_length(&word.headers)
         .zip(size)
         .map(|(said, size)| said == size);
-    let content_type = word
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|said| said.to_str().ok());
-    let is_page = content_type.is_some_and(|said| media::essence(said).eq_ignore_ascii_case("text/html"));
     match (is_named, has_size) {
-        _ if is_page && is_named != Some(true) => Evidence::Against,
+        _ if is_page(&word.headers) && is_named != Some(true) => Evidence::Against,
         (Some(false), _) | (_, Some(false)) => Evidence::Against,
         (None, None) => Evidence::Weak,
         _ => Evidence::Strong,
     }
+}
+
+/// What gateways and captive portals send to people.
+fn is_page(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|said| said.to_str().ok());
+    content_type.is_some_and(|said| media::essence(said).eq_ignore_ascii_case("text/html"))
 }
 
 fn head(name: &FullName, reference: Reference) -> Ask {

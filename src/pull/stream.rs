@@ -43,6 +43,18 @@ struct Blob {
     length: u64,
 }
 
+impl Blob {
+    fn of(pull: &Arc<Pull>, cached: &Arc<Cached>, claim: &Claim, digest: &Digest, length: u64) -> Self {
+        Self {
+            pull: Arc::clone(pull),
+            cached: Arc::clone(cached),
+            claim: claim.clone(),
+            digest: digest.clone(),
+            length,
+        }
+    }
+}
+
 enum State {
     File(FileBody<Reader>),
     Reopening(BoxFuture<'static, Result<Reader, Error>>),
@@ -60,21 +72,9 @@ impl Stream {
         part: Range<u64>,
         road: Option<Road>,
     ) -> Self {
-        let length = reader.length();
-        Self {
-            context: Blob {
-                pull: Arc::clone(pull),
-                cached: Arc::clone(cached),
-                claim: claim.clone(),
-                digest: digest.clone(),
-                length,
-            },
-            at: part.start,
-            end: part.end,
-            turns: 0,
-            state: State::File(file(cached, reader, part, road.clone())),
-            road,
-        }
+        let blob = Blob::of(pull, cached, claim, digest, reader.length());
+        let state = State::File(file(cached, reader, part.clone(), road.clone()));
+        Self::begin(blob, part, state, road)
     }
 
     /// A body that never was a file.
@@ -87,19 +87,18 @@ impl Stream {
         part: Range<u64>,
         length: u64,
     ) -> Self {
+        let blob = Blob::of(pull, cached, claim, digest, length);
+        Self::begin(blob, part, State::Alone(alone), None)
+    }
+
+    fn begin(context: Blob, part: Range<u64>, state: State, road: Option<Road>) -> Self {
         Self {
-            context: Blob {
-                pull: Arc::clone(pull),
-                cached: Arc::clone(cached),
-                claim: claim.clone(),
-                digest: digest.clone(),
-                length,
-            },
+            context,
             at: part.start,
             end: part.end,
             turns: 0,
-            state: State::Alone(alone),
-            road: None,
+            state,
+            road,
         }
     }
 

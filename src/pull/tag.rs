@@ -1,25 +1,29 @@
 //! A manifest by tag: what the tag means is asked upstream as often as its rule wants, once for all who ask together; when
 //! the upstream can't be asked, what it said before is served, as the rule allows (features C3, C6; threats I8, R1, R2).
 
+mod asking;
+mod known;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 use super::blob::offline;
-use super::cached::{Cached, TagQuestion, Wants};
-use super::checked::{digest_header, is_typed};
-use super::freshness::{AfterError, Decision, ErrorClass, Fresh, Rule, after_error, decide};
+use super::cached::{Cached, TagQuestion, Wants, is_public_to_all};
+use super::checked::digest_header;
+use super::freshness::{AfterError, Decision, ErrorClass, Fresh, after_error};
 use super::joint::Came;
-use super::manifest::{Age, Document, said_length};
+use super::manifest::{Age, Document};
 use super::rights::{Claim, Standing};
-use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond, with_accept};
-use crate::cache::{Presence, TagRecord};
+use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
 use crate::oci::accept::Class;
-use crate::oci::{Digest, Endpoint, Reference, Tag};
+use crate::oci::{Digest, Reference, Tag};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Ask, Health, Method, Right};
+use crate::upstream::Health;
+
+use self::asking::Asking;
+use self::known::may_be_stale_after;
 
 /// What the upstream said a tag is.
 #[derive(Clone, Debug)]
@@ -63,11 +67,12 @@ impl Pull {
         if rule.fresh == Fresh::Never && !cached.config.offline {
             return Box::pin(self.forward_manifest(wanted, &Reference::Tag(tag.clone()))).await;
         }
-        let before = match cached.standing(&question.claim) {
-            Standing::Entitled => self.before(cached, &question, rule).await,
+        let standing = cached.standing(&question.claim);
+        let before = match standing {
+            Standing::Entitled | Standing::Lapsed => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
-        let Some((record, document)) = before else {
+        let Some(before) = before else {
             if cached.config.offline {
                 return Err(offline(&question.claim, Missing::Manifest));
             }
@@ -76,29 +81,35 @@ impl Pull {
                 Err(error) => Box::pin(self.any_stale(cached, &question, rule, error)).await,
             };
         };
-        let age = age_of(cached, &record);
+        let age = before.age;
         let answer = |pull: &Self, outcome, age| {
-            pull.manifest_answer(cached, wanted, &question.claim, document.clone(), outcome, age)
+            let document = before.document.clone();
+            pull.manifest_answer(cached, wanted, &question.claim, document, outcome, age)
         };
         let stale = |pull: &Self| answer(pull, Outcome::Stale, Age::Stale(age.as_secs()));
         if cached.config.offline {
             return stale(self);
         }
-        let decision = match record.withdrawn {
-            Some(_) => Decision::Revalidate,
-            None => decide(rule, age),
-        };
         let upstream = self.upstream(&question.claim.name.registry)?;
+        // Who has yet to show his right again is not served unasked, however fresh it is.
+        let decision = match standing {
+            Standing::Entitled => before.decision(rule),
+            Standing::Lapsed | Standing::Unproved => Decision::Revalidate,
+        };
         match decision {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
             Decision::StaleWhileRevalidate if upstream.health() == Health::Well => {
                 self.confirm_behind(cached, &question);
-                return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs()));
+                return answer(self, Outcome::Stale, Age::AskedBehind(age.as_secs()));
             }
             Decision::StaleWhileRevalidate | Decision::Revalidate => {}
         }
-        let may_be_stale = after_error(rule, age, ErrorClass::Connect) == AfterError::Stale;
-        if may_be_stale && upstream.health() == Health::Suspect {
+        let may_be_stale = |class| after_error(rule, age, class) == AfterError::Stale;
+        if upstream
+            .suspicion()
+            .map(ErrorClass::of_suspicion)
+            .is_some_and(may_be_stale)
+        {
             return stale(self);
         }
         let patience = cached.config.revalidate_timeout;
@@ -109,11 +120,9 @@ impl Pull {
         .await
         {
             Ok(Ok((found, came))) => self.found_answer(cached, &question, found, came),
-            Ok(Err(error)) => match error.class() {
-                Some(class) if after_error(rule, age, class) == AfterError::Stale => stale(self),
-                _ => Err(error),
-            },
-            Err(_) if after_error(rule, age, ErrorClass::Timeout) == AfterError::Stale => {
+            Ok(Err(error)) if may_be_stale_after(cached, &question.claim, rule, age, &error) => stale(self),
+            Ok(Err(error)) => Box::pin(self.any_stale(cached, &question, rule, error)).await,
+            Err(_) if may_be_stale(ErrorClass::Timeout) => {
                 upstream.is_late();
                 stale(self)
             }
@@ -123,67 +132,6 @@ impl Pull {
                 self.found_answer(cached, &question, found, came)
             }
         }
-    }
-
-    /// What is known of a tag from before, with its bytes.
-    async fn before(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-    ) -> Option<(TagRecord, Document)> {
-        let record = cached
-            .store
-            .tag(&question.claim.name, question.tag, &question.class.key())?;
-        self.recorded(cached, question, rule, record).await
-    }
-
-    /// A record with its bytes.
-    async fn recorded(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-        record: TagRecord,
-    ) -> Option<(TagRecord, Document)> {
-        // The registry took it away: that counts until it gives it back, unless the rule says otherwise.
-        let gone = record.withdrawn.is_some()
-            && after_error(rule, age_of(cached, &record), ErrorClass::Missing) == AfterError::Refuse;
-        // Some clients say which types they can read, and mean it (wire-facts).
-        if gone || !question.class.accepts(&record.media_type) {
-            return None;
-        }
-        let linked = cached.store.linked(&question.claim.name, &record.digest)?;
-        let document = self.document(cached, &linked).await?;
-        Some((record, document))
-    }
-
-    /// While the upstream can't be asked, any stored answer of the tag whose type the client takes, the newest first.
-    async fn any_stale(
-        &self,
-        cached: &Cached,
-        question: &Question<'_>,
-        rule: &Rule,
-        error: Error,
-    ) -> Result<Pulled, Error> {
-        let Some(class) = error.class() else {
-            return Err(error);
-        };
-        if cached.standing(&question.claim) == Standing::Unproved {
-            return Err(error);
-        }
-        for record in cached.store.tags_of(&question.claim.name, question.tag) {
-            let age = age_of(cached, &record);
-            if after_error(rule, age, class) != AfterError::Stale {
-                continue;
-            }
-            if let Some((_, document)) = self.recorded(cached, question, rule, record).await {
-                let age = Age::Stale(age.as_secs());
-                let claim = &question.claim;
-                return self.manifest_answer(cached, question.wanted, claim, document, Outcome::Stale, age);
-            }
-        }
-        Err(error)
     }
 
     /// Asks the upstream; those who ask the same at the same time share one question.
@@ -268,10 +216,11 @@ impl Pull {
                 self.manifest_answer(cached, wanted, claim, document, outcome, age)?
             }
             Known::Head { digest, headers } => {
+                let openness = cached.store.openness(&claim.name);
                 let mut headers = allowed(&headers);
                 headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&digest));
                 Pulled {
-                    cache: self.cache_policy(cached.is_public_to_all(wanted, claim), false),
+                    cache: self.cache_policy(is_public_to_all(wanted, openness), false),
                     response: respond(StatusCode::OK, headers, Body::empty()),
                     outcome: Outcome::Miss,
                     upstream_status: None,
@@ -283,212 +232,4 @@ impl Pull {
             ..pulled
         })
     }
-}
-
-/// Since the upstream last said what the tag means.
-fn age_of(cached: &Cached, record: &TagRecord) -> Duration {
-    Duration::from_secs(cached.store.clock().now().saturating_sub(record.checked))
-}
-
-/// A question about a tag on its way, which its asker's leaving does not stop.
-struct Asking {
-    pull: Arc<Pull>,
-    cached: Arc<Cached>,
-    claim: Claim,
-    tag: Tag,
-    class: Class,
-}
-
-impl Asking {
-    async fn ask(&self, wants: Wants) -> Result<Found, Error> {
-        let asked = self.found(wants).await;
-        if let Some(status) = asked.as_ref().err().and_then(gone) {
-            self.withdraw(status);
-        }
-        asked
-    }
-
-    /// HEAD first where something of the repository is here, because it costs no quota and the bytes may be here too.
-    async fn found(&self, wants: Wants) -> Result<Found, Error> {
-        let known_here = self.cached.store.manifests_in(&self.claim.name).is_some();
-        if (known_here || wants == Wants::Digest)
-            && let Some(head) = self.head().await?
-        {
-            return self.after_head(head, wants).await;
-        }
-        self.get().await
-    }
-
-    async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {
-        let status = StatusCode::OK;
-        let stored = matches!(self.cached.store.presence(&head.digest), Presence::Stored { .. });
-        if stored && self.cached.may_vouch(&self.claim, &head.digest) {
-            let stored = self
-                .pull
-                .link_stored(&self.cached, &self.claim, &head.digest, &head.media_type)
-                .await?;
-            if let Some(document) = stored {
-                self.remember(&document);
-                return Ok(Found {
-                    status,
-                    known: Known::Stored(document),
-                });
-            }
-        }
-        if wants == Wants::Digest {
-            let record = self.record(head.digest.clone(), head.media_type.clone());
-            self.cached.announce(&self.claim.name, &self.tag, record);
-            // They may have come since the look at the store.
-            let store = &self.cached.store;
-            if matches!(store.presence(&head.digest), Presence::Stored { .. })
-                && store.linked(&self.claim.name, &head.digest).is_some()
-            {
-                self.cached.arrived(&self.claim.name, &head.digest);
-            }
-            return Ok(Found {
-                status,
-                known: Known::Head {
-                    digest: head.digest,
-                    headers: Box::new(head.headers),
-                },
-            });
-        }
-        // By digest, so that a tag that moves meanwhile is no matter.
-        let (fetched, _) = self
-            .pull
-            .fetch_once(&self.cached, &self.claim, &head.digest, self.class.lines())
-            .await?;
-        self.remember(&fetched.document);
-        Ok(Found {
-            status: fetched.status,
-            known: Known::Fetched(fetched.document),
-        })
-    }
-
-    async fn get(&self) -> Result<Found, Error> {
-        let reference = Reference::Tag(self.tag.clone());
-        let fetched = self
-            .pull
-            .fetch_manifest(&self.cached, &self.claim, reference, &self.class.lines())
-            .await?;
-        self.remember(&fetched.document);
-        Ok(Found {
-            status: fetched.status,
-            known: Known::Fetched(fetched.document),
-        })
-    }
-
-    /// What the upstream says the tag is; `None` where its answer to HEAD tells too little, so that GET must.
-    async fn head(&self) -> Result<Option<Head>, Error> {
-        let ask = Ask {
-            method: Method::Head,
-            endpoint: Endpoint::Manifest(
-                self.claim.name.repository.clone(),
-                Reference::Tag(self.tag.clone()),
-            ),
-            query: None,
-            headers: with_accept(HeaderMap::new(), &self.class.lines()),
-        };
-        let registry = &self.claim.name.registry;
-        let answer = match self
-            .pull
-            .ask_upstream(registry, &self.claim.right, &ask, Missing::Manifest)
-            .await
-        {
-            Ok(answer) => answer,
-            Err(Error::Rejected {
-                status: StatusCode::METHOD_NOT_ALLOWED,
-                ..
-            }) => return Ok(None),
-            Err(error) => {
-                if error.is_denial() {
-                    self.cached.denied(&self.claim).await;
-                }
-                return Err(error);
-            }
-        };
-        let digest = answer
-            .headers
-            .get(DOCKER_CONTENT_DIGEST)
-            .and_then(|said| Digest::parse(said.to_str().ok()?).ok());
-        let (Some(digest), StatusCode::OK) = (digest, answer.status) else {
-            return Ok(None);
-        };
-        if !is_typed(&answer.headers) || said_length(&answer.headers).is_none() {
-            return Ok(None);
-        }
-        self.cached.granted(&self.claim, answer.anonymous).await;
-        let media_type = answer
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
-        Ok(Some(Head {
-            digest,
-            media_type,
-            headers: answer.headers,
-        }))
-    }
-
-    fn remember(&self, document: &Document) {
-        let store = &self.cached.store;
-        let (name, class) = (&self.claim.name, self.class.key());
-        let known = store.tag(name, &self.tag, &class);
-        if known.is_some_and(|known| {
-            known.digest == document.digest
-                && known.media_type == document.media_type
-                && known.withdrawn.is_none()
-        }) {
-            store.confirm_tag(name, &self.tag, &class);
-            return;
-        }
-        let record = self.record(document.digest.clone(), document.media_type.clone());
-        store.put_tag(name, &self.tag, record);
-    }
-
-    /// What the upstream says now.
-    fn record(&self, digest: Digest, media_type: String) -> TagRecord {
-        let now = self.cached.store.clock().now();
-        TagRecord {
-            digest,
-            media_type,
-            class: self.class.key(),
-            checked: now,
-            stored: now,
-            withdrawn: None,
-        }
-    }
-
-    /// The upstream says that there is no such tag any more. A client's own right may merely not see it.
-    fn withdraw(&self, status: StatusCode) {
-        let decisive = match self.claim.right {
-            Right::Configured => true,
-            Right::Anonymous => self.cached.store.is_public(&self.claim.name),
-            Right::Bearer { .. } | Right::Basic { .. } => false,
-        };
-        if decisive {
-            let (name, class) = (&self.claim.name, self.class.key());
-            self.cached
-                .store
-                .withdraw_tag(name, &self.tag, &class, status.as_u16());
-        }
-    }
-}
-
-/// The status by which the upstream says that the tag is no more.
-fn gone(error: &Error) -> Option<StatusCode> {
-    match error {
-        Error::NotFound { .. } => Some(StatusCode::NOT_FOUND),
-        Error::Rejected { status, .. } if *status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
-            Some(*status)
-        }
-        _ => None,
-    }
-}
-
-struct Head {
-    digest: Digest,
-    media_type: String,
-    headers: HeaderMap,
 }

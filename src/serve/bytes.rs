@@ -12,8 +12,8 @@ use crate::oci::{ByteRange, ContentRange};
 pub struct Unsatisfiable(pub u64);
 
 /// The whole bytes with 200, or the one range that was asked for with 206 (containerd asks manifests for
-/// `bytes=0-`). Several ranges get the whole, as RFC 9110 section 14.2 allows. `headers` are the answer's own;
-/// lengths are set here.
+/// `bytes=0-`). Several ranges get the whole, as RFC 9110 section 14.2 allows. `headers` are the answer's own. The
+/// server tells the length, from the body, and leaves the body out where HEAD asked.
 pub fn ranged(
     bytes: Bytes,
     range: Option<&RangeHeader>,
@@ -28,7 +28,8 @@ pub fn ranged(
         }
         _ => (StatusCode::OK, bytes),
     };
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    // An upstream's was that of the whole.
+    headers.remove(header::CONTENT_LENGTH);
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -74,8 +74,10 @@ impl CachePolicy {
             Self::NoStore => HeaderValue::from_static("no-store"),
             Self::Private => HeaderValue::from_static("private, no-store"),
             Self::PublicRevalidated => HeaderValue::from_static("no-cache"),
-            Self::PublicFor(age) => HeaderValue::from_str(&format!("public, max-age={}", age.as_secs()))
-                .unwrap_or(HeaderValue::from_static("no-cache")),
+            Self::PublicFor(age) => {
+                let text = ["public, max-age=", &age.as_secs().to_string()].concat();
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-cache"))
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ impl Asker<'_> {
             Identity::Password(credential) => self.password(credential).await,
         };
         match accepted {
-            Ok(true) => Stop::Own(welcome()),
+            Ok(true) => Stop::Own(Box::new(welcome())),
             Ok(false) => {
                 let message = format!("{} does not accept this sign-in", registry.name);
                 self.sign_in(Again::InvalidToken, &message, None)

@@ -175,12 +175,16 @@ impl From<Error> for Problem {
         let full = error.to_string();
         let message = match &error {
             Error::Upstream(failure) => failure.for_client(),
+            // Its status tells a missing thing from a forbidden one, which only the log may.
+            Error::NotShown { registry, .. } => {
+                format!("{registry} does not give this to you, or does not have it")
+            }
             _ => full.clone(),
         };
         let (status, code) = match &error {
-            Error::Upstream(Failure::Denied { .. }) | Error::CatalogNeedsOwnRight { .. } => {
-                (StatusCode::FORBIDDEN, Code::Denied)
-            }
+            Error::Upstream(Failure::Denied { .. })
+            | Error::NotShown { .. }
+            | Error::CatalogNeedsOwnRight { .. } => (StatusCode::FORBIDDEN, Code::Denied),
             Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
             }

@@ -2,13 +2,17 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{StatusCode, header};
 
 use super::Shared;
 
-/// The paths that are answered whoever asks and however often. They tell nothing but that a process is there, which an
-/// accepted connection has told already; and an orchestrator whose probes were refused would stop a docxy that works.
-pub const PATHS: [&str; 4] = ["/health", "/livez", "/readyz", "/generate_204"];
+/// Is it for one of the paths that are answered whoever asks and however often? They tell nothing but that a process is
+/// there, which an accepted connection has told already; and an orchestrator whose probes were refused would stop a docxy
+/// that works.
+pub fn is_probe(request: &Parts) -> bool {
+    ["/health", "/livez", "/readyz", "/generate_204"].contains(&request.uri.path())
+}
 
 /// For people and monitors: JSON with the version.
 pub async fn health() -> Response {

@@ -19,7 +19,7 @@ use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
-use crate::telemetry::Record;
+use crate::telemetry::{Record, RequestId};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,14 +31,14 @@ where
 {
     let parts = &front.parts;
     let (head, body) = request.into_parts();
-    let id = format!("{:016x}", rand::random::<u64>());
+    let id = RequestId::random();
     let (method, log) = (head.method.clone(), parts.config.access_log.clone());
-    let record = Record::new(id.clone(), method.clone(), log, parts.metrics.clone());
+    let record = Record::new(id, method.clone(), log, parts.metrics.clone());
     let is_api = head.uri.path().starts_with("/v2");
     let mut response = catch_panics(front, head, body, &record).await;
     let headers = response.headers_mut();
     add_security(headers, is_api);
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
     let response = sized(response, &method);
@@ -68,17 +68,18 @@ fn add_security(headers: &mut HeaderMap, is_api: bool) {
     }
 }
 
-/// Says how long the answer is, where that is known, also to HEAD, which gets no body.
+/// HEAD gets no body, but is told how long it would be. To GET hyper tells it.
 fn sized(mut response: Response, method: &Method) -> Response {
+    if method != Method::HEAD {
+        return response;
+    }
     if let Some(length) = response.body().size_hint().exact() {
         let headers = response.headers_mut();
         headers
             .entry(header::CONTENT_LENGTH)
             .or_insert_with(|| HeaderValue::from(length));
     }
-    if method == Method::HEAD {
-        *response.body_mut() = Body::empty();
-    }
+    *response.body_mut() = Body::empty();
     response
 }
 
@@ -104,8 +105,8 @@ where
     .into_response()
 }
 
-/// Finds out who asks under which host; refuses clients from the wrong addresses, a request whose Host is none, those that are to come over HTTPS before
-/// anything is answered in plain text, and docxy's own that came back to it.
+/// Finds out who asks under which host; refuses clients from the wrong addresses, a request whose Host is none, those
+/// that are to come over HTTPS before anything is answered in plain text, and docxy's own that came back to it.
 async fn identify_visit<B>(front: &Front, mut head: Parts, body: B, record: &Record) -> Response
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -120,8 +121,7 @@ where
         )
         .into_response();
     };
-    let is_probe = health::PATHS.contains(&head.uri.path());
-    if !is_probe && let Some(refused) = refuse_address(&front.parts, &head.headers, connection, record) {
+    if let Some(refused) = refuse_address(&front.parts, &head, connection, record) {
         return refused;
     }
     let visit = match visit::visit(&head, connection, &config.trusted_proxies) {
@@ -142,7 +142,7 @@ where
         // A pull has no body; whatever a client sends as one is not read.
         return v2::handle(&front.parts, &head, &visit, record).await;
     }
-    let pass = if is_probe {
+    let pass = if health::is_probe(&head) {
         Pass::default()
     } else {
         match front.parts.enter(Who::at(visit.client)) {
@@ -163,14 +163,14 @@ where
 /// HTTPS, tells such a client anything.
 fn refuse_address(
     parts: &Shared,
-    headers: &HeaderMap,
+    head: &Parts,
     connection: &Connection,
     record: &Record,
 ) -> Option<Response> {
-    if !parts.addresses.is_on() {
+    if !parts.addresses.is_on() || health::is_probe(head) {
         return None;
     }
-    let client = visit::client(headers, connection, &parts.config.trusted_proxies);
+    let client = visit::client(&head.headers, connection, &parts.config.trusted_proxies);
     let problem = parts.admit(client).err()?;
     record.note(|facts| facts.client = Some(client));
     Some(denied(problem, record))

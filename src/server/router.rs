@@ -1,18 +1,13 @@
 //! Every path docxy answers, grouped by who calls it.
 
-use std::convert::Infallible;
-use std::task::{Context, Poll};
-
 use axum::Router;
-use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::Request;
-use tower::Service;
+use hyper::body::Incoming;
 
 use super::{Shared, health, layers, token};
+use crate::listen::Service;
 
 /// The whole service.
 pub fn router(parts: Shared) -> Front {
@@ -61,27 +56,16 @@ pub struct Front {
     pub(super) others: Router,
 }
 
-impl<B> Service<Request<B>> for Front
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let front = self.clone();
-        Box::pin(async move { Ok(layers::log(&front, request).await) })
+impl Service for Front {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        layers::log(self, request).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     fn size<'a, F>(_: impl FnOnce(&'a Front, Request<Body>) -> F) -> usize {

@@ -23,7 +23,7 @@ use crate::pull::Outcome;
 use crate::route::Visit;
 use crate::route::login::{Judge, LoginTarget};
 use crate::telemetry::Record;
-use crate::upstream::{ClientSecret, Login, LoginAnswer};
+use crate::upstream::{ClientSecret, Failure, Login, LoginAnswer};
 
 /// Largest form; docker's are under 1 KiB, refresh tokens can have several.
 const MAX_FORM: usize = 64 * 1024;
@@ -129,7 +129,7 @@ async fn token(
         judge,
     } = parts.routes.login(visit, realm, &asked.scopes)?;
     if let Some(record) = record {
-        record.note(|facts| facts.registry = Some(registry.name.to_string()));
+        record.note(|facts| facts.registry = Some(registry.name.clone()));
     }
     let Some(credential) = asked.credential else {
         return Ok(tokens.anonymous_answer());
@@ -187,10 +187,19 @@ async fn registrys_user(parts: &Shared, registry: &RegistryName, login: &Login) 
         ClientSecret::Password(credential) => Some(credential.username.clone()),
         ClientSecret::Refresh(token) => tokens.user_of(token),
     };
-    match parts.pull.upstream(registry)?.login(login).await? {
+    let answer = match parts.pull.upstream(registry)?.login(login).await {
+        Ok(answer) => answer,
+        Err(failure) => return in_outage(parts, registry, login, failure),
+    };
+    match &answer {
+        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => tokens.accept(registry, login),
+        LoginAnswer::Refused { .. } => tokens.refuse(registry, login),
+        LoginAnswer::NotNeeded => {}
+    }
+    match answer {
         LoginAnswer::Token { json } => {
             tokens
-                .remember(registry, user.as_deref(), json.expose())
+                .remember(registry, user.as_deref(), login, json.expose())
                 .map_err(|error| {
                     Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, error.to_string())
                 })?;
@@ -213,6 +222,26 @@ fn internal(error: NoRandom) -> Problem {
         Code::Unknown,
         error.to_string(),
     )
+}
+
+/// The registry can't be asked. Whom it accepted not long ago is not kept from what it showed him then.
+fn in_outage(
+    parts: &Shared,
+    registry: &RegistryName,
+    login: &Login,
+    failure: Failure,
+) -> Result<Vec<u8>, Problem> {
+    let tokens = parts.access.tokens();
+    match &login.credential {
+        ClientSecret::Password(credential)
+            if failure.is_outage() && tokens.was_accepted(registry, login, parts.config.grace) =>
+        {
+            tokens
+                .sealed_answer(registry, &login.scopes, credential)
+                .map_err(internal)
+        }
+        _ => Err(failure.into()),
+    }
 }
 
 fn refused(registry: &str) -> Problem {

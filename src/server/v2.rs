@@ -56,7 +56,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
         }
         Err(Stop::Own(response)) => {
             note(Outcome::Own, None, None);
-            response
+            *response
         }
         Err(Stop::Refused(refused)) => {
             let Refused {
@@ -74,7 +74,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
 /// Why there is nothing from upstream.
 pub(super) enum Stop {
     /// docxy answered itself.
-    Own(Response),
+    Own(Box<Response>),
     Refused(Box<Refused>),
 }
 
@@ -123,8 +123,8 @@ async fn answer(
     let target = parts.routes.resolve(visit, path, query)?;
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
-        facts.registry = Some(target.registry.name.as_str().to_owned());
-        facts.repository = target.endpoint.repository().map(|name| name.as_str().to_owned());
+        facts.registry = Some(target.registry.name.clone());
+        facts.repository = target.endpoint.repository().cloned();
         facts.kind = Some(kind(&target.endpoint));
     });
     let asker = Asker {
@@ -287,9 +287,9 @@ impl Asker<'_> {
     fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
         let name = &self.target.registry.name;
         let upstream_status = error.upstream_status();
-        let passthrough = matches!(permit, Permit::Try(_));
+        let passthrough = !matches!(permit, Permit::Configured);
         match &error {
-            Error::Upstream(Failure::Denied { .. }) if passthrough => {
+            Error::Upstream(Failure::Denied { .. }) | Error::NotShown { .. } if passthrough => {
                 let again = match identity {
                     Identity::Nobody => Again::No,
                     _ => Again::InsufficientScope,
@@ -383,8 +383,8 @@ fn wishes(request: &Parts) -> Result<Wishes, Problem> {
         }
     };
     let mut conditions = HeaderMap::new();
-    for name in CONDITIONS {
-        for value in headers.get_all(&name) {
+    for (name, value) in headers {
+        if CONDITIONS.contains(name) {
             conditions.append(name.clone(), value.clone());
         }
     }

@@ -11,13 +11,13 @@ use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use serde::Serialize;
 use tokio::time::Instant;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use super::json_line::{JsonLine, Plain};
 use super::lines::Lines;
 use super::metrics::{BytesFrom, Metrics, Request, Source};
+use super::request_id::RequestId;
+use crate::oci::{RegistryName, Repository};
 
 /// How requests are logged.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Record(Arc<Mutex<Fields>>);
 
 #[derive(Debug)]
 struct Fields {
-    request_id: String,
+    request_id: RequestId,
     method: Method,
     started: Instant,
     facts: Facts,
@@ -65,8 +65,8 @@ pub struct Facts {
     /// One of docxy's own users; where a registry's own sign in, the name they have there, if docxy saw it.
     pub user: Option<String>,
     pub door: Option<&'static str>,
-    pub registry: Option<String>,
-    pub repository: Option<String>,
+    pub registry: Option<RegistryName>,
+    pub repository: Option<Repository>,
     pub kind: Option<&'static str>,
     /// Which of the operator's rules decided: its number, or a word. `None` where there are no rules.
     pub rule: Option<Cow<'static, str>>,
@@ -77,7 +77,7 @@ pub struct Facts {
 }
 
 impl Record {
-    pub fn new(request_id: String, method: Method, log: AccessLog, metrics: Metrics) -> Self {
+    pub fn new(request_id: RequestId, method: Method, log: AccessLog, metrics: Metrics) -> Self {
         Self(Arc::new(Mutex::new(Fields {
             request_id,
             method,
@@ -157,7 +157,7 @@ impl Drop for Fields {
             // The filter of the log speaks for these lines too.
             _ if !tracing::enabled!(target: TARGET, tracing::Level::INFO) => {}
             AccessLog::Text => self.line().trace(),
-            AccessLog::Json(lines) => lines.soon(|bytes| self.line().append(bytes)),
+            AccessLog::Json(lines) => lines.soon(|bytes, time| self.line().append(bytes, time)),
         }
     }
 }
@@ -167,47 +167,25 @@ const TARGET: &str = "docxy::access";
 const MESSAGE: &str = "request";
 
 /// The fields of one line, in their order.
-#[derive(Serialize)]
 struct Line<'a> {
-    message: &'a str,
+    message: &'static str,
     request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     door: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     repository: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'a str>,
     ended: &'a str,
     bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ttfb_ms: Option<u64>,
     duration_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     upstream_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-}
-
-/// The same around them as around the fields of every other line.
-#[derive(Serialize)]
-struct Event<'a> {
-    timestamp: &'a str,
-    level: &'a str,
-    fields: &'a Line<'a>,
-    target: &'a str,
 }
 
 impl Fields {
@@ -215,13 +193,13 @@ impl Fields {
         let facts = &self.facts;
         Line {
             message: MESSAGE,
-            request_id: &self.request_id,
+            request_id: self.request_id.as_str(),
             client: facts.client,
             user: facts.user.as_deref(),
             method: self.method.as_str(),
             door: facts.door,
-            registry: facts.registry.as_deref(),
-            repository: facts.repository.as_deref(),
+            registry: facts.registry.as_ref().map(RegistryName::as_str),
+            repository: facts.repository.as_ref().map(Repository::as_str),
             kind: facts.kind,
             rule: facts.rule.as_deref(),
             status: self.status.map(|status| status.as_u16()),
@@ -242,18 +220,26 @@ impl Fields {
 }
 
 impl Line<'_> {
-    fn append(&self, bytes: &mut Vec<u8>) {
-        let mut timestamp = String::with_capacity(32);
-        // Neither can fail: a clock, a string, and text and numbers into memory.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
-        let event = Event {
-            timestamp: &timestamp,
-            level: "INFO",
-            fields: self,
-            target: TARGET,
-        };
-        let _ = serde_json::to_writer(&mut *bytes, &event);
-        bytes.push(b'\n');
+    fn append(&self, bytes: &mut Vec<u8>, time: &str) {
+        let mut line = JsonLine::begin(bytes, time, Plain(self.message));
+        line.field(r#","request_id":"#, Plain(self.request_id));
+        line.known(r#","client":"#, self.client);
+        line.known(r#","user":"#, self.user);
+        line.field(r#","method":"#, self.method);
+        line.known(r#","door":"#, self.door.map(Plain));
+        line.known(r#","registry":"#, self.registry.map(Plain));
+        line.known(r#","repository":"#, self.repository.map(Plain));
+        line.known(r#","kind":"#, self.kind.map(Plain));
+        line.known(r#","rule":"#, self.rule.map(Plain));
+        line.known(r#","status":"#, self.status);
+        line.known(r#","outcome":"#, self.outcome.map(Plain));
+        line.field(r#","ended":"#, Plain(self.ended));
+        line.field(r#","bytes":"#, self.bytes);
+        line.known(r#","ttfb_ms":"#, self.ttfb_ms);
+        line.field(r#","duration_ms":"#, self.duration_ms);
+        line.known(r#","upstream_status":"#, self.upstream_status);
+        line.known(r#","error":"#, self.error);
+        line.end(Plain(TARGET));
     }
 
     fn trace(&self) {
@@ -382,7 +368,7 @@ mod tests {
     /// A line as the general logger writes it and as it is made by hand, both without their time.
     fn both(facts: Facts, status: Option<StatusCode>) -> [String; 2] {
         let fields = Fields {
-            request_id: "0123456789abcdef".into(),
+            request_id: RequestId::random(),
             method: Method::GET,
             started: Instant::now(),
             ttfb_ms: status.map(|_| 0),
@@ -404,7 +390,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(logger, || line.trace());
         let mut own = Vec::new();
-        line.append(&mut own);
+        line.append(&mut own, "2026-11-22T09:16:53.123456Z");
         let logged = std::mem::take(&mut *seen.0.lock().expect("no panic"));
         [logged, own].map(|bytes| {
             let text = String::from_utf8(bytes).expect("text");
@@ -421,8 +407,8 @@ mod tests {
             client: Some([192, 0, 2, 1].into()),
             user: Some("ann\"\n".into()),
             door: Some("ns"),
-            registry: Some("ghcr.io".into()),
-            repository: Some("a/b".into()),
+            registry: RegistryName::parse("ghcr.io").ok(),
+            repository: Repository::parse("a/b").ok(),
             kind: Some("blob"),
             rule: Some("3".into()),
             outcome: Some("failed-upstream"),

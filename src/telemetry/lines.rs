@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::timestamp::Timestamps;
+
 /// How long a line waits at most.
 const SOON: Duration = Duration::from_millis(100);
 /// Bytes that are written without waiting; no more than twice as many wait ever.
@@ -30,6 +32,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    times: Timestamps,
     policy: Policy,
 }
 
@@ -52,11 +55,12 @@ impl Lines {
         Ok(Self(shared))
     }
 
-    /// Adds a line that may wait; `write` appends it, with its end.
-    pub fn soon(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a line that may wait; `write` appends it, with its end, and is told the time as the log writes it.
+    pub fn soon(&self, write: impl FnOnce(&mut Vec<u8>, &str)) {
         let mut waiting = self.0.waiting();
-        let is_first = waiting.bytes.is_empty();
-        write(&mut waiting.bytes);
+        let Waiting { bytes, times, .. } = &mut *waiting;
+        let is_first = bytes.is_empty();
+        write(bytes, times.now());
         let must_go = waiting.bytes.len() >= FULL || waiting.policy == Policy::Through;
         drop(waiting);
         if must_go {

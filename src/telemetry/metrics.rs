@@ -34,6 +34,7 @@ pub struct Names {
     pub evictions: Family<Eviction, Counter>,
     pub integrity_failures: Family<Place, Counter>,
     pub disk_errors: Counter,
+    pub repositories_withdrawn: Family<OnWithdrawal, Counter>,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
 }
@@ -123,6 +124,40 @@ pub struct Place {
     pub place: &'static str,
 }
 
+/// Of `docxy_repositories_withdrawn_total`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct OnWithdrawal {
+    /// See [`Why`].
+    pub why: &'static str,
+}
+
+/// Why a repository is public no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Why {
+    /// The registry does not give it to everyone.
+    Denied,
+    /// It has it no more.
+    Missing,
+}
+
+impl Why {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+impl Names {
+    pub fn withdrawn(&self, why: Why) {
+        let why = why.as_str();
+        self.repositories_withdrawn
+            .get_or_create(&OnWithdrawal { why })
+            .inc();
+    }
+}
+
 impl Metrics {
     /// In the text format of `OpenMetrics`.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
@@ -179,6 +214,11 @@ impl Metrics {
             "disk_errors",
             "Failed writes of the cache",
             self.disk_errors.clone(),
+        );
+        registry.register(
+            "repositories_withdrawn",
+            "Repositories that were public and are so no more, by why",
+            self.repositories_withdrawn.clone(),
         );
         registry.register(
             "cache_bytes",

@@ -270,6 +270,18 @@ impl Failure {
         }
     }
 
+    /// A login got no answer: nothing was said about the right.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. }
+            | Self::RateLimited { .. } => true,
+            Self::TokenService { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
+
     /// 504 rather than 502.
     pub fn timed_out(&self) -> bool {
         match self {

@@ -27,6 +27,15 @@ pub enum Health {
     Suspect,
 }
 
+/// Why it is suspect, by what was seen last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// No connection could be made.
+    Unreachable,
+    /// No answer came within a time limit, or within anybody's patience.
+    Late,
+}
+
 /// Asks whether the registry answers at all; whatever it answers is a yes.
 type Probe = dyn Fn() -> BoxFuture<'static, bool> + Send + Sync;
 
@@ -46,7 +55,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    suspect: bool,
+    suspect: Option<Suspicion>,
     /// Of the running probe. An older one that still finishes must not speak for it.
     number: u64,
     task: Option<AbortHandle>,
@@ -75,18 +84,28 @@ impl Breaker {
         }
     }
 
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        match self.health() {
+            Health::Well => None,
+            Health::Suspect => self.shared.lock().suspect,
+        }
+    }
+
     /// Every request to the registry tells how it went.
     pub fn note<T>(&self, outcome: &Result<T, Failure>) {
-        match outcome.as_ref().map_or_else(news, |_| Some(Health::Well)) {
-            Some(Health::Well) => self.answered(),
-            Some(Health::Suspect) => self.failed(),
-            None => {}
+        match outcome {
+            Ok(_) => self.answered(),
+            Err(failure) => match news(failure) {
+                Some(Health::Well) => self.answered(),
+                Some(Health::Suspect) => self.failed(suspicion(failure)),
+                None => {}
+            },
         }
     }
 
     /// Somebody who has an older answer to give did not wait any longer.
     pub fn late(&self) {
-        self.failed();
+        self.failed(Suspicion::Late);
     }
 
     fn answered(&self) {
@@ -94,7 +113,7 @@ impl Breaker {
             return;
         }
         let mut state = self.shared.lock();
-        if state.suspect {
+        if state.suspect.is_some() {
             self.shared.recovered(&mut state);
             if let Some(task) = state.task.take() {
                 task.abort();
@@ -103,15 +122,14 @@ impl Breaker {
         }
     }
 
-    fn failed(&self) {
+    fn failed(&self, suspicion: Suspicion) {
         let mut state = self.shared.lock();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if state.suspect {
+        if state.suspect.replace(suspicion).is_some() {
             return;
         }
-        state.suspect = true;
         state.number += 1;
         self.shared.suspect.store(true, Ordering::Relaxed);
         tracing::warn!(registry = %self.registry, "the upstream is suspect; probing it in the background");
@@ -145,7 +163,7 @@ impl Shared {
     }
 
     fn recovered(&self, state: &mut State) {
-        state.suspect = false;
+        state.suspect = None;
         self.suspect.store(false, Ordering::Relaxed);
     }
 }
@@ -161,10 +179,17 @@ async fn probing(registry: RegistryName, probe: Arc<Probe>, shared: Arc<Shared>,
         wait = (wait * 2).min(LONGEST_WAIT);
     }
     let mut state = shared.lock();
-    if state.number == number && state.suspect {
+    if state.number == number && state.suspect.is_some() {
         shared.recovered(&mut state);
         state.task = None;
         tracing::info!(%registry, "the upstream answers again, to a probe");
+    }
+}
+
+fn suspicion(failure: &Failure) -> Suspicion {
+    match failure {
+        Failure::Timeout { .. } => Suspicion::Late,
+        _ => Suspicion::Unreachable,
     }
 }
 

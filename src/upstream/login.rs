@@ -72,6 +72,12 @@ async fn at_basic(config: &Config, auth: &Auth, secret: &ClientSecret) -> Result
     match status.as_u16() {
         200..=299 => Ok(LoginAnswer::BasicAccepted),
         401 | 403 => Ok(LoginAnswer::Refused { status }),
+        // It said nothing about the password.
+        500..=599 => Err(Failure::TokenService {
+            registry: config.name.clone(),
+            host: host_and_port(place::base(config)?),
+            status,
+        }),
         _ => Err(Failure::BadAnswer {
             registry: config.name.clone(),
             host: host_and_port(place::base(config)?),

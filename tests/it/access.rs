@@ -1,4 +1,6 @@
 //! Who may pull what through docxy, by what its operator wrote under `[access]`.
 
+mod addresses;
+mod limits;
 mod people;
 mod rules;

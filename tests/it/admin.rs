@@ -1,7 +1,7 @@
 //! What an operator asks over the socket and at `metrics_listen`.
 
 mod figures;
-mod metrics;
+pub mod metrics;
 mod requests;
 mod socket;
 
@@ -14,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+use self::metrics::Metrics;
+use crate::cache::support::Cached;
 use crate::support::{app::TestApp, within};
 
 /// Where a test's docxy answers its operator.
@@ -45,4 +47,16 @@ pub async fn ask(socket: &Path, method: &str, target: &str, body: impl Into<Byte
 pub fn json(answer: &Response<Bytes>) -> Value {
     assert_eq!(answer.headers()["content-type"], "application/json");
     serde_json::from_slice(answer.body()).unwrap()
+}
+
+/// Its figures.
+pub async fn scraped(docxy: &Cached) -> Metrics {
+    let answer = ask(&socket(&docxy.app), "GET", "/metrics", "").await;
+    assert_eq!(answer.status(), 200);
+    let kind = answer.headers()["content-type"].to_str().unwrap();
+    assert!(
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{kind}"
+    );
+    Metrics::parse(std::str::from_utf8(answer.body()).unwrap())
 }

@@ -22,6 +22,7 @@ mod memory;
 mod mutilations;
 mod offline;
 mod outages;
+mod pipelined;
 mod quota;
 pub mod rights;
 mod rot;

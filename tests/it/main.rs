@@ -19,6 +19,7 @@ mod errors;
 mod listen;
 mod oci;
 mod protocol;
+mod rights;
 mod security;
 mod signin;
 mod support;

@@ -130,7 +130,7 @@ mod tests {
         let mut seen = [0_u32; 62];
         for _ in 0..2000 {
             let token = generate().expect("random bytes");
-            for byte in token.expose().as_bytes()[PREFIX.len()..PREFIX.len() + BODY].iter() {
+            for byte in &token.expose().as_bytes()[PREFIX.len()..PREFIX.len() + BODY] {
                 seen[ALPHABET
                     .iter()
                     .position(|own| own == byte)

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::cache::rehearsal::{Stage, blob, send};
+use crate::cache::disk::failing::Call;
+use crate::cache::rehearsal::{Stage, blob, send, until};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -56,4 +57,26 @@ async fn a_sweep_leaves_what_can_be_used_and_counts_it() {
         (stage.partials().len(), stage.parts.index.growing()),
         (1, 1_000_000)
     );
+}
+
+#[tokio::test]
+async fn a_leader_that_need_not_wait_passes_over_no_rest() {
+    // Whoever resumes: a download begins before its file is made only where there is nothing to go on with, and where the
+    // disk let the last one be made.
+    let stage = Stage::new();
+    let partials = stage.flights.partials();
+    let [(bytes, broken), (_, other), (_, third)] = [blob(300_000, 91), blob(10, 92), blob(10, 93)];
+    assert!(!partials.is_clear_for(&broken));
+    let mut leader = stage.lead(&broken).await;
+    leader.begin(300_000).await.unwrap();
+    send(&mut leader, &bytes, 0, 200_000).await.unwrap();
+    drop(leader);
+    until(|| stage.flights.claims().all().is_empty()).await;
+    assert!(partials.is_clear_for(&other) && !partials.is_clear_for(&broken));
+    assert_eq!(stage.lead(&broken).await.resume_at(), 200_000);
+
+    stage.disk.break_at(Call::Create, 1, 28);
+    let ending = stage.lead(&other).await.begin(10).await.unwrap_err();
+    assert_eq!(ending.as_str(), "detached");
+    assert!(!partials.is_clear_for(&third));
 }

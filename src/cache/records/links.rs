@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::fullest::Fullest;
 use super::kind;
+use super::names::Names;
 use crate::cache::key::Key;
 use crate::oci::{Digest, FullName};
 
@@ -138,16 +140,28 @@ impl Links {
         links.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Takes the oldest hundredth out, when there are more than `most`.
-    pub fn beyond(&mut self, most: usize) -> Vec<(Key, u32, Option<Arc<str>>)> {
+    /// When there are more than `most`: takes the oldest of the fullest registry out.
+    pub fn beyond(&mut self, most: usize, names: &Names) -> Vec<(Key, u32, Option<Arc<str>>)> {
         if self.table.len() <= most {
             return Vec::new();
         }
-        let mut orders: Vec<u32> = self.table.values().map(|link| link.order).collect();
-        let last = (most / 100).min(orders.len() - 1);
+        let fullest = Fullest::of(names, self.all_repositories());
+        let its = || {
+            self.table
+                .iter()
+                .filter(|((_, repository), _)| fullest.owns(*repository))
+        };
+        let mut orders: Vec<u32> = its().map(|(_, link)| link.order).collect();
+        let Some(last) = fullest
+            .going(most)
+            .checked_sub(1)
+            .filter(|last| *last < orders.len())
+        else {
+            return Vec::new();
+        };
         let (_, limit, _) = orders.select_nth_unstable(last);
         let limit = *limit;
-        let old = self.table.iter().filter(|(_, link)| link.order <= limit);
+        let old = its().filter(|(_, link)| link.order <= limit);
         let old: Vec<(Key, u32)> = old.map(|(link, _)| link.clone()).collect();
         old.into_iter()
             .filter_map(|(key, repository)| {

@@ -39,6 +39,17 @@ impl Names {
         (number, name)
     }
 
+    /// Of each repository, by its number, the number of its registry; those are below the count of repositories.
+    pub fn registries(&self) -> Vec<usize> {
+        let mut numbers = HashMap::new();
+        let registries = self.by_number.iter().map(|name| {
+            let registry = name.as_ref().map(|name| &name.registry);
+            let next = numbers.len();
+            *numbers.entry(registry).or_insert(next)
+        });
+        registries.collect()
+    }
+
     pub fn all(&self) -> Vec<Arc<FullName>> {
         self.numbers.keys().cloned().collect()
     }

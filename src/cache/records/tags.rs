@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use super::fullest::Fullest;
+use super::names::Names;
 use crate::oci::{Digest, FullName, Tag};
 
 /// A confirmation that only memory knows may be lost when docxy is killed: at most this long. Seconds.
@@ -143,16 +145,20 @@ impl Tags {
         tag: &Tag,
         record: TagRecord,
         limits: &Limits,
+        names: &Names,
     ) -> Vec<(u32, Tag, String)> {
         self.found(repository, tag, record);
         let mut gone = self.other_classes(repository, tag, limits.classes);
         if let Some(full) = self.repositories.get(&repository)
             && full.count > limits.repository_tags
         {
-            gone.extend(self.oldest(Some(repository), limits.repository_tags / 100 + 1));
+            gone.extend(self.oldest(|other| other == repository, limits.repository_tags / 100 + 1));
         }
         if self.count > limits.tags {
-            gone.extend(self.oldest(None, limits.tags / 100 + 1));
+            let repositories = self.repositories.iter();
+            let each = repositories.flat_map(|(number, tags)| std::iter::repeat_n(*number, tags.count));
+            let fullest = Fullest::of(names, each);
+            gone.extend(self.oldest(|other| fullest.owns(other), fullest.going(limits.tags)));
         }
         for (repository, tag, class) in &gone {
             self.remove_class(*repository, tag, class);
@@ -272,11 +278,8 @@ impl Tags {
             .collect()
     }
 
-    fn oldest(&self, only: Option<u32>, count: usize) -> Vec<(u32, Tag, String)> {
-        let repositories = self
-            .repositories
-            .iter()
-            .filter(|(number, _)| only.is_none_or(|only| only == **number));
+    fn oldest(&self, of: impl Fn(u32) -> bool, count: usize) -> Vec<(u32, Tag, String)> {
+        let repositories = self.repositories.iter().filter(|(number, _)| of(**number));
         let mut records: Vec<(u64, u32, &Tag, &str)> = repositories
             .flat_map(|(number, repository)| {
                 repository

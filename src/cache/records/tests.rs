@@ -145,7 +145,7 @@ fn endless_names_fill_nothing() {
     let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
     for n in 0..1000 {
         let name = name(&format!("a.example/r{n}"));
-        records.link(&name, &digest(n), None);
+        records.link(&name, &digest(n), None, || true);
         records.mark_public(&name, n);
         records.put_tag(&name, &tag("latest"), record(&digest(n), "oci", n));
         let same = crate::cache::shelf::name("a.example/same");
@@ -166,6 +166,55 @@ fn endless_names_fill_nothing() {
 }
 
 #[test]
+fn one_registry_pushes_out_none_of_the_others_records() {
+    // Who pulls from Docker Hub: a registry, or somebody in it, that answers to endless names must not make docxy forget what
+    // was pulled from elsewhere, which is all that there is when that is down (threats S5, R1).
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path().to_owned());
+    std::fs::create_dir(layout.temp()).unwrap();
+    let limits = Limits {
+        links: 100,
+        repository_tags: 100,
+        classes: 2,
+        tags: 100,
+        public: 100,
+    };
+    let disk = Arc::new(Failing::default());
+    let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
+    let fill = |registry: &str, n: u64| {
+        let name = name(&format!("{registry}/r{n}"));
+        records.link(&name, &digest(n), None, || true);
+        records.mark_public(&name, n);
+        records.put_tag(&name, &tag("latest"), record(&digest(n), "oci", n));
+    };
+    let kept = |registry: &str, n: u64| {
+        let name = name(&format!("{registry}/r{n}"));
+        let kept = [
+            records.linked(&name, &digest(n)).is_some(),
+            records.is_public(&name),
+            records.tag(&name, &tag("latest"), "oci").is_some(),
+        ];
+        kept.into_iter().filter(|kept| *kept).count()
+    };
+    // The oldest of all, of two registries; then one that never ends.
+    (0..30).for_each(|n| fill("a.example", n));
+    (0..20).for_each(|n| fill("b.example", n));
+    (100..600).for_each(|n| fill("hostile.example", n));
+    let of_a: usize = (0..30).map(|n| kept("a.example", n)).sum();
+    let of_b: usize = (0..20).map(|n| kept("b.example", n)).sum();
+    println!("records of the others that are kept: {of_a} of 90, {of_b} of 60");
+    assert_eq!((of_a, of_b), (90, 60));
+    assert_eq!(kept("hostile.example", 599), 3, "its own newest stay");
+    let (links, tags, public) = records.counts();
+    assert!(links <= 100 && tags <= 100 && public <= 100);
+    // A fourth gets its share, a quarter: of whoever has more than that, never of who has less.
+    (1000..1300).for_each(|n| fill("c.example", n));
+    let of_a: usize = (0..30).map(|n| kept("a.example", n)).sum();
+    let of_b: usize = (0..20).map(|n| kept("b.example", n)).sum();
+    assert!(of_a >= 3 * 24 && of_b == 60, "{of_a} {of_b}");
+}
+
+#[test]
 fn a_full_disk_loses_no_record_before_the_stop() {
     // Without room for a small file pulls go on, and what was confirmed stays known (threat I4).
     let folder = tempfile::tempdir().unwrap();
@@ -177,7 +226,7 @@ fn a_full_disk_loses_no_record_before_the_stop() {
     disk.break_at(Call::Create, 1, rustix::io::Errno::NOSPC.raw_os_error());
     let redis = name("docker.io/library/redis");
     records.put_tag(&redis, &tag("7"), record(&digest(1), "oci", 1000));
-    records.link(&redis, &digest(1), None);
+    records.link(&redis, &digest(1), None, || true);
     records.flush();
     assert!(metrics.disk_errors.get() >= 2);
     assert!(records.tag(&redis, &tag("7"), "oci").is_some());

@@ -51,7 +51,8 @@ struct State {
     failed: Vec<(PathBuf, Change)>,
     /// When what failed is tried again.
     retry_at: Option<Instant>,
-    working: bool,
+    /// What the thread has taken and not done yet.
+    in_hand: HashSet<PathBuf>,
     stopping: bool,
     dropped: u64,
 }
@@ -94,12 +95,25 @@ impl Writer {
     /// Returns when all that was submitted is on the disk, or failed. Blocking.
     pub fn flush(&self) {
         let mut state = self.queue.locked();
-        while state.working || !state.changes.is_empty() {
-            state = self
-                .queue
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        while !state.in_hand.is_empty() || !state.changes.is_empty() {
+            state = self.queue.wait(state);
+        }
+    }
+
+    /// The same for these files, which go before all others.
+    pub fn hasten(&self, paths: &[PathBuf]) {
+        let mut state = self.queue.locked();
+        for path in paths {
+            if state.changes.contains_key(path) {
+                // Its old place in the order is passed over.
+                state.order.push_front(path.clone());
+            }
+        }
+        while paths
+            .iter()
+            .any(|path| state.in_hand.contains(path) || state.changes.contains_key(path))
+        {
+            state = self.queue.wait(state);
         }
     }
 }
@@ -119,17 +133,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next changes; none: it is time to end.
     fn next(&self) -> Vec<(PathBuf, Change)> {
         let mut state = self.locked();
-        state.working = false;
+        state.in_hand.clear();
         self.changed.notify_all();
         loop {
             if state.retry_at.is_some_and(|at| at <= Instant::now()) {
                 state.retry();
             }
             if !state.changes.is_empty() {
-                state.working = true;
                 return state.take(BATCH);
             }
             if state.stopping {
@@ -147,6 +164,7 @@ impl State {
         while taken.len() < most {
             let Some(path) = self.order.pop_front() else { break };
             if let Some(entry) = self.changes.remove_entry(&path) {
+                self.in_hand.insert(path);
                 taken.push(entry);
             }
         }

@@ -149,3 +149,72 @@ async fn a_download_of_the_same_blob_goes_first() {
     assert_eq!(stage.disk.seen(Call::Rename), 1);
     assert_eq!(stage.flights.small(&digest).await.unwrap().unwrap(), bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_manifest_is_in_memory_once_however_many_read_it() {
+    // A hundred slow nodes that pull an index of 2 MiB with all its attestations: 2 MiB, not 200.
+    let stage = Stage::new();
+    let (bytes, digest) = blob(2 << 20, 69);
+    stage.flights.put(&digest, bytes.clone().into()).await.unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..100 {
+        let (flights, digest) = (stage.flights.clone(), digest.clone());
+        readers.spawn(async move { flights.small(&digest).await.unwrap().unwrap() });
+    }
+    let held = readers.join_all().await;
+    assert!(held.iter().all(|held| *held == bytes));
+    let places: std::collections::HashSet<_> = held.iter().map(|held| held.as_ptr()).collect();
+    println!(
+        "100 readers of a manifest of 2 MiB: {} times in memory",
+        places.len()
+    );
+    assert_eq!(places.len(), 1);
+    let before = stage.disk.seen(Call::Read);
+    drop(held);
+    // Nobody holds it: it is read anew.
+    assert_eq!(stage.flights.small(&digest).await.unwrap().unwrap(), bytes);
+    assert!(stage.disk.seen(Call::Read) > before);
+    // And whatever is held, what is gone is gone.
+    let held = stage.flights.small(&digest).await.unwrap();
+    stage.parts.index.remove(&digest);
+    assert!(stage.flights.small(&digest).await.unwrap().is_none());
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_blob_is_never_stored_without_its_link() {
+    // A power cut or a kill at any moment: what is stored is served with the registry down, so the link is there first. And a
+    // link of bytes that nobody has seen is not written: after a kill it would open another registry's (threat S5).
+    let stage = Stage::new();
+    let (bytes, digest) = blob(5000, 70);
+    let name = crate::cache::shelf::name("docker.io/library/redis");
+    let (parts, file) = (&stage.parts, stage.parts.layout.link(&name, &digest));
+    let link = |name| {
+        parts
+            .records
+            .link(name, &digest, None, || parts.index.get(&digest).is_some())
+    };
+    link(&name);
+    parts.records.flush();
+    assert!(!file.exists(), "before its bytes came");
+    stage
+        .disk
+        .break_at(Call::Rename, 1, rustix::io::Errno::IO.raw_os_error());
+    assert!(stage.flights.put(&digest, bytes.clone().into()).await.is_err());
+    assert!(
+        file.exists(),
+        "the disk broke at the rename, and the link was there"
+    );
+    assert!(
+        stage.flights.small(&digest).await.unwrap().is_none(),
+        "a link alone opens nothing"
+    );
+    stage.disk.mend();
+    stage.flights.put(&digest, bytes.clone().into()).await.unwrap();
+    assert!(file.exists() && parts.layout.blob(&digest).exists());
+    // Once the blob is there every further link is written at once.
+    let other = crate::cache::shelf::name("docker.io/library/other");
+    link(&other);
+    parts.records.flush();
+    assert!(parts.layout.link(&other, &digest).exists());
+}

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     /// By which it is known in the log, in rules (as token:NAME, where it has no user), and to `revoke`
     #[arg(long)]
     name: String,
-    /// Give it the rights of this user of access.user_files, with whom it ends [default: a user of its own, token:NAME]
+    /// Give it the rights of this user, with whom it ends [default: a user of its own, token:NAME]
     #[arg(long)]
     user: Option<String>,
     /// Only for these repositories, as in 'docker.io/library/*' or 'ghcr.io/**'; may be given more than once [default:

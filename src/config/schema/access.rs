@@ -17,7 +17,7 @@ pub struct Access {
     pub groups: BTreeMap<String, Vec<String>>,
     /// Who may pull what; a deny wins over every allow, whatever their order.
     pub rules: Vec<AccessRule>,
-    /// From where clients may come; empty, in the files too, is everywhere.
+    /// From where clients may come; empty, and no files, is everywhere.
     pub allow_addresses: Vec<IpNet>,
     /// From where they may not; wins.
     pub deny_addresses: Vec<IpNet>,

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
+pub use crate::config::values::Fresh;
 use crate::config::values::{Pattern, Size};
 
 /// `[cache]`
@@ -101,18 +102,6 @@ pub struct TagRule {
     pub max_stale: Duration,
     /// How long beyond `fresh` the stored answer is served at once while the registry is asked in the background.
     pub stale_while_revalidate: Duration,
-}
-
-/// How long a tag's stored answer is served without asking the registry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fresh {
-    /// Not at all: each time one small request asks whether the tag still means the same.
-    Revalidate,
-    For(Duration),
-    /// For ever.
-    Immutable,
-    /// Not at all, and not when the registry fails either.
-    Never,
 }
 
 /// What may have gone wrong at the registry.

@@ -5,25 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use docxy::telemetry::metrics::{BytesFrom, Eviction, Fill, Place, Request as RequestLabels, Source};
+use docxy::telemetry::metrics::{
+    BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source, Why,
+};
 
-use super::{ask, metrics::Metrics, socket};
+use super::{ask, metrics::Metrics, scraped, socket};
 use crate::cache::support::{Cached, TAG, image_of};
 use crate::support::{
     client::Request,
     stub::{Fault, Gate, On},
 };
-
-async fn scraped(docxy: &Cached) -> Metrics {
-    let answer = ask(&socket(&docxy.app), "GET", "/metrics", "").await;
-    assert_eq!(answer.status(), 200);
-    let kind = answer.headers()["content-type"].to_str().unwrap();
-    assert!(
-        kind.starts_with("application/openmetrics-text; version=1.0.0"),
-        "{kind}"
-    );
-    Metrics::parse(std::str::from_utf8(answer.body()).unwrap())
-}
 
 /// A blob's file is there a moment before it is counted: the figures once they tell of so many.
 async fn scraped_with(docxy: &Cached, objects: u64) -> Metrics {
@@ -179,6 +170,7 @@ fn the_manual_names_them_all() {
         status: "2xx",
     };
     metrics.requests.get_or_create(&request).inc();
+    metrics.refuse(Reason::Address);
     metrics
         .bytes
         .get_or_create(&BytesFrom {
@@ -194,6 +186,7 @@ fn the_manual_names_them_all() {
         .integrity_failures
         .get_or_create(&Place { place: "disk" })
         .inc();
+    metrics.withdrawn(Why::Denied);
     let text = Metrics::parse(&metrics.text().unwrap());
     let known: BTreeSet<String> = text
         .samples

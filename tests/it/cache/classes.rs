@@ -1,22 +1,18 @@
 //! I8: clients differ in what they accept. Nobody is given an answer of a type he excluded, and a tag that one tool warmed
 //! is warm for the others.
 
+use std::time::{Duration, Instant};
+
 use super::support::{Cached, REPOSITORY, TAG};
 use crate::support::{
     client::{Request, Response},
     image::{DOCKER_LIST, DOCKER_MANIFEST, Image, OCI_INDEX, OCI_MANIFEST},
-    stub::{Fault, On},
+    puller::ACCEPT,
+    stub::{Fault, Gate, On},
 };
 
 /// dockerd 20.10 and 28, several lines.
-const DOCKERD: &[&str] = &[
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    "application/json",
-    DOCKER_MANIFEST,
-    DOCKER_LIST,
-    OCI_INDEX,
-    OCI_MANIFEST,
-];
+const DOCKERD: &[&str] = &ACCEPT;
 
 /// containerd 1.6 to 2.1, one line.
 const CONTAINERD: &[&str] = &[
@@ -201,4 +197,37 @@ async fn types_that_a_tool_added_go_upstream_with_its_class() {
         "this client excluded Docker's types: {lines}"
     );
     assert!(!lines.contains("*/*"), "{lines}");
+}
+
+#[tokio::test]
+async fn another_classs_answer_is_served_while_nobody_can_be_asked() {
+    // dockerd pulled an image of one platform; a tool that knows fewer types can read it too: offline, and where the registry
+    // hangs, after the usual patience and then at once.
+    let docxy = Cached::of(Image::layers(1).oci(), "").await;
+    let root = docxy.image().root;
+    docxy.send(tag(DOCKERD)).await.assert_is(&root, &docxy.stub);
+    docxy.stored(&root).await;
+    let docxy = docxy.stop().await.start_with("[cache]\noffline = true").await;
+    let offline = docxy.send(tag(OLD_OCI)).await;
+    offline.assert_is(&root, &docxy.stub);
+    assert_eq!(super::support::word(&offline), "stale");
+    assert!(docxy.send(tag(OLD)).await.status >= 400, "an excluded type");
+    let patience = "[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nheaders = \"30s\"";
+    let docxy = docxy.stop().await.start_with(patience).await;
+    let gate = Gate::closed();
+    docxy.stub.fault(On::path("/v2/*"), Fault::Head(gate.clone()));
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let begin = Instant::now();
+        let answer = docxy.send(tag(OLD_OCI)).await;
+        times.push(begin.elapsed());
+        answer.assert_is(&root, &docxy.stub);
+        assert_eq!(super::support::word(&answer), "stale");
+    }
+    let (first, slowest) = (times[0], times[1..].iter().max().copied().unwrap_or_default());
+    println!(
+        "I8 another class's answer: offline 1 of 1; the registry hangs: first {first:.1?}, then {slowest:.1?}"
+    );
+    assert!(first < Duration::from_millis(1500) && slowest < Duration::from_millis(250));
+    gate.open();
 }

@@ -101,6 +101,17 @@ async fn full(followers: usize, disk: usize, layer: usize, keys: &str) {
          {took:.1?}, /readyz {ready}"
     );
     assert_eq!((right, ready), (followers, 200), "{}", docxy.app.log_text());
+    if layer > disk {
+        let log = docxy.app.log_text();
+        let told: Vec<&str> = log.lines().filter(|line| line.contains("has no room")).collect();
+        let useful = |line: &&str| {
+            line.contains("WARN") && line.contains("/cache has") && line.contains("cache.min_free")
+        };
+        assert!(
+            told.len() == 1 && told.iter().all(useful),
+            "the operator hears it once: {told:?}"
+        );
+    }
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 

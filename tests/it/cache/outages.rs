@@ -330,3 +330,26 @@ async fn one_probe_asks_a_suspect_registry() {
     assert!(asked <= 4, "{}", docxy.stub.story());
     gate.open();
 }
+
+#[tokio::test]
+async fn a_rule_for_timeouts_alone_waits_once() {
+    // Whoever allows old answers after a timeout only: one pull finds out that the registry hangs, the others don't wait.
+    let config = "[cache]\nrevalidate_timeout = \"500ms\"\n[[cache.tags]]\nstale = [\"timeout\"]\n[timeouts]\nheaders = \"30s\"";
+    let docxy = Cached::of(image_of(124, &[1000]), config).await;
+    docxy.warm().await;
+    let old = docxy.image();
+    let gate = Gate::closed();
+    docxy.stub.fault(On::path("/v2/*"), Fault::Head(gate.clone()));
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let begin = Instant::now();
+        docxy.get(TAG).await.assert_is(&old.root, &docxy.stub);
+        times.push(begin.elapsed());
+    }
+    let (first, slowest) = (times[0], p99(&mut times[1..]));
+    println!(
+        "R1 stale after timeouts only, the registry hangs: first {first:.1?}, then at most {slowest:.1?}"
+    );
+    assert!(first < Duration::from_millis(1500) && slowest < Duration::from_millis(250));
+    gate.open();
+}

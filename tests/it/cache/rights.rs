@@ -331,3 +331,48 @@ async fn the_anonymous_question_is_asked_once() {
     println!("S4 three pulls of a private image: {anonymous} anonymous questions with a token");
     assert!(anonymous <= 2, "{}", docxy.stub.story());
 }
+
+#[tokio::test]
+async fn one_denied_thing_does_not_close_a_public_repository() {
+    // Some registries deny the one image that a scanner dislikes and give the rest to everybody: what is cached of the rest
+    // must still outlive an outage. Where everything is denied, nothing is served to who has no right.
+    let limits = "[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nconnect = \"500ms\"";
+    let other = Image::layers(1).seed(183).build();
+    let manifest = format!("/v2/{PUBLIC}/manifests/8");
+    let layer = format!("/v2/{PUBLIC}/blobs/{}", other.layer_blobs()[0].digest);
+    let all = format!("/v2/{PUBLIC}/*");
+    let mut served = Vec::new();
+    for (fault, asked) in [(&manifest, &manifest), (&layer, &layer), (&all, &manifest)] {
+        let docxy = Cached::built(registry(&secret_image()).await, |app| app.config(limits)).await;
+        let nobody = docxy.client();
+        pull(&docxy, &nobody, PUBLIC, "7").await;
+        docxy.stub.put(PUBLIC, "8", other.clone());
+        docxy.stub.fault(On::path(fault), Fault::Status(403));
+        docxy.stub.forget();
+        // Once: who is challenged and asks again is denied again, and all that follows comes twice.
+        assert!(docxy.get(asked).await.status >= 400);
+        if *fault == all {
+            super::support::eventually("the anonymous question", || {
+                !docxy.stub.heads("*/manifests/sha256:*").is_empty()
+            })
+            .await;
+        } else {
+            let again = |line: &serde_json::Value| line.to_string().contains("is public after all");
+            docxy.app.logged("that it is public after all", again).await;
+        }
+        docxy.stub.down().await;
+        let image = docxy.stub.image(PUBLIC, "7");
+        let path = format!("/v2/{PUBLIC}/blobs/{}", image.blobs[0].digest);
+        let answer = docxy.client().get(&path).await;
+        served.push((
+            answer.status == 200 && answer.body == image.blobs[0].bytes,
+            leaked(&answer, &image.blobs[0]),
+        ));
+    }
+    println!("S4 a manifest, a layer, everything denied, then an outage: is the rest served? {served:?}");
+    assert!(
+        served[0].0 && served[1].0,
+        "one denied thing closed the repository"
+    );
+    assert_eq!(served[2], (false, 0));
+}

@@ -15,12 +15,14 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::admin::{ask, json, socket};
 use crate::support::{
     app::{Builder as AppBuilder, TestApp},
     client::{Request, Response},
     image::{Content, Image, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, noise},
     puller::Puller,
     stub::{self, StubRegistry},
+    within,
 };
 
 /// Where most tests put their image.
@@ -147,10 +149,23 @@ impl Cached {
         }
     }
 
-    /// Waits until this is a whole blob in the folder.
+    /// Waits until this is a whole blob in the folder, and docxy counts it among what it has: its file is there a moment
+    /// earlier, and whoever asks in between still joins.
     pub async fn stored(&self, content: &Content) {
         let file = self.folder().blob(&content.digest);
         eventually(&format!("{} to be stored", file.display()), || file.exists()).await;
+        let listed = async {
+            let socket = socket(&self.app);
+            while !json(&ask(&socket, "GET", "/api/v1/cache?limit=10000", "").await)["blobs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|blob| blob["digest"] == *content.digest)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(&format!("{} to be listed", content.digest), listed).await;
     }
 
     /// Waits until no download is under way or left over.

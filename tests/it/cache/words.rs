@@ -6,7 +6,6 @@ use super::support::{Cached, Over, TAG, image_of, word};
 use crate::support::{
     client::Request,
     stub::{Fault, Gate, On},
-    within,
 };
 
 /// The words of the access log for requests of this kind, oldest first.
@@ -44,13 +43,6 @@ async fn each_way_has_its_word() {
     first.rest().await;
     drop(second);
     docxy.stored(&layer).await;
-    // The download is over when its file has its name and the folder knows; who asks before that follows it.
-    let flying = async {
-        while word(&Over::Http1.get(docxy.app.addr(), &path, None).await) == "joined" {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the download to be over", flying).await;
     let hit = Over::Http1.get(docxy.app.addr(), &path, None).await;
     said.push(("stored", word(&hit), "hit"));
     let part = Over::Http2.get(docxy.app.addr(), &path, Some("bytes=5-")).await;

@@ -118,10 +118,10 @@ async fn a_flood_that_never_ends_delays_nobody() {
     // worse, at that of descriptors: it is served all the same. How fast depends on who gets the processors.
     raise_descriptors();
     let docxy = Attacked::start(2000, &format!("{PATIENT}max_connections = 500")).await;
-    let (count, figure) = docxy.while_flooded(2000, docxy.serve(PROBES)).await;
+    let (count, figure) = docxy.while_flooded(2000, docxy.probe_patiently(PROBES)).await;
     eprintln!("{count} silent connections, without a pause, at a limit of 500; {figure}");
     docxy.leave_descriptors(40);
-    let (count, figure) = docxy.while_flooded(2000, docxy.serve(PROBES)).await;
+    let (count, figure) = docxy.while_flooded(2000, docxy.probe_patiently(PROBES)).await;
     eprintln!("{count} silent connections, without a pause, at 40 descriptors; {figure}");
 }
 

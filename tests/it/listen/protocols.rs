@@ -1,6 +1,15 @@
 //! Whoever speaks HTTP is understood, whoever does not is told so.
 
+use std::io;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
 use docxy::listen::Config;
+use futures_util::stream;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
 use tokio::io::AsyncWriteExt;
 
 use super::{Server, describe, get_http2, http2, read_to_end, read_until};
@@ -82,4 +91,28 @@ async fn a_panic_is_one_requests_own() {
         "{answer}"
     );
     assert_eq!(server.stop().await.cut, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_at_once_breaks_after_its_head() {
+    // A client of a blob that turns out wrong before a byte of the answer has left: it is told of an answer that broke. A
+    // connection closed without a word looks like one that had rested too long, and many clients quietly ask again.
+    for (before, sent) in [(None, ""), (Some("abc"), "abc")] {
+        let broken = move || async move {
+            let pieces = before.map(|piece| Ok(Bytes::from(piece))).into_iter();
+            let pieces = pieces.chain([Err(io::Error::other("wrong bytes"))]);
+            let answer = Response::builder().header("content-length", 5);
+            answer.body(Body::from_stream(stream::iter(pieces))).unwrap()
+        };
+        let server = Server::plain(Config::default(), Router::new().fallback(broken));
+        let answer = server.exchange(GET).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer:?}");
+        assert_eq!(body, sent);
+        let (mut sender, _connection) = http2(server.connect().await).await;
+        let request = Request::get("http://a/").body(Empty::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.into_body().collect().await.is_err());
+    }
 }

@@ -91,7 +91,8 @@ impl Request {
             .unwrap_or_else(|error| panic!("no answer to {} {}: {error}", self.method, self.target))
     }
 
-    /// As `open`, for tests in which the connection itself may be refused or closed.
+    /// As `open`, for tests in which the connection itself may be refused or closed; `ConnectionAborted` is one that was
+    /// closed without a word.
     pub async fn try_open(&self, to: SocketAddr) -> io::Result<Open> {
         let tcp = TcpStream::connect(to).await?;
         tcp.set_nodelay(true)?;
@@ -340,11 +341,15 @@ impl Open {
             if let Some(end) = find(&open.buffer, b"\r\n\r\n") {
                 break end;
             }
-            if !open.fill().await {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("closed after {:?}", String::from_utf8_lossy(&open.buffer)),
-                ));
+            open.buffer.reserve(64 * 1024);
+            if open.stream.read_buf(&mut open.buffer).await? == 0 {
+                let kind = if open.buffer.is_empty() {
+                    io::ErrorKind::ConnectionAborted
+                } else {
+                    io::ErrorKind::UnexpectedEof
+                };
+                let said = String::from_utf8_lossy(&open.buffer);
+                return Err(io::Error::new(kind, format!("closed after {said:?}")));
             }
         };
         let head: Vec<u8> = open.buffer.drain(..end + 4).collect();

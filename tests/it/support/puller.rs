@@ -82,15 +82,31 @@ impl Puller {
 
     /// As this client once it has a token, which it sends with every request; without a login it stays as it is.
     pub async fn signed_in(&self, scope: &str) -> Self {
+        match self.try_signed_in(scope).await {
+            Ok(signed_in) => signed_in,
+            Err(refusal) => panic!("no token: {}", refusal.everything()),
+        }
+    }
+
+    /// As `signed_in`, or the refusal of the realm.
+    pub async fn try_signed_in(&self, scope: &str) -> Result<Self, Box<Response>> {
         if self.login.is_none() {
-            return self.clone();
+            return Ok(self.clone());
         }
-        let realm = challenge(&self.request("GET", "/v2/").send(self.to).await).realm;
-        let token = token_in(&self.token(&realm, &[scope]).await);
-        Self {
-            token: Some(token),
+        let realm = challenge(&self.once("GET", "/v2/").await).realm;
+        let answer = self.token(&realm, &[scope]).await;
+        if answer.status != 200 {
+            return Err(Box::new(answer));
+        }
+        Ok(Self {
+            token: Some(token_in(&answer)),
             ..self.clone()
-        }
+        })
+    }
+
+    /// One request as this client is, whatever the answer.
+    pub async fn once(&self, method: &str, path: &str) -> Response {
+        self.request(method, path).send(self.to).await
     }
 
     /// A request to this client's door, without any credential but the token it may have.

@@ -93,6 +93,21 @@ impl StubRegistry {
         self.state.untag(repository, tag);
     }
 
+    /// From now on only these may read it; tokens that were handed out before go on for as long as they live.
+    pub fn close(&self, repository: &str, readers: &[&str]) {
+        self.state.close(repository, readers);
+    }
+
+    /// From now on anyone may read it.
+    pub fn open(&self, repository: &str) {
+        self.state.open(repository);
+    }
+
+    /// The whole repository, as if it had never been.
+    pub fn delete(&self, repository: &str) {
+        self.state.delete(repository);
+    }
+
     // ---- behaviour ----
 
     /// The newest fault that matches a request and is not used up wins.

@@ -152,3 +152,21 @@ async fn a_rest_that_cannot_be_read_is_left_behind() {
         assert!(matches!(leader.finish().await, Ending::Complete));
     }
 }
+
+#[tokio::test]
+async fn the_first_bytes_do_not_wait_for_the_rest_of_their_piece() {
+    // Who waits for a cold blob: the first 16 KiB can be read before the piece they came in is written and hashed.
+    let stage = Stage::new();
+    let (bytes, digest) = blob(MIB, 33);
+    stage.disk.break_at(Call::Write, 2, 28);
+    let mut leader = stage.lead(&digest).await;
+    leader.begin(MIB as u64).await.unwrap();
+    let mut reader = leader.follower().reader().await.unwrap();
+    let _ = leader.write(0, bytes[..MIB / 8].to_vec().into()).await;
+    let (got, ending) = read(&mut reader, 0, MIB as u64).await;
+    assert!(got == bytes[..16 * 1024], "{} bytes", got.len());
+    assert!(
+        matches!(ending, Some(Ending::Detached { at: 16_384, .. })),
+        "{ending:?}"
+    );
+}

@@ -4,9 +4,9 @@ use super::{
     super::support::{generation::Generation, image::Index, sandbox::Sandbox},
     support::{Docxy, size},
     tool::{Client, Tool},
-    troubles::{before, largest},
+    troubles::{before, hub_of},
 };
-use crate::support::stub::{Fault, On, StubRegistry};
+use crate::support::stub::{Fault, On};
 
 const NAME: &str = "library/app";
 const MIB: usize = 1 << 20;
@@ -26,12 +26,7 @@ async fn parallel_ranges_of_a_cold_layer_in_segments_are_one_download() {
 async fn cold(length: usize, connections: usize) {
     let sandbox = Sandbox::new();
     let index = Index::plain(60, &[MIB / 8, length]).await;
-    let hub = StubRegistry::builder()
-        .image(NAME, "docker", &index)
-        .start()
-        .await;
-    let large = largest(index.native());
-    let of_large = format!("*/{}", large.digest);
+    let (hub, large, of_large) = hub_of(&index).await;
     // Slow enough that all ranges are asked for while the layer arrives.
     hub.fault(On::get(&of_large), Fault::Pace(20 * MIB));
     let docxy = Docxy::start(&before(&hub)).await;

@@ -16,10 +16,10 @@ use super::{
     },
     support::{Docxy, size, words},
     tool::{Client, Tool},
-    troubles::{before, largest},
+    troubles::{before, hub_of},
 };
 use crate::support::{
-    stub::{Fault, Gate, On, StubRegistry},
+    stub::{Fault, Gate, On},
     within,
 };
 
@@ -31,12 +31,7 @@ async fn killed_in_the_middle_of_a_pull(generation: Generation) {
     // Matters to whoever's docxy is killed by the kernel: the next pull is right, and what had come is not fetched again.
     let sandbox = Sandbox::new();
     let index = Index::plain(80, &[MIB / 8, 12 * MIB]).await;
-    let hub = StubRegistry::builder()
-        .image(NAME, "docker", &index)
-        .start()
-        .await;
-    let large = largest(index.native());
-    let of_large = format!("*/{}", large.digest);
+    let (hub, large, of_large) = hub_of(&index).await;
     let gate = Gate::after(8 * MIB);
     hub.fault(On::get(&of_large), Fault::Body(gate.clone()));
     let docxy = Docxy::start(&before(&hub)).await;

@@ -30,7 +30,14 @@ pub fn before(stub: &StubRegistry) -> String {
     )
 }
 
-pub fn largest(image: &Image) -> &Content {
+/// A registry that holds this image as `library/app:docker`, with the largest layer and the pattern of its path.
+pub async fn hub_of(index: &Index) -> (StubRegistry, &Content, String) {
+    let hub = StubRegistry::builder().image(NAME, "docker", index).start().await;
+    let large = largest(index.native());
+    (hub, large, format!("*/{}", large.digest))
+}
+
+fn largest(image: &Image) -> &Content {
     let layers = image.layers.iter();
     layers.max_by_key(|layer| layer.bytes.len()).expect("a layer")
 }
@@ -40,12 +47,7 @@ async fn ten_cuts_are_one_clean_pull(generation: Generation) {
     // Matters to everyone behind a bad line: dockerd sees a slower layer, not a broken one.
     let sandbox = Sandbox::new();
     let index = Index::plain(70, &[MIB / 8, 40 * MIB]).await;
-    let hub = StubRegistry::builder()
-        .image(NAME, "docker", &index)
-        .start()
-        .await;
-    let large = largest(index.native());
-    let of_large = format!("*/{}", large.digest);
+    let (hub, large, of_large) = hub_of(&index).await;
     hub.fault(On::get(&of_large).first(CUTS), Fault::CutAt(2 * MIB));
     let docxy = Docxy::start(&before(&hub)).await;
     let client = Client::start(Tool::Dockerd(generation), &sandbox, docxy.addr()).await;

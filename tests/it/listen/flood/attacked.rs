@@ -2,6 +2,7 @@
 //! must be served whatever else is done to it.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use tokio::net::TcpStream;
 use super::super::read_bytes;
 use crate::support::{
     app::TestApp,
-    client::Request,
+    client::{Request, Response},
     image::{Content, Image},
     stub::StubRegistry,
     within,
@@ -89,30 +90,61 @@ impl Attacked {
     /// An honest client, many times over: each time docxy must say that it lives, and give a whole layer; and nearly
     /// always at once.
     pub async fn probe(&self, count: usize) -> String {
-        let served = self.serve(count).await;
+        let served = self.serve(count, Patience::None).await;
         let prompt = |spread: &Spread| spread.p99 < Duration::from_millis(100);
         assert!(prompt(&served.probes) && prompt(&served.pulls), "{served}");
         served.to_string()
     }
 
-    /// As `probe`, but an answer may take its time.
-    pub async fn serve(&self, count: usize) -> Served {
-        let (mut probes, mut pulls) = (Vec::new(), Vec::new());
+    /// As `probe`, under a flood that goes on: an answer may take its time, and the client may have to come again.
+    pub async fn probe_patiently(&self, count: usize) -> Served {
+        self.serve(count, Patience::ComesAgain).await
+    }
+
+    async fn serve(&self, count: usize, patience: Patience) -> Served {
+        let (mut probes, mut pulls, mut again) = (Vec::new(), Vec::new(), 0);
         for _ in 0..count {
             let start = Instant::now();
-            let answer = Request::get("/livez").send(self.app.addr()).await;
+            let (answer, tries) = self.ask(&Request::get("/livez"), patience).await;
             probes.push(start.elapsed());
+            again += tries;
             answer.assert_status(&[200], &self.stub);
             let start = Instant::now();
-            let answer = Request::get(self.path()).send(self.app.addr()).await;
+            let (answer, tries) = self.ask(&Request::get(self.path()), patience).await;
             pulls.push(start.elapsed());
+            again += tries;
             answer.assert_is(&self.layer, &self.stub);
         }
         Served {
             count,
+            again,
             probes: Spread::of(probes),
             pulls: Spread::of(pulls),
         }
+    }
+
+    /// The answer, and how often the connection for it was given up before.
+    async fn ask(&self, request: &Request, patience: Patience) -> (Response, usize) {
+        let mut again = 0;
+        let mut open = loop {
+            match within("an answer", request.try_open(self.app.addr())).await {
+                Ok(open) => break open,
+                Err(error) => {
+                    let closed = [
+                        ErrorKind::ConnectionAborted,
+                        ErrorKind::ConnectionReset,
+                        ErrorKind::BrokenPipe,
+                    ];
+                    let may = patience == Patience::ComesAgain
+                        && again < MOST_TRIES
+                        && closed.contains(&error.kind());
+                    assert!(may, "after {again} tries: {error}");
+                    again += 1;
+                }
+            }
+        };
+        let body = within("a body", open.rest()).await;
+        (open.into_response(body), again)
     }
 
     /// What the process holds in memory.
@@ -144,6 +176,16 @@ impl Attacked {
     }
 }
 
+/// What a client does whose connection is closed before it has said a word: until then nobody can tell it from the flood's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    ComesAgain,
+}
+
+/// For one request.
+const MOST_TRIES: usize = 50;
+
 async fn silent(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).await.unwrap();
     // Reset when it is dropped, to leave no ports behind.
@@ -154,17 +196,25 @@ async fn silent(address: SocketAddr) -> TcpStream {
 /// How an honest client was served.
 pub struct Served {
     count: usize,
+    /// Connections that were given up before the client had got a request out.
+    again: usize,
     probes: Spread,
     pulls: Spread,
 }
 
 impl std::fmt::Display for Served {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { count, probes, pulls } = self;
-        write!(
-            f,
-            "{count} of {count} probes and pulls answered; probes {probes}, pulls {pulls}"
-        )
+        let Self {
+            count,
+            again,
+            probes,
+            pulls,
+        } = self;
+        write!(f, "{count} of {count} probes and pulls answered")?;
+        if *again > 0 {
+            write!(f, ", {again} of their connections made again")?;
+        }
+        write!(f, "; probes {probes}, pulls {pulls}")
     }
 }
 

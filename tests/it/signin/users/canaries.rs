@@ -102,6 +102,7 @@ async fn what_is_docxys_reaches_no_registry() {
 
 #[tokio::test]
 async fn what_was_typed_for_a_registry_is_not_tried_on_docxys_users() {
+    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     // Guesses at somebody's account elsewhere must not lock docxy's users out, nor find out their passwords here.
     let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
     let app = with_users(Pair::app(&hub, &ghcr))
@@ -109,7 +110,6 @@ async fn what_was_typed_for_a_registry_is_not_tried_on_docxys_users() {
         .start()
         .await;
     let pair = Pair { app, hub, ghcr };
-    const PRIVATE: &str = "/v2/acme/app/manifests/1";
     let mut tried = 0;
     for number in 0..10 {
         let wrong = format!("wrong-{number}");

@@ -134,6 +134,21 @@ impl State {
         }
     }
 
+    pub fn close(&self, name: &str, readers: &[&str]) {
+        let readers = readers.iter().map(|reader| (*reader).to_owned()).collect();
+        let mut repositories = self.repositories.lock().unwrap();
+        repositories.entry(name.to_owned()).or_default().readers = Some(readers);
+    }
+
+    pub fn open(&self, name: &str) {
+        let mut repositories = self.repositories.lock().unwrap();
+        repositories.entry(name.to_owned()).or_default().readers = None;
+    }
+
+    pub fn delete(&self, name: &str) {
+        self.repositories.lock().unwrap().remove(name);
+    }
+
     pub fn repository(&self, name: &str) -> Option<Repository> {
         self.repositories.lock().unwrap().get(name).cloned()
     }

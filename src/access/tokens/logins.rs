@@ -1,0 +1,124 @@
+//! Logins that registries accepted, and what the tokens of one login can do for each other.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ANONYMOUS, OWN_PREFIXES, Tokens};
+use crate::access::Permit;
+use crate::access::login::LoginKey;
+use crate::access::seal::same;
+use crate::config::values::Secret;
+use crate::oci::{RegistryName, Repository};
+use crate::upstream::{ClientSecret, Login, Right};
+
+impl Tokens {
+    /// The registry accepted this login just now.
+    pub fn accept(&self, registry: &RegistryName, login: &Login) {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.insert(key, Instant::now());
+    }
+
+    /// The registry refused it.
+    pub fn refuse(&self, registry: &RegistryName, login: &Login) {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.invalidate(&key);
+    }
+
+    /// Did the registry accept it so short a time ago? While it can't be asked, its owner gets a sealed token: what that
+    /// opens is only what was proved before (`access.grace`).
+    pub fn was_accepted(&self, registry: &RegistryName, login: &Login, within: Duration) -> bool {
+        let key = LoginKey::of(&self.sealer, registry, &login.credential);
+        self.accepted.get(&key).is_some_and(|at| at.elapsed() < within)
+    }
+
+    /// As [`Self::right_of`], with the login that asked for the token, where its other tokens can do the same.
+    pub fn permit(
+        &self,
+        token: &Secret<String>,
+        registry: &RegistryName,
+        repository: Option<&Repository>,
+    ) -> (Permit, Option<Box<str>>) {
+        let text = token.expose();
+        if same(text, ANONYMOUS) || OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+            let (right, user) = self.right_of(token, registry, repository);
+            let Right::Basic { credential, .. } = &right else {
+                return (Permit::Try(right), user);
+            };
+            let secret = ClientSecret::Password(credential.clone());
+            let login = LoginKey::of(&self.sealer, registry, &secret);
+            return (Permit::TryFor(right, login), user);
+        }
+        let right = Right::Bearer {
+            registry: registry.clone(),
+            token: token.clone(),
+        };
+        let Some(known) = self.handed_out.get(&self.keys.of(text)) else {
+            return (Permit::Try(right), None);
+        };
+        if known.registry != *registry {
+            return (Permit::Try(Right::Anonymous), None);
+        }
+        let alive = known.asked_by.as_ref().filter(|_| known.until > Instant::now());
+        let login = alive
+            .zip(repository)
+            .and_then(|(asked_by, repository)| asked_by.for_repository(repository));
+        let permit = match login {
+            Some(login) => Permit::TryFor(right, login),
+            None => Permit::Try(right),
+        };
+        (permit, known.user.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::seal::Sealer;
+    use crate::config::values::Credential;
+    use crate::oci::Scope;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_living_token_proves_for_its_login_in_the_repository_it_was_asked_for() {
+        // One question upstream for each login, not for each token; but a token that ended, or that was asked for in
+        // another repository's name, must not profit from what a better one proved.
+        let tokens = Tokens::new(Sealer::new(&[7; 32]).expect("a sealer"));
+        let hub = RegistryName::parse("docker.io").expect("a name");
+        let repository = |name| Repository::parse(name).expect("a name");
+        let login = Login {
+            credential: ClientSecret::Password(Credential {
+                username: "u".into(),
+                password: Secret::new(b"p".to_vec()),
+            }),
+            scopes: vec![Scope::pull(&repository("team/app"))],
+            offline: false,
+            client_id: None,
+        };
+        for answer in [
+            r#"{"token":"one","expires_in":300}"#,
+            r#"{"token":"two","expires_in":600}"#,
+        ] {
+            tokens
+                .remember(&hub, None, &login, answer.as_bytes())
+                .expect("readable");
+        }
+        let login_of = |token: &str, name: &'static str| {
+            let token = Secret::new(token.to_owned());
+            match tokens.permit(&token, &hub, Some(&repository(name))).0 {
+                Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
+                _ => None,
+            }
+        };
+        let one = login_of("one", "team/app");
+        assert!(one.is_some());
+        assert_eq!(one, login_of("two", "team/app"));
+        assert_eq!(login_of("one", "team/other"), None);
+        assert_eq!(login_of("unknown", "team/app"), None);
+        tokio::time::advance(Duration::from_secs(301)).await;
+        assert_eq!(login_of("one", "team/app"), None);
+        assert_eq!(login_of("two", "team/app"), one);
+        let elsewhere = RegistryName::parse("ghcr.io").expect("a name");
+        let (permit, _) = tokens.permit(&Secret::new("two".into()), &elsewhere, None);
+        assert!(matches!(permit, Permit::Try(Right::Anonymous)));
+    }
+}

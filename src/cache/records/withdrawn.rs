@@ -1,0 +1,82 @@
+//! Repositories that were public and are so no more. The mark goes; that it was there is kept only where an operator
+//! wants what is stored to be served on.
+
+use super::writer::Change;
+use super::{Linked, Records, Tables};
+use crate::cache::key::Key;
+use crate::oci::{Digest, FullName};
+
+/// What the upstream's word to nobody in particular makes of a repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Openness {
+    /// It gave something of it.
+    Public,
+    /// It did, and has taken it back since.
+    Withdrawn,
+    /// It never did, as far as is known: private.
+    Unknown,
+}
+
+impl Records {
+    pub fn openness(&self, name: &FullName) -> Openness {
+        let tables = self.locked();
+        let number = tables.names.number(name);
+        number.map_or(Openness::Unknown, |repository| tables.openness(repository))
+    }
+
+    /// The same, with the link of this digest there.
+    pub fn openness_and_linked(&self, name: &FullName, digest: &Digest) -> (Openness, Option<Linked>) {
+        let tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return (Openness::Unknown, None);
+        };
+        let linked = tables.linked(&Key::from(digest), repository, digest);
+        (tables.openness(repository), linked)
+    }
+
+    /// When a public repository was last given to nobody in particular, logical seconds; after a start, when that was.
+    pub fn public_since(&self, name: &FullName) -> Option<u64> {
+        let tables = self.locked();
+        let repository = tables.names.number(name)?;
+        tables.public.get(&repository).copied()
+    }
+
+    /// Takes the mark away, and with `keep` remembers that it was there. Tells whether there was one.
+    pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        let mut tables = self.locked();
+        let Some(repository) = tables.names.number(name) else {
+            return false;
+        };
+        if tables.public.remove(&repository).is_none() {
+            return false;
+        }
+        // A crash between the two leaves both files: then the repository counts as withdrawn.
+        if keep && tables.withdrawn.len() < self.0.limits.public {
+            tables.withdrawn.insert(repository);
+            let path = self.0.layout.withdrawn(name);
+            self.0.writer.submit(path, Change::Replace(b"\n".to_vec()));
+        }
+        self.0.writer.submit(self.0.layout.public(name), Change::Remove);
+        true
+    }
+
+    /// Its file was there at start.
+    pub fn found_withdrawn(&self, name: &FullName) {
+        let mut tables = self.locked();
+        let (repository, _) = tables.names.intern(name);
+        tables.public.remove(&repository);
+        tables.withdrawn.insert(repository);
+    }
+}
+
+impl Tables {
+    fn openness(&self, repository: u32) -> Openness {
+        if self.public.contains_key(&repository) {
+            Openness::Public
+        } else if self.withdrawn.contains(&repository) {
+            Openness::Withdrawn
+        } else {
+            Openness::Unknown
+        }
+    }
+}
