@@ -35,13 +35,23 @@ const fn at(auth: Auth) -> Kind {
 #[tokio::test]
 async fn an_image_fetched_with_docxys_own_credential_is_for_whom_the_rules_let() {
     // One account upstream, two people here: only docxy stands between bob and the team's image.
-    life(at(Auth::Token), SOME, "docxy's own users at a registry with a token service").await;
+    life(
+        at(Auth::Token),
+        SOME,
+        "docxy's own users at a registry with a token service",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn what_a_robot_with_a_password_fetched_is_for_whom_the_rules_let() {
     // The same where the robot's credential is a password, which goes up with every request.
-    life(at(Auth::Basic), SOME, "docxy's own users at a registry with passwords").await;
+    life(
+        at(Auth::Basic),
+        SOME,
+        "docxy's own users at a registry with passwords",
+    )
+    .await;
 }
 
 #[tokio::test]
