@@ -57,12 +57,20 @@ pub async fn token(
     login: Option<(&'static str, &'static str)>,
     scopes: &[&str],
 ) -> Result<Shown, Response> {
-    let client = door.puller(docxy);
+    // Without `public_url` docxy names no realm to a host that the client made up; a token is for the registry, not for the door.
+    let client = match door {
+        Door::Host => Door::Namespace.puller(docxy),
+        _ => door.puller(docxy),
+    };
     let client = match login {
         Some((user, password)) => client.login(user, password),
         None => client,
     };
-    let realm = challenge(&client.request("GET", "/v2/").send(docxy.app.addr()).await).realm;
+    let base = client.once("GET", "/v2/").await;
+    if base.status != 401 {
+        return Err(base);
+    }
+    let realm = challenge(&base).realm;
     let scopes: Vec<String> = scopes
         .iter()
         .map(|name| format!("repository:{name}:pull"))
