@@ -1,6 +1,8 @@
 //! Whose images are whose (threats S4, S5, A7): what a right opens, how long it is believed, and what is told to those who
 //! have none. Each matrix prints what it tried.
 
+#![expect(clippy::print_stdout, reason = "the counts are part of the report")]
+
 mod ab_leaks;
 mod ab_life;
 mod ab_matrix;

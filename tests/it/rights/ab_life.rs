@@ -118,7 +118,9 @@ async fn intruders(world: &World, docxy: &Cached, tally: &mut Tally) -> Vec<Intr
             shown: fixed(Shown::Bearer("eyJhbGciOiJub25lIn0.e30.".to_owned())),
         },
     ];
-    let signed: [(&str, Option<(&str, &str)>, &[&str]); 5] = [
+    /// Who, signed in with what, for which repositories.
+    type Signed<'a> = (&'static str, Option<(&'static str, &'static str)>, &'a [&'static str]);
+    let signed: [Signed<'_>; 5] = [
         ("nobody with a token", None, &every),
         ("bob", Some(other), &every),
         ("bob for his own", Some(other), &[BOBS]),

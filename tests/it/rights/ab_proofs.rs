@@ -144,7 +144,7 @@ async fn who_lost_the_right_keeps_it_five_minutes_at_most() {
         assert_eq!(alice.once("GET", path).await.status, 200);
     }
     docxy.stub.close(REPOSITORIES[0], &["carol"]);
-    docxy.stub.advance(std::time::Duration::from_secs(24 * 3600));
+    docxy.stub.advance(std::time::Duration::from_hours(24));
     time.advance(301);
     let mut refused = 0;
     for path in &paths {
