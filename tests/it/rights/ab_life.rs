@@ -95,6 +95,13 @@ impl Intruder {
     }
 }
 
+/// Who, signed in with what, for which repositories.
+type Signed<'a> = (
+    &'static str,
+    Option<(&'static str, &'static str)>,
+    &'a [&'static str],
+);
+
 /// Everybody without the right, each signed in as far as he comes; the realm's refusals are looked at too.
 async fn intruders(world: &World, docxy: &Cached, tally: &mut Tally) -> Vec<Intruder> {
     let (allowed, other) = (world.kind.allowed, world.kind.other);
@@ -118,8 +125,6 @@ async fn intruders(world: &World, docxy: &Cached, tally: &mut Tally) -> Vec<Intr
             shown: fixed(Shown::Bearer("eyJhbGciOiJub25lIn0.e30.".to_owned())),
         },
     ];
-    /// Who, signed in with what, for which repositories.
-    type Signed<'a> = (&'static str, Option<(&'static str, &'static str)>, &'a [&'static str]);
     let signed: [Signed<'_>; 5] = [
         ("nobody with a token", None, &every),
         ("bob", Some(other), &every),

@@ -60,12 +60,12 @@ async fn nothing_of_the_inner_network_is_dialled() {
     let lines: String = NAMES
         .iter()
         .chain(&[("localhost", "127.0.0.1")])
-        .map(|(name, address)| format!("{address} {name}\n"))
+        .map(|(name, address)| [*address, " ", *name, "\n"].concat())
         .collect();
     fs::write(&hosts, lines).unwrap();
     let addresses: String = ADDRESSES
         .iter()
-        .map(|address| format!("ip address add {address} dev lo nodad\n"))
+        .map(|address| ["ip address add ", *address, " dev lo nodad\n"].concat())
         .collect();
     let enter = format!("set -e\nip link set lo up\n{addresses}mount --bind \"$0\" /etc/hosts\nexec \"$@\"");
     let output = tokio::process::Command::new("unshare")
