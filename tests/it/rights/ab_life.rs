@@ -445,6 +445,10 @@ pub async fn life(kind: Kind, stride: usize, what: &str) {
     public(&world, &docxy, "down").await;
 
     let docxy = docxy.again().await;
+    // docxy itself knows ann: she needs no registry. (Her file is written anew at each start, which ends her tokens.)
+    if let Some(alice) = early(&world, &docxy).await {
+        entitled(&world, &docxy, &alice, "down, after a restart", stride, t).await;
+    }
     assault(&world, &docxy, &people, "down, after a restart", stride, t).await;
     let again = intruders(&world, &docxy, t).await;
     assault(
@@ -459,12 +463,11 @@ pub async fn life(kind: Kind, stride: usize, what: &str) {
     public(&world, &docxy, "down, after a restart").await;
 
     let docxy = docxy.stop().await.start_with("[cache]\noffline = true").await;
-    assault(&world, &docxy, &people, "offline", stride, t).await;
-    public(&world, &docxy, "offline").await;
-    if world.kind.own_users {
-        // docxy itself knows ann: she needs no registry.
+    if let Some(alice) = early(&world, &docxy).await {
         entitled(&world, &docxy, &alice, "offline", stride, t).await;
     }
+    assault(&world, &docxy, &people, "offline", stride, t).await;
+    public(&world, &docxy, "offline").await;
 
     let ended = docxy.stop().await;
     ended.stub.up().await;
