@@ -1,6 +1,6 @@
 //! Who asks, where, and with what, and the keys under which that is remembered.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
@@ -9,24 +9,37 @@ use crate::oci::FullName;
 use crate::upstream::Right;
 
 /// A keyed hash of a right and a repository: of no use to who reads the memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::pull) struct Key([u8; 32]);
+
+/// It is a hash already, of which eight bytes are as good as all.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.first());
+    }
+}
 
 /// Who proves a right, and in which repository. A login is a keyed hash already; what it is put together with is hashed
 /// anew with keys of this process, which is quick: every request for what is not public needs it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ProofKey {
     who: Key,
-    place: [u64; 2],
+    place: u64,
+}
+
+impl Hash for ProofKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.who.first() ^ self.place);
+    }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Places([RandomState; 2]);
+pub(super) struct Places(RandomState);
 
 impl Places {
-    fn of(&self, name: &FullName) -> [u64; 2] {
-        let [first, second] = &self.0;
-        [first.hash_one(name), second.hash_one(name)]
+    /// Nobody sees it, so that nobody can look for two names with the same one.
+    fn of(&self, name: &FullName) -> u64 {
+        self.0.hash_one(name)
     }
 }
 
@@ -85,7 +98,7 @@ impl Claim {
             },
             None => ProofKey {
                 who: self.key(),
-                place: [0; 2],
+                place: 0,
             },
         })
     }
@@ -121,6 +134,10 @@ impl Claim {
 }
 
 impl Key {
+    fn first(&self) -> u64 {
+        self.0.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+    }
+
     fn of(hash: hmac::Context) -> Self {
         let mut key = [0; 32];
         for (into, from) in key.iter_mut().zip(hash.sign().as_ref()) {
