@@ -100,10 +100,11 @@ impl<S: Service> Handler<S> {
         service_fn(move |request| {
             let in_flight = handler.begin(&request);
             let handler = Arc::clone(&handler);
-            async move {
+            // Boxed: unboxed, its room would stay with each connection that rests.
+            Box::pin(async move {
                 let response = handler.answer(request).await;
                 Ok(response.map(|body| Counted::new(body, in_flight)))
-            }
+            })
         })
     }
 
