@@ -12,7 +12,6 @@ use url::{Host, Url};
 use super::{
     environment::Environment,
     origin::{Origin, Origins, Problem, Problems, Warning, join_key},
-    parent,
     schema::{AuthMode, CredentialEntry, Registry, Schema},
     values::Secret,
 };
@@ -58,16 +57,10 @@ pub(super) fn apply(
     let mut taken = Vec::new();
     for (name, entries) in accounts {
         let section = join_key("registries", name.as_str());
-        let is_at_parent = parent::has_adopted(schema, origins, &name);
         let Some(registry) = schema.registries.get_mut(&name) else {
             continue;
         };
-        let why = if is_at_parent {
-            Some("it is asked at the parent, which is shown what [parent] names and nothing else".to_owned())
-        } else {
-            obstacle(registry, &section, origins)
-        };
-        if let Some(why) = why {
+        if let Some(why) = obstacle(registry, &section, origins) {
             warnings.push(warning(
                 format!("has an account for {name} that is not used: {why}"),
                 "take it out of one of the two",

@@ -113,7 +113,6 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
 
     let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
-    parent::adopt(&mut schema, &mut origins, &mut problems);
     complete(&mut schema, &sources.environment);
     let environment = &sources.environment;
     auth_registries::apply(
@@ -123,6 +122,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
         &mut problems,
         &mut warnings,
     );
+    parent::adopt(&mut schema, &mut origins, &mut problems);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);

@@ -19,8 +19,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     names(schema, findings);
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
-        // What is to be said of its address is said once, of the parent's.
-        let is_at_parent = parent::has_adopted(schema, findings.origins, name);
+        let is_at_parent = is_at_parent(schema, name, findings);
         let mut one = One {
             section: join_key("registries", name.as_str()),
             name,
@@ -50,6 +49,12 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             );
         }
     }
+}
+
+/// What is to be said of its address is said once, of the parent's.
+fn is_at_parent(schema: &Schema, name: &RegistryName, findings: &Findings<'_>) -> bool {
+    let urls = format!("{}.urls", join_key("registries", name.as_str()));
+    schema.parent.url.is_some() && findings.origins.of(&urls) == findings.origins.of(parent::URL)
 }
 
 /// One name means one registry (threat S16).
