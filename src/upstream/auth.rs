@@ -133,7 +133,7 @@ impl Auth {
         {
             return Ok((*known).clone());
         }
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let none = HeaderMap::new();
         let question = Question {
             registry: &self.config.name,
@@ -240,7 +240,7 @@ impl Auth {
         credential: &mut Option<Credential>,
         scopes: &[Scope],
     ) -> Result<Option<Shown>, Failure> {
-        let origin = Origin::of(place::base(&self.config)?);
+        let origin = Origin::of(place::base(&self.config));
         match (scheme, credential.as_ref()) {
             (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
             (Scheme::Basic, Some(credential)) => Ok(Some(Shown {
@@ -312,7 +312,7 @@ impl Auth {
 
     /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
     fn learn(&self, headers: &HeaderMap) -> Result<Scheme, Failure> {
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let challenges = Challenge::parse_all(headers).unwrap_or_else(|error| {
             tracing::warn!(registry = %self.config.name, %error, "the challenge can't be read");
             Vec::new()

@@ -34,7 +34,7 @@ use self::source::Source;
 use self::stream::{Past, Stream};
 use super::failure::Failure;
 use super::retry::Verdict;
-use super::{Answer, Right, Upstream};
+use super::{Answer, Right, Site};
 use crate::oci::digest::Hasher;
 use crate::oci::{Digest, Repository};
 
@@ -123,11 +123,13 @@ pub struct Download {
     over: bool,
 }
 
-impl Upstream {
-    /// Asks for a blob. Returns when the upstream's final status and the length are known, in bounded time even when nobody
-    /// answers (but for the wait for a connection while all `max_connections` are in use by an upstream that is well).
-    /// What breaks later is mended inside the download.
-    pub async fn download(&self, errand: Errand, right: &Right) -> Result<Download, Refusal> {
+impl Site {
+    /// See [`super::Upstream::download`].
+    pub(in crate::upstream) async fn download(
+        &self,
+        errand: Errand,
+        right: &Right,
+    ) -> Result<Download, Refusal> {
         begin::begin(self, errand, right).await
     }
 }

@@ -20,65 +20,65 @@ use crate::upstream::failure::{Cause, Failure, Phase};
 use crate::upstream::fetch::Landed;
 use crate::upstream::health::Health;
 use crate::upstream::transport::host_and_port;
-use crate::upstream::{Ask, Method, Right, Upstream, place};
+use crate::upstream::{Ask, Method, Right, Site, place};
 
-pub(super) async fn begin(upstream: &Upstream, errand: Errand, right: &Right) -> Result<Download, Refusal> {
-    let limit = patience(upstream);
+pub(super) async fn begin(site: &Site, errand: Errand, right: &Right) -> Result<Download, Refusal> {
+    let limit = patience(site);
     let asked = Instant::now();
     let too_late = || -> Result<Download, Failure> {
         Err(Failure::Timeout {
-            registry: upstream.config.name.clone(),
-            host: host_and_port(place::base(&upstream.config)?),
+            registry: site.config.name.clone(),
+            host: host_and_port(place::base(&site.config)),
             phase: Phase::Headers,
             limit,
         })
     };
-    let Some(slot) = slot(upstream, asked + limit).await else {
+    let Some(slot) = slot(site, asked + limit).await else {
         return Ok(too_late()?);
     };
     // Who waited for others that flow has lost nothing yet; who waited for others that got no answer has.
-    let since = match upstream.health() {
+    let since = match site.health() {
         Health::Well => Instant::now(),
         Health::Suspect => asked,
     };
-    let answer = first(upstream, errand, right, slot);
+    let answer = first(site, errand, right, slot);
     if let Ok(outcome) = tokio::time::timeout_at(since + limit, answer).await {
         return outcome;
     }
     let failure = too_late();
-    upstream.health.note(&failure);
+    site.health.note(&failure);
     Ok(failure?)
 }
 
 /// For redirects, token and HEAD together. A little less than one connection and one answer may take, so that under the
 /// default limits a client hears of it within 20 s (R1).
-fn patience(upstream: &Upstream) -> Duration {
-    let timeouts = upstream.config.timeouts;
+fn patience(site: &Site) -> Duration {
+    let timeouts = site.config.timeouts;
     timeouts.headers + timeouts.connect / 2
 }
 
 /// Waits for a connection: as long as it takes while the others get answers, else until `deadline`.
-async fn slot(upstream: &Upstream, deadline: Instant) -> Option<Slot> {
-    let mut slot = std::pin::pin!(upstream.slots.first());
+async fn slot(site: &Site, deadline: Instant) -> Option<Slot> {
+    let mut slot = std::pin::pin!(site.slots.first());
     let mut until = deadline;
     loop {
         if let Ok(slot) = tokio::time::timeout_at(until, &mut slot).await {
             return slot;
         }
-        if upstream.health() == Health::Suspect {
+        if site.health() == Health::Suspect {
             return None;
         }
         until = Instant::now() + Duration::from_secs(1);
     }
 }
 
-async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -> Result<Download, Refusal> {
-    let mut rules = Rules::of(&upstream.config);
+async fn first(site: &Site, errand: Errand, right: &Right, slot: Slot) -> Result<Download, Refusal> {
+    let mut rules = Rules::of(&site.config);
     if errand.order == Order::Kept {
         rules.segments = 1;
     }
     let blob = Endpoint::Blob(errand.repository, errand.digest.clone());
-    let source = Arc::new(AtRegistry::new(upstream, right, &blob, errand.digest)?);
+    let source = Arc::new(AtRegistry::new(site, right, &blob, errand.digest)?);
     let mut counters = Counters {
         segments: 1,
         ..Counters::default()
@@ -105,7 +105,7 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
     };
     let length = match length {
         Some(length) => Some(length),
-        None => length_by_head(upstream, &blob, right).await,
+        None => length_by_head(site, &blob, right).await,
     };
     if length.is_some_and(|length| length < errand.from) {
         return Err(Refusal::Failed(landed.answer.body().differs(errand.from)));
@@ -124,7 +124,7 @@ async fn first(upstream: &Upstream, errand: Errand, right: &Right, slot: Slot) -
     let start = Start {
         source,
         rules,
-        slots: upstream.slots.clone(),
+        slots: site.slots.clone(),
         // Who takes the bytes in order is one client, at its own pace: a few slow ones must not keep everyone else's
         // blobs waiting. They are as many as clients may connect.
         slot: (errand.order == Order::Any).then_some(slot),
@@ -205,13 +205,13 @@ async fn ask(source: &AtRegistry, span: Span, counters: &mut Counters) -> Result
 }
 
 /// Some send bodies without a length, but know it.
-async fn length_by_head(upstream: &Upstream, blob: &Endpoint, right: &Right) -> Option<u64> {
+async fn length_by_head(site: &Site, blob: &Endpoint, right: &Right) -> Option<u64> {
     let ask = Ask {
         method: Method::Head,
         endpoint: blob.clone(),
         query: None,
         headers: HeaderMap::new(),
     };
-    let head = upstream.send(&ask, right).await.ok()?;
+    let head = site.send(&ask, right).await.ok()?;
     content_length(&head.headers).filter(|_| head.status == StatusCode::OK)
 }

@@ -16,7 +16,7 @@ use crate::upstream::failure::Failure;
 use crate::upstream::fetch::{self, Landed, Place, Question};
 use crate::upstream::retry::{Trouble, retry_after};
 use crate::upstream::transport::host_and_port;
-use crate::upstream::{Right, Upstream, place};
+use crate::upstream::{Right, Site, place};
 
 /// Remembered places that refuse are replaced so often within one question; then it is trouble like any other.
 const REDIRECTS_RENEWED: usize = 3;
@@ -31,7 +31,7 @@ pub(super) trait Source: Send + Sync {
 }
 
 pub(super) struct AtRegistry {
-    upstream: Upstream,
+    site: Site,
     right: Right,
     digest: Digest,
     url: Url,
@@ -51,13 +51,13 @@ enum Road {
 }
 
 impl AtRegistry {
-    pub fn new(upstream: &Upstream, right: &Right, blob: &Endpoint, digest: Digest) -> Result<Self, Failure> {
-        let base = place::base(&upstream.config)?;
-        let endpoint = place::endpoint(&upstream.config, blob)?;
+    pub fn new(site: &Site, right: &Right, blob: &Endpoint, digest: Digest) -> Result<Self, Failure> {
+        let base = place::base(&site.config);
+        let endpoint = place::endpoint(&site.config, blob)?;
         Ok(Self {
             url: place::url(base, &endpoint, None),
             scopes: place::scopes(base, &endpoint),
-            upstream: upstream.clone(),
+            site: site.clone(),
             right: right.clone(),
             digest,
             road: Mutex::new(Road::Unknown),
@@ -68,17 +68,17 @@ impl AtRegistry {
     /// The registry's own answer, or that of the place it sends us to, which is remembered if it has the bytes. The flag:
     /// as `Answer::anonymous`.
     pub async fn ask_registry(&self, headers: &HeaderMap) -> Result<(Landed, bool), Failure> {
-        let upstream = &self.upstream;
-        let outcome = upstream
+        let site = &self.site;
+        let outcome = site
             .auth
             .ask(&self.question(headers), &self.right, &self.scopes)
             .await;
-        upstream.health.note(&outcome);
+        site.health.note(&outcome);
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(Failure::Denied {
-                registry: upstream.config.name.clone(),
+                registry: site.config.name.clone(),
                 status,
             });
         }
@@ -97,7 +97,7 @@ impl AtRegistry {
         check_digest(&self.digest, headers)
             .and_then(|()| Content::of(span, length, landed.answer.status(), headers))
             .map_err(|reason| Failure::BadAnswer {
-                registry: self.upstream.config.name.clone(),
+                registry: self.site.config.name.clone(),
                 host: landed.host.clone(),
                 reason,
             })
@@ -109,7 +109,7 @@ impl AtRegistry {
             match road {
                 Road::Away(place) => {
                     let question = self.question(headers);
-                    match fetch::follow_from(&self.upstream.transport, &question, &place).await {
+                    match fetch::follow_from(&self.site.transport, &question, &place).await {
                         Ok(landed) if has_bytes(landed.answer.status()) => return Ok(landed),
                         Ok(landed) if is_overload(landed.answer.status()) => {
                             self.forget(&place);
@@ -141,12 +141,12 @@ impl AtRegistry {
 
     fn question<'a>(&'a self, headers: &'a HeaderMap) -> Question<'a> {
         Question {
-            registry: &self.upstream.config.name,
+            registry: &self.site.config.name,
             method: Method::GET,
             url: self.url.clone(),
             headers,
             authorization: None,
-            max_redirects: self.upstream.config.max_redirects,
+            max_redirects: self.site.config.max_redirects,
         }
     }
 
@@ -162,7 +162,7 @@ impl Source for AtRegistry {
             let status = landed.answer.status();
             if !has_bytes(status) {
                 return Err(Trouble::Refused {
-                    registry: self.upstream.config.name.clone(),
+                    registry: self.site.config.name.clone(),
                     host: landed.host,
                     status,
                     retry_after: retry_after(landed.answer.headers(), SystemTime::now()),
@@ -176,7 +176,7 @@ impl Source for AtRegistry {
 
     fn short(&self, at: u64, length: Option<u64>) -> Failure {
         Failure::Broken {
-            registry: self.upstream.config.name.clone(),
+            registry: self.site.config.name.clone(),
             host: host_and_port(&self.url),
             received: at,
             expected: length,
