@@ -10,25 +10,33 @@ pub mod failure;
 mod fetch;
 mod health;
 mod login;
+mod mirror;
 mod place;
+mod places;
+mod public;
 mod realm;
 mod redacted;
 mod retry;
 mod site;
+mod standing;
 mod token_service;
 mod tokens;
 pub mod transport;
 
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
 pub use self::body::Body;
 pub use self::confirm::Word;
-pub use self::download::{Download, Errand, Order, Piece, Refusal};
-pub use self::failure::{Blame, Failure};
+pub use self::download::{Download, Errand, Givers, Order, Piece, Refusal};
+pub use self::failure::{Blame, Failure, is_verdict};
 pub use self::health::{Health, Suspicion};
-pub use self::site::Site;
+pub use self::mirror::Mirror;
+pub use self::places::{HAND_OVER, Place};
+pub use self::public::{Public, Sources};
+pub use self::site::{Role, Site};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
@@ -161,17 +169,38 @@ pub enum LoginAnswer {
     },
 }
 
-/// One registry: the place that speaks for it. Clones share tokens, connections and what was learnt.
+/// One registry: the place that speaks for it, and those that have copies of what it gives to everyone. Clones share tokens,
+/// connections and what was learnt.
 #[derive(Clone, Debug)]
 pub struct Upstream {
+    /// Alone it is shown the credentials of clients and of the registry's entry, and asked for anything but digests.
     authority: Site,
+    mirrors: Arc<[Mirror]>,
+    /// Digests are asked of the mirrors before the authority.
+    mirrors_first: bool,
 }
 
 impl Upstream {
     pub fn new(authority: Config, transport: Transport) -> Self {
         Self {
-            authority: Site::new(authority, transport),
+            authority: Site::authority(authority, transport),
+            mirrors: Arc::default(),
+            mirrors_first: false,
         }
+    }
+
+    /// With further sources of public content, in the order in which they are asked.
+    #[must_use]
+    pub fn with_mirrors(self, mirrors: Vec<Mirror>, mirrors_first: bool) -> Self {
+        Self {
+            mirrors: mirrors.into(),
+            mirrors_first,
+            ..self
+        }
+    }
+
+    pub fn has_mirrors(&self) -> bool {
+        !self.mirrors.is_empty()
     }
 
     pub fn name(&self) -> &RegistryName {
@@ -180,7 +209,7 @@ impl Upstream {
 
     /// Every place of this registry, in the configuration's order.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
-        std::iter::once(&self.authority)
+        std::iter::once(&self.authority).chain(self.mirrors.iter().map(Mirror::site))
     }
 
     /// The repository under the name that the registry knows it by: with `library/` where that is its custom.
@@ -198,11 +227,12 @@ impl Upstream {
         self.authority.confirm(ask, right).await
     }
 
-    /// Asks for a blob. Returns when the upstream's final status and the length are known, in bounded time even when nobody
-    /// answers (but for the wait for a connection while all `max_connections` are in use by an upstream that is well).
-    /// What breaks later is mended inside the download.
+    /// Asks for a blob, of one place after the other where the errand allows several; `right` is for the authority. Returns
+    /// when a final status and the length are known, in bounded time even when nobody answers (but for the wait for a
+    /// connection while all `max_connections` are in use by an upstream that is well). What breaks later is mended inside
+    /// the download, which goes on at another place from where it broke.
     pub async fn download(&self, errand: Errand, right: &Right) -> Result<Download, Refusal> {
-        self.authority.download(errand, right).await
+        download::begin(self, errand, right).await
     }
 
     /// Whether the registry answers at all, as the last requests found; costs nothing to ask. While it is suspect, one probe
@@ -220,6 +250,11 @@ impl Upstream {
     /// a probe asks it in his place (threat R1).
     pub fn is_late(&self) {
         self.authority.is_late();
+    }
+
+    /// It did not answer within this time.
+    pub fn timed_out(&self, limit: Duration) -> Failure {
+        self.authority.timed_out(limit)
     }
 
     /// Asks the registry's token service with a client's own password or refresh token.

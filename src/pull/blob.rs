@@ -145,7 +145,7 @@ impl Pull {
         if cached.config.offline {
             return Err(offline(&claim, Missing::Blob));
         }
-        let download = self.download_alone(&claim, digest).await?;
+        let download = self.download_alone(cached, &claim, digest).await?;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);

@@ -1,18 +1,29 @@
 //! One place where a registry is: a base URL with the sign-in, the connections, the health and the limits that belong to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::auth::Auth;
 use super::download::Slots;
-use super::failure::Failure;
+use super::failure::{Failure, Phase};
 use super::fetch::{Landed, Question};
 use super::health::{self, Breaker, Health, Suspicion};
 use super::redacted::RedactedUrl;
-use super::transport::Transport;
+use super::standing::Standing;
+use super::transport::{Transport, host_and_port};
 use super::{Answer, Ask, Config, Login, LoginAnswer, Method, Right, login, place};
 use crate::oci::{RegistryName, Repository};
+
+/// What a place is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It is the registry.
+    Authority,
+    /// It has copies of what the registry gives to everyone.
+    Mirror,
+}
 
 /// Clones share tokens, connections and what was learnt.
 #[derive(Clone, Debug)]
@@ -22,12 +33,22 @@ pub struct Site {
     pub(super) auth: Arc<Auth>,
     pub(super) health: Arc<Breaker>,
     pub(super) slots: Slots,
+    pub(super) standing: Arc<Standing>,
+    role: Role,
 }
 
 impl Site {
-    pub(super) fn new(config: Config, transport: Transport) -> Self {
+    pub(super) fn authority(config: Config, transport: Transport) -> Self {
+        Self::new(config, transport, Role::Authority)
+    }
+
+    pub(super) fn mirror(config: Config, transport: Transport) -> Self {
+        Self::new(config, transport, Role::Mirror)
+    }
+
+    fn new(config: Config, transport: Transport, role: Role) -> Self {
         let config = Arc::new(config);
-        let auth = Arc::new(Auth::new(config.clone(), transport.clone()));
+        let auth = Arc::new(Auth::new(config.clone(), transport.clone(), role));
         let asked = (config.clone(), auth.clone());
         let answers = move || {
             let (config, auth) = asked.clone();
@@ -37,7 +58,13 @@ impl Site {
             }
         };
         Self {
-            health: Arc::new(Breaker::new(config.name.clone(), answers)),
+            health: Arc::new(Breaker::new(
+                config.name.clone(),
+                host_and_port(&config.url),
+                answers,
+            )),
+            standing: Arc::default(),
+            role,
             slots: Slots::new(config.max_connections),
             auth,
             config,
@@ -86,6 +113,10 @@ impl Site {
         Ok(landed.into_answer(anonymous))
     }
 
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Where it is, without anything secret.
     pub fn url(&self) -> String {
         RedactedUrl {
@@ -104,6 +135,21 @@ impl Site {
     /// Why it is suspect, if it is.
     pub fn suspicion(&self) -> Option<Suspicion> {
         self.health.suspicion()
+    }
+
+    /// It did not answer within this time.
+    pub(super) fn timed_out(&self, limit: Duration) -> Failure {
+        Failure::Timeout {
+            registry: self.config.name.clone(),
+            host: host_and_port(place::base(&self.config)),
+            phase: Phase::Headers,
+            limit,
+        }
+    }
+
+    /// How long it has been suspect, if it is.
+    pub fn suspect_for(&self) -> Option<Duration> {
+        self.health.suspect_for()
     }
 
     /// Somebody who has an older answer to give has waited for this registry for as long as he would: until it answers, only

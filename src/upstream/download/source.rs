@@ -2,7 +2,7 @@
 //! connections of a download, so that the registry is not asked again for each.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, StatusCode};
@@ -14,7 +14,7 @@ use super::stream::{Past, Stream};
 use crate::oci::{Digest, Endpoint, Scope};
 use crate::upstream::failure::Failure;
 use crate::upstream::fetch::{self, Landed, Place, Question};
-use crate::upstream::retry::{Trouble, retry_after};
+use crate::upstream::retry::{Trouble, Verdict, retry_after};
 use crate::upstream::transport::host_and_port;
 use crate::upstream::{Right, Site, place};
 
@@ -26,13 +26,28 @@ pub(super) trait Source: Send + Sync {
     /// `length` is what is known of the blob; `past` is for an answer that begins again from byte 0.
     fn ask(self: Arc<Self>, span: Span, length: Option<u64>, past: Past) -> Asking;
 
-    /// The body ended at `at`, and again and again.
-    fn short(&self, at: u64, length: Option<u64>) -> Failure;
+    /// A body from this place (`Stream::place`) ended at `at`, and again and again.
+    fn short(&self, place: usize, at: u64, length: Option<u64>) -> Failure;
+
+    /// A body from this place broke: what to do about it.
+    fn broke(&self, _place: usize, trouble: &Trouble) -> Verdict {
+        trouble.verdict()
+    }
+
+    /// It brought so many bytes.
+    fn gave(&self, _place: usize, _bytes: usize) {}
+
+    /// Of several places, those that brought bytes, and how many.
+    fn givers(&self) -> Vec<(Site, u64)> {
+        Vec::new()
+    }
 }
 
-pub(super) struct AtRegistry {
+pub(super) struct AtSite {
     site: Site,
     right: Right,
+    /// As clients know it.
+    blob: Endpoint,
     digest: Digest,
     url: Url,
     scopes: Vec<Scope>,
@@ -50,19 +65,39 @@ enum Road {
     Away(Arc<Place>),
 }
 
-impl AtRegistry {
-    pub fn new(site: &Site, right: &Right, blob: &Endpoint, digest: Digest) -> Result<Self, Failure> {
+impl AtSite {
+    pub fn new(site: &Site, right: &Right, blob: Endpoint, digest: Digest) -> Result<Self, Failure> {
         let base = place::base(&site.config);
-        let endpoint = place::endpoint(&site.config, blob)?;
+        let endpoint = place::endpoint(&site.config, &blob)?;
         Ok(Self {
             url: place::url(base, &endpoint, None),
             scopes: place::scopes(base, &endpoint),
             site: site.clone(),
             right: right.clone(),
+            blob,
             digest,
             road: Mutex::new(Road::Unknown),
             finding: tokio::sync::Mutex::default(),
         })
+    }
+
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub fn right(&self) -> &Right {
+        &self.right
+    }
+
+    pub fn blob(&self) -> &Endpoint {
+        &self.blob
+    }
+
+    /// It did not answer within this time; everyone else is to know, too.
+    pub fn late(&self, limit: Duration) -> Failure {
+        let failure = self.site.timed_out(limit);
+        self.site.health.note(&Err::<(), _>(failure.clone()));
+        failure
     }
 
     /// The registry's own answer, or that of the place it sends us to, which is remembered if it has the bytes. The flag:
@@ -155,11 +190,12 @@ impl AtRegistry {
     }
 }
 
-impl Source for AtRegistry {
+impl Source for AtSite {
     fn ask(self: Arc<Self>, span: Span, length: Option<u64>, past: Past) -> Asking {
         async move {
             let landed = self.answer(&span.headers()).await?;
             let status = landed.answer.status();
+            self.site.standing.note(status, landed.answer.headers());
             if !has_bytes(status) {
                 return Err(Trouble::Refused {
                     registry: self.site.config.name.clone(),
@@ -174,7 +210,7 @@ impl Source for AtRegistry {
         .boxed()
     }
 
-    fn short(&self, at: u64, length: Option<u64>) -> Failure {
+    fn short(&self, _place: usize, at: u64, length: Option<u64>) -> Failure {
         Failure::Broken {
             registry: self.site.config.name.clone(),
             host: host_and_port(&self.url),

@@ -176,7 +176,7 @@ impl Source for Line {
         .boxed()
     }
 
-    fn short(&self, at: u64, length: Option<u64>) -> Failure {
+    fn short(&self, _place: usize, at: u64, length: Option<u64>) -> Failure {
         Failure::Broken {
             registry: RegistryName::parse("r.test").unwrap(),
             host: "cdn.test".to_owned(),
