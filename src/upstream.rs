@@ -39,7 +39,7 @@ pub use self::public::{Public, Sources};
 pub use self::site::{Role, Site};
 use self::transport::Transport;
 
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Endpoint, RegistryName, Repository, Scope};
 
 /// Of one place. Values only; `app` fills it from the configuration.
@@ -98,7 +98,7 @@ pub enum Right {
     /// A token a client brought; goes out as it is, to this registry only.
     Bearer {
         registry: RegistryName,
-        token: Secret<String>,
+        token: TokenText,
     },
     /// A user and password a client brought: for a Basic upstream, or to fetch a token with.
     Basic {
@@ -150,7 +150,7 @@ pub struct Login {
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
     Password(Credential),
-    Refresh(Secret<String>),
+    Refresh(TokenText),
 }
 
 /// What came of it.
