@@ -11,7 +11,7 @@ use crate::config::values::{Credential, Secret};
 use crate::oci::RegistryName;
 use crate::tls::{self, trust::Roots};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
-use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
+use crate::upstream::{self, CredentialSource, Mirror, Timeouts, Upstream, transport};
 
 /// A token service's answer is a few kilobytes (threat I9).
 const MAX_TOKEN_ANSWER: usize = 64 * 1024;
@@ -29,6 +29,25 @@ pub fn upstream(
     listeners: &[SocketAddr],
     via: &HeaderValue,
 ) -> Result<Upstream> {
+    let (config, transport) = place(schema, name, registry, roots, listeners, via)?;
+    let mut mirrors = Vec::new();
+    for (index, mirror) in registry.mirrors() {
+        let (config, transport) = place(schema, name, &mirror, roots, listeners, via)
+            .with_context(|| format!("url {}", index + 1))?;
+        mirrors.push(Mirror::new(config, transport));
+    }
+    Ok(Upstream::new(config, transport).with_mirrors(mirrors, registry.mirrors_first))
+}
+
+/// One place of a registry: the first of its `urls`, with its other keys.
+fn place(
+    schema: &Schema,
+    name: &RegistryName,
+    registry: &Registry,
+    roots: &Roots,
+    listeners: &[SocketAddr],
+    via: &HeaderValue,
+) -> Result<(upstream::Config, transport::Transport)> {
     let timeouts = Timeouts {
         connect: schema.timeouts.connect,
         headers: schema.timeouts.headers,
@@ -58,7 +77,7 @@ pub fn upstream(
         url: registry
             .urls
             .first()
-            .cloned()
+            .map(|entry| entry.url.clone())
             .with_context(|| format!("registries.\"{name}\".urls is empty"))?,
         library_prefix: registry.library_prefix,
         credentials: registry.credentials().map(credentials),
@@ -70,7 +89,7 @@ pub fn upstream(
         segment_threshold: schema.network.segment_threshold.bytes(),
         max_connections: registry.max_connections as usize,
     };
-    Ok(Upstream::new(config, transport.build()?))
+    Ok((config, transport.build()?))
 }
 
 fn credentials(credentials: Credentials) -> CredentialSource {
