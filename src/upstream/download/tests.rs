@@ -204,6 +204,7 @@ async fn begin(line: &Arc<Line>, from: u64, rules: Rules, slots: &Slots, cut: Op
             sum: 0,
         },
         length: Some(line.length()),
+        begun_by: crate::upstream::Role::Authority,
         anonymous: true,
         counters: Counters::default(),
         latency: line.round_trip,
