@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use self::work::Work;
 use super::cached::Cached;
@@ -37,8 +38,8 @@ pub(super) struct Fill {
     registry: RegistryName,
     /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
     claims: Mutex<Vec<Claim>>,
-    /// Those that the upstream answered with the blob's head.
-    granted: Mutex<Vec<Key>>,
+    /// Those that the upstream answered with the blob's head, and when it was asked.
+    granted: Mutex<Vec<(Key, Instant)>>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
@@ -110,11 +111,18 @@ impl Fill {
     /// The upstream answered this very claim. That opens what comes now and nothing else, until the digest shows that it
     /// was the blob.
     pub fn has_granted(&self, claim: &Claim) -> bool {
-        locked(&self.granted).contains(&claim.key())
+        self.granted_at(claim).is_some()
     }
 
-    fn grant(&self, claim: &Claim) {
-        locked(&self.granted).push(claim.key());
+    /// When the upstream was asked. Downloads take their time, in which a repository may be closed.
+    pub fn granted_at(&self, claim: &Claim) -> Option<Instant> {
+        let granted = locked(&self.granted);
+        let own = granted.iter().rfind(|(key, _)| *key == claim.key());
+        own.map(|(_, asked)| *asked)
+    }
+
+    fn grant(&self, claim: &Claim, asked: Instant) {
+        locked(&self.granted).push((claim.key(), asked));
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.

@@ -106,7 +106,7 @@ impl Work {
                 }
                 None => None,
             };
-            self.fill.grant(&claim);
+            self.fill.grant(&claim, asked);
             let link = || self.cached.store.link(&claim.name, &self.digest, None);
             if begun.is_some() {
                 link();

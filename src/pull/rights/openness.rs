@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use super::sight::one_tag;
 use super::{Claim, Evidence, evidence, head};
@@ -67,6 +68,11 @@ impl Cached {
     /// Whether a repository was found closed to the public a short while ago.
     pub(in crate::pull) fn is_known_closed(&self, name: &FullName) -> bool {
         self.proofs.closed.contains_key(name)
+    }
+
+    /// The upstream took it away from everyone after this moment.
+    pub(in crate::pull) fn is_shut_since(&self, name: &FullName, then: Instant) -> bool {
+        self.proofs.is_shut_since(name, then)
     }
 
     /// The upstream does not give this repository to everyone any more. Tells whether that is new.

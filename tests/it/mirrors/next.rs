@@ -278,3 +278,37 @@ async fn a_url_may_carry_a_path() {
         places.story()
     );
 }
+
+#[tokio::test]
+async fn a_layer_of_several_segments_is_mended_from_two_places() {
+    // Over the threshold of parallel connections, with cuts at both places: every byte once in the file, the digest right.
+    let size = 24 << 20;
+    let places = Places::of(image_of(12, &[size]), 1, "").await;
+    places.public().await;
+    let layer = places.layer();
+    for n in 1..=6 {
+        let fault = Fault::CutAt(size / 14 + n * 1001);
+        places.own.fault(On::get("*/blobs/*").nth(n), fault.clone());
+        places.mirror().fault(On::get("*/blobs/*").nth(n), fault);
+    }
+    let answer = crate::cache::support::Over::Http1
+        .get(places.app.addr(), &blob_path(&layer), None)
+        .await;
+    assert!(answer.complete && answer.status == 200, "{}", places.story());
+    assert_eq!(sha256(&answer.body), layer.digest);
+    let (own, mirror) = (places.own.sent("*/blobs/*"), places.mirror().sent("*/blobs/*"));
+    println!("S16 24 MiB with cuts at both places: {own} and {mirror} bytes");
+    assert!(own > 0 && mirror > 0);
+}
+
+#[tokio::test]
+async fn a_blob_that_the_cache_has_no_room_for_comes_from_a_mirror_too() {
+    // A layer larger than the cache goes past it; an outage of the registry is no reason that it comes from nowhere.
+    let config = "[cache]\nmax_size = \"4MiB\"\nmin_free = \"0B\"";
+    let places = Places::of(image_of(13, &[6_000_000]), 1, config).await;
+    places.public().await;
+    places.own_fails(&Fault::Status(503));
+    let layer = places.layer();
+    places.assert_is(&places.get(&blob_path(&layer)).await, &layer);
+    assert!(places.mirror().sent("*/blobs/*") >= layer.bytes.len(), "{}", places.story());
+}

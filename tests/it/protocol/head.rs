@@ -121,7 +121,7 @@ async fn a_head_of_a_blob_works_before_harbor() {
         (vec![Quirk::HeadBlobMissing], 0),
         (vec![Quirk::HeadBlobMissing, Quirk::IgnoreRange], 20_000),
     ] {
-        for cache in ["off", "memory"] {
+        for cache in ["off", "disk"] {
             let mut stub = StubRegistry::builder();
             for quirk in &quirks {
                 stub = stub.quirk(*quirk);
