@@ -18,7 +18,7 @@ async fn soak_four_connections_are_three_and_a_half_times_as_fast() {
     let image = Image::layers(1).layer_size(64 * 1024 * 1024).build();
     let blob = image.layer_blobs()[0].clone();
     let registry = StubRegistry::builder().image("a/b", "1", image).start().await;
-    let relay = Relay::to(registry.addr(), OCEAN).await;
+    let relay = Relay::to(registry.addr(), OCEAN).await.unwrap();
     let address = relay.address;
     let mut took = Vec::new();
     for segments in [1, 4] {
@@ -32,6 +32,7 @@ async fn soak_four_connections_are_three_and_a_half_times_as_fast() {
             known: Hasher::new(Algorithm::Sha256),
             length: None,
             order: docxy::upstream::Order::Any,
+            sources: docxy::upstream::Sources::Authority,
         };
         let start = Instant::now();
         let mut download = upstream.download(errand, &Right::Anonymous).await.unwrap();
