@@ -8,6 +8,7 @@ use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, lis
 use crate::{
     config::{
         origin::{Origin, join_key},
+        parent,
         schema::{AuthMode, Clients, Registry, Schema},
         setting::authority_of,
     },
@@ -19,19 +20,23 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
         let section = join_key("registries", name.as_str());
+        let is_at_parent = is_at_parent(schema, name, findings);
         let mut one = One {
             at: At::Section(&section),
             name,
             registry,
             findings,
         };
-        one.urls();
+        if !is_at_parent {
+            one.urls();
+        }
         one.realms();
         one.trust();
         one.connections();
         one.credentials();
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
+            && !is_at_parent
             && listens_beyond_loopback(schema)
             && !keeps_somebody_out(&schema.access)
         {
@@ -46,6 +51,12 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         }
         places::check(schema, name, registry, findings);
     }
+}
+
+/// What is to be said of its address is said once, of the parent's.
+fn is_at_parent(schema: &Schema, name: &RegistryName, findings: &Findings<'_>) -> bool {
+    let urls = format!("{}.urls", join_key("registries", name.as_str()));
+    schema.parent.url.is_some() && findings.origins.of(&urls) == findings.origins.of(parent::URL)
 }
 
 /// One name means one registry (threat S16).
@@ -300,7 +311,7 @@ impl One<'_, '_, '_> {
         match self.at {
             At::Section(section) => self.findings.problem(&format!("{section}.{key}"), what, fix),
             At::Entry(section, index) => {
-                places::problem(section, index, Some(key), &what, fix, self.findings)
+                places::problem(section, index, Some(key), &what, fix, self.findings);
             }
         }
     }
@@ -309,7 +320,7 @@ impl One<'_, '_, '_> {
         match self.at {
             At::Section(section) => self.findings.warn(&format!("{section}.{key}"), what, fix),
             At::Entry(section, index) => {
-                places::warning(section, index, Some(key), &what, fix, self.findings)
+                places::warning(section, index, Some(key), &what, fix, self.findings);
             }
         }
     }

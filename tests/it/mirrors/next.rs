@@ -310,5 +310,9 @@ async fn a_blob_that_the_cache_has_no_room_for_comes_from_a_mirror_too() {
     places.own_fails(&Fault::Status(503));
     let layer = places.layer();
     places.assert_is(&places.get(&blob_path(&layer)).await, &layer);
-    assert!(places.mirror().sent("*/blobs/*") >= layer.bytes.len(), "{}", places.story());
+    assert!(
+        places.mirror().sent("*/blobs/*") >= layer.bytes.len(),
+        "{}",
+        places.story()
+    );
 }
