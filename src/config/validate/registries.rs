@@ -234,6 +234,11 @@ impl One<'_, '_, '_> {
             return;
         }
         match (source, &registry.username) {
+            (None, _) if matches!(self.at, At::Entry(..)) => self.problem(
+                "username",
+                "there is a user, but no password".to_owned(),
+                &format!("add password_file (or password_env) {}", self.here()),
+            ),
             (None, _) => self.problem(
                 "auth",
                 "\"configured\" needs a credential".to_owned(),
