@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod addresses;
+pub mod backoff;
 pub mod challenge;
 pub mod decisions;
 mod identify;

@@ -64,11 +64,7 @@ pub fn visit(
         Some(proto) => first_entry(proto).eq_ignore_ascii_case("https"),
         None => connection.secure,
     };
-    Ok(Visit {
-        client,
-        host,
-        secure,
-    })
+    Ok(Visit { client, host, secure })
 }
 
 /// The client of a request, whatever host it asks for: the last hop that is not one of ours. Proxies append, so only what
@@ -157,7 +153,10 @@ mod tests {
     use super::*;
 
     fn of(peer: &str, lines: &[(&str, &str)]) -> Result<Visit, VisitError> {
-        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()))
+            .collect();
         of_bytes(peer, &lines)
     }
 
@@ -220,10 +219,21 @@ mod tests {
             ("10.0.0.7", "10.0.0.7"),
         ] {
             let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", line)]);
-            assert_eq!(seen.map(|seen| seen.client.to_string()), Ok(address.to_owned()), "{line}");
+            assert_eq!(
+                seen.map(|seen| seen.client.to_string()),
+                Ok(address.to_owned()),
+                "{line}"
+            );
         }
-        let two = [("host", "h"), ("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4")];
-        assert_eq!(of("10.0.0.1", &two).map(|seen| seen.client.to_string()), Ok("1.2.3.4".into()));
+        let two = [
+            ("host", "h"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "1.2.3.4"),
+        ];
+        assert_eq!(
+            of("10.0.0.1", &two).map(|seen| seen.client.to_string()),
+            Ok("1.2.3.4".into())
+        );
     }
 
     #[test]
@@ -246,7 +256,10 @@ mod tests {
         for line in unreadable {
             let lines: [(&str, &[u8]); 2] = [("host", b"h"), ("x-forwarded-for", line)];
             let seen = of_bytes("10.0.0.1", &lines);
-            assert!(matches!(seen, Err(VisitError::NoClient { .. })), "{line:?} {seen:?}");
+            assert!(
+                matches!(seen, Err(VisitError::NoClient { .. })),
+                "{line:?} {seen:?}"
+            );
             // Nobody asks what a stranger says.
             let seen = of_bytes("192.0.2.1", &lines).map(|seen| seen.client.to_string());
             assert_eq!(seen, Ok("192.0.2.1".into()), "{line:?}");

@@ -152,5 +152,8 @@ async fn a_client_whose_address_cannot_be_read_is_not_taken_for_the_proxy() {
     assert_eq!(ask("").await.status, 200);
     let (_, message) = ask("unknown").await.oci_error();
     assert!(message.contains("trusted_proxies"), "{message}");
-    println!("S8: {} lines of a trusted proxy's, 0 were taken for the proxy's own", 4 * appended.len());
+    println!(
+        "S8: {} lines of a trusted proxy's, 0 were taken for the proxy's own",
+        4 * appended.len()
+    );
 }
