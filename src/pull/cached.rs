@@ -1,5 +1,6 @@
 //! What the story needs beside the upstreams when there is a cache.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use moka::sync::Cache as Remembering;
@@ -12,7 +13,7 @@ use super::rights::{Key, Proofs, Withdrawn};
 use super::tag::Found;
 use super::{Error, Wanted};
 use crate::cache::{Linked, Openness, Store, TagRecord};
-use crate::oci::{Digest, FullName, Tag};
+use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::serve::file::Pool;
 use crate::telemetry::Metrics;
 use crate::upstream::Method;
@@ -35,6 +36,9 @@ pub struct CacheConfig {
     pub grace: Duration,
     /// What is served of a repository that was public and is so no more.
     pub withdrawn: Withdrawn,
+    /// Registries from which docxy keeps nobody who may come, and which it shows nothing of its own: what one of them gives
+    /// to everyone may be read under any other name, too.
+    pub commons: HashSet<RegistryName>,
 }
 
 /// One for the whole process, shared by requests and fills.

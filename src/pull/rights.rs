@@ -23,7 +23,7 @@ use super::{Error, Missing, Pull, content_length};
 use crate::cache::{Linked, Openness, Presence};
 use crate::oci::accept::Class;
 use crate::oci::media;
-use crate::oci::{Digest, Endpoint, FullName, Reference};
+use crate::oci::{Digest, Endpoint, FullName, Reference, RegistryName};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Ask, Health, Method, Word};
 
@@ -103,8 +103,15 @@ impl Cached {
         let registry = &claim.name.registry;
         match self.fills.running(digest) {
             Some(fill) => fill.is_from(registry),
-            None => self.store.may_be_from(registry, digest) || self.store.linked_in_public(digest).is_some(),
+            None => self.store.may_be_from(registry, digest) || self.common(digest).is_some(),
         }
+    }
+
+    /// The link of a digest that everyone who may come may have, whatever they call it. Public at its registry is not
+    /// enough: users, rules and docxy's own credential keep people from what a registry in the house gives to docxy.
+    fn common(&self, digest: &Digest) -> Option<Linked> {
+        let is_common = |registry: &RegistryName| self.config.commons.contains(registry);
+        self.store.linked_in_public(digest, is_common)
     }
 }
 
@@ -125,7 +132,7 @@ impl Pull {
             .as_ref()
             .filter(|_| cached.standing(claim) == Standing::Lapsed);
         if self.is_silent(cached, claim)
-            && let Some(linked) = lapsed.cloned().or_else(|| cached.store.linked_in_public(digest))
+            && let Some(linked) = lapsed.cloned().or_else(|| cached.common(digest))
         {
             return Ok(Some(linked));
         }
@@ -331,14 +338,11 @@ fn in_outage(
     linked: Option<Linked>,
     error: Error,
 ) -> Result<Linked, Error> {
-    let own = linked.filter(|_| error.is_outage_of_rights() && cached.standing(claim) == Standing::Lapsed);
-    let public = || {
-        error
-            .is_outage()
-            .then(|| cached.store.linked_in_public(digest))
-            .flatten()
-    };
-    own.or_else(public).ok_or(error)
+    if !error.is_outage_of_rights() {
+        return Err(error);
+    }
+    let own = linked.filter(|_| cached.standing(claim) == Standing::Lapsed);
+    own.or_else(|| cached.common(digest)).ok_or(error)
 }
 
 fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
