@@ -9,7 +9,7 @@ use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
-use super::rights::{Key, Proofs, Withdrawn};
+use super::rights::{Evidence, Key, Proofs, Withdrawn};
 use super::tag::Found;
 use super::{Error, Wanted};
 use crate::cache::{Linked, Openness, Store, TagRecord};
@@ -55,9 +55,9 @@ pub(super) struct Cached {
     /// A manifest by digest, fetched with one right.
     pub manifests: Joint<(Digest, Key), Result<Fetched, Error>>,
     /// Whether a repository holds a digest, asked with one right.
-    pub confirmations: Joint<(Digest, Key), Result<Linked, Error>>,
+    pub confirmations: Joint<(Digest, Key), Result<Option<Linked>, Error>>,
     /// Whether a right opens its repository.
-    pub provings: Joint<Key, Result<(), Error>>,
+    pub provings: Joint<Key, Result<Evidence, Error>>,
     /// Whether a repository is there, as far as a right is told.
     pub sights: Joint<Key, bool>,
     /// Whether a repository is still public.
