@@ -13,6 +13,7 @@ pub mod identity;
 pub mod issued;
 pub mod limits;
 pub mod login;
+pub mod made_here;
 pub mod network;
 pub mod policy;
 pub mod private;
@@ -196,12 +197,13 @@ impl Access {
             }
             Identity::Token(token) => {
                 let repository = target.endpoint.repository();
-                return Ok(self.tokens.permit(token, &registry.name, repository));
+                let names_registry = target.door.names_registry();
+                return Ok(self
+                    .tokens
+                    .permit(token, &registry.name, repository, names_registry));
             }
-            // Made here and good only here, whichever registry it is shown to.
-            Identity::Password(credential) if accounts::access_token(credential).is_some() => {
-                Right::Anonymous
-            }
+            // Good only here, whichever registry it is shown to.
+            Identity::Password(credential) if made_here::is_in(credential) => Right::Anonymous,
             Identity::Password(credential)
                 if target.door.names_registry() || routes.login_is_for(registry) =>
             {

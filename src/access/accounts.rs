@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Refusal;
 use super::issued::text::PREFIX;
 use super::issued::{Created, Invalid, Issued, IssuedError, Live, Wanted};
+use super::made_here;
 use super::subject::User;
 use super::users::{SignInError, Users};
 use crate::config::values::{Credential, Secret};
@@ -70,6 +71,10 @@ impl Accounts {
     pub async fn sign_in(&self, credential: &Credential, from: IpAddr) -> Result<Account, Refusal> {
         if let Some(token) = access_token(credential) {
             return self.present(&token);
+        }
+        // Another token of docxy's is no guess, and not worth a hash.
+        if made_here::is_in(credential) {
+            return Err(Refusal::BadSignIn);
         }
         let Credential { username, password } = credential;
         let verified = self.users.verify(username, password.expose(), from).await;
@@ -177,8 +182,8 @@ impl From<Invalid> for Refusal {
     }
 }
 
-/// The password, if it is an access token or was meant as one. No registry ever sees it, and it is nobody's password.
-pub fn access_token(credential: &Credential) -> Option<Secret<String>> {
+/// The password, if it is an access token or was meant as one.
+fn access_token(credential: &Credential) -> Option<Secret<String>> {
     let text = std::str::from_utf8(credential.password.expose()).ok()?;
     text.starts_with(PREFIX).then(|| Secret::new(text.to_owned()))
 }

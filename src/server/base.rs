@@ -5,8 +5,8 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use super::v2::{Asker, Stop, refused};
-use crate::access::accounts::access_token;
 use crate::access::challenge::Again;
+use crate::access::made_here;
 use crate::access::tokens::{Current, Known};
 use crate::access::{Identity, Refusal};
 use crate::config::values::{Credential, Secret};
@@ -47,7 +47,7 @@ impl Asker<'_> {
                 }
             }
             // Of use at none of the registries.
-            Identity::Password(credential) if access_token(credential).is_some() => Ok(false),
+            Identity::Password(credential) if made_here::is_in(credential) => Ok(false),
             Identity::Password(_) if registry.clients == Clients::Open => Ok(true),
             Identity::Password(credential) => self.password(credential).await,
         };
@@ -82,7 +82,7 @@ impl Asker<'_> {
     }
 
     /// A token that docxy handed out is good here without asking: on the shared host it may be of any registry, because
-    /// docker checks there every login that the shared host takes.
+    /// docker checks there every login that the shared host takes. Another is shown to the registry that the door names.
     async fn token(&self, token: &Secret<String>) -> Result<bool, Error> {
         let tokens = self.parts.access.tokens();
         let registry = &self.login_registry().name;
@@ -91,7 +91,8 @@ impl Asker<'_> {
             Some(Current::For(of)) => return Ok(of == *registry || !self.target.door.names_registry()),
             None => {}
         }
-        if tokens.known(token) != Known::Unknown {
+        // One that nobody knows may be another registry's: here nothing names one.
+        if tokens.known(token) != Known::Unknown || !self.target.door.names_registry() {
             return Ok(false);
         }
         let right = Right::Bearer {

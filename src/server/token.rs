@@ -13,7 +13,8 @@ use http_body_util::{BodyExt, Limited};
 
 use super::Shared;
 use super::error::Problem;
-use crate::access::accounts::{Account, access_token};
+use crate::access::accounts::Account;
+use crate::access::made_here;
 use crate::access::seal::NoRandom;
 use crate::access::tokens::Known;
 use crate::access::{Access, Identity, Refusal};
@@ -177,7 +178,7 @@ async fn registrys_user(parts: &Shared, registry: &RegistryName, login: &Login) 
     let tokens = parts.access.tokens();
     let user = match &login.credential {
         // Made by docxy for docxy: shown to nobody else, and of no use here.
-        ClientSecret::Password(credential) if access_token(credential).is_some() => {
+        ClientSecret::Password(credential) if made_here::is_in(credential) => {
             return Err(refused(&registry.to_string()));
         }
         // A refresh token of another registry: that one gets nothing, and neither does this one (threat S1).

@@ -72,7 +72,25 @@ async fn what_is_docxys_reaches_no_registry() {
     for token in &tokens {
         for path in paths {
             pair.client().ask_with(path, token).await;
-            vectors += 1;
+            // Where a password or a name should be: whoever may type anything types this.
+            for (user, password) in [(ANN.0, token.as_str()), (token, ""), (token, "x-oauth-basic")] {
+                let request = Request::get(path).basic(user, password);
+                request.send(pair.app.addr()).await;
+            }
+            vectors += 4;
+        }
+        for realm in &realms {
+            for (user, password) in [(ANN.0, token.as_str()), (token, "")] {
+                let client = pair.client().login(user, password);
+                client.token(realm, scopes[1]).await;
+                let fields = [
+                    ("grant_type", "password"),
+                    ("username", user),
+                    ("password", password),
+                ];
+                client.post_token(realm, &fields).await;
+                vectors += 2;
+            }
         }
         for realm in &realms {
             for scopes in scopes {
@@ -90,6 +108,9 @@ async fn what_is_docxys_reaches_no_registry() {
     println!("{vectors} vectors, 0 secrets of docxy's at a registry");
     assert!(vectors > 500, "{vectors}");
     assert_nothing_of_docxys_crossed(&pair);
+    // None of them was a guess: this address need not wait.
+    let basic = Request::get("/v2/").basic(BOB.0, BOB.1).send(pair.app.addr());
+    assert_eq!(basic.await.status, 200);
     let log = pair.app.log_text();
     assert!(
         log.contains("so no password typed for the shared host goes to ghcr.io"),
@@ -152,6 +173,37 @@ async fn what_was_typed_for_a_registry_is_not_tried_on_docxys_users() {
         !pair.ghcr.secrets_seen().iter().any(|seen| seen.contains(BOB.1)),
         "{}",
         pair.ghcr.story()
+    );
+}
+
+#[tokio::test]
+async fn what_is_typed_for_docxy_and_a_registry_at_once_is_docxys() {
+    // docker asks for one token for all repositories of a push or a mount across: ann's password, which she typed for the
+    // one that is for docxy's users, must not go to the other one's service, in whatever order they stand.
+    let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
+    let app = with_users(Pair::app(&hub, &ghcr))
+        .config("login_registries = [\"docker.io\"]\n[registries.\"ghcr.io\"]\nclients = \"users\"\n")
+        .start()
+        .await;
+    let pair = Pair { app, hub, ghcr };
+    let ours = "repository:ghcr.io/library/redis:pull";
+    let client = pair.client().login(ANN.0, ANN.1);
+    for scopes in [
+        &["repository:acme/app:pull", ours][..],
+        &["repository:acme/app:pull,push", ours],
+        &["repository:acme/app:pull,push repository:ghcr.io/library/redis:pull"],
+        &[ours, "repository:acme/app:push"],
+        &["registry:catalog:*", ours],
+    ] {
+        let token = token_in(&client.token(&pair.realm(), scopes).await);
+        let path = "/v2/ghcr.io/library/redis/manifests/7";
+        pair.assert_from_ghcr(&pair.client().ask_with(path, &token).await, "library/redis", "7");
+    }
+    assert_nothing_of_docxys_crossed(&pair);
+    let log = pair.app.log_text();
+    assert!(
+        log.contains("is shown to docker.io"),
+        "the operator is told: {log}"
     );
 }
 
