@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Refusal;
 use super::issued::text::PREFIX;
@@ -124,6 +125,24 @@ impl Accounts {
             return Err(IssuedError::NoUser(user.clone()));
         }
         self.issued.create(wanted)
+    }
+
+    /// Ends the access tokens of users who are gone. Blocking; to be called at the start and whenever users change.
+    ///
+    /// Where no file of users is configured that is more likely a mistake than that all of them left.
+    pub fn end_tokens_of_the_gone(&self) {
+        if self.users.are_kept() {
+            self.issued
+                .end_with_users(|name| self.users.fingerprint(name).is_some());
+        }
+    }
+
+    /// Sees what changes in the files of both, until `end` resolves.
+    pub async fn watch(self: Arc<Self>, every: Duration, end: impl Future<Output = ()> + Clone) {
+        let accounts = Arc::clone(&self);
+        let users = self.users.clone();
+        let users = users.watch(every, end.clone(), move || accounts.end_tokens_of_the_gone());
+        tokio::join!(users, Arc::clone(&self.issued).watch(end));
     }
 
     fn by_token(&self, live: Arc<Live>) -> Result<Account, Refusal> {

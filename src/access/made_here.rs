@@ -1,6 +1,7 @@
 //! What docxy makes itself, or what looks so: it is nobody's password, here or elsewhere, and no registry ever sees it.
 
 use super::issued::text;
+use super::tokens::ANONYMOUS;
 use crate::config::values::Credential;
 
 /// Access tokens begin with the second, everything else with the first.
@@ -16,7 +17,8 @@ pub fn is_token(text: &[u8]) -> bool {
 /// Is one of them where the name or the password should be? Some clients send tokens so.
 pub fn is_in(credential: &Credential) -> bool {
     let Credential { username, password } = credential;
-    is_token(password.expose()) || (username.len() > LONGEST_NAME && is_token(username.as_bytes()))
+    let is_name = username.len() <= LONGEST_NAME && username != ANONYMOUS;
+    is_token(password.expose()) || (!is_name && is_token(username.as_bytes()))
 }
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ mod tests {
             ("ann", "docxy.", true),
             (&sealed, "", true),
             (&access, "x-oauth-basic", true),
+            ("docxy.anonymous", "", true),
             // A robot's name at a registry.
             ("docxy_robot", "secret", false),
             ("docxy.robot", "secret", false),

@@ -32,7 +32,7 @@ const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 const REMEMBERED: u64 = 100_000;
 
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
-const ANONYMOUS: &str = "docxy.anonymous";
+pub(super) const ANONYMOUS: &str = "docxy.anonymous";
 const SEALED_PREFIX: &str = "docxy.sealed.";
 /// A user name of a registry's that is remembered for the log; longer ones are not.
 const LONGEST_NAME: usize = 256;

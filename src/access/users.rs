@@ -80,6 +80,7 @@ pub struct Users(Arc<Inner>);
 
 struct Inner {
     table: Arc<Watched<Table>>,
+    are_kept: bool,
     keyed: Keyed,
     remembered: Remembered,
     back_off: Arc<BackOff>,
@@ -103,12 +104,14 @@ impl Users {
     /// The first line of a file that can't be used.
     pub fn load(config: Config) -> Result<Self, FileError> {
         let keyed = Keyed::new(config.key.expose());
+        let are_kept = !config.files.is_empty();
         let table = Watched::load("users", config.files, {
             let keyed = keyed.clone();
             move |files| Table::read(files, &keyed)
         })?;
         Ok(Self(Arc::new(Inner {
             table: Arc::new(table),
+            are_kept,
             keyed,
             remembered: Remembered::new(),
             back_off: Arc::default(),
@@ -161,9 +164,19 @@ impl Users {
         self.0.table.check()
     }
 
-    /// Reads files that change, until `until` resolves.
-    pub async fn watch(self, every: Duration, until: impl Future<Output = ()>) {
-        Arc::clone(&self.0.table).watch(every, until).await;
+    /// Reads files that change, until `until` resolves; `taken` is called, and may block, when there are other users.
+    pub async fn watch(
+        self,
+        every: Duration,
+        until: impl Future<Output = ()>,
+        taken: impl Fn() + Clone + Send + 'static,
+    ) {
+        Arc::clone(&self.0.table).watch(every, until, taken).await;
+    }
+
+    /// There are files of users, even if nobody is in them.
+    pub fn are_kept(&self) -> bool {
+        self.0.are_kept
     }
 
     /// How often each hash function ran.

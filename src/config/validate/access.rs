@@ -30,6 +30,21 @@ pub(super) fn keeps_somebody_out(access: &Access) -> bool {
         && access.deny_address_files.is_empty())
 }
 
+/// Does anything under `[access]` depend on where a client is?
+pub(super) fn goes_by_address(schema: &Schema) -> bool {
+    let access = &schema.access;
+    let limits = access.requests_per_minute > 0 || access.concurrent > 0;
+    let users = schema
+        .enabled_registries()
+        .any(|(_, registry)| knows_users(schema, registry));
+    let rules = access.rules.iter().any(|rule| !rule.addresses.is_empty());
+    let lists = !(access.allow_addresses.is_empty()
+        && access.deny_addresses.is_empty()
+        && access.allow_address_files.is_empty()
+        && access.deny_address_files.is_empty());
+    limits || users || rules || lists
+}
+
 /// The passwords of the shared host are docxy's users' or those of registries, never both (threat S1).
 fn login_of_two_kinds(schema: &Schema, findings: &mut Findings<'_>) {
     let of = |name: &RegistryName| {
