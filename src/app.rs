@@ -94,7 +94,7 @@ async fn serve(
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
     let decisions = Arc::default();
-    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts))
+    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts), schema.access.grace)
         .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
     let parts = build(
         loaded,

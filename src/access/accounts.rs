@@ -94,6 +94,13 @@ impl Accounts {
         })
     }
 
+    /// Is this docxy's own, as far as that is known without a hash? Then no registry is shown it, whatever door it came by:
+    /// containerd sends one header of `hosts.toml` to docxy for every registry.
+    pub fn are_docxys(&self, credential: &Credential, from: IpAddr) -> bool {
+        let Credential { username, password } = credential;
+        made_here::is_in(credential) || self.users.knows_from(username, password.expose(), from)
+    }
+
     /// An access token.
     pub fn present(&self, token: &Secret<String>) -> Result<Account, Refusal> {
         self.by_token(self.issued.present(token.expose())?)

@@ -26,9 +26,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const REMEMBERED: Duration = Duration::from_mins(15);
 /// Sign-ins of one address that may be checked and wait for it: one address does not fill the pool.
 const PENDING: u32 = 16;
-/// The same of a site.
-const PENDING_OF_SITE: u32 = 32;
-/// Passwords that may be compared with remembered ones during one wait. Who signed in before brings the right one.
+/// So many times as many of a site.
+const PENDING_OF_SITE: u32 = 2;
+/// Passwords that may be compared with remembered ones in vain. Who signed in before brings the right one.
 const LOOKS: u32 = 50;
 /// Addresses remembered, and sites; at about 100 bytes each these are 2 MB.
 const ADDRESSES: usize = 10_000;
@@ -45,8 +45,12 @@ pub enum Held {
 }
 
 /// What is known of each address.
-#[derive(Debug, Default)]
-pub struct BackOff(Mutex<Tables>);
+#[derive(Debug)]
+pub struct BackOff {
+    tables: Mutex<Tables>,
+    /// Tries of one address that may be under way.
+    pending: u32,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -77,7 +81,25 @@ pub struct Attempt {
     pub is_spotless: bool,
 }
 
+impl Default for BackOff {
+    /// For what keeps a processor busy.
+    fn default() -> Self {
+        Self {
+            tables: Mutex::default(),
+            pending: PENDING,
+        }
+    }
+}
+
 impl BackOff {
+    /// For what others check: an address that was not wrong lately may try as much at once as it likes.
+    pub fn of_others() -> Self {
+        Self {
+            tables: Mutex::default(),
+            pending: u32::MAX,
+        }
+    }
+
     /// May this address try, as far as its past goes?
     pub fn judge(&self, from: Network) -> Result<(), Held> {
         self.tables().judge(from, Instant::now())
@@ -90,13 +112,14 @@ impl BackOff {
         tables.judge(from, now)?;
         let has_room = |row: Option<&Row>, most| row.is_none_or(|row| row.pending < most);
         let site = from.site().and_then(|site| tables.sites.get(&site));
-        if !has_room(tables.networks.get(&from), PENDING) || !has_room(site, PENDING_OF_SITE) {
+        let of_site = self.pending.saturating_mul(PENDING_OF_SITE);
+        if !has_room(tables.networks.get(&from), self.pending) || !has_room(site, of_site) {
             return Err(Held::Busy { retry_after: SOON });
         }
         let mut is_spotless = true;
         tables.each(from, now, |row| {
             is_spotless &= row.wrong == 0 || row.is_past(now);
-            row.pending += 1;
+            row.pending = row.pending.saturating_add(1);
         });
         Ok(Attempt {
             all: Arc::clone(self),
@@ -111,24 +134,29 @@ impl BackOff {
         self.tables().each(from, now, |row| row.wrong(now));
     }
 
-    /// While this address waits: may what it brings be compared with what is remembered? Not for ever: that too is a way
-    /// to guess.
+    /// May what this address brings be compared with what is remembered, where it may not be checked? Fifty times in a wait,
+    /// or in a quarter of an hour: that too is a way to guess.
     pub fn may_look(&self, from: Network) -> bool {
+        let now = Instant::now();
         self.tables()
             .networks
             .get(&from)
-            .is_none_or(|row| row.looks < LOOKS)
+            .is_none_or(|row| row.looks < LOOKS || row.is_past(now))
     }
 
     /// It was, and it is not what is remembered.
     pub fn looked_in_vain(&self, from: Network) {
         let now = Instant::now();
-        let looked = |row: &mut Row| row.looks = row.looks.saturating_add(1);
-        looked(row(&mut self.tables().networks, from, FREE, now));
+        let mut tables = self.tables();
+        let row = row(&mut tables.networks, from, FREE, now);
+        if row.is_past(now) {
+            (row.wrong, row.looks, row.last) = (0, 0, now);
+        }
+        row.looks = row.looks.saturating_add(1);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]

@@ -24,7 +24,6 @@ mod file;
 pub mod hash;
 mod keyed;
 pub mod pool;
-mod remembered;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -41,12 +40,14 @@ use self::file::{Entry, Table};
 use self::hash::{Checked, Cost};
 use self::keyed::Keyed;
 use self::pool::{Place, Pool, Runs};
-use self::remembered::Remembered;
 use super::backoff::{Attempt, BackOff, Held};
 use super::network::Network;
+use super::remembered::Remembered;
 use super::watched::{FileError, Look, Watched};
 use crate::config::values::Secret;
 
+/// How long a right password is not hashed again.
+const RIGHT: Duration = Duration::from_mins(5);
 /// What somebody who finds the pool full is told to wait: it empties in about this time.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -113,7 +114,7 @@ impl Users {
             table: Arc::new(table),
             are_kept,
             keyed,
-            remembered: Remembered::new(),
+            remembered: Remembered::new(RIGHT),
             back_off: Arc::default(),
             pool: Pool::new(config.pool),
             flights: Mutex::default(),
@@ -144,6 +145,26 @@ impl Users {
             }
             Checked::Failed => Err(SignInError::Busy { retry_after: BUSY }),
         }
+    }
+
+    /// Was this right from there a moment ago? Nothing is hashed. One that was not counts as a look (see [`BackOff`]): else
+    /// whoever may ask this could guess.
+    pub fn knows_from(&self, name: &str, password: &[u8], from: IpAddr) -> bool {
+        let (inner, from) = (&self.0, Network::of(from));
+        let table = inner.table.get();
+        let Some(entry) = table.entry(name) else {
+            return false;
+        };
+        if !inner.back_off.may_look(from) {
+            return false;
+        }
+        let knows = inner
+            .remembered
+            .knows_from(&inner.key(Some(entry), name, password), from);
+        if !knows {
+            inner.back_off.looked_in_vain(from);
+        }
+        knows
     }
 
     /// Changes when the user's password does; `None` once there is no such user. A token made for a user ends with it.

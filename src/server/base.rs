@@ -6,9 +6,8 @@ use http::{HeaderValue, header};
 
 use super::v2::{Asker, Stop, refused};
 use crate::access::challenge::Again;
-use crate::access::made_here;
 use crate::access::tokens::{Current, Known};
-use crate::access::{Identity, Refusal};
+use crate::access::{Guess, Identity, Refusal};
 use crate::config::values::{Credential, Secret};
 use crate::oci::RegistryName;
 use crate::pull::Error;
@@ -26,6 +25,7 @@ impl Asker<'_> {
         };
         let registry = self.login_registry();
         let own_users = registry.clients == Clients::Users;
+        let accounts = self.parts.access.accounts();
         let accepted = match identity {
             _ if is_open => Ok(true),
             Identity::Nobody if self.base_url().is_some() => {
@@ -40,16 +40,18 @@ impl Asker<'_> {
                 None => self.token(token).await,
             },
             Identity::Password(credential) if own_users => {
-                let accounts = self.parts.access.accounts();
                 match accounts.sign_in(credential, self.visit.client).await {
                     Ok(_) => Ok(true),
                     Err(refusal) => return self.turn_away(refusal),
                 }
             }
             // Of use at none of the registries.
-            Identity::Password(credential) if made_here::is_in(credential) => Ok(false),
+            Identity::Password(credential) if accounts.are_docxys(credential, self.visit.client) => Ok(false),
             Identity::Password(_) if registry.clients == Clients::Open => Ok(true),
-            Identity::Password(credential) => self.password(credential).await,
+            Identity::Password(credential) => match self.password(credential).await {
+                Ok(accepted) => accepted,
+                Err(refusal) => return self.turn_away(refusal),
+            },
         };
         match accepted {
             Ok(true) => Stop::Own(Box::new(welcome())),
@@ -107,7 +109,7 @@ impl Asker<'_> {
     }
 
     /// A password sent straight away, without a token: tried where a login through this door goes.
-    async fn password(&self, credential: &Credential) -> Result<bool, Error> {
+    async fn password(&self, credential: &Credential) -> Result<Result<bool, Error>, Refusal> {
         let registry = self.login_registry();
         let login = Login {
             credential: ClientSecret::Password(credential.clone()),
@@ -115,8 +117,27 @@ impl Asker<'_> {
             offline: false,
             client_id: None,
         };
-        let answer = self.parts.pull.upstream(&registry.name)?.login(&login).await?;
-        Ok(!matches!(answer, LoginAnswer::Refused { .. }))
+        let guess = match self.parts.access.guess(&registry.name, &login, self.visit.client) {
+            Ok(guess) => guess,
+            Err(Refusal::BadSignIn) => return Ok(Ok(false)),
+            Err(refusal) => return Err(refusal),
+        };
+        let upstream = match self.parts.pull.upstream(&registry.name) {
+            Ok(upstream) => upstream,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match upstream.login(&login).await {
+            Ok(LoginAnswer::Refused { .. }) => {
+                guess.map(Guess::wrong);
+                Ok(false)
+            }
+            Ok(LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted) => {
+                guess.map(Guess::right);
+                Ok(true)
+            }
+            Ok(LoginAnswer::NotNeeded) => Ok(true),
+            Err(failure) => Err(failure.into()),
+        })
     }
 
     /// For which registry a login through this door is. On the shared host no request names one here.

@@ -13,6 +13,18 @@ use crate::oci::{RegistryName, Repository};
 use crate::upstream::{ClientSecret, Login, Right};
 
 impl Tokens {
+    /// Keyed hashes of this login at this registry, and of the login with what it asks for.
+    pub fn keys_of(&self, registry: &RegistryName, login: &Login) -> ([u8; 32], [u8; 32]) {
+        let key = *LoginKey::of(&self.sealer, registry, &login.credential).as_bytes();
+        let mut asked = b"asked\0".to_vec();
+        asked.extend_from_slice(&key);
+        for scope in &login.scopes {
+            asked.extend_from_slice(scope.to_string().as_bytes());
+            asked.push(0);
+        }
+        (key, self.sealer.hash(&asked))
+    }
+
     /// The registry accepted this login just now.
     pub fn accept(&self, registry: &RegistryName, login: &Login) {
         let key = LoginKey::of(&self.sealer, registry, &login.credential);

@@ -1,5 +1,5 @@
 //! What was found out about passwords a moment ago: a pull of twenty layers hashes one password once, and a robot with an
-//! old one costs one hash, and one guess, in a quarter of an hour.
+//! old one costs one hash, and counts as one guess, in a quarter of an hour.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::time::Instant;
 
 use crate::access::network::Network;
 
-/// How long a right password is not hashed again.
-const RIGHT: Duration = Duration::from_mins(5);
-/// How long a wrong one is not.
+/// How long a wrong one is remembered.
 const WRONG: Duration = Duration::from_mins(15);
 /// Passwords remembered of each kind; the ones used least go first.
 const MOST: u64 = 10_000;
 
-/// A keyed hash of name, password and stored hash: none is found again once the user's entry has changed.
+/// A keyed hash of all that makes a password right or wrong: of docxy's own users their entry too, so that none is found
+/// again once that has changed.
 pub type Key = [u8; 32];
 
 #[derive(Debug)]
 pub struct Remembered {
+    life: Duration,
     right: Until<Key>,
     /// The networks that brought a right one, not while they had to wait.
     right_from: Until<(Key, Network)>,
@@ -29,17 +29,19 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    pub fn new() -> Self {
+    /// Right passwords for so long.
+    pub fn new(life: Duration) -> Self {
         Self {
-            right: Until::new(RIGHT),
-            right_from: Until::new(RIGHT),
+            life,
+            right: Until::new(life),
+            right_from: Until::new(life),
             wrong_from: Until::new(WRONG),
         }
     }
 
-    /// It was hashed, and is right.
+    /// It was checked, and is right.
     pub fn keep(&self, key: Key, from: Network) {
-        let end = Instant::now() + RIGHT;
+        let end = Instant::now() + self.life;
         self.right.insert(key, end);
         self.right_from.insert((key, from), end);
     }
@@ -77,19 +79,20 @@ impl Remembered {
 
 /// Things with an end, a bounded number of them.
 #[derive(Debug)]
-struct Until<K: Hash + Eq + Send + Sync + 'static>(Cache<K, Instant>);
+pub struct Until<K: Hash + Eq + Send + Sync + 'static>(Cache<K, Instant>);
 
 impl<K: Hash + Eq + Send + Sync + 'static> Until<K> {
-    fn new(life: Duration) -> Self {
+    /// None lives longer than this.
+    pub fn new(life: Duration) -> Self {
         // moka's own clock only keeps the memory small; what counts is the time in the entry.
         Self(Cache::builder().max_capacity(MOST).time_to_live(life).build())
     }
 
-    fn insert(&self, key: K, end: Instant) {
+    pub fn insert(&self, key: K, end: Instant) {
         self.0.insert(key, end);
     }
 
-    fn end(&self, key: &K) -> Option<Instant> {
+    pub fn end(&self, key: &K) -> Option<Instant> {
         self.0.get(key).filter(|end| Instant::now() < *end)
     }
 }
