@@ -159,7 +159,7 @@ pub fn sealed(data: &[u8]) {
         "docxy_",
     ];
     for kind in kinds {
-        let known = tokens.known(&Secret::new(format!("{kind}{text}")));
+        let known = tokens.known(&Secret::new(format!("{kind}{text}").into()));
         let opens = matches!(
             known,
             Known::Sealed { .. } | Known::User { .. } | Known::Refresh(_) | Known::From { .. }

@@ -12,7 +12,7 @@ use super::issued::{Created, Invalid, Issued, IssuedError, Live, Wanted};
 use super::made_here;
 use super::subject::User;
 use super::users::{SignInError, Users};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::route::Target;
 
 /// Everyone whom docxy itself knows.
@@ -102,7 +102,7 @@ impl Accounts {
     }
 
     /// An access token.
-    pub fn present(&self, token: &Secret<String>) -> Result<Account, Refusal> {
+    pub fn present(&self, token: &TokenText) -> Result<Account, Refusal> {
         self.by_token(self.issued.present(token.expose())?)
     }
 
@@ -209,7 +209,7 @@ impl From<Invalid> for Refusal {
 }
 
 /// The password, if it is an access token or was meant as one.
-fn access_token(credential: &Credential) -> Option<Secret<String>> {
+fn access_token(credential: &Credential) -> Option<TokenText> {
     let text = std::str::from_utf8(credential.password.expose()).ok()?;
-    text.starts_with(PREFIX).then(|| Secret::new(text.to_owned()))
+    text.starts_with(PREFIX).then(|| Secret::new(text.into()))
 }

@@ -18,7 +18,7 @@ use super::login::{AskedBy, LoginKey};
 use super::made_here;
 use super::seal::{NoRandom, Sealer, same};
 use super::token_key::{TokenKey, TokenKeys};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
 use crate::upstream::Login;
 
@@ -229,7 +229,7 @@ impl Tokens {
     }
 
     /// What this token is.
-    pub fn known(&self, token: &Secret<String>) -> Known {
+    pub fn known(&self, token: &TokenText) -> Known {
         let text = token.expose();
         if same(text, ANONYMOUS) {
             return Known::Anonymous;
@@ -254,7 +254,7 @@ impl Tokens {
     }
 
     /// The name that whoever has this token goes by: at docxy, or at the registry that made it if docxy saw him sign in.
-    pub fn user_of(&self, token: &Secret<String>) -> Option<String> {
+    pub fn user_of(&self, token: &TokenText) -> Option<String> {
         match self.known(token) {
             Known::Sealed { credential, .. } => Some(credential.username),
             Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
@@ -264,7 +264,7 @@ impl Tokens {
     }
 
     /// Must this registry not see this refresh token? docxy's own are no registry's business.
-    pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+    pub fn belongs_elsewhere(&self, token: &TokenText, registry: &RegistryName) -> bool {
         match self.known(token) {
             Known::Anonymous
             | Known::Void
@@ -279,7 +279,7 @@ impl Tokens {
 
     /// For which registry docxy handed out this token, while it lives. `/v2/` then need not ask upstream (gcr.io
     /// answers 401 there to a token without scope).
-    pub fn current(&self, token: &Secret<String>) -> Option<Current> {
+    pub fn current(&self, token: &TokenText) -> Option<Current> {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
@@ -339,7 +339,7 @@ mod tests {
 
     fn login() -> Login {
         Login {
-            credential: ClientSecret::Refresh(Secret::new("r".to_owned())),
+            credential: ClientSecret::Refresh(Secret::new("r".into())),
             scopes: Vec::new(),
             offline: false,
             client_id: None,
@@ -347,13 +347,13 @@ mod tests {
     }
 
     /// On the shared host.
-    fn right(tokens: &Tokens, token: &Secret<String>, of: &RegistryName, in_: Option<&Repository>) -> Right {
+    fn right(tokens: &Tokens, token: &TokenText, of: &RegistryName, in_: Option<&Repository>) -> Right {
         tokens.permit(token, of, in_, false).0.right().clone()
     }
 
-    fn token_of(answer: &[u8]) -> Secret<String> {
+    fn token_of(answer: &[u8]) -> TokenText {
         let token = Grant::parse(answer).ok().and_then(|grant| grant.token);
-        Secret::new(token.expect("a token"))
+        Secret::new(token.expect("a token").into())
     }
 
     #[test]
@@ -368,7 +368,7 @@ mod tests {
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
-        let hub = Secret::new("hub".to_owned());
+        let hub = Secret::new("hub".into());
         assert!(matches!(
             right(&tokens, &hub, &registry("docker.io"), None),
             Right::Bearer { .. }
@@ -380,7 +380,7 @@ mod tests {
         assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
-        let unknown = Secret::new("mine".to_owned());
+        let unknown = Secret::new("mine".into());
         assert!(matches!(
             right(&tokens, &unknown, &registry("ghcr.io"), None),
             Right::Anonymous
@@ -413,7 +413,7 @@ mod tests {
             right(&tokens, &token, &other, Some(&repository("team/app"))),
             Right::Anonymous
         ));
-        let forged = Secret::new(format!("{}x", token.expose()));
+        let forged = Secret::new(format!("{}x", token.expose()).into());
         assert_eq!(tokens.known(&forged), Known::Void);
         assert!(matches!(right(&tokens, &forged, &lan, None), Right::Anonymous));
     }
@@ -430,7 +430,7 @@ mod tests {
                 br#"{"token":"hub","expires_in":300}"#,
             )
             .expect("readable");
-        let hub = Secret::new("hub".to_owned());
+        let hub = Secret::new("hub".into());
         assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
         assert_eq!(tokens.current(&hub), None);

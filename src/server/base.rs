@@ -8,7 +8,7 @@ use super::v2::{Asker, Stop, refused};
 use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
 use crate::access::{Guess, Identity, Refusal};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, TokenText};
 use crate::oci::RegistryName;
 use crate::pull::Error;
 use crate::route::{Clients, Registry};
@@ -65,7 +65,7 @@ impl Asker<'_> {
 
     /// A token of docxy's own making for one of its own users: `None` is another one. On the shared host it is good
     /// whichever registry a login there is for, because paths name others.
-    fn own_token(&self, token: &Secret<String>) -> Option<Result<(), Refusal>> {
+    fn own_token(&self, token: &TokenText) -> Option<Result<(), Refusal>> {
         let is_for = |registry: &RegistryName| {
             !self.target.door.names_registry() || *registry == self.target.registry.name
         };
@@ -85,7 +85,7 @@ impl Asker<'_> {
 
     /// A token that docxy handed out is good here without asking: on the shared host it may be of any registry, because
     /// docker checks there every login that the shared host takes. Another is shown to the registry that the door names.
-    async fn token(&self, token: &Secret<String>) -> Result<bool, Error> {
+    async fn token(&self, token: &TokenText) -> Result<bool, Error> {
         let tokens = self.parts.access.tokens();
         let registry = &self.login_registry().name;
         match tokens.current(token) {

@@ -8,7 +8,7 @@ use super::{Known, Tokens};
 use crate::access::Permit;
 use crate::access::login::LoginKey;
 use crate::access::made_here;
-use crate::config::values::Secret;
+use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Repository};
 use crate::upstream::{ClientSecret, Login, Right};
 
@@ -53,7 +53,7 @@ impl Tokens {
     /// itself names the registry (`names_registry`) it is for that one, as the client's whole sign-in is.
     pub fn permit(
         &self,
-        token: &Secret<String>,
+        token: &TokenText,
         registry: &RegistryName,
         repository: Option<&Repository>,
         names_registry: bool,
@@ -105,7 +105,7 @@ impl Tokens {
 mod tests {
     use super::*;
     use crate::access::seal::Sealer;
-    use crate::config::values::Credential;
+    use crate::config::values::{Credential, Secret};
     use crate::oci::Scope;
 
     #[tokio::test(start_paused = true)]
@@ -133,7 +133,7 @@ mod tests {
                 .expect("readable");
         }
         let login_of = |token: &str, name: &'static str| {
-            let token = Secret::new(token.to_owned());
+            let token = TokenText::new(token.into());
             match tokens.permit(&token, &hub, Some(&repository(name)), true).0 {
                 Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
                 _ => None,

@@ -47,6 +47,12 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
             check(key, path, Privacy::Public);
         }
     }
+    if let Some(path) = &schema.parent.password_file {
+        check("parent.password_file", path, Privacy::Owner);
+    }
+    if let Some(path) = &schema.parent.ca_file {
+        check("parent.ca_file", path, Privacy::Public);
+    }
     if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
         check("network.proxy", path, Privacy::Owner);
     }
