@@ -57,7 +57,7 @@ fn without_rules_every_tag_is_asked_for_and_outlives_an_outage() {
             after_error(rule, (30 * DAY).saturating_sub(Duration::from_secs(1)), class),
             expected
         );
-        assert_eq!(after_error(rule, 30 * DAY, class), AfterError::Stale, "{class:?}");
+        assert_eq!(after_error(rule, 30 * DAY, class), expected, "{class:?}");
         assert_eq!(
             after_error(rule, 30 * DAY + Duration::from_mins(1), class),
             AfterError::Refuse,
