@@ -160,18 +160,13 @@ impl Access {
         &self.accounts
     }
 
-    /// May this password be tried at the registry now? `None`: it is none, and need not be counted.
-    pub fn guess(
-        &self,
-        registry: &RegistryName,
-        login: &Login,
-        from: IpAddr,
-    ) -> Result<Option<Guess<'_>>, Refusal> {
+    /// May this login be tried at the registry now?
+    pub fn guess(&self, registry: &RegistryName, login: &Login, from: IpAddr) -> Result<Guess<'_>, Refusal> {
         let ClientSecret::Password(_) = &login.credential else {
-            return Ok(None);
+            return Ok(Guess::none());
         };
         let (key, asked) = self.tokens.keys_of(registry, login);
-        self.guesses.begin(key, asked, from).map(Some)
+        self.guesses.begin(key, asked, from)
     }
 
     /// Whether the operator's rules let this client, and what it may present to the target's registry. `can_challenge`

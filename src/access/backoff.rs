@@ -160,7 +160,7 @@ impl BackOff {
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.tables().networks.len()
     }
 }
@@ -199,8 +199,8 @@ impl Drop for Attempt {
 impl Tables {
     fn judge(&self, from: Network, now: Instant) -> Result<(), Held> {
         let site = from.site().and_then(|site| self.sites.get(&site));
-        let rows = self.networks.get(&from).into_iter().chain(site);
-        rows.map(|row| row.judge(now)).collect()
+        let mut rows = self.networks.get(&from).into_iter().chain(site);
+        rows.try_for_each(|row| row.judge(now))
     }
 
     /// The rows of an address, made if there are none.

@@ -24,9 +24,12 @@ pub struct Guesses {
     refused: Until<Key>,
 }
 
-/// A password on its way to its registry. It must be told what the registry said; dropped, it said nothing.
+/// A login on its way to its registry. It must be told what the registry said; dropped, it said nothing.
 #[derive(Debug)]
-pub struct Guess<'a> {
+pub struct Guess<'a>(Option<Tried<'a>>);
+
+#[derive(Debug)]
+struct Tried<'a> {
     all: &'a Guesses,
     /// None: the address has to wait, and brings what was right there before.
     attempt: Option<Attempt>,
@@ -60,35 +63,45 @@ impl Guesses {
                 return Err(Refusal::NotNow { retry_after });
             }
         };
-        Ok(Guess {
+        Ok(Guess(Some(Tried {
             all: self,
             attempt,
             from,
             login,
             asked,
-        })
+        })))
     }
 }
 
 impl Guess<'_> {
+    /// Nothing that anybody could guess: a token.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     pub fn right(self) {
-        if let Some(attempt) = &self.attempt {
+        let Some(tried) = self.0 else { return };
+        if let Some(attempt) = &tried.attempt {
             attempt.right();
         }
-        self.all.remembered.keep(self.login, self.from);
+        tried.all.remembered.keep(tried.login, tried.from);
     }
 
     /// The registry refused it. That is no guess where it accepted the same a while ago: then it is about the scopes.
     pub fn wrong(self) {
-        self.all.refused.insert(self.asked, Instant::now() + REFUSED);
+        if let Some(Tried { all, asked, .. }) = &self.0 {
+            all.refused.insert(*asked, Instant::now() + REFUSED);
+        }
         self.unproved();
     }
 
     /// The registry can't say, and docxy does not know it to be right: told apart from a right one, it is a guess too.
     pub fn unproved(self) {
-        let remembered = &self.all.remembered;
-        if !remembered.knows_from(&self.login, self.from) && remembered.refuse(self.login, self.from) {
-            self.all.back_off.wrong(self.from);
+        let Some(Tried { all, from, login, .. }) = self.0 else {
+            return;
+        };
+        if !all.remembered.knows_from(&login, from) && all.remembered.refuse(login, from) {
+            all.back_off.wrong(from);
         }
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, header};
 use super::v2::{Asker, Stop, refused};
 use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
-use crate::access::{Guess, Identity, Refusal};
+use crate::access::{Identity, Refusal};
 use crate::config::values::{Credential, TokenText};
 use crate::oci::RegistryName;
 use crate::pull::Error;
@@ -128,11 +128,11 @@ impl Asker<'_> {
         };
         Ok(match upstream.login(&login).await {
             Ok(LoginAnswer::Refused { .. }) => {
-                guess.map(Guess::wrong);
+                guess.wrong();
                 Ok(false)
             }
             Ok(LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted) => {
-                guess.map(Guess::right);
+                guess.right();
                 Ok(true)
             }
             Ok(LoginAnswer::NotNeeded) => Ok(true),

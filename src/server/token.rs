@@ -207,11 +207,11 @@ async fn registrys_user(
     match &answer {
         LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => {
             tokens.accept(registry, login);
-            guess.map(Guess::right);
+            guess.right();
         }
         LoginAnswer::Refused { .. } => {
             tokens.refuse(registry, login);
-            guess.map(Guess::wrong);
+            guess.wrong();
         }
         LoginAnswer::NotNeeded => {}
     }
@@ -248,12 +248,12 @@ fn in_outage(
     parts: &Shared,
     registry: &RegistryName,
     login: &Login,
-    guess: Option<Guess<'_>>,
+    guess: Guess<'_>,
     failure: Failure,
 ) -> Result<Vec<u8>, Problem> {
     let tokens = parts.access.tokens();
     if failure.is_outage() && !tokens.was_accepted(registry, login, parts.config.grace) {
-        guess.map(Guess::unproved);
+        guess.unproved();
         return Err(failure.into());
     }
     match &login.credential {

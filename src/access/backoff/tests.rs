@@ -43,7 +43,7 @@ async fn a_row_ends_with_a_right_password_or_a_quarter_of_an_hour() {
     fail();
     advance(Duration::from_secs(1)).await;
     all.begin(from).expect("a try").right();
-    assert_eq!(all.len(), 0, "nothing is left to remember");
+    assert_eq!(all.count(), 0, "nothing is left to remember");
     all.wrong(from);
     assert_eq!(wait(&all, from), None);
     fail();
@@ -77,7 +77,7 @@ async fn an_ipv6_customer_is_one_address_and_a_mapped_one_is_its_ipv4() {
         all.wrong(network(&format!("2001:db8:1:2:{host}::1")));
         all.wrong(network("192.0.2.1"));
     }
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.count(), 2);
     assert_eq!(wait(&all, network("2001:db8:1:2:ffff::")), Some(1));
     assert_eq!(wait(&all, network("2001:db8:1:3::1")), None);
     assert_eq!(wait(&all, network("::ffff:192.0.2.1")), Some(1));
@@ -134,7 +134,7 @@ async fn the_table_is_bounded_and_forgets_the_oldest_first() {
             advance(Duration::from_millis(10)).await;
         }
         all.wrong(Network::of(IpAddr::from((0x0a00_0000 + number).to_be_bytes())));
-        most = most.max(all.len());
+        most = most.max(all.count());
     }
     assert_eq!(most, ADDRESSES);
     assert!(wait(&all, guesser).is_some());
