@@ -25,7 +25,7 @@ use crate::oci::accept::Class;
 use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference, RegistryName};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::upstream::{Ask, Health, Method, Word};
+use crate::upstream::{Ask, Health, Method, Sources, Word};
 
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
@@ -142,6 +142,11 @@ impl Pull {
         if cached.config.offline {
             return Err(super::blob::offline(claim, kind.missing()));
         }
+        let has_mirrors = self.sources(cached, &claim.name) != Sources::Authority;
+        if linked.is_none() && has_mirrors && self.is_silent(cached, claim) {
+            // The bytes of a mirror say what its word can't.
+            return Ok(None);
+        }
         let answer = match &linked {
             None if !cached.may_vouch(claim, digest) => return Ok(None),
             None => self.confirm_once(cached, claim, kind, digest).await,
@@ -164,9 +169,17 @@ impl Pull {
         match answer {
             Ok(Some(linked)) => Ok(Some(linked)),
             Ok(None) => Ok(readable_in_outage(cached, claim, digest, linked)),
-            Err(error) if error.is_outage_of_rights() => readable_in_outage(cached, claim, digest, linked)
-                .map_or(Err(error), |linked| Ok(Some(linked))),
-            Err(error) => Err(error),
+            Err(error) => {
+                let mirrors_may_have_it = has_mirrors && linked.is_none() && error.is_outage();
+                let readable = error
+                    .is_outage_of_rights()
+                    .then(|| readable_in_outage(cached, claim, digest, linked))
+                    .flatten();
+                match readable {
+                    None if !mirrors_may_have_it => Err(error),
+                    readable => Ok(readable),
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Ask, Failure, Right, Upstream};
+use super::{Ask, Failure, Right, Site};
 use crate::oci::ContentRange;
 
 /// What the registry said, or the storage that it sent us to. A redirect alone is no word: a gateway that wants people to
@@ -39,9 +39,9 @@ impl Word {
     }
 }
 
-impl Upstream {
+impl Site {
     /// The registry's own word about `ask`, stopped at the last status: nothing of the body is read.
-    pub async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
+    pub(super) async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
         let answer = self.send(ask, right).await?;
         Ok(Word {
             status: answer.status,
