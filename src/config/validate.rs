@@ -20,10 +20,10 @@ use url::Url;
 
 use super::{
     environment::Environment,
-    origin::{Origins, Problem, Warning},
-    schema::{Limits, Log, Schema, Timeouts},
+    origin::{Origins, Problem, Warning, join_key},
+    schema::{Limits, ListenEntry, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
-    values::Size,
+    values::{DnsServer, Size},
 };
 use crate::oci::RegistryName;
 
@@ -101,6 +101,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     limits(&schema.limits, &mut findings);
     log(&schema.log, &mut findings);
     static_hosts(schema, &mut findings);
+    dns(schema, &mut findings);
     segments(schema, &mut findings);
     proxies::check(schema, &mut findings);
     registries::check(schema, &mut findings);
@@ -124,6 +125,7 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
             "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
         );
     }
+    client_authority(schema, findings);
     if tls.listen.is_empty() && !tls.certificates.is_empty() {
         findings.problem(
             "tls.certificates",
@@ -147,6 +149,51 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
 
     let metrics = schema.metrics_listen.iter().copied();
     listened_on_once("metrics_listen", metrics, &mut seen, findings);
+}
+
+/// Who demands certificates at one door must not leave another one open.
+fn client_authority(schema: &Schema, findings: &mut Findings<'_>) {
+    let tls = &schema.tls;
+    if tls.client_ca_file.is_none() {
+        return;
+    }
+    let key = "tls.client_ca_file";
+    if tls.listen.is_empty() {
+        findings.problem(
+            key,
+            "has no meaning without a TLS listener",
+            "add listen = [\"0.0.0.0:5443\"] under [tls], or take the key out",
+        );
+        return;
+    }
+    let beyond = |entry: &&ListenEntry| !entry.address.ip().is_loopback();
+    let Some(open) = schema.listen.iter().find(beyond) else {
+        return;
+    };
+    let redirects = tls.redirect_http
+        && schema
+            .public_url
+            .as_ref()
+            .is_none_or(|url| url.scheme() == "https");
+    if !redirects {
+        findings.problem(
+            "listen",
+            format!(
+                "{} serves whoever comes over plain HTTP, while tls.client_ca_file demands certificates",
+                open.address
+            ),
+            "listen on 127.0.0.1 or nowhere (listen = []), or leave redirect_http on with an https:// public_url",
+        );
+    } else if !schema.trusted_proxies.is_empty() {
+        findings.warn(
+            "listen",
+            format!(
+                "requests that a trusted proxy brings to {} over HTTPS of its own are served without a client's certificate",
+                open.address
+            ),
+            "let the proxy ask for certificates, or listen on 127.0.0.1 or nowhere (listen = [])",
+        );
+    }
 }
 
 fn listened_on_once(
@@ -360,6 +407,46 @@ fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
                 "write one, or take the name out",
             );
         }
+    }
+}
+
+/// Each server gets a share of `timeouts.connect`.
+const DNS_SERVERS: usize = 4;
+
+fn dns(schema: &Schema, findings: &mut Findings<'_>) {
+    dns_of_key("network.dns", &schema.network.dns, findings);
+    for (name, registry) in schema.enabled_registries() {
+        if let Some(servers) = &registry.dns {
+            let key = format!("{}.dns", join_key("registries", name.as_str()));
+            dns_of_key(&key, servers, findings);
+        }
+    }
+}
+
+fn dns_of_key(key: &str, servers: &[DnsServer], findings: &mut Findings<'_>) {
+    if servers.len() > DNS_SERVERS {
+        findings.problem(
+            key,
+            format!("lists {} servers, more than {DNS_SERVERS}", servers.len()),
+            "keep the best: together they have four fifths of timeouts.connect",
+        );
+    }
+    for (index, server) in servers.iter().enumerate() {
+        if servers[..index].contains(server) {
+            findings.warn(
+                key,
+                format!("{server} stands in the list twice"),
+                "keep the first",
+            );
+        }
+    }
+    let is_private = |server: &DnsServer| matches!(server, DnsServer::Tls(_) | DnsServer::Https { .. });
+    if servers.iter().any(is_private) && !servers.iter().all(is_private) {
+        findings.warn(
+            key,
+            "plain DNS stands beside a server over TLS or HTTPS: when that one fails, the plain answer is believed",
+            "take it out if plain DNS can't be trusted here",
+        );
     }
 }
 

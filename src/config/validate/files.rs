@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path
 use crate::config::{
     load::{Loaded, reason},
     origin::{Origin, Problem, Problems, Warning, join_key},
-    schema::{ProxyEntry, Schema},
+    schema::{ProxyList, Schema},
     setting::nearest,
     values::Pattern,
 };
@@ -47,7 +47,10 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
             check(key, path, Privacy::Public);
         }
     }
-    if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
+    if let Some(path) = &schema.tls.client_ca_file {
+        check("tls.client_ca_file", path, Privacy::Public);
+    }
+    for path in proxy_passwords(schema.network.proxy.as_ref()) {
         check("network.proxy", path, Privacy::Owner);
     }
     for (name, registry) in schema.enabled_registries() {
@@ -58,7 +61,13 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
         if let Some(path) = &registry.password_file {
             check(&format!("{section}.password_file"), path, Privacy::Owner);
         }
-        if let Some(path) = proxy_password(registry.proxy.as_ref()) {
+        if let Some(path) = &registry.client_cert {
+            check(&format!("{section}.client_cert"), path, Privacy::Public);
+        }
+        if let Some(path) = &registry.client_key {
+            check(&format!("{section}.client_key"), path, Privacy::OwnerAndGroup);
+        }
+        for path in proxy_passwords(registry.proxy.as_ref()) {
             check(&format!("{section}.proxy"), path, Privacy::Owner);
         }
         if let Some(program) = registry.exec.first().filter(|program| program.contains('/')) {
@@ -135,11 +144,9 @@ fn user_of(line: &str) -> Option<&str> {
     (!name.starts_with('#')).then_some(name)
 }
 
-fn proxy_password(proxy: Option<&ProxyEntry>) -> Option<&Path> {
-    match proxy {
-        Some(ProxyEntry::Through(proxy)) => proxy.password_file.as_deref(),
-        _ => None,
-    }
+fn proxy_passwords(list: Option<&ProxyList>) -> impl Iterator<Item = &Path> {
+    let proxies = list.into_iter().flat_map(ProxyList::proxies);
+    proxies.filter_map(|proxy| proxy.password_file.as_deref())
 }
 
 /// `Err` holds what is wrong and what to do.

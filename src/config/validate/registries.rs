@@ -1,6 +1,7 @@
 //! `[registries]`: names that collide, credentials that can't work, addresses that would be refused.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, listens_beyond_loopback};
 use crate::{
@@ -25,12 +26,14 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         one.urls();
         one.realms();
         one.trust();
+        one.own_tls();
         one.connections();
         one.credentials();
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
             && listens_beyond_loopback(schema)
             && !keeps_somebody_out(&schema.access)
+            && schema.tls.client_ca_file.is_none()
         {
             one.warn(
                 "auth",
@@ -179,6 +182,48 @@ impl One<'_, '_, '_> {
             ),
             "name the registry's CA by ca_file instead",
         );
+    }
+
+    /// What is shown to the registry's urls, and the name they are asked for.
+    fn own_tls(&mut self) {
+        let registry = self.registry;
+        match (&registry.client_cert, &registry.client_key) {
+            (Some(_), None) => self.problem(
+                "client_cert",
+                "has no key".to_owned(),
+                "add client_key = \"client.key\"",
+            ),
+            (None, Some(_)) => self.problem(
+                "client_key",
+                "has no certificate".to_owned(),
+                "add client_cert = \"client.crt\"",
+            ),
+            _ => {}
+        }
+        if let Some(name) = &registry.server_name {
+            let is_address = name.parse::<IpAddr>().is_ok();
+            if is_address || addresses::check_host(&name.to_ascii_lowercase()).is_err() {
+                self.problem(
+                    "server_name",
+                    format!("{:?} is not a DNS name", authority_of(name)),
+                    "write the name in the registry's certificate, as in \"registry.example.com\"",
+                );
+            }
+        }
+        let key = if registry.client_cert.is_some() {
+            "client_cert"
+        } else if registry.server_name.is_some() {
+            "server_name"
+        } else {
+            return;
+        };
+        if registry.urls.iter().all(|url| url.scheme() == "http") {
+            self.problem(
+                key,
+                "has no meaning: every url of this registry is plain HTTP".to_owned(),
+                "write https:// in urls, or take the key out",
+            );
+        }
     }
 
     fn credentials(&mut self) {

@@ -84,7 +84,7 @@ pub(super) fn resolution(registry: &RegistryName, host: &str, error: &ResolveErr
             address: *address,
             class: *class,
         },
-        ResolveError::System(_) | ResolveError::Empty | ResolveError::OnlyV6 => Failure::Unreachable {
+        ResolveError::LookUp(_) | ResolveError::Empty | ResolveError::OnlyV6 => Failure::Unreachable {
             registry: registry.clone(),
             host: host.to_owned(),
             cause: Cause::Dns(error.to_string()),
