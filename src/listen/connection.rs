@@ -236,10 +236,25 @@ impl<S: Service> Door<S> {
         activity: &Activity,
     ) -> Result<(Protocol, Line), Ended> {
         let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
-        let stream = tokio::select! {
-            accepted = timeout(self.config.handshake_timeout, accept) =>
-                accepted.map_err(|_| Ended::SlowHandshake)?.map_err(Ended::of_handshake)?,
+        let accepted = tokio::select! {
+            accepted = timeout(self.config.handshake_timeout, accept.into_fallible()) =>
+                accepted.map_err(|_| Ended::SlowHandshake)?,
             () = activity.shed() => return Err(Ended::Shed),
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err((error, mut stream)) => {
+                let ended = Ended::of_handshake(error);
+                if matches!(ended, Ended::Uncertified(_)) {
+                    // It was told why; closing with its request unread would be a reset, which it might see first.
+                    let heard = async {
+                        stream.shutdown().await?;
+                        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+                    };
+                    let _ = timeout(REFUSAL, heard).await;
+                }
+                return Err(ended);
+            }
         };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,

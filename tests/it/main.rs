@@ -20,6 +20,7 @@ mod listen;
 mod oci;
 mod protocol;
 mod rights;
+mod roads;
 mod security;
 mod signin;
 mod support;

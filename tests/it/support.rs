@@ -3,9 +3,11 @@
 pub mod app;
 pub mod ca;
 pub mod client;
+pub mod dns;
 pub mod image;
 pub mod pair;
 pub mod puller;
+pub mod relay;
 pub mod single;
 pub mod stub;
 

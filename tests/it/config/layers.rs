@@ -267,7 +267,10 @@ fn variables_hold_lists_and_tables() {
     assert_eq!(loaded.schema.tls.certificates.len(), 1);
     assert_eq!(loaded.schema.network.hosts["ghcr.io"].len(), 1);
     assert_eq!(loaded.schema.limits.max_connections, 100);
-    assert!(matches!(&loaded.schema.network.proxy, Some(ProxyEntry::Through(proxy)) if proxy.remote_dns));
+    assert!(matches!(
+        loaded.schema.network.proxy.as_ref().map(|list| list.0.as_slice()),
+        Some([ProxyEntry::Through(proxy)]) if proxy.remote_dns
+    ));
 }
 
 #[test]
