@@ -56,8 +56,8 @@ impl Callers {
         };
         match taken {
             Ok(new) => {
-                tracing::info!("took the new authorities of clients in {}", self.path.display());
                 self.current.store(Arc::new(new));
+                tracing::info!("took the new authorities of clients in {}", self.path.display());
                 true
             }
             Err(error) => {

@@ -65,7 +65,7 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
             check(&format!("{section}.client_cert"), path, Privacy::Public);
         }
         if let Some(path) = &registry.client_key {
-            check(&format!("{section}.client_key"), path, Privacy::OwnerAndGroup);
+            check(&format!("{section}.client_key"), path, Privacy::Owner);
         }
         for path in proxy_passwords(registry.proxy.as_ref()) {
             check(&format!("{section}.proxy"), path, Privacy::Owner);

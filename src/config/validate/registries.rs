@@ -201,13 +201,15 @@ impl One<'_, '_, '_> {
             _ => {}
         }
         if let Some(name) = &registry.server_name {
-            let is_address = name.parse::<IpAddr>().is_ok();
-            if is_address || addresses::check_host(&name.to_ascii_lowercase()).is_err() {
+            if name.parse::<IpAddr>().is_ok() {
                 self.problem(
                     "server_name",
-                    format!("{:?} is not a DNS name", authority_of(name)),
+                    format!("{name} is an address, and SNI is a name"),
                     "write the name in the registry's certificate, as in \"registry.example.com\"",
                 );
+            } else {
+                let key = format!("{}.server_name", self.section);
+                hosts(&key, &[name.to_ascii_lowercase()], self.findings);
             }
         }
         let key = if registry.client_cert.is_some() {

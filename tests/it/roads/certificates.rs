@@ -100,6 +100,34 @@ async fn a_door_with_client_ca_file_opens_to_its_certificates_alone() {
 }
 
 #[tokio::test]
+async fn a_health_check_without_a_certificate_finds_it_alive() {
+    // A container whose only door demands certificates must not be restarted for it every half minute.
+    let ca = TestCa::new();
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let tls = format!("listen = []\n[tls]\nlisten = [\"127.0.0.1:{port}\"]");
+    let app = door(&ca.issue(&["localhost"]), &ca).config(&tls).start().await;
+    let check = |file: std::path::PathBuf| {
+        let docxy = std::process::Command::new(env!("CARGO_BIN_EXE_docxy"))
+            .arg("--config")
+            .arg(file)
+            .arg("healthcheck")
+            .output();
+        docxy.unwrap()
+    };
+    let file = app.dir().join("docxy.toml");
+    let home = app.home();
+    let output = tokio::task::spawn_blocking(move || check(file)).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    app.kill().await;
+    let file = home.path().join("docxy.toml");
+    let output = tokio::task::spawn_blocking(move || check(file)).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[tokio::test]
 async fn the_authority_of_clients_is_replaced_when_its_file_changes() {
     // An authority that was taken out must not go on opening the door, not by a resumed session either.
     let (ours, next) = (TestCa::new(), TestCa::new());

@@ -32,6 +32,8 @@ pub struct Relay {
 
 struct Inner {
     life: Life,
+    /// Where everything leads, if not to the port that was asked for.
+    end: Option<SocketAddr>,
     login: Option<(String, String)>,
     log: Mutex<Vec<String>>,
     connections: AtomicU64,
@@ -54,12 +56,27 @@ impl Relay {
         Self::at("127.0.0.1:0".parse().unwrap(), Life::Long, login).await
     }
 
+    /// Whatever it is asked for, that is where it goes.
+    pub async fn leading_to(end: SocketAddr) -> Self {
+        Self::listening("127.0.0.1:0".parse().unwrap(), Life::Long, None, Some(end)).await
+    }
+
     pub async fn at(address: SocketAddr, life: Life, login: Option<(String, String)>) -> Self {
+        Self::listening(address, life, login, None).await
+    }
+
+    async fn listening(
+        address: SocketAddr,
+        life: Life,
+        login: Option<(String, String)>,
+        end: Option<SocketAddr>,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let relay = Self {
             address: listener.local_addr().unwrap(),
             inner: Arc::new(Inner {
                 life,
+                end,
                 login,
                 log: Mutex::default(),
                 connections: AtomicU64::new(0),
@@ -173,7 +190,7 @@ impl Inner {
             self.note("connect", target);
             let upstream = match self.life {
                 Life::Refuses(status) => Err(status),
-                _ => dial(target).await.ok_or(502),
+                _ => self.dial(target).await.ok_or(502),
             };
             let upstream = match upstream {
                 Ok(upstream) => upstream,
@@ -189,7 +206,7 @@ impl Inner {
         let (_, rest) = target.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find('/')?);
         self.note("http", authority);
-        let mut upstream = dial(authority).await?;
+        let mut upstream = self.dial(authority).await?;
         let mut forwarded = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         for (name, value) in fields {
             if !name.eq_ignore_ascii_case("proxy-authorization") {
@@ -247,11 +264,26 @@ impl Inner {
         self.note("socks", &target);
         let upstream = match self.life {
             Life::Refuses(_) => None,
-            _ => dial(&target).await,
+            _ => self.dial(&target).await,
         };
         let reply = if upstream.is_some() { 0 } else { 1 };
         client.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
         self.carry(client, upstream?).await
+    }
+
+    /// Every name is here.
+    async fn dial(&self, target: &str) -> Option<TcpStream> {
+        let literal = self.end.or_else(|| target.parse().ok());
+        let port = || {
+            target
+                .rsplit_once(':')
+                .map_or(Some(80), |(_, port)| port.parse().ok())
+        };
+        let end = match literal {
+            Some(end) => end,
+            None => SocketAddr::from(([127, 0, 0, 1], port()?)),
+        };
+        TcpStream::connect(end).await.ok()
     }
 
     async fn carry(&self, mut client: TcpStream, mut upstream: TcpStream) -> Option<()> {
@@ -286,17 +318,6 @@ impl Inner {
         }
         Some(())
     }
-}
-
-/// Every name is here.
-async fn dial(target: &str) -> Option<TcpStream> {
-    if let Ok(literal) = target.parse::<SocketAddr>() {
-        return TcpStream::connect(literal).await.ok();
-    }
-    let port: u16 = target
-        .rsplit_once(':')
-        .map_or(Some(80), |(_, port)| port.parse().ok())?;
-    TcpStream::connect(("127.0.0.1", port)).await.ok()
 }
 
 async fn head(client: &mut TcpStream) -> Option<String> {
