@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::realm::Realm;
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, TokenText};
 use crate::oci::{RegistryName, Scope};
 
 /// At most so many tokens are kept for a registry, and so many bytes of them.
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Identities {
 /// A token as the service gave it.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
-    pub value: Secret<String>,
+    pub value: TokenText,
     /// As the service said, from the moment of the request.
     pub life: Duration,
     pub asked: Instant,
@@ -251,6 +251,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::values::Secret;
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
@@ -272,7 +273,7 @@ mod tests {
 
     fn token(value: &str, life: u64) -> Token {
         Token {
-            value: Secret::new(value.to_owned()),
+            value: Secret::new(value.into()),
             life: Duration::from_secs(life),
             asked: Instant::now(),
         }
