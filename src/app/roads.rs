@@ -160,12 +160,12 @@ fn proxy(schema: &Schema, registry: &Registry) -> Result<ProxyConfig> {
             .map(|found| one_proxy(&found.proxy).with_context(|| format!("environment {}", found.variable)))
             .transpose()
     };
-    Ok(ProxyConfig::Environment(Environment {
+    Ok(ProxyConfig::Environment(Box::new(Environment {
         https: of(&environment.https)?,
         http: of(&environment.http)?,
         all: of(&environment.all)?,
         no_proxy: NoProxy::parse(&environment.no_proxy.join(",")),
-    }))
+    })))
 }
 
 fn step(entry: &ProxyEntry) -> Result<Step> {

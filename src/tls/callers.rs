@@ -85,7 +85,10 @@ fn verifier(
     }
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider)).build();
-    Ok(verifier.map_err(|error| unusable(error.to_string()))?)
+    match verifier {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(unusable(error.to_string())),
+    }
 }
 
 impl ClientCertVerifier for Callers {

@@ -14,7 +14,7 @@ pub enum ProxyConfig {
     /// From the configuration: for everything this registry needs, the first that works.
     List(Vec<Step>),
     /// From the environment. Never used for loopback upstreams.
-    Environment(Environment),
+    Environment(Box<Environment>),
 }
 
 /// One entry of a list.

@@ -216,10 +216,10 @@ impl Transport {
     /// What is told when none led there: the one reason, or all of them.
     fn no_road(&self, call: &Call, mut failed: Vec<(&Road, Failure)>) -> Failure {
         let all_late = failed.iter().all(|(_, failure)| failure.timed_out());
-        if failed.len() == 1 || all_late {
-            if let Some((_, failure)) = failed.pop() {
-                return failure;
-            }
+        if (failed.len() == 1 || all_late)
+            && let Some((_, failure)) = failed.pop()
+        {
+            return failure;
         }
         let reasons: Vec<String> = failed
             .iter()

@@ -72,7 +72,7 @@ mod tests {
         assert!(standing.is_well() && !standing.may_be_tried());
         assert!(standing.failed() && !standing.failed());
         for rest in [5, 10, 20, 40, 80, 160, 300, 300] {
-            tokio::time::advance(Duration::from_secs(rest) - Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(rest * 1000 - 1)).await;
             assert!(!standing.may_be_tried(), "{rest}");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert!(standing.may_be_tried() && !standing.may_be_tried(), "{rest}");

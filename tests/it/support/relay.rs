@@ -266,7 +266,7 @@ impl Inner {
             Life::Refuses(_) => None,
             _ => self.dial(&target).await,
         };
-        let reply = if upstream.is_some() { 0 } else { 1 };
+        let reply = u8::from(upstream.is_none());
         client.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
         self.carry(client, upstream?).await
     }

@@ -327,12 +327,12 @@ async fn no_proxy_and_loopback_go_directly() {
     let registry = registry().await;
     let outer = Outer::start(registry.address).await;
     let environment = |no_proxy: &str| {
-        ProxyConfig::Environment(Environment {
+        ProxyConfig::Environment(Box::new(Environment {
             http: Some(outer.proxy("http", "")),
             https: None,
             all: None,
             no_proxy: NoProxy::parse(no_proxy),
-        })
+        }))
     };
     let mut own = Setup::at(&registry.url(""));
     own.transport.proxy = Some(environment(""));

@@ -167,7 +167,7 @@ async fn one_that_failed_rests_and_is_used_again_when_it_is_back() {
     tokio::time::resume();
     // This request goes the way that works, and a probe goes the other.
     assert_eq!(status(&upstream).await.unwrap(), 200);
-    crate::support::within("the first proxy to be used again", async {
+    let used_again = Box::pin(async {
         loop {
             let before = first.asked().len();
             assert_eq!(status(&upstream).await.unwrap(), 200);
@@ -176,8 +176,8 @@ async fn one_that_failed_rests_and_is_used_again_when_it_is_back() {
             }
             tokio::task::yield_now().await;
         }
-    })
-    .await;
+    });
+    crate::support::within("the first proxy to be used again", used_again).await;
     let probes = registry
         .seen()
         .iter()
