@@ -102,7 +102,7 @@ impl Roads {
         Ok(names)
     }
 
-    /// For the registry's own urls alone.
+    /// For the registry's own url alone.
     fn own_tls(&self, registry: &Registry, trust: &Trust) -> Result<Vec<OwnTls>> {
         let identity = match (&registry.client_cert, &registry.client_key) {
             (Some(cert), Some(key)) => Some(self.identity(CertificateFiles {
@@ -119,8 +119,9 @@ impl Roads {
             None => self.roots.client_config(trust),
         };
         let tls = tls.context("ca_file")?;
-        let over_tls = registry.urls.iter().filter(|url| url.scheme() == "https");
-        Ok(over_tls
+        let own = registry.urls.first().filter(|url| url.scheme() == "https");
+        Ok(own
+            .into_iter()
             .map(|url| OwnTls {
                 url: url.clone(),
                 tls: tls.clone(),

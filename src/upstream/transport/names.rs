@@ -57,7 +57,11 @@ impl Config {
         if self.servers.is_empty() {
             self.servers.push(DnsServer::System);
         }
-        let share = self.connect * 4 / 5 / u32::try_from(self.servers.len()).unwrap_or(u32::MAX);
+        let share = match self.servers[..] {
+            // It has time limits, and an order, of its own.
+            [DnsServer::System] => self.connect,
+            _ => self.connect * 4 / 5 / u32::try_from(self.servers.len()).unwrap_or(u32::MAX),
+        };
         let servers = self.servers.iter();
         Names {
             servers: servers

@@ -31,7 +31,7 @@ const OTHER_FAMILY: Duration = Duration::from_millis(200);
 
 pub(super) struct Server {
     written: DnsServer,
-    /// Of the server's own share of the time.
+    /// Its share of the time.
     limit: Duration,
     ipv6: bool,
     tls: rustls::ClientConfig,
@@ -60,10 +60,6 @@ impl Server {
     }
 
     pub async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Unanswered> {
-        if self.written == DnsServer::System {
-            // No limit but the connection's: the system has time limits, and an order, of its own.
-            return of_system(name, self.ipv6).await;
-        }
         let limit = self.limit;
         let answer = match tokio::time::timeout(limit, self.ask(name)).await {
             Ok(answer) => answer,
@@ -76,6 +72,9 @@ impl Server {
     }
 
     async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, Unanswered> {
+        if self.written == DnsServer::System {
+            return of_system(name, self.ipv6).await;
+        }
         let mut asked = Name::from_utf8(name).map_err(|error| Unanswered::Failed(error.to_string()))?;
         // No search domains: the names of registries are whole.
         asked.set_fqdn(true);
