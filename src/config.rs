@@ -15,6 +15,7 @@ pub mod validate;
 pub mod values;
 
 mod docxy_names;
+mod parent;
 mod read;
 mod setting;
 mod tree;

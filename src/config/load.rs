@@ -12,7 +12,7 @@ use super::{
     docxy_names,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
-    presets,
+    parent, presets,
     read::read,
     schema::Schema,
     tree::{Node, Table, Value, insert, overlay, parse_document, parse_key, parse_value},
@@ -111,8 +111,9 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
     );
     overlay(&mut tree, flag_layer(&sources.flags, &mut problems));
 
-    let (mut schema, origins) = read(tree, &mut problems);
+    let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
+    parent::adopt(&mut schema, &mut origins, &mut problems);
     complete(&mut schema, &sources.environment);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);

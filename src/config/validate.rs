@@ -5,6 +5,7 @@ mod addresses;
 mod cache;
 mod files;
 mod folders;
+mod parent;
 mod proxies;
 mod registries;
 mod rules;
@@ -103,6 +104,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     static_hosts(schema, &mut findings);
     dns(schema, &mut findings);
     segments(schema, &mut findings);
+    parent::check(schema, &mut findings);
     proxies::check(schema, &mut findings);
     registries::check(schema, &mut findings);
     access::check(schema, &mut findings);

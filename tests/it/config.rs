@@ -5,6 +5,7 @@ mod access;
 mod documents;
 mod layers;
 mod mistakes;
+mod parent;
 mod secrets;
 
 use std::{collections::BTreeMap, path::Path};

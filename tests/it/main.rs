@@ -24,5 +24,6 @@ mod roads;
 mod security;
 mod signin;
 mod support;
+mod tiers;
 mod tls;
 mod upstream;

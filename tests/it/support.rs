@@ -6,6 +6,7 @@ pub mod client;
 pub mod dns;
 pub mod image;
 pub mod pair;
+pub mod proxy;
 pub mod puller;
 pub mod relay;
 pub mod single;

@@ -50,6 +50,18 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     if let Some(path) = &schema.tls.client_ca_file {
         check("tls.client_ca_file", path, Privacy::Public);
     }
+    if let Some(path) = &schema.parent.password_file {
+        check("parent.password_file", path, Privacy::Owner);
+    }
+    if let Some(path) = &schema.parent.ca_file {
+        check("parent.ca_file", path, Privacy::Public);
+    }
+    if let Some(path) = &schema.parent.client_cert {
+        check("parent.client_cert", path, Privacy::Public);
+    }
+    if let Some(path) = &schema.parent.client_key {
+        check("parent.client_key", path, Privacy::Owner);
+    }
     for path in proxy_passwords(schema.network.proxy.as_ref()) {
         check("network.proxy", path, Privacy::Owner);
     }

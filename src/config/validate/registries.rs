@@ -7,6 +7,7 @@ use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, lis
 use crate::{
     config::{
         origin::{Origin, join_key},
+        parent,
         schema::{AuthMode, Clients, Registry, Schema},
         setting::authority_of,
     },
@@ -17,20 +18,27 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     names(schema, findings);
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
+        let is_at_parent = is_at_parent(schema, name, findings);
         let mut one = One {
             section: join_key("registries", name.as_str()),
             name,
             registry,
             findings,
         };
-        one.urls();
+        if !is_at_parent {
+            one.urls();
+        }
         one.realms();
         one.trust();
-        one.own_tls();
+        // Of the parent's it is said once.
+        if !is_at_parent {
+            one.own_tls();
+        }
         one.connections();
         one.credentials();
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
+            && !is_at_parent
             && listens_beyond_loopback(schema)
             && !keeps_somebody_out(&schema.access)
             && schema.tls.client_ca_file.is_none()
@@ -45,6 +53,12 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             );
         }
     }
+}
+
+/// What is to be said of its address is said once, of the parent's.
+fn is_at_parent(schema: &Schema, name: &RegistryName, findings: &Findings<'_>) -> bool {
+    let urls = format!("{}.urls", join_key("registries", name.as_str()));
+    schema.parent.url.is_some() && findings.origins.of(&urls) == findings.origins.of(parent::URL)
 }
 
 /// One name means one registry (threat S16).

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::support::{
     dns::{A, AAAA, DnsServer, Manner},
-    relay::Relay,
+    proxy::Outbound,
 };
 
 both_generations!(pulls_where_dns_lies_and_only_a_socks_proxy_leads_out);
@@ -29,7 +29,7 @@ async fn pulls_where_dns_lies_and_only_a_socks_proxy_leads_out(generation: Gener
         DockerRegistry::start_tls(&sandbox, SignIn::Nobody, &authority, &[("library/app", &images)]).await;
     let behind = Url::parse(&hub.url()).expect("a URL");
     let behind = behind.socket_addrs(|| None).expect("its address")[0];
-    let proxy = Relay::leading_to(behind).await;
+    let proxy = Outbound::leading_to(behind).await;
     // What the network answers for Docker Hub's names: an address where nobody is.
     let lie = [("registry-1.docker.io", "127.0.0.9")];
     let liar = DnsServer::plain(&lie, Manner::Answers, 60).await;

@@ -193,3 +193,37 @@ async fn two_docxys_know_each_other_by_certificate() {
     answer.assert_refused(502, &["UNKNOWN", "UNAVAILABLE"], "docker.io", &stub);
     assert!(answer.text().contains("client_cert"), "{}", answer.text());
 }
+
+#[tokio::test]
+async fn a_parent_is_shown_the_certificate_for_every_registry() {
+    // Three lines at the near one, one at the far one: no password has to travel.
+    let ca = TestCa::new();
+    let stub = StubRegistry::builder()
+        .image("library/redis", "7", Image::layers(1))
+        .start()
+        .await;
+    let far = door(&ca.issue(&["127.0.0.1"]), &ca)
+        .registry("docker.io", &stub)
+        .start()
+        .await;
+    let mine = ca.issue(&["near.example.com"]);
+    let near = |keys: &str| {
+        TestApp::builder()
+            .file("ca.pem", ca.pem())
+            .file("client.crt", &mine.certificate)
+            .file("client.key", &mine.key)
+            .config(&format!(
+                "[parent]\nurl = \"https://{}\"\nallow_private_addresses = true\nca_file = \"ca.pem\"\n{keys}",
+                far.tls_addr()
+            ))
+            .start()
+    };
+    let path = "/v2/library/redis/manifests/7";
+    let app = near("client_cert = \"client.crt\"\nclient_key = \"client.key\"").await;
+    Puller::of(&app).get(path).await.assert_status(&[200], &stub);
+    let app = near("").await;
+    Puller::of(&app)
+        .get(path)
+        .await
+        .assert_refused(502, &["UNKNOWN", "UNAVAILABLE"], "docker.io", &stub);
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::{
     app::TestApp,
     image::Image,
+    proxy::{Life, Outbound},
     puller::Puller,
-    relay::{Life, Relay},
     stub::{Auth, Cdn, StubRegistry},
 };
 
@@ -41,7 +41,7 @@ async fn a_blob_cut_by_a_dying_proxy_goes_on_through_the_next() {
     ] {
         for scheme in ["http", "socks5", "socks5h"] {
             let stub = stub().await;
-            let (first, second) = (Relay::living(life).await, Relay::start().await);
+            let (first, second) = (Outbound::living(life).await, Outbound::start().await);
             let app = TestApp::builder()
                 .cache()
                 .config(&registry(&stub))
@@ -79,10 +79,10 @@ async fn a_blob_cut_by_a_dying_proxy_goes_on_through_the_next() {
 async fn nothing_goes_directly_unless_the_list_says_so() {
     // In a watched network one request past the proxies is one too many; in others "direct" is the fallback.
     let stub = stub().await;
-    let dead = Relay::start().await;
+    let dead = Outbound::start().await;
     dead.kill().await;
     let list = |entries: &str| format!("[network]\nproxy = [\"{}\", {entries}]", dead.url("socks5h", ""));
-    let other = Relay::start().await;
+    let other = Outbound::start().await;
     other.kill().await;
     let closed = list(&format!("{:?}", other.url("http", "")));
     let app = TestApp::builder()
@@ -125,7 +125,7 @@ async fn nothing_goes_directly_unless_the_list_says_so() {
 async fn passwords_from_files_open_the_proxy_and_are_never_told() {
     // A table of the list keeps its password in a file; neither the log nor `config show` repeats it.
     let stub = stub().await;
-    let relay = Relay::for_user("me", "CANARY:pass/word").await;
+    let relay = Outbound::for_user("me", "CANARY:pass/word").await;
     let config = format!(
         "[network]\nproxy = [{{ url = \"{}\", username = \"me\", password_file = \"wrong\" }}, \
          {{ url = \"{}\", username = \"me\", password_file = \"right\" }}]",
@@ -172,12 +172,12 @@ async fn proxies_of_the_environment_hold_for_tokens_redirects_and_blobs_alike() 
         let path = format!("/v2/library/redis/blobs/{}", layer.digest);
         client.get(&path).await.assert_is(&layer, &stub);
     };
-    let of = |relay: &Relay, address: std::net::SocketAddr| {
+    let of = |relay: &Outbound, address: std::net::SocketAddr| {
         let end = format!(":{}", address.port());
         relay.asked().iter().filter(|asked| asked.ends_with(&end)).count()
     };
     for (no_proxy, by_proxy) in [("", true), ("127.0.0.2,127.0.0.3,registry.example.com", false)] {
-        let relay = Relay::start().await;
+        let relay = Outbound::start().await;
         let proxy = format!(
             "[network]\nproxy = {{ url = \"{}\", no_proxy = [{}] }}",
             relay.url("http", ""),
@@ -205,7 +205,7 @@ async fn proxies_of_the_environment_hold_for_tokens_redirects_and_blobs_alike() 
         ("HTTP_PROXY", "example.com", false),
         ("HTTPS_PROXY", "", false),
     ] {
-        let relay = Relay::start().await;
+        let relay = Outbound::start().await;
         let app = TestApp::builder()
             .config(&registry(&stub))
             .env(variable, relay.url("http", ""))
@@ -225,7 +225,7 @@ async fn proxies_of_the_environment_hold_for_tokens_redirects_and_blobs_alike() 
 async fn a_proxy_that_takes_names_serves_where_none_resolves() {
     // DNS is poisoned and only a SOCKS5 proxy leads out: the four lines of the README.
     let stub = stub().await;
-    let relay = Relay::start().await;
+    let relay = Outbound::start().await;
     let port = stub.addr().port();
     let config = format!(
         "[registries.\"docker.io\"]\nurls = [\"http://nowhere.invalid:{port}\"]\n\

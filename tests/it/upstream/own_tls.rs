@@ -12,7 +12,7 @@ use url::Url;
 
 use super::stub::{Setup, Stub, TAGS, answer, get};
 use super::tls::{Authority, trusting};
-use crate::support::relay::Relay;
+use crate::support::proxy::Outbound;
 
 /// Trusts `ours` and shows `of`'s certificate for a client.
 fn showing(folder: &std::path::Path, ours: &Authority, of: &Authority) -> rustls::ClientConfig {
@@ -85,7 +85,7 @@ async fn a_registry_that_demands_a_certificate_gets_the_right_one() {
     assert_eq!(registry.seen().len(), 1);
     // And through proxies of each kind that tunnel.
     for scheme in ["http", "socks5", "socks5h"] {
-        let relay = Relay::start().await;
+        let relay = Outbound::start().await;
         let mut setup = with(Some(showing(folder.path(), &ours, &ours)));
         setup.transport.proxy = Some(ProxyConfig::only(Proxy::parse(&relay.url(scheme, "")).unwrap()));
         assert_eq!(status(setup).await.unwrap(), 200, "{scheme}");
@@ -212,7 +212,7 @@ async fn another_name_goes_through_socks5_and_is_never_told_to_a_proxy() {
     let registry = Stub::start_tls(ours.server("certified.example"), |_| answer(200, &[], "ok")).await;
     let url = registry.url_at("registry.test", "");
     for (scheme, works) in [("socks5", true), ("socks5h", false), ("http", false)] {
-        let relay = Relay::start().await;
+        let relay = Outbound::start().await;
         let mut setup = Setup::at(&url);
         setup.transport.own_tls = own(&url, trusting(&[&ours]), Some("certified.example"));
         setup.transport.proxy = Some(ProxyConfig::only(Proxy::parse(&relay.url(scheme, "")).unwrap()));

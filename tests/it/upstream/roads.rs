@@ -8,7 +8,7 @@ use docxy::upstream::transport::proxy::{NoProxy, Proxy, ProxyConfig, Step};
 use docxy::upstream::{Failure, Right, Upstream};
 
 use super::stub::{Setup, Stub, TAGS, answer, get};
-use crate::support::relay::{Life, Relay};
+use crate::support::proxy::{Life, Outbound};
 
 async fn registry() -> Stub {
     Stub::start(|_| answer(200, &[("Connection", "close")], "ok")).await
@@ -40,7 +40,7 @@ async fn status(upstream: &Upstream) -> Result<u16, Failure> {
 
 /// An address where nobody listens.
 async fn nobody() -> String {
-    let relay = Relay::start().await;
+    let relay = Outbound::start().await;
     relay.kill().await;
     relay.address().to_string()
 }
@@ -50,9 +50,9 @@ async fn each_way_a_proxy_fails_is_passed_over() {
     // Free and company proxies fail in many ways; a pull must not care as long as one of the list works.
     let registry = registry().await;
     let nobody = nobody().await;
-    let mute = Relay::living(Life::Mute).await;
-    let refusing = Relay::living(Life::Refuses(503)).await;
-    let locked = Relay::for_user("me", "right").await;
+    let mute = Outbound::living(Life::Mute).await;
+    let refusing = Outbound::living(Life::Refuses(503)).await;
+    let locked = Outbound::for_user("me", "right").await;
     let wrong = |scheme| locked.url(scheme, "me:wrong@");
     let failing = [
         format!("http://{nobody}"),
@@ -70,7 +70,7 @@ async fn each_way_a_proxy_fails_is_passed_over() {
     let mut tried = 0;
     for first in &failing {
         for scheme in ["http", "socks5", "socks5h"] {
-            let good = Relay::for_user("me", "right").await;
+            let good = Outbound::for_user("me", "right").await;
             let list = vec![through(first), through(&good.url(scheme, "me:right@"))];
             let is_mute = first.contains(&mute.address().to_string());
             let upstream = within(&registry, list, Duration::from_secs(if is_mute { 1 } else { 5 }));
@@ -93,7 +93,7 @@ async fn https_is_tunnelled_by_the_next_when_connect_is_refused() {
         Life::Refuses(504),
         Life::Refuses(407),
     ] {
-        let (first, second) = (Relay::living(life).await, Relay::start().await);
+        let (first, second) = (Outbound::living(life).await, Outbound::start().await);
         let mut setup = Setup::at(&registry.url_at("registry.test", ""));
         setup.transport.tls = super::tls::trusting(&[&authority]);
         setup.transport.proxy = Some(ProxyConfig::List(vec![
@@ -110,7 +110,7 @@ async fn https_is_tunnelled_by_the_next_when_connect_is_refused() {
 async fn the_order_is_the_operators_and_direct_stands_where_it_is_written() {
     // The first is the fast or the cheap one. And who lists proxies alone must never be seen on the direct road.
     let registry = registry().await;
-    let (first, second) = (Relay::start().await, Relay::start().await);
+    let (first, second) = (Outbound::start().await, Outbound::start().await);
     let two = vec![through(&first.url("http", "")), through(&second.url("http", ""))];
     let one = upstream(&registry, two.clone());
     for _ in 0..5 {
@@ -151,8 +151,8 @@ async fn the_order_is_the_operators_and_direct_stands_where_it_is_written() {
 async fn one_that_failed_rests_and_is_used_again_when_it_is_back() {
     // The preferred proxy comes back after a minute: pulls must go through it again, without anyone waiting to find out.
     let registry = registry().await;
-    let second = Relay::start().await;
-    let first = Relay::start().await;
+    let second = Outbound::start().await;
+    let first = Outbound::start().await;
     let address = first.address();
     let list = vec![through(&first.url("http", "")), through(&second.url("http", ""))];
     let upstream = upstream(&registry, list);
@@ -162,7 +162,7 @@ async fn one_that_failed_rests_and_is_used_again_when_it_is_back() {
     }
     assert_eq!(second.asked().len(), 3);
 
-    let first = Relay::at(address, Life::Long, None).await;
+    let first = Outbound::at(address, Life::Long, None).await;
     assert_eq!(status(&upstream).await.unwrap(), 200);
     assert_eq!(first.connections(), 0, "it rests");
 
@@ -195,7 +195,7 @@ async fn a_dead_registry_does_not_spoil_the_order() {
     // When it is the registry that is away, every road fails: none may be blamed, or other registries take the slow one.
     let gone = Stub::start(|_| answer(200, &[], "")).await;
     let other = registry().await;
-    let (first, second) = (Relay::start().await, Relay::start().await);
+    let (first, second) = (Outbound::start().await, Outbound::start().await);
     let list = vec![
         through(&first.url("socks5h", "")),
         through(&second.url("socks5h", "")),

@@ -1,0 +1,34 @@
+//! `[parent]`: a docxy that stands nearer to the registries.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+/// Every registry that has no `urls` of its own is asked there, as `URL/NAME`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parent {
+    pub url: Option<Url>,
+    /// Any, where the password is an access token of the parent's.
+    pub username: String,
+    /// The parent's access token, or the password of one of its users.
+    pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    /// Shown to it where it asks for one.
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    pub allow_private_addresses: bool,
+}
+
+impl Default for Parent {
+    fn default() -> Self {
+        Self {
+            url: None,
+            username: "docxy".to_owned(),
+            password_file: None,
+            ca_file: None,
+            client_cert: None,
+            client_key: None,
+            allow_private_addresses: false,
+        }
+    }
+}
