@@ -1,19 +1,21 @@
 //! From what a person wrote to each module's own `Config`. Values only, but for the parts that read files.
 
+mod upstreams;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
 
-use super::roads::Roads;
+pub use upstreams::upstream;
+
 use super::storage;
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
-    AuthMode, ChallengeMode, Clients, Credentials, ListenEntry, LogFormat, Registry, Schema, StaleOn,
-    TagRule, TlsVersion,
+    AuthMode, ChallengeMode, Clients, ListenEntry, LogFormat, Registry, Schema, StaleOn, TagRule, TlsVersion,
 };
 use crate::listen::{self, Binding};
 use crate::oci::RegistryName;
@@ -21,13 +23,7 @@ use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
 use crate::tls::{self, Certificates};
-use crate::upstream::{self, CredentialSource, Upstream};
 use crate::{admin, pull, server};
-
-/// A token service's answer is a few kilobytes (threat I9).
-const MAX_TOKEN_ANSWER: usize = 64 * 1024;
-/// Feature P5.
-const MAX_REDIRECTS: u8 = 10;
 
 pub fn logging(schema: &Schema) -> logging::Config {
     logging::Config {
@@ -263,38 +259,6 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
         library_prefix: registry.library_prefix,
         restricted: restricted || schema.clients_of(registry) == Clients::Users,
         enabled: registry.enabled,
-    }
-}
-
-/// The client of one registry.
-pub fn upstream(
-    schema: &Schema,
-    name: &RegistryName,
-    registry: &Registry,
-    roads: &Roads,
-) -> Result<Upstream> {
-    let transport = roads.to(schema, name, registry)?;
-    let config = upstream::Config {
-        name: name.clone(),
-        urls: registry.urls.clone(),
-        library_prefix: registry.library_prefix,
-        credentials: registry.credentials().map(credentials),
-        realms: registry.realms.clone(),
-        max_token_answer: MAX_TOKEN_ANSWER,
-        timeouts: transport.timeouts,
-        max_redirects: MAX_REDIRECTS,
-        segments: u8::try_from(schema.network.segments).unwrap_or(u8::MAX),
-        segment_threshold: schema.network.segment_threshold.bytes(),
-        max_connections: registry.max_connections as usize,
-    };
-    Ok(Upstream::new(config, transport.build()?))
-}
-
-fn credentials(credentials: Credentials) -> CredentialSource {
-    match credentials {
-        Credentials::Fixed(credential) => CredentialSource::Fixed(credential),
-        Credentials::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
-        Credentials::Exec { command } => CredentialSource::Exec { command },
     }
 }
 

@@ -102,7 +102,7 @@ impl Roads {
         Ok(names)
     }
 
-    /// For the registry's own url alone.
+    /// For this place's own url alone.
     fn own_tls(&self, registry: &Registry, trust: &Trust) -> Result<Vec<OwnTls>> {
         let identity = match (&registry.client_cert, &registry.client_key) {
             (Some(cert), Some(key)) => Some(self.identity(CertificateFiles {
@@ -119,7 +119,8 @@ impl Roads {
             None => self.roots.client_config(trust),
         };
         let tls = tls.context("ca_file")?;
-        let own = registry.urls.first().filter(|url| url.scheme() == "https");
+        let first = registry.urls.first().map(|entry| &entry.url);
+        let own = first.filter(|url| url.scheme() == "https");
         Ok(own
             .into_iter()
             .map(|url| OwnTls {

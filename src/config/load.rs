@@ -14,7 +14,7 @@ use super::{
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     parent, presets,
     read::read,
-    schema::Schema,
+    schema::{PasswordVariable, Schema, UrlEntry},
     tree::{Node, Table, Value, insert, overlay, parse_document, parse_key, parse_value},
     validate,
     values::Secret,
@@ -262,17 +262,28 @@ fn raw(text: String, origin: Origin) -> Node {
 fn complete(schema: &mut Schema, environment: &Environment) {
     for (name, registry) in &mut schema.registries {
         if registry.urls.is_empty() {
-            registry.urls.extend(url::Url::parse(&format!("https://{name}")));
+            let url = url::Url::parse(&format!("https://{name}"));
+            registry.urls.extend(url.map(UrlEntry::from));
         }
         for host in registry.hosts.iter_mut().chain(&mut registry.realms) {
             host.make_ascii_lowercase();
         }
-        if let Some(variable) = &mut registry.password_env {
-            let value = environment.get(&variable.name).filter(|value| !value.is_empty());
-            variable.value = value.cloned().map(Secret::new);
+        password_of(&mut registry.password_env, environment);
+        for keys in registry.urls.iter_mut().filter_map(|entry| entry.mirror.as_mut()) {
+            keys.realms
+                .iter_mut()
+                .for_each(|host| host.make_ascii_lowercase());
+            password_of(&mut keys.password_env, environment);
         }
     }
     for host in &mut schema.allowed_hosts {
         host.make_ascii_lowercase();
+    }
+}
+
+fn password_of(variable: &mut Option<PasswordVariable>, environment: &Environment) {
+    if let Some(variable) = variable {
+        let value = environment.get(&variable.name).filter(|value| !value.is_empty());
+        variable.value = value.cloned().map(Secret::new);
     }
 }

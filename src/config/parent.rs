@@ -59,7 +59,7 @@ impl One<'_> {
         let mut url = parent.clone();
         let path = format!("{}/{name}", parent.path().trim_end_matches('/'));
         url.set_path(&path);
-        self.registry.urls = vec![url];
+        self.registry.urls = vec![url.into()];
         self.note("urls", URL);
         // The token services of the registry itself are the parent's business.
         if !self.is_written("realms") {

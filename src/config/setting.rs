@@ -5,6 +5,7 @@ mod access;
 mod cache;
 mod choice;
 mod network;
+mod places;
 mod proxy;
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};

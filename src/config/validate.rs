@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod cache;
+mod dns;
 mod files;
 mod folders;
 mod parent;
@@ -21,10 +22,10 @@ use url::Url;
 
 use super::{
     environment::Environment,
-    origin::{Origins, Problem, Warning, join_key},
+    origin::{Origins, Problem, Warning},
     schema::{Limits, ListenEntry, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
-    values::{DnsServer, Size},
+    values::Size,
 };
 use crate::oci::RegistryName;
 
@@ -55,21 +56,26 @@ impl Findings<'_> {
     }
 
     /// `index` counts from 0, as everywhere but in messages.
-    fn problem_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
-        let problem = self.finding_of_item(key, index, what, fix);
+    fn problem_of_rule(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let problem = self.finding_of_rule(key, index, what, fix);
         self.problems.push(problem);
     }
 
-    fn warn_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
-        let warning = Warning(self.finding_of_item(key, index, what, fix));
+    fn warn_of_rule(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let warning = Warning(self.finding_of_rule(key, index, what, fix));
         self.warnings.push(warning);
     }
 
-    fn finding_of_item(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+    fn finding_of_rule(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+        self.finding_of_item(key, index, format!("rule {}: {what}", index + 1), fix)
+    }
+
+    /// Of one of several values in a list.
+    fn finding_of_item(&self, key: &str, index: usize, what: String, fix: &str) -> Problem {
         Problem {
             origin: self.origins.of_item(key, index).clone(),
             key: key.to_owned(),
-            what: format!("rule {}: {what}", index + 1),
+            what,
             fix: Some(fix.to_owned()),
         }
     }
@@ -102,7 +108,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     limits(&schema.limits, &mut findings);
     log(&schema.log, &mut findings);
     static_hosts(schema, &mut findings);
-    dns(schema, &mut findings);
+    dns::check(schema, &mut findings);
     segments(schema, &mut findings);
     parent::check(schema, &mut findings);
     proxies::check(schema, &mut findings);
@@ -412,56 +418,25 @@ fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-/// Each server gets a share of `timeouts.connect`.
-const DNS_SERVERS: usize = 4;
-
-fn dns(schema: &Schema, findings: &mut Findings<'_>) {
-    dns_of_key("network.dns", &schema.network.dns, findings);
-    for (name, registry) in schema.enabled_registries() {
-        if let Some(servers) = &registry.dns {
-            let key = format!("{}.dns", join_key("registries", name.as_str()));
-            dns_of_key(&key, servers, findings);
-        }
-    }
-}
-
-fn dns_of_key(key: &str, servers: &[DnsServer], findings: &mut Findings<'_>) {
-    if servers.len() > DNS_SERVERS {
-        findings.problem(
-            key,
-            format!("lists {} servers, more than {DNS_SERVERS}", servers.len()),
-            "keep the best: together they have four fifths of timeouts.connect",
-        );
-    }
-    for (index, server) in servers.iter().enumerate() {
-        if servers[..index].contains(server) {
-            findings.warn(
-                key,
-                format!("{server} stands in the list twice"),
-                "keep the first",
-            );
-        }
-    }
-    let is_private = |server: &DnsServer| matches!(server, DnsServer::Tls(_) | DnsServer::Https { .. });
-    if servers.iter().any(is_private) && !servers.iter().all(is_private) {
-        findings.warn(
-            key,
-            "plain DNS stands beside a server over TLS or HTTPS: when that one fails, the plain answer is believed",
-            "take it out if plain DNS can't be trusted here",
-        );
-    }
-}
-
 /// The address guard judges static addresses too (threat S2): better said now than at the first pull.
 fn refused_later(schema: &Schema, host: &str, address: IpAddr, findings: &mut Findings<'_>) {
     for (name, registry) in schema.enabled_registries() {
-        let is_its_host = registry.urls.iter().any(|url| url.host_str() == Some(host));
-        if is_its_host && !registry.allow_private_addresses {
-            findings.problem(
-                "network.hosts",
-                format!("{host} is given {address}, an address of this machine or of a private network"),
-                format!("add allow_private_addresses = true under [registries.\"{name}\"]"),
-            );
+        let what = format!("{host} is given {address}, an address of this machine or of a private network");
+        for entry in registry
+            .urls
+            .iter()
+            .filter(|entry| entry.url.host_str() == Some(host))
+        {
+            let fix = match &entry.mirror {
+                None if !registry.allow_private_addresses => {
+                    format!("add allow_private_addresses = true under [registries.\"{name}\"]")
+                }
+                Some(keys) if !keys.allow_private_addresses => {
+                    format!("add allow_private_addresses = true to the mirror in registries.\"{name}\".urls")
+                }
+                _ => continue,
+            };
+            findings.problem("network.hosts", what.clone(), fix);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
 use super::place::{self, Origin};
 use super::realm::Realm;
+use super::site::Role;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
@@ -36,6 +37,7 @@ pub(super) enum Scheme {
 #[derive(Debug)]
 pub(super) struct Auth {
     config: Arc<Config>,
+    role: Role,
     transport: Transport,
     scheme: ArcSwapOption<Scheme>,
     tokens: Tokens,
@@ -65,7 +67,7 @@ impl Shown {
 }
 
 impl Auth {
-    pub fn new(config: Arc<Config>, transport: Transport) -> Self {
+    pub fn new(config: Arc<Config>, transport: Transport, role: Role) -> Self {
         Self {
             scheme: ArcSwapOption::empty(),
             tokens: Tokens::new(config.name.clone()),
@@ -75,6 +77,7 @@ impl Auth {
                 .clone()
                 .map(|source| Credentials::new(config.name.clone(), source)),
             config,
+            role,
             transport,
         }
     }
@@ -133,7 +136,7 @@ impl Auth {
         {
             return Ok((*known).clone());
         }
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let none = HeaderMap::new();
         let question = Question {
             registry: &self.config.name,
@@ -182,11 +185,11 @@ impl Auth {
         fetch::follow(&self.transport, &question).await
     }
 
-    /// A client's credential is for the registry that it names, and for no other (threat S1).
+    /// A client's credential is for the registry that it names, and for no other, nor for a mirror of it (threats S1, S16).
     fn own(&self, right: &Right) -> Result<(), Failure> {
         match right {
             Right::Bearer { registry, .. } | Right::Basic { registry, .. }
-                if *registry != self.config.name =>
+                if *registry != self.config.name || self.role == Role::Mirror =>
             {
                 Err(Failure::ForeignCredential {
                     registry: self.config.name.clone(),
@@ -240,7 +243,7 @@ impl Auth {
         credential: &mut Option<Credential>,
         scopes: &[Scope],
     ) -> Result<Option<Shown>, Failure> {
-        let origin = Origin::of(place::base(&self.config)?);
+        let origin = Origin::of(place::base(&self.config));
         match (scheme, credential.as_ref()) {
             (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
             (Scheme::Basic, Some(credential)) => Ok(Some(Shown {
@@ -312,7 +315,7 @@ impl Auth {
 
     /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
     fn learn(&self, headers: &HeaderMap) -> Result<Scheme, Failure> {
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let challenges = Challenge::parse_all(headers).unwrap_or_else(|error| {
             tracing::warn!(registry = %self.config.name, %error, "the challenge can't be read");
             Vec::new()

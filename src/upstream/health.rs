@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::failure::{Failure, Phase};
 use crate::oci::RegistryName;
@@ -43,6 +44,8 @@ type Probe = dyn Fn() -> BoxFuture<'static, bool> + Send + Sync;
 /// finds out. Dropping it ends the probe.
 pub(super) struct Breaker {
     registry: RegistryName,
+    /// Of its several places.
+    host: String,
     probe: Arc<Probe>,
     shared: Arc<Shared>,
 }
@@ -56,18 +59,20 @@ struct Shared {
 #[derive(Default)]
 struct State {
     suspect: Option<Suspicion>,
+    since: Option<Instant>,
     /// Of the running probe. An older one that still finishes must not speak for it.
     number: u64,
     task: Option<AbortHandle>,
 }
 
 impl Breaker {
-    pub fn new<F>(registry: RegistryName, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn new<F>(registry: RegistryName, host: String, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
     {
         Self {
             registry,
+            host,
             probe: Arc::new(move || Box::pin(probe())),
             shared: Arc::new(Shared {
                 suspect: AtomicBool::new(false),
@@ -88,6 +93,14 @@ impl Breaker {
         match self.health() {
             Health::Well => None,
             Health::Suspect => self.shared.lock().suspect,
+        }
+    }
+
+    /// Since when.
+    pub fn suspect_for(&self) -> Option<Duration> {
+        match self.health() {
+            Health::Well => None,
+            Health::Suspect => self.shared.lock().since.map(|since| since.elapsed()),
         }
     }
 
@@ -118,7 +131,7 @@ impl Breaker {
             if let Some(task) = state.task.take() {
                 task.abort();
             }
-            tracing::info!(registry = %self.registry, "the upstream answers again");
+            tracing::info!(registry = %self.registry, host = %self.host, "the upstream answers again");
         }
     }
 
@@ -131,10 +144,12 @@ impl Breaker {
             return;
         }
         state.number += 1;
+        state.since = Some(Instant::now());
         self.shared.suspect.store(true, Ordering::Relaxed);
-        tracing::warn!(registry = %self.registry, "the upstream is suspect; probing it in the background");
+        tracing::warn!(registry = %self.registry, host = %self.host, "the upstream is suspect; probing it in the background");
         let probing = probing(
             self.registry.clone(),
+            self.host.clone(),
             self.probe.clone(),
             self.shared.clone(),
             state.number,
@@ -164,11 +179,12 @@ impl Shared {
 
     fn recovered(&self, state: &mut State) {
         state.suspect = None;
+        state.since = None;
         self.suspect.store(false, Ordering::Relaxed);
     }
 }
 
-async fn probing(registry: RegistryName, probe: Arc<Probe>, shared: Arc<Shared>, number: u64) {
+async fn probing(registry: RegistryName, host: String, probe: Arc<Probe>, shared: Arc<Shared>, number: u64) {
     let mut wait = FIRST_WAIT;
     loop {
         // Many registries may have failed together, for example with our own line.
@@ -182,7 +198,7 @@ async fn probing(registry: RegistryName, probe: Arc<Probe>, shared: Arc<Shared>,
     if state.number == number && state.suspect.is_some() {
         shared.recovered(&mut state);
         state.task = None;
-        tracing::info!(%registry, "the upstream answers again, to a probe");
+        tracing::info!(%registry, %host, "the upstream answers again, to a probe");
     }
 }
 
@@ -211,6 +227,7 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
         | Failure::HeadRefused { .. }
         | Failure::BadAnswer { .. }
         | Failure::RestRefused { .. }
+        | Failure::MirrorRefused { .. }
         | Failure::OtherBytes { .. }
         | Failure::TokenService { .. } => Some(Health::Well),
         Failure::Timeout {
@@ -229,7 +246,6 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use tokio::time::Instant;
 
     fn registry() -> RegistryName {
         RegistryName::parse("r.test").unwrap()
@@ -266,7 +282,7 @@ mod tests {
             good,
         });
         let own = script.clone();
-        let breaker = Breaker::new(registry(), move || {
+        let breaker = Breaker::new(registry(), "r.test".to_owned(), move || {
             let script = own.clone();
             async move {
                 let running = script.running.fetch_add(1, Ordering::SeqCst) + 1;

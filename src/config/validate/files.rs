@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path
 use crate::config::{
     load::{Loaded, reason},
     origin::{Origin, Problem, Problems, Warning, join_key},
-    schema::{ProxyList, Schema},
+    schema::{ProxyList, Registry, Schema},
     setting::nearest,
     values::Pattern,
 };
@@ -67,27 +67,40 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     }
     for (name, registry) in schema.enabled_registries() {
         let section = join_key("registries", name.as_str());
-        if let Some(path) = &registry.ca_file {
-            check(&format!("{section}.ca_file"), path, Privacy::Public);
-        }
-        if let Some(path) = &registry.password_file {
-            check(&format!("{section}.password_file"), path, Privacy::Owner);
-        }
-        if let Some(path) = &registry.client_cert {
-            check(&format!("{section}.client_cert"), path, Privacy::Public);
-        }
-        if let Some(path) = &registry.client_key {
-            check(&format!("{section}.client_key"), path, Privacy::Owner);
-        }
-        for path in proxy_passwords(registry.proxy.as_ref()) {
-            check(&format!("{section}.proxy"), path, Privacy::Owner);
-        }
-        if let Some(program) = registry.exec.first().filter(|program| program.contains('/')) {
-            check(&format!("{section}.exec"), Path::new(program), Privacy::Public);
+        of_place(registry, |key| format!("{section}.{key}"), &mut check);
+        for (_, mirror) in registry.mirrors() {
+            // A proxy that is the registry's has been looked at.
+            let own = Registry {
+                proxy: mirror.proxy.clone().filter(|_| mirror.proxy != registry.proxy),
+                ..mirror
+            };
+            of_place(&own, |_| format!("{section}.urls"), &mut check);
         }
     }
     problems.into_result()?;
     Ok(strangers(loaded))
+}
+
+/// The files of a registry's section, or of one of its mirrors.
+fn of_place(registry: &Registry, key: impl Fn(&str) -> String, check: &mut impl FnMut(&str, &Path, Privacy)) {
+    if let Some(path) = &registry.ca_file {
+        check(&key("ca_file"), path, Privacy::Public);
+    }
+    if let Some(path) = &registry.password_file {
+        check(&key("password_file"), path, Privacy::Owner);
+    }
+    if let Some(path) = &registry.client_cert {
+        check(&key("client_cert"), path, Privacy::Public);
+    }
+    if let Some(path) = &registry.client_key {
+        check(&key("client_key"), path, Privacy::Owner);
+    }
+    for path in proxy_passwords(registry.proxy.as_ref()) {
+        check(&key("proxy"), path, Privacy::Owner);
+    }
+    if let Some(program) = registry.exec.first().filter(|program| program.contains('/')) {
+        check(&key("exec"), Path::new(program), Privacy::Public);
+    }
 }
 
 /// Members of groups, and users of rules, who are in no file of users: a slip there locks somebody out, or lets somebody

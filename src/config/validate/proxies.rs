@@ -20,7 +20,18 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         if let Some(list) = &registry.proxy {
             list_of_key(schema, &format!("{section}.proxy"), list, findings);
         }
-        server_name(schema, &section, registry, findings);
+        server_name(schema, &format!("{section}.server_name"), registry, findings);
+        let urls = format!("{section}.urls");
+        for list in registry
+            .urls
+            .iter()
+            .filter_map(|entry| entry.mirror.as_ref()?.proxy.as_ref())
+        {
+            list_of_key(schema, &urls, list, findings);
+        }
+        for (_, mirror) in registry.mirrors() {
+            server_name(schema, &urls, &mirror, findings);
+        }
     }
     let environment = &schema.network.environment_proxies;
     for found in [&environment.https, &environment.http, &environment.all]
@@ -78,18 +89,20 @@ fn shown(entry: &ProxyEntry) -> &str {
 }
 
 /// A proxy that is told a name would go where that name leads, which is not where the url does.
-fn server_name(schema: &Schema, section: &str, registry: &Registry, findings: &mut Findings<'_>) {
+fn server_name(schema: &Schema, key: &str, registry: &Registry, findings: &mut Findings<'_>) {
     if registry.server_name.is_none() {
         return;
     }
-    let key = format!("{section}.server_name");
     let unfit = |proxy: &&Proxy| proxy.url.scheme() != "socks5" || proxy.remote_dns;
     if let Some(list) = schema.proxy_of(registry) {
         if let Some(proxy) = list.proxies().find(unfit) {
             findings.problem(
-                &key,
-                format!("can't be used through {}, which is told names", proxy.url),
-                format!("write proxy = \"none\" under [{section}], or use socks5:// (without remote_dns)"),
+                key,
+                format!(
+                    "server_name can't be used through {}, which is told names",
+                    proxy.url
+                ),
+                "write proxy = \"none\" beside it, or use socks5:// (without remote_dns)",
             );
         }
         return;
@@ -99,12 +112,12 @@ fn server_name(schema: &Schema, section: &str, registry: &Registry, findings: &m
     if let Some(found) = of_https.filter(|found| unfit(&&found.proxy)) {
         // NO_PROXY may exempt it, which is for the transport to know.
         findings.warn(
-            &key,
+            key,
             format!(
-                "can't be used through the proxy of {}, which is told names",
+                "server_name can't be used through the proxy of {}, which is told names",
                 found.variable
             ),
-            format!("write proxy = \"none\" under [{section}] if the registry can be reached directly"),
+            "write proxy = \"none\" beside it if the registry can be reached directly",
         );
     }
 }

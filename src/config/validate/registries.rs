@@ -1,5 +1,7 @@
 //! `[registries]`: names that collide, credentials that can't work, addresses that would be refused.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -19,8 +21,9 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
         let is_at_parent = is_at_parent(schema, name, findings);
+        let section = join_key("registries", name.as_str());
         let mut one = One {
-            section: join_key("registries", name.as_str()),
+            at: At::Section(&section),
             name,
             registry,
             findings,
@@ -52,6 +55,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
                  \"passthrough\"",
             );
         }
+        places::check(schema, name, registry, findings);
     }
 }
 
@@ -131,9 +135,17 @@ fn virtual_hosts(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-/// The checks of one registry.
+/// Where the keys of a place stand.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Section(&'a str),
+    /// In an entry of the section's `urls`; counted from 0.
+    Entry(&'a str, usize),
+}
+
+/// The checks of one registry, or of one of its mirrors.
 struct One<'a, 'f, 'o> {
-    section: String,
+    at: At<'a>,
     name: &'a RegistryName,
     registry: &'a Registry,
     findings: &'f mut Findings<'o>,
@@ -142,7 +154,8 @@ struct One<'a, 'f, 'o> {
 impl One<'_, '_, '_> {
     fn urls(&mut self) {
         let registry = self.registry;
-        for url in &registry.urls {
+        for url in registry.urls.iter().filter(|entry| entry.mirror.is_none()) {
+            let url = &url.url;
             if addresses::is_local(url) && !registry.allow_private_addresses {
                 self.problem(
                     "urls",
@@ -150,7 +163,7 @@ impl One<'_, '_, '_> {
                         "{} is an address of this machine or of a private network",
                         host_of(url)
                     ),
-                    &format!("add allow_private_addresses = true under [{}]", self.section),
+                    &format!("add allow_private_addresses = true {}", self.here()),
                 );
             }
             if url.scheme() == "http" && registry.auth == AuthMode::Configured && !addresses::is_loopback(url)
@@ -221,9 +234,12 @@ impl One<'_, '_, '_> {
                     format!("{name} is an address, and SNI is a name"),
                     "write the name in the registry's certificate, as in \"registry.example.com\"",
                 );
-            } else {
-                let key = format!("{}.server_name", self.section);
-                hosts(&key, &[name.to_ascii_lowercase()], self.findings);
+            } else if let Err(reason) = addresses::check_host(&name.to_ascii_lowercase()) {
+                self.problem(
+                    "server_name",
+                    reason.to_owned(),
+                    "write the name in the registry's certificate, as in \"registry.example.com\"",
+                );
             }
         }
         let key = if registry.client_cert.is_some() {
@@ -233,10 +249,14 @@ impl One<'_, '_, '_> {
         } else {
             return;
         };
-        if registry.urls.iter().all(|url| url.scheme() == "http") {
+        if registry
+            .urls
+            .first()
+            .is_some_and(|first| first.url.scheme() == "http")
+        {
             self.problem(
                 key,
-                "has no meaning: every url of this registry is plain HTTP".to_owned(),
+                "has no meaning: the url is plain HTTP".to_owned(),
                 "write https:// in urls, or take the key out",
             );
         }
@@ -265,10 +285,7 @@ impl One<'_, '_, '_> {
                 self.problem(
                     key,
                     "is never used while auth is \"passthrough\": clients sign in themselves".to_owned(),
-                    &format!(
-                        "add auth = \"configured\" under [{}], or take the key out",
-                        self.section
-                    ),
+                    &format!("add auth = \"configured\" {}, or take the key out", self.here()),
                 );
             }
             return;
@@ -278,8 +295,8 @@ impl One<'_, '_, '_> {
                 "auth",
                 "\"configured\" needs a credential".to_owned(),
                 &format!(
-                    "add username and password_file (or password_env, or exec) under [{}]",
-                    self.section
+                    "add username and password_file (or password_env, or exec) {}",
+                    self.here()
                 ),
             ),
             (Some("exec"), Some(_)) => self.problem(
@@ -290,7 +307,7 @@ impl One<'_, '_, '_> {
             (Some(key), None) if key != "exec" => self.problem(
                 key,
                 "there is a password, but no user".to_owned(),
-                &format!("add username = \"...\" under [{}]", self.section),
+                &format!("add username = \"...\" {}", self.here()),
             ),
             _ => {}
         }
@@ -339,12 +356,29 @@ impl One<'_, '_, '_> {
         }
     }
 
+    /// For "add ...".
+    fn here(&self) -> String {
+        match self.at {
+            At::Section(section) => format!("under [{section}]"),
+            At::Entry(..) => "to the table of this url".to_owned(),
+        }
+    }
+
     fn problem(&mut self, key: &str, what: String, fix: &str) {
-        self.findings
-            .problem(&format!("{}.{key}", self.section), what, fix);
+        match self.at {
+            At::Section(section) => self.findings.problem(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => {
+                places::problem(section, index, Some(key), &what, fix, self.findings)
+            }
+        }
     }
 
     fn warn(&mut self, key: &str, what: String, fix: &str) {
-        self.findings.warn(&format!("{}.{key}", self.section), what, fix);
+        match self.at {
+            At::Section(section) => self.findings.warn(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => {
+                places::warning(section, index, Some(key), &what, fix, self.findings)
+            }
+        }
     }
 }

@@ -1,0 +1,66 @@
+//! The clients of registries: where each of them is, and what it is shown. Over which roads: [`Roads`].
+
+use anyhow::{Context, Result};
+
+use crate::app::roads::Roads;
+use crate::config::schema::{Credentials, Registry, Schema};
+use crate::oci::RegistryName;
+use crate::upstream::{self, CredentialSource, Mirror, Upstream, transport};
+
+/// A token service's answer is a few kilobytes (threat I9).
+const MAX_TOKEN_ANSWER: usize = 64 * 1024;
+/// Feature P5.
+const MAX_REDIRECTS: u8 = 10;
+
+/// The client of one registry.
+pub fn upstream(
+    schema: &Schema,
+    name: &RegistryName,
+    registry: &Registry,
+    roads: &Roads,
+) -> Result<Upstream> {
+    let (config, transport) = place(schema, name, registry, roads)?;
+    let mut mirrors = Vec::new();
+    for (index, mirror) in registry.mirrors() {
+        let (config, transport) =
+            place(schema, name, &mirror, roads).with_context(|| format!("url {}", index + 1))?;
+        mirrors.push(Mirror::new(config, transport));
+    }
+    Ok(Upstream::new(config, transport).with_mirrors(mirrors, registry.mirrors_first))
+}
+
+/// One place of a registry: the first of its `urls`, with its other keys.
+fn place(
+    schema: &Schema,
+    name: &RegistryName,
+    registry: &Registry,
+    roads: &Roads,
+) -> Result<(upstream::Config, transport::Transport)> {
+    let transport = roads.to(schema, name, registry)?;
+    let config = upstream::Config {
+        name: name.clone(),
+        url: registry
+            .urls
+            .first()
+            .map(|entry| entry.url.clone())
+            .with_context(|| format!("registries.\"{name}\".urls is empty"))?,
+        library_prefix: registry.library_prefix,
+        credentials: registry.credentials().map(credentials),
+        realms: registry.realms.clone(),
+        max_token_answer: MAX_TOKEN_ANSWER,
+        timeouts: transport.timeouts,
+        max_redirects: MAX_REDIRECTS,
+        segments: u8::try_from(schema.network.segments).unwrap_or(u8::MAX),
+        segment_threshold: schema.network.segment_threshold.bytes(),
+        max_connections: registry.max_connections as usize,
+    };
+    Ok((config, transport.build()?))
+}
+
+fn credentials(credentials: Credentials) -> CredentialSource {
+    match credentials {
+        Credentials::Fixed(credential) => CredentialSource::Fixed(credential),
+        Credentials::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
+        Credentials::Exec { command } => CredentialSource::Exec { command },
+    }
+}
