@@ -145,7 +145,7 @@ impl Transport {
         match roads[..] {
             [] => Err(self.not_askable("its proxy was not built")),
             [only] => self.send_over(only, call).await,
-            _ => self.exchange_over(&roads, call).await,
+            _ => Box::pin(self.exchange_over(&roads, call)).await,
         }
     }
 
