@@ -291,6 +291,11 @@ impl One<'_, '_, '_> {
             return;
         }
         match (source, &registry.username) {
+            (None, _) if matches!(self.at, At::Entry(..)) => self.problem(
+                "username",
+                "there is a user, but no password".to_owned(),
+                &format!("add password_file (or password_env) {}", self.here()),
+            ),
             (None, _) => self.problem(
                 "auth",
                 "\"configured\" needs a credential".to_owned(),
@@ -368,7 +373,7 @@ impl One<'_, '_, '_> {
         match self.at {
             At::Section(section) => self.findings.problem(&format!("{section}.{key}"), what, fix),
             At::Entry(section, index) => {
-                places::problem(section, index, Some(key), &what, fix, self.findings)
+                places::problem(section, index, Some(key), &what, fix, self.findings);
             }
         }
     }
@@ -377,7 +382,7 @@ impl One<'_, '_, '_> {
         match self.at {
             At::Section(section) => self.findings.warn(&format!("{section}.{key}"), what, fix),
             At::Entry(section, index) => {
-                places::warning(section, index, Some(key), &what, fix, self.findings)
+                places::warning(section, index, Some(key), &what, fix, self.findings);
             }
         }
     }

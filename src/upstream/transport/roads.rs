@@ -144,7 +144,8 @@ impl Transport {
         let roads = self.roads.to(&call.url);
         match roads[..] {
             [] => Err(self.not_askable("its proxy was not built")),
-            [only] => self.send_over(only, call).await,
+            // Boxed: what everybody awaits inside of much else should be small.
+            [only] => Box::pin(self.send_over(only, call)).await,
             _ => Box::pin(self.exchange_over(&roads, call)).await,
         }
     }

@@ -105,7 +105,10 @@ fn shown_configuration_loads_again() {
         "listen = [{ address = \"127.0.0.1:80\", proxy_protocol = true }]\ntrusted_proxies = [\"10.0.0.1\"]\n\
          [network]\nproxy = { url = \"socks5://p.example.com:1080\", no_proxy = [\"a.example.com\"], remote_dns = true }\n\
          hosts = { \"ghcr.io\" = [\"192.0.2.1\", \"2001:db8::1\"] }\n\
-         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = \"direct\"\ndns = [\"system\", \"tls://1.1.1.1#cloudflare-dns.com\"]\n\
+         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = [\"http://a\", \"direct\"]\ndns = [\"system\", \"tls://1.1.1.1#cloudflare-dns.com\"]\n\
+         urls = [\"https://harbor.example.com:8443\", { url = \"https://m.example.com/hub\", role = \"mirror\", \
+         username = \"u\", password_file = \"/p\", realms = [\"a.example.com\"], tls_verify = false, server_name = \"n.example.com\", client_cert = \"/c\", client_key = \"/k\", proxy = \"none\" }]\n\
+         mirrors_first = true\n\
          [cache]\ninactive = \"90d\"\n[[cache.tags]]\nregistry = \"ghcr.io\"\ntag = '/^v\\d+$/'\nfresh = \"1h\"\n\
          [[cache.tags]]\nfresh = \"immutable\"\nstale = []\n",
         &nothing(),
