@@ -4,6 +4,7 @@
 pub mod accounts;
 mod limits;
 mod resolve;
+mod roads;
 mod state;
 pub mod storage;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use resolve::{addresses, policy, tag_rules};
 
+use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
 use crate::cache::Store;
@@ -30,7 +32,6 @@ use crate::pull::Pull;
 use crate::server::{self, Parts};
 use crate::telemetry::{AccessLog, Metrics, logging};
 use crate::tls::Certificates;
-use crate::tls::trust::Roots;
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -176,17 +177,21 @@ fn build(
 ) -> Result<Parts> {
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
-    let roots = Roots::load();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
+    let roads = Roads::new(addresses, via);
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
-        let upstream = resolve::upstream(schema, name, registry, &roots, &addresses, &via)
+        let upstream = resolve::upstream(schema, name, registry, &roads)
             .with_context(|| format!("registries.\"{name}\""))?;
         upstreams.insert(name.clone(), Arc::new(upstream));
     }
+    for identity in roads.identities() {
+        let until = drain.clone();
+        tokio::spawn(identity.watch(CERTIFICATE_CHECK, async move { until.started().await }));
+    }
     Ok(Parts {
-        config: resolve::server(schema, &via, access_log),
+        config: resolve::server(schema, roads.via(), access_log),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,

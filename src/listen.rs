@@ -16,6 +16,7 @@ mod frames;
 mod handler;
 mod idle;
 mod proxy_protocol;
+mod reports;
 mod rest;
 mod rewind;
 mod sending;

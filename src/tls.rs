@@ -1,12 +1,17 @@
-//! TLS on both sides: the certificates we show and whom we trust upstream.
+//! TLS on both sides: the certificates we show to clients and to registries, and whom we trust here and there.
 //!
 //! The provider (aws-lc-rs) is named wherever a configuration is built, so nothing depends on a process-wide default.
 
+mod callers;
 mod error;
+pub mod identity;
 mod pair;
 pub mod server;
+mod source;
 pub mod trust;
+mod watched;
 
 pub use error::Error;
+pub use identity::Identity;
 pub use server::{CertificateFiles, Certificates, MinVersion};
 pub use trust::{Roots, Trust};

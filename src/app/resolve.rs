@@ -63,7 +63,7 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
         TlsVersion::Tls13 => tls::MinVersion::Tls13,
     };
     Ok(Some(
-        Certificates::load(&files, oldest).context("tls.certificates")?,
+        Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -62,7 +62,10 @@ fn ask(address: SocketAddr, proxy_protocol: bool, tls: bool) -> anyhow::Result<u
     if tls {
         let name = ServerName::IpAddress(address.ip().into());
         let connection = ClientConnection::new(Arc::new(any_certificate()?), name)?;
-        Ok(exchange(StreamOwned::new(connection, stream), address)?)
+        match exchange(StreamOwned::new(connection, stream), address) {
+            Err(error) if wants_our_certificate(&error) => Ok(200),
+            answer => Ok(answer?),
+        }
     } else {
         Ok(exchange(stream, address)?)
     }
@@ -80,6 +83,17 @@ fn exchange(mut stream: impl Read + Write, address: SocketAddr) -> io::Result<u1
         .strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3)?.parse().ok());
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+}
+
+/// With `client_ca_file` it does not answer us, but what it says instead only a living docxy says.
+fn wants_our_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+        ))
+    )
 }
 
 fn any_certificate() -> Result<ClientConfig, rustls::Error> {

@@ -58,6 +58,10 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("allow_private_addresses", &mut registry.allow_private_addresses);
     visit.key("ca_file", &mut registry.ca_file);
     visit.key("tls_verify", &mut registry.tls_verify);
+    visit.key("client_cert", &mut registry.client_cert);
+    visit.key("client_key", &mut registry.client_key);
+    visit.key("server_name", &mut registry.server_name);
+    visit.key("dns", &mut registry.dns);
     visit.key("proxy", &mut registry.proxy);
     visit.key("max_connections", &mut registry.max_connections);
     visit.key("enabled", &mut registry.enabled);
@@ -116,6 +120,7 @@ fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {
     visit.key("certificates", &mut tls.certificates);
     visit.key("redirect_http", &mut tls.redirect_http);
     visit.key("min_version", &mut tls.min_version);
+    visit.key("client_ca_file", &mut tls.client_ca_file);
 }
 
 fn access<V: Visit>(visit: &mut V, access: &mut Access) {
@@ -167,6 +172,7 @@ fn limits<V: Visit>(visit: &mut V, limits: &mut Limits) {
 
 fn network<V: Visit>(visit: &mut V, network: &mut Network) {
     visit.key("hosts", &mut network.hosts);
+    visit.key("dns", &mut network.dns);
     visit.key("ipv6", &mut network.ipv6);
     visit.key("proxy", &mut network.proxy);
     visit.key("segments", &mut network.segments);
@@ -178,6 +184,8 @@ fn parent<V: Visit>(visit: &mut V, parent: &mut Parent) {
     visit.key("username", &mut parent.username);
     visit.key("password_file", &mut parent.password_file);
     visit.key("ca_file", &mut parent.ca_file);
+    visit.key("client_cert", &mut parent.client_cert);
+    visit.key("client_key", &mut parent.client_key);
     visit.key("allow_private_addresses", &mut parent.allow_private_addresses);
 }
 

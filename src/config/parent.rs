@@ -74,6 +74,10 @@ impl One<'_> {
         let registry = &mut *self.registry;
         registry.allow_private_addresses |= parent.allow_private_addresses;
         registry.ca_file = registry.ca_file.take().or_else(|| parent.ca_file.clone());
+        if registry.client_cert.is_none() && registry.client_key.is_none() {
+            registry.client_cert.clone_from(&parent.client_cert);
+            registry.client_key.clone_from(&parent.client_key);
+        }
         if let Some(file) = &parent.password_file {
             registry.auth = AuthMode::Configured;
             registry.username = Some(parent.username.clone());

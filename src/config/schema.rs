@@ -19,7 +19,7 @@ use std::{
 use ipnet::IpNet;
 use url::Url;
 
-use super::values::{Secret, Size};
+use super::values::{DnsServer, Secret, Size};
 use crate::oci::RegistryName;
 
 pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
@@ -98,9 +98,14 @@ impl Schema {
             })
     }
 
-    /// The proxy entry that holds for a registry: its own, else the one of `[network]`. `None` leaves it to the
+    /// Who is asked for the addresses of a registry, its realms and its storage. Empty: the system.
+    pub fn dns_of<'a>(&'a self, registry: &'a Registry) -> &'a [DnsServer] {
+        registry.dns.as_ref().unwrap_or(&self.network.dns)
+    }
+
+    /// The proxies that hold for a registry: its own, else the one of `[network]`. `None` leaves it to the
     /// environment's proxies.
-    pub fn proxy_of<'a>(&'a self, registry: &'a Registry) -> Option<&'a ProxyEntry> {
+    pub fn proxy_of<'a>(&'a self, registry: &'a Registry) -> Option<&'a ProxyList> {
         registry.proxy.as_ref().or(self.network.proxy.as_ref())
     }
 }
@@ -122,6 +127,8 @@ pub struct Tls {
     /// Plain listeners answer 301 to the HTTPS address. Counts only where `listen` here is not empty.
     pub redirect_http: bool,
     pub min_version: TlsVersion,
+    /// Clients of `listen` here must show a certificate of one of the authorities in this file.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -170,10 +177,12 @@ pub struct Limits {
 pub struct Network {
     /// Lower-case host name to addresses, in front of the resolver. The address guard still judges them.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
-    /// Off: IPv6 addresses are never dialled.
+    /// Who is asked for addresses, in this order. Empty: the system.
+    pub dns: Vec<DnsServer>,
+    /// Off: IPv6 addresses are never asked for, nor dialled.
     pub ipv6: bool,
     /// For every registry that has no `proxy` of its own.
-    pub proxy: Option<ProxyEntry>,
+    pub proxy: Option<ProxyList>,
     /// Connections that one large blob is fetched over; 1 is plain downloading.
     pub segments: u32,
     /// From which size on a blob is large.
@@ -199,7 +208,20 @@ pub struct EnvironmentProxy {
     pub proxy: Proxy,
 }
 
-/// `proxy = "..."`.
+/// `proxy = "..."`, or `proxy = ["...", { url = "..." }, "direct"]`: the first that works. Never empty.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProxyList(pub Vec<ProxyEntry>);
+
+impl ProxyList {
+    pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.0.iter().filter_map(|entry| match entry {
+            ProxyEntry::Through(proxy) => Some(proxy),
+            ProxyEntry::Direct => None,
+        })
+    }
+}
+
+/// One of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ProxyEntry {
     /// `"none"` or `"direct"`: no proxy, whatever the environment or `[network]` says.
@@ -277,7 +299,14 @@ pub struct Registry {
     /// Trusted for this registry beside the usual roots.
     pub ca_file: Option<PathBuf>,
     pub tls_verify: bool,
-    pub proxy: Option<ProxyEntry>,
+    /// Shown to this registry's urls where they ask for one.
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    /// Sent as SNI to this registry's urls instead of their host, and what their certificate must be for; lower case.
+    pub server_name: Option<String>,
+    /// Instead of `network.dns`.
+    pub dns: Option<Vec<DnsServer>>,
+    pub proxy: Option<ProxyList>,
     /// Connections to this registry and its storage at a time.
     pub max_connections: u32,
     pub enabled: bool,
@@ -343,6 +372,7 @@ impl Default for Tls {
             certificates: Vec::new(),
             redirect_http: true,
             min_version: TlsVersion::Tls12,
+            client_ca_file: None,
         }
     }
 }
@@ -375,6 +405,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             hosts: BTreeMap::new(),
+            dns: Vec::new(),
             ipv6: true,
             proxy: None,
             segments: 4,
@@ -415,6 +446,10 @@ impl Default for Registry {
             allow_private_addresses: false,
             ca_file: None,
             tls_verify: true,
+            client_cert: None,
+            client_key: None,
+            server_name: None,
+            dns: None,
             proxy: None,
             max_connections: 16,
             enabled: true,

@@ -4,6 +4,7 @@ mod access;
 mod addresses;
 mod cache;
 mod credentials;
+mod dns;
 mod files;
 mod folders;
 mod parent;
@@ -23,7 +24,7 @@ use url::Url;
 use super::{
     environment::Environment,
     origin::{Origins, Problem, Warning},
-    schema::{Limits, Log, Schema, Timeouts},
+    schema::{Limits, ListenEntry, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
     values::Size,
 };
@@ -123,6 +124,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     limits(&schema.limits, &mut findings);
     log(&schema.log, &mut findings);
     static_hosts(schema, &mut findings);
+    dns::check(schema, &mut findings);
     segments(schema, &mut findings);
     parent::check(schema, &mut findings);
     proxies::check(schema, &mut findings);
@@ -147,6 +149,7 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
             "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
         );
     }
+    client_authority(schema, findings);
     if tls.listen.is_empty() && !tls.certificates.is_empty() {
         findings.problem(
             "tls.certificates",
@@ -170,6 +173,51 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
 
     let metrics = schema.metrics_listen.iter().copied();
     listened_on_once("metrics_listen", metrics, &mut seen, findings);
+}
+
+/// Who demands certificates at one door must not leave another one open.
+fn client_authority(schema: &Schema, findings: &mut Findings<'_>) {
+    let tls = &schema.tls;
+    if tls.client_ca_file.is_none() {
+        return;
+    }
+    let key = "tls.client_ca_file";
+    if tls.listen.is_empty() {
+        findings.problem(
+            key,
+            "has no meaning without a TLS listener",
+            "add listen = [\"0.0.0.0:5443\"] under [tls], or take the key out",
+        );
+        return;
+    }
+    let beyond = |entry: &&ListenEntry| !entry.address.ip().is_loopback();
+    let Some(open) = schema.listen.iter().find(beyond) else {
+        return;
+    };
+    let redirects = tls.redirect_http
+        && schema
+            .public_url
+            .as_ref()
+            .is_none_or(|url| url.scheme() == "https");
+    if !redirects {
+        findings.problem(
+            "listen",
+            format!(
+                "{} serves whoever comes over plain HTTP, while tls.client_ca_file demands certificates",
+                open.address
+            ),
+            "listen on 127.0.0.1 or nowhere (listen = []), or leave redirect_http on with an https:// public_url",
+        );
+    } else if !schema.trusted_proxies.is_empty() {
+        findings.warn(
+            "listen",
+            format!(
+                "requests that a trusted proxy brings to {} over HTTPS of its own are served without a client's certificate",
+                open.address
+            ),
+            "let the proxy ask for certificates, or listen on 127.0.0.1 or nowhere (listen = [])",
+        );
+    }
 }
 
 fn listened_on_once(

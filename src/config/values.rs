@@ -1,5 +1,6 @@
 //! Typed values of the configuration: parse at the edge, trust inside.
 
+mod dns;
 mod duration;
 mod fresh;
 mod pattern;
@@ -9,6 +10,7 @@ mod size;
 use std::fmt;
 use std::sync::Arc;
 
+pub use dns::{DnsServer, DnsServerError, SecureServer};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use fresh::Fresh;
 pub use pattern::{Pattern, PatternError};

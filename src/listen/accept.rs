@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::Activity;
-use super::connection::{Connection, Door, Ended};
+use super::connection::{Connection, Door};
 use super::handler::Service;
 use super::idle::Idle;
+use super::reports::Reports;
 use super::{Config, Drain, Listener};
 
 /// How serving ended.
@@ -141,7 +142,7 @@ async fn accept<S: Service>(
     room: Arc<Room>,
     drain: Drain,
 ) {
-    let warned = Arc::new(AtomicBool::new(false));
+    let reports = Arc::new(Reports::default());
     let mut shortage = Shortage::default();
     loop {
         let next = async {
@@ -159,7 +160,7 @@ async fn accept<S: Service>(
         let Ok(connection) = introduce(&stream, peer, index, id) else {
             continue; // gone already
         };
-        let (door, room_of_task, warned) = (Arc::clone(&door), Arc::clone(&room), Arc::clone(&warned));
+        let (door, room_of_task, reports) = (Arc::clone(&door), Arc::clone(&room), Arc::clone(&reports));
         let activity = Activity::new(&room.idle);
         room.tasks.spawn(async move {
             let ended = tokio::select! {
@@ -171,7 +172,7 @@ async fn accept<S: Service>(
             };
             drop(slot);
             if let Err(reason) = ended {
-                report(id, peer, &reason, &warned);
+                reports.ended(id, peer, &reason);
             }
         });
     }
@@ -188,18 +189,6 @@ fn introduce(stream: &TcpStream, peer: SocketAddr, listener: usize, id: u64) -> 
         listener,
         id,
     }))
-}
-
-/// Why connections end is of interest to whoever looks for it, except one thing that the operator must be told, once a
-/// listener: that the load balancer is not trusted.
-fn report(id: u64, peer: SocketAddr, reason: &Ended, warned: &AtomicBool) {
-    if matches!(reason, Ended::Untrusted { .. }) && !warned.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            "refused a connection: {reason}; add its network to trusted_proxies if it is your load balancer"
-        );
-    } else {
-        tracing::debug!(connection = id, %peer, "connection ended: {reason}");
-    }
 }
 
 /// How long to wait when the system has no room for a connection, before asking again.

@@ -71,6 +71,8 @@ pub(super) enum Ended {
     Shed,
     #[error("overdue: {0:?}")]
     Overdue(Overdue),
+    #[error("no certificate that tls.client_ca_file vouches for: {0}")]
+    Uncertified(rustls::Error),
     #[error("{peer} is not in trusted_proxies but connects to a listener with proxy_protocol")]
     Untrusted { peer: SocketAddr },
     #[error(transparent)]
@@ -79,6 +81,20 @@ pub(super) enum Ended {
     Io(#[from] std::io::Error),
     #[error("HTTP: {0}")]
     Http(#[from] hyper::Error),
+}
+
+impl Ended {
+    fn of_handshake(error: std::io::Error) -> Self {
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(error @ (rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_))) => {
+                Self::Uncertified(error.clone())
+            }
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// HTTP/2 flow control: what a client may upload ahead of us, on one stream and in all.
@@ -220,10 +236,25 @@ impl<S: Service> Door<S> {
         activity: &Activity,
     ) -> Result<(Protocol, Line), Ended> {
         let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
-        let stream = tokio::select! {
-            accepted = timeout(self.config.handshake_timeout, accept) =>
-                accepted.map_err(|_| Ended::SlowHandshake)??,
+        let accepted = tokio::select! {
+            accepted = timeout(self.config.handshake_timeout, accept.into_fallible()) =>
+                accepted.map_err(|_| Ended::SlowHandshake)?,
             () = activity.shed() => return Err(Ended::Shed),
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err((error, mut stream)) => {
+                let ended = Ended::of_handshake(error);
+                if matches!(ended, Ended::Uncertified(_)) {
+                    // It was told why; closing with its request unread would be a reset, which it might see first.
+                    let heard = async {
+                        stream.shutdown().await?;
+                        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+                    };
+                    let _ = timeout(REFUSAL, heard).await;
+                }
+                return Err(ended);
+            }
         };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,

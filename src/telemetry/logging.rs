@@ -99,7 +99,12 @@ impl Drop for Logging {
 
 /// Whatever the filter says, only docxy's own lines are shown below INFO: those of libraries are written for whoever
 /// debugs the library, and quote requests, handshakes and proxies (threat S12).
+///
+/// The DNS library's own lines say what ours say better: it warns of each connection that a server closes.
 fn is_fit(line: &Metadata<'_>) -> bool {
     let target = line.target();
+    if target.starts_with("hickory_") {
+        return false;
+    }
     *line.level() <= Level::INFO || target == "docxy" || target.starts_with("docxy::")
 }

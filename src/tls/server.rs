@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
-use super::Error;
-use super::pair::{Contents, Fingerprint, Pair};
+use super::callers::Callers;
+use super::source::{Audience, Source};
+use super::{Error, watched};
 
 /// One certificate chain and its key, as PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,45 +43,39 @@ pub struct Certificates {
     shown: Arc<Shown>,
     provider: Arc<CryptoProvider>,
     sources: Mutex<Vec<Source>>,
-}
-
-/// One pair's files and what they held last.
-#[derive(Debug)]
-struct Source {
-    files: CertificateFiles,
-    good: Pair,
-    /// The contents that were looked at last, good or bad: an error is told once, not at every look.
-    seen: Option<Fingerprint>,
+    callers: Option<Arc<Callers>>,
 }
 
 impl Certificates {
-    /// Reads and checks all pairs; the first is shown to clients that name no or an unknown host.
+    /// Reads and checks all pairs; the first is shown to clients that name no or an unknown host. Where `callers` names a
+    /// file of authorities, a client must show a certificate of one of them.
     ///
     /// Blocks on files: call it at start, or on a blocking thread. A certificate that has expired is only warned about,
     /// since a server with it still serves those who look away.
     ///
     /// # Errors
-    /// The first pair that cannot be used, naming its file.
-    pub fn load(files: &[CertificateFiles], oldest: MinVersion) -> Result<Arc<Self>, Error> {
+    /// The first file that cannot be used.
+    pub fn load(
+        files: &[CertificateFiles],
+        oldest: MinVersion,
+        callers: Option<&Path>,
+    ) -> Result<Arc<Self>, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut sources = Vec::with_capacity(files.len());
-        for files in files {
-            let contents = Contents::read(files)?;
-            let good = contents.parse(files, &provider)?;
-            warn_of_lapse(files, &good);
-            sources.push(Source {
-                files: files.clone(),
-                good,
-                seen: Some(contents.fingerprint()),
-            });
-        }
+        let sources = files
+            .iter()
+            .map(|files| Source::load(files, Audience::Clients, &provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let callers = callers
+            .map(|path| Callers::load(path, Arc::clone(&provider)).map(Arc::new))
+            .transpose()?;
         let shown = Arc::new(Shown(ArcSwap::from_pointee(Choice::among(&sources)?)));
-        let config = server_config(Arc::clone(&provider), oldest, Arc::clone(&shown))?;
+        let config = server_config(Arc::clone(&provider), oldest, Arc::clone(&shown), callers.clone())?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             shown,
             provider,
             sources: Mutex::new(sources),
+            callers,
         }))
     }
 
@@ -89,31 +84,16 @@ impl Certificates {
         Arc::clone(&self.config)
     }
 
-    /// Looks at the files every so often and shows what changed, until `shutdown` resolves.
-    ///
-    /// Contents are compared, not times or inotify events: those miss swapped links and network file systems, and a few
-    /// kilobytes are read faster than that is worth arguing about.
+    /// Looks at the files every so often and takes what changed, until `shutdown` resolves.
     pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
-        let looking = async {
-            loop {
-                tokio::time::sleep(every).await;
-                let this = Arc::clone(&self);
-                if let Err(error) = tokio::task::spawn_blocking(move || this.reload()).await {
-                    tracing::error!("looking for new certificates failed: {error}");
-                }
-            }
-        };
-        tokio::select! {
-            () = looking => {}
-            () = shutdown => {}
-        }
+        watched::watch(self, every, Self::reload, shutdown).await;
     }
 
-    /// Takes every pair whose files changed, and returns how many it took. A new pair that cannot be used is told to
-    /// the log, once, and the old one stays. Blocks on files.
+    /// Takes every pair, and the authorities of clients, where files changed, and returns how many it took. What is new and
+    /// cannot be used is told to the log, once, and the old stays. Blocks on files.
     pub fn reload(&self) -> usize {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = sources
+        let taken: usize = sources
             .iter_mut()
             .map(|source| usize::from(source.refresh(&self.provider)))
             .sum();
@@ -122,40 +102,8 @@ impl Certificates {
         {
             self.shown.0.store(Arc::new(choice));
         }
-        taken
-    }
-}
-
-impl Source {
-    /// Reads the files again; true when they held something new that can be used.
-    fn refresh(&mut self, provider: &CryptoProvider) -> bool {
-        let contents = Contents::read(&self.files);
-        let seen = contents.as_ref().ok().map(Contents::fingerprint);
-        if seen == self.seen {
-            return false;
-        }
-        self.seen = seen;
-        match contents.and_then(|contents| contents.parse(&self.files, provider)) {
-            Ok(pair) => {
-                tracing::info!("took the new certificate in {}", self.files.cert.display());
-                warn_of_lapse(&self.files, &pair);
-                self.good = pair;
-                true
-            }
-            Err(error) => {
-                tracing::error!("kept the certificate that is in use: {error}");
-                false
-            }
-        }
-    }
-}
-
-fn warn_of_lapse(files: &CertificateFiles, pair: &Pair) {
-    if let Some(lapse) = &pair.lapse {
-        tracing::warn!(
-            "the certificate in {} {lapse}; clients will refuse it: renew it",
-            files.cert.display()
-        );
+        let callers = self.callers.as_ref().is_some_and(|callers| callers.refresh());
+        taken + usize::from(callers)
     }
 }
 
@@ -163,18 +111,31 @@ fn server_config(
     provider: Arc<CryptoProvider>,
     oldest: MinVersion,
     shown: Arc<Shown>,
+    callers: Option<Arc<Callers>>,
 ) -> Result<ServerConfig, Error> {
     let versions: &[&SupportedProtocolVersion] = match oldest {
         MinVersion::Tls12 => &[&TLS13, &TLS12],
         MinVersion::Tls13 => &[&TLS13],
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(shown);
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+    let mut config = match callers {
+        None => {
+            let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
+            // Sessions are resumed without memory on our side; the keys change every six hours.
+            config.ticketer = aws_lc_rs::Ticketer::new()?;
+            config
+        }
+        Some(callers) => {
+            let mut config = builder
+                .with_client_cert_verifier(callers)
+                .with_cert_resolver(shown);
+            // A resumed session is not asked for its certificate again: it would outlive the certificate and its authority.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Sessions are resumed without memory on our side; the keys change every six hours.
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(config)
 }
 

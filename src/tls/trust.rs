@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Error;
 use super::pair::{certificates, read};
+use super::{Error, Identity};
 
 /// How an upstream's certificate is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,18 @@ impl Roots {
     /// # Errors
     /// `ca_file` cannot be read, or holds no authority.
     pub fn client_config(&self, trust: &Trust) -> Result<ClientConfig, Error> {
+        Ok(self.verifying(trust)?.with_no_client_auth())
+    }
+
+    /// The same, showing a certificate to a server that asks for one.
+    ///
+    /// # Errors
+    /// `ca_file` cannot be read, or holds no authority.
+    pub fn client_config_of(&self, trust: &Trust, identity: Arc<Identity>) -> Result<ClientConfig, Error> {
+        Ok(self.verifying(trust)?.with_client_cert_resolver(identity))
+    }
+
+    fn verifying(&self, trust: &Trust) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
             .dangerous();
@@ -77,9 +91,7 @@ impl Roots {
                 Arc::new(OwnOrChained { own, chains })
             }
         };
-        Ok(builder
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth())
+        Ok(builder.with_custom_certificate_verifier(verifier))
     }
 
     fn verifier(&self, store: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, Error> {

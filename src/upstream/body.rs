@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::failure::{Failure, Phase};
+use super::transport::Trail;
 use crate::oci::RegistryName;
 
 /// A body from upstream. There is no limit on the whole of it, only on the silence between two chunks while somebody
@@ -22,12 +23,15 @@ pub struct Body {
     silence: Option<Pin<Box<Sleep>>>,
     expected: Option<u64>,
     received: u64,
+    /// Told when it breaks.
+    trail: Option<Trail>,
 }
 
 impl Body {
     pub(super) fn new(inner: reqwest::Body, registry: RegistryName, host: String, idle: Duration) -> Self {
         let expected = inner.size_hint().exact();
         Self {
+            trail: None,
             inner: Some(inner),
             registry,
             host,
@@ -40,6 +44,7 @@ impl Body {
 
     pub(super) fn empty(registry: RegistryName, host: String) -> Self {
         Self {
+            trail: None,
             inner: None,
             registry,
             host,
@@ -47,6 +52,18 @@ impl Body {
             silence: None,
             expected: Some(0),
             received: 0,
+        }
+    }
+
+    /// Over which road it comes, where there are others.
+    pub(super) fn over(mut self, trail: Option<Trail>) -> Self {
+        self.trail = trail;
+        self
+    }
+
+    fn road_broke(&self) {
+        if let Some(trail) = &self.trail {
+            trail.broke();
         }
     }
 
@@ -117,6 +134,7 @@ impl HttpBody for Body {
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
             ready!(silence.as_mut().poll(cx));
             this.inner = None;
+            this.road_broke();
             return Poll::Ready(Some(Err(Failure::Timeout {
                 registry: this.registry.clone(),
                 host: this.host.clone(),
@@ -132,12 +150,16 @@ impl HttpBody for Body {
             }
             Some(Err(_)) => {
                 this.inner = None;
+                this.road_broke();
                 Poll::Ready(Some(Err(this.broken())))
             }
             None => {
                 this.inner = None;
                 match this.expected {
-                    Some(expected) if expected != this.received => Poll::Ready(Some(Err(this.broken()))),
+                    Some(expected) if expected != this.received => {
+                        this.road_broke();
+                        Poll::Ready(Some(Err(this.broken())))
+                    }
                     _ => Poll::Ready(None),
                 }
             }

@@ -364,6 +364,8 @@ pub enum Cause {
     Tls(String),
     /// The outbound proxy at `proxy` (host and port) can't be used.
     Proxy { proxy: String, reason: String },
+    /// Several roads were tried, directly or through proxies: each with its reason.
+    NoRoad(String),
     /// The connection closed before an answer came.
     Closed,
 }
@@ -377,6 +379,7 @@ impl Cause {
             Self::Connect(_) => "the connection failed",
             Self::Tls(_) => return self.to_string(),
             Self::Proxy { .. } => "the outbound proxy failed",
+            Self::NoRoad(_) => "none of the outbound proxies leads there",
             Self::Closed => "the connection closed before an answer came",
         };
         text.to_owned()
@@ -397,6 +400,7 @@ impl fmt::Display for Cause {
                 "the TLS handshake failed ({reason}); for a private authority set ca_file of this registry"
             ),
             Self::Proxy { proxy, reason } => write!(f, "the outbound proxy {proxy} failed ({reason})"),
+            Self::NoRoad(reasons) => write!(f, "no road leads there ({reasons})"),
             Self::Closed => f.write_str("the connection closed before an answer came"),
         }
     }

@@ -13,7 +13,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::place::Origin;
 use super::redacted::RedactedUrl;
-use super::transport::{Call, NamedBy, Transport, host_and_port};
+use super::transport::{Call, NamedBy, Trail, Transport, host_and_port};
 use crate::oci::RegistryName;
 
 /// What of a client's header goes upstream; everything else is docxy's own.
@@ -241,6 +241,7 @@ fn landed(
         || answer.headers().contains_key(CONTENT_LENGTH)
         || answer.headers().contains_key(TRANSFER_ENCODING);
     let (mut parts, body) = answer.into_parts();
+    let trail = parts.extensions.remove::<Trail>();
     end_to_end(&mut parts.headers);
     let body = match identity_only(question.registry, &host, &parts.headers) {
         Ok(()) => Body::new(
@@ -248,7 +249,8 @@ fn landed(
             question.registry.clone(),
             host.clone(),
             transport.timeouts().idle,
-        ),
+        )
+        .over(trail),
         Err(failure) if status.is_success() => return Err(failure),
         // The text of an error is not worth failing for; its status is.
         Err(_) => {

@@ -11,35 +11,40 @@
 //! address of a name is tried, because that connector takes one.
 
 mod classify;
+mod client;
 mod dial;
 pub mod guard;
+pub mod names;
 pub mod proxy;
 mod resolver;
+mod roads;
+mod standing;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::VIA;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 use url::{Host, Url};
 
 use self::classify::{Classifier, is_broken_connection};
-use self::dial::{Dial, NoteDials};
+use self::dial::Dial;
 use self::guard::Class;
+use self::names::Names;
 use self::proxy::{Proxy, ProxyConfig, ProxyError};
 use self::resolver::{ResolveError, Resolver, Rules, canonical};
+pub use self::roads::Proxies;
+pub(super) use self::roads::Trail;
+use self::roads::{Road, Roads};
 use super::Timeouts;
-use super::failure::{Failure, Phase};
+use super::failure::{Cause, Failure, Phase};
+use super::place::Origin;
 use crate::oci::RegistryName;
 
 /// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-
-/// Idle connections are closed before common servers close them (60 to 75 s), so that few requests meet a dead one.
-const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -47,7 +52,14 @@ pub struct Config {
     pub registry: RegistryName,
     /// Whom to trust, as `tls::trust` built it. ALPN is set here.
     pub tls: rustls::ClientConfig,
+    /// What some of the registry's own hosts are to see instead.
+    pub own_tls: Vec<OwnTls>,
+    /// `None`: directly.
     pub proxy: Option<ProxyConfig>,
+    /// What is known of proxies; one for all registries.
+    pub proxies: Proxies,
+    /// Who is asked for addresses; one for all registries.
+    pub names: Names,
     /// The registry, its realms and its storage may be at loopback, private and other special addresses.
     pub allow_private: bool,
     /// Exact names (no subdomains) that are not asked of DNS. The address guard judges these addresses too.
@@ -59,6 +71,19 @@ pub struct Config {
     pub max_idle_connections: usize,
     /// How this docxy signs its requests (RFC 9110 section 7.6.3), so that it knows one that comes back to it.
     pub via: HeaderValue,
+}
+
+/// TLS for one host of the registry's own, and for nobody else: neither its storage nor its token service see the
+/// certificate or are asked for under that name.
+#[derive(Clone, Debug)]
+pub struct OwnTls {
+    /// Its scheme, host and port count.
+    pub url: Url,
+    /// With the client's certificate. ALPN is set here.
+    pub tls: rustls::ClientConfig,
+    /// A DNS name that is sent as SNI and that the certificate must be for. The address that is dialled and the Host
+    /// header stay those of the url.
+    pub server_name: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +99,7 @@ pub enum BuildError {
 
 impl Config {
     pub fn build(self) -> Result<Transport, BuildError> {
-        let mut rules = Rules {
+        let rules = Rules {
             allow_private: self.allow_private,
             ipv6: self.ipv6,
             static_hosts: self
@@ -83,59 +108,23 @@ impl Config {
                 .map(|(name, addresses)| (canonical(name), addresses.clone()))
                 .collect(),
             exempt: None,
+            alias: None,
+            v4_first: false,
         };
-        let resolver = Resolver::new(rules.clone());
-        let direct = self.client(resolver.clone(), None)?;
-        let mut proxied = Vec::new();
-        for proxy in self.proxy.iter().flat_map(ProxyConfig::proxies) {
-            rules.exempt = proxy.name();
-            let url = proxy.url().map_err(|reason| BuildError::Proxy {
-                registry: self.registry.clone(),
-                reason,
-            })?;
-            proxied.push((
-                proxy.clone(),
-                self.client(Resolver::new(rules.clone()), Some(url))?,
-            ));
-        }
         Ok(Transport {
+            roads: Roads::build(&self, &rules)?,
+            resolver: Resolver::new(rules, self.names),
             registry: self.registry,
-            proxy: self.proxy,
+            named_otherwise: self
+                .own_tls
+                .into_iter()
+                .filter(|own| own.server_name.is_some())
+                .map(|own| Origin::of(&own.url))
+                .collect(),
             allow_private: self.allow_private,
             timeouts: self.timeouts,
             via: self.via,
-            resolver,
-            direct,
-            proxied,
         })
-    }
-
-    fn client(&self, resolver: Resolver, proxy: Option<Url>) -> Result<reqwest::Client, BuildError> {
-        let failed = |error: reqwest::Error| BuildError::Client {
-            registry: self.registry.clone(),
-            // The URL of such an error may be the proxy's, with its password.
-            reason: error.without_url().to_string(),
-        };
-        let mut tls = self.tls.clone();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(resolver)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .http1_only()
-            .connector_layer(NoteDials)
-            .connect_timeout(self.timeouts.connect)
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(self.max_idle_connections)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30));
-        if let Some(url) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(url).map_err(failed)?);
-        }
-        builder.build().map_err(failed)
     }
 }
 
@@ -143,13 +132,13 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Transport {
     registry: RegistryName,
-    proxy: Option<ProxyConfig>,
+    roads: Roads,
+    /// Hosts with a `server_name`, which not every proxy can reach.
+    named_otherwise: Vec<Origin>,
     allow_private: bool,
     timeouts: Timeouts,
     via: HeaderValue,
     resolver: Resolver,
-    direct: reqwest::Client,
-    proxied: Vec<(Proxy, reqwest::Client)>,
 }
 
 /// One request, headers complete but for Host.
@@ -176,23 +165,10 @@ impl Transport {
         self.timeouts
     }
 
-    /// The answer's header; the body is still to come.
-    pub(super) async fn exchange(&self, call: &Call) -> Result<Response<reqwest::Body>, Failure> {
-        let proxy = self.proxy.as_ref().and_then(|config| config.route(&call.url));
+    async fn send_over(&self, road: &Road, call: &Call) -> Result<Response<reqwest::Body>, Failure> {
+        let proxy = road.proxy.as_ref();
         let host = host_and_port(&call.url);
         self.check(call, proxy, &host).await?;
-        let client = match proxy {
-            None => Some(&self.direct),
-            Some(wanted) => self
-                .proxied
-                .iter()
-                .find(|(proxy, _)| proxy == wanted)
-                .map(|(_, client)| client),
-        };
-        let Some(client) = client else {
-            // Never directly what was meant to go through a proxy.
-            return Err(self.not_askable("its proxy was not built"));
-        };
         let classifier = Classifier {
             registry: &self.registry,
             host: &host,
@@ -202,9 +178,12 @@ impl Transport {
         let mut retried = false;
         loop {
             let dial = Dial::begin();
-            let answer = self.answer(client, call, &dial, &host).await?;
+            let answer = self.answer(road, call, &dial, &host).await?;
             match answer {
-                Ok(answer) => return self.bounded(answer.into(), &host),
+                Ok(answer) => {
+                    let answer = self.bounded(answer.into(), &host)?;
+                    return self.not_of_the_proxy(proxy, call, answer, host);
+                }
                 // The other side closed an idle connection just as we used it (RFC 9110 section 9.2.2 lets us repeat).
                 Err(error)
                     if !retried && call.body.is_none() && dial.reused() && is_broken_connection(&error) =>
@@ -219,13 +198,14 @@ impl Transport {
     /// Waits for the header, at most `headers` from the moment the connection stood.
     async fn answer(
         &self,
-        client: &reqwest::Client,
+        road: &Road,
         call: &Call,
         dial: &std::sync::Arc<Dial>,
         host: &str,
     ) -> Result<Result<reqwest::Response, reqwest::Error>, Failure> {
-        let mut request = client
-            .request(call.method.clone(), call.url.clone())
+        let mut request = road
+            .clients
+            .prepare(call)
             .headers(call.headers.clone())
             .header(VIA, self.via.clone());
         if let Some(body) = &call.body {
@@ -257,6 +237,12 @@ impl Transport {
             None => return Err(self.not_askable("the URL has no host")),
         };
         let Some(proxy) = proxy else { return Ok(()) };
+        if !proxy.resolves_here() && self.named_otherwise.contains(&Origin::of(&call.url)) {
+            let reason = format!(
+                "its server_name can't be used through the proxy {proxy}: only directly, and through socks5://"
+            );
+            return Err(self.not_askable(&reason));
+        }
         if proxy.remote_dns() {
             if call.named_by == NamedBy::Redirect && call.url.scheme() != "https" {
                 return Err(Failure::UncheckedRedirect {
@@ -278,6 +264,32 @@ impl Transport {
                 phase: Phase::Connect,
                 limit: self.timeouts.connect,
             }),
+        }
+    }
+
+    /// A request in plain HTTP is answered by a proxy itself where it wants a password. No registry says 407.
+    fn not_of_the_proxy(
+        &self,
+        proxy: Option<&Proxy>,
+        call: &Call,
+        answer: Response<reqwest::Body>,
+        host: String,
+    ) -> Result<Response<reqwest::Body>, Failure> {
+        match proxy {
+            Some(proxy)
+                if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                    && call.url.scheme() == "http" =>
+            {
+                Err(Failure::Unreachable {
+                    registry: self.registry.clone(),
+                    host,
+                    cause: Cause::Proxy {
+                        proxy: proxy.to_string(),
+                        reason: "proxy authorization required".to_owned(),
+                    },
+                })
+            }
+            _ => Ok(answer),
         }
     }
 

@@ -15,6 +15,7 @@ mod docker_login;
 mod docker_mirror;
 mod docker_prefix;
 mod podman;
+mod poisoned;
 mod referrers;
 mod skopeo;
 mod tls;

@@ -21,6 +21,7 @@ mod mirrors;
 mod oci;
 mod protocol;
 mod rights;
+mod roads;
 mod security;
 mod signin;
 mod support;

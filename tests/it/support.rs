@@ -3,8 +3,10 @@
 pub mod app;
 pub mod ca;
 pub mod client;
+pub mod dns;
 pub mod image;
 pub mod pair;
+pub mod proxy;
 pub mod puller;
 pub mod relay;
 pub mod single;

@@ -187,16 +187,17 @@ async fn a_warm_tag_is_revalidated_in_one_round_trip() {
 #[tokio::test]
 async fn every_pull_is_right_over_a_line_that_breaks_while_the_far_docxy_is_killed() {
     // Somebody on a bad line: what breaks is gone on with, and what was killed is asked again.
-    broken_line(3, 2 << 20).await;
+    println!("two tiers: {}", broken_line(3, 2 << 20).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a minute; `make soak`"]
 async fn soak_every_pull_is_right_over_a_line_that_breaks_while_the_far_docxy_is_killed() {
-    broken_line(12, 24 << 20).await;
+    println!("two tiers: {}", broken_line(12, 24 << 20).await);
 }
 
-async fn broken_line(images: usize, layer: usize) {
+/// What was tried, in words.
+async fn broken_line(images: usize, layer: usize) -> String {
     let mut tiers = Tiers::start(Line {
         breaks_within: Some(layer as u64),
         ..OCEAN
@@ -231,8 +232,11 @@ async fn broken_line(images: usize, layer: usize) {
         pull(&tiers, &tiers.hub, &name, "1", &image).await;
     }
     let broken = tiers.line.broken();
-    println!("two tiers: {images} images, {blobs} blobs right, {broken} broken connections, {} kills", images / 2);
     assert!(broken > 0);
+    format!(
+        "{images} images, {blobs} blobs right, {broken} broken connections, {} kills",
+        images / 2
+    )
 }
 
 /// That the far docxy has answered.

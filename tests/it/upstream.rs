@@ -3,12 +3,15 @@
 mod addresses;
 mod bodies;
 mod credentials;
+mod dns;
 mod download;
 mod health;
 mod logins;
 mod long_road;
+mod own_tls;
 mod proxies;
 mod redirects;
+mod roads;
 mod secrets;
 mod stub;
 mod timeouts;

@@ -13,6 +13,9 @@ pub struct Parent {
     /// The parent's access token, or the password of one of its users.
     pub password_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    /// Shown to it where it asks for one.
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
     pub allow_private_addresses: bool,
 }
 
@@ -23,6 +26,8 @@ impl Default for Parent {
             username: "docxy".to_owned(),
             password_file: None,
             ca_file: None,
+            client_cert: None,
+            client_key: None,
             allow_private_addresses: false,
         }
     }

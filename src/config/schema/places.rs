@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::{AuthMode, PasswordVariable, ProxyEntry, Registry};
+use super::{AuthMode, PasswordVariable, ProxyList, Registry};
 
 /// `"https://..."`, or a table with more keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,8 +25,11 @@ pub struct MirrorKeys {
     pub allow_private_addresses: bool,
     pub ca_file: Option<PathBuf>,
     pub tls_verify: bool,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    pub server_name: Option<String>,
     /// Unset: the registry's.
-    pub proxy: Option<ProxyEntry>,
+    pub proxy: Option<ProxyList>,
 }
 
 impl Default for MirrorKeys {
@@ -41,6 +44,9 @@ impl Default for MirrorKeys {
             allow_private_addresses: registry.allow_private_addresses,
             ca_file: None,
             tls_verify: registry.tls_verify,
+            client_cert: None,
+            client_key: None,
+            server_name: None,
             proxy: None,
         }
     }
@@ -84,6 +90,10 @@ impl Registry {
             allow_private_addresses: keys.allow_private_addresses,
             ca_file: keys.ca_file,
             tls_verify: keys.tls_verify,
+            client_cert: keys.client_cert,
+            client_key: keys.client_key,
+            server_name: keys.server_name,
+            dns: self.dns.clone(),
             proxy: keys.proxy.or_else(|| self.proxy.clone()),
             ..Self::default()
         }

@@ -10,6 +10,7 @@ use super::{Fields, Reading, Setting, authority_of};
 use crate::config::{
     schema::ListenEntry,
     tree::{Node, Value},
+    values::DnsServer,
 };
 
 impl Setting for Url {
@@ -87,6 +88,27 @@ impl Setting for IpAddr {
                 &node.origin,
                 format!("{} is not an IP address", shown(text)),
                 None,
+            ),
+        }
+    }
+
+    fn show(&self) -> Option<Json> {
+        Some(self.to_string().into())
+    }
+}
+
+impl Setting for DnsServer {
+    const EXPECTED: &'static str = "a DNS server such as \"1.1.1.1\" or \"https://dns.google/dns-query\"";
+
+    fn read(node: &Node, at: &mut Reading<'_>) -> Option<Self> {
+        let text = at.text(node, Self::EXPECTED)?;
+        match Self::parse(text) {
+            Ok(server) => Some(server),
+            Err(error) => at.fail(
+                &node.origin,
+                error.to_string(),
+                "write \"1.1.1.1\", \"tls://1.1.1.1#cloudflare-dns.com\", \"https://dns.google/dns-query\" or \"system\""
+                    .to_owned(),
             ),
         }
     }

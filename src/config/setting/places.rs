@@ -39,6 +39,9 @@ impl Setting for UrlEntry {
         let allow_private_addresses = fields.optional("allow_private_addresses", at);
         let ca_file = fields.optional("ca_file", at);
         let tls_verify = fields.optional_or("tls_verify", default.tls_verify, at);
+        let client_cert = fields.optional("client_cert", at);
+        let client_key = fields.optional("client_key", at);
+        let server_name = fields.optional("server_name", at);
         let proxy = fields.optional("proxy", at);
         fields.finish(at)?;
         let keys = MirrorKeys {
@@ -50,6 +53,9 @@ impl Setting for UrlEntry {
             allow_private_addresses: allow_private_addresses?,
             ca_file: ca_file?,
             tls_verify: tls_verify?,
+            client_cert: client_cert?,
+            client_key: client_key?,
+            server_name: server_name?,
             proxy: proxy?,
         };
         let mirror = match role? {
@@ -92,6 +98,9 @@ impl Setting for UrlEntry {
         );
         put("ca_file", keys.ca_file.show());
         put("tls_verify", unless(&verify, &default.tls_verify));
+        put("client_cert", keys.client_cert.show());
+        put("client_key", keys.client_key.show());
+        put("server_name", keys.server_name.show());
         put("proxy", keys.proxy.show());
         Some(Json::Object(table))
     }

@@ -4,12 +4,45 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use super::{Fields, Reading, Setting, network::show_url};
+use super::{Fields, Reading, Setting, network::show_url, read_all};
 use crate::config::{
-    schema::{Proxy, ProxyEntry},
+    schema::{Proxy, ProxyEntry, ProxyList},
     tree::{Node, Value},
     values::Secret,
 };
+
+impl Setting for ProxyList {
+    const EXPECTED: &'static str = ProxyEntry::EXPECTED;
+
+    /// One, or a list of them. A variable that holds a list writes it as TOML: a password may have commas.
+    fn read(node: &Node, at: &mut Reading<'_>) -> Option<Self> {
+        let parsed = at.structured(node, '[')?;
+        let node = parsed.as_ref();
+        match &node.value {
+            Value::Array(items) if items.is_empty() => at.fail(
+                &node.origin,
+                "is an empty list",
+                "write \"none\" to go directly, or take the key out".to_owned(),
+            ),
+            Value::Array(items) => read_all(items, at).map(Self),
+            _ => ProxyEntry::read(node, at).map(|entry| Self(vec![entry])),
+        }
+    }
+
+    fn show(&self) -> Option<Json> {
+        match self.0.as_slice() {
+            [only] => only.show(),
+            all => Some(
+                all.iter()
+                    .filter_map(|entry| match entry {
+                        ProxyEntry::Direct => Some("direct".into()),
+                        through @ ProxyEntry::Through(_) => through.show(),
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
 
 impl Setting for ProxyEntry {
     const EXPECTED: &'static str = "a proxy such as \"http://proxy.example.com:3128\", or \"none\"";

@@ -247,7 +247,9 @@ fn open_to_all(schema: &Schema, findings: &mut Findings<'_>) {
     let has_users = schema
         .enabled_registries()
         .any(|(_, registry)| knows_users(schema, registry));
-    if !listens_beyond_loopback(schema) || keeps_somebody_out(&schema.access) || has_users {
+    // Plain listeners beside it only redirect, or have been refused.
+    let by_certificate = schema.tls.client_ca_file.is_some();
+    if !listens_beyond_loopback(schema) || keeps_somebody_out(&schema.access) || has_users || by_certificate {
         return;
     }
     let plain = schema

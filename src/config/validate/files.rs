@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path
 use crate::config::{
     load::{Loaded, reason},
     origin::{Origin, Problem, Problems, Warning, join_key},
-    schema::{CredentialEntry, ProxyEntry, Registry, Schema},
+    schema::{CredentialEntry, ProxyList, Registry, Schema},
     setting::nearest,
     values::{Pattern, is_private},
 };
@@ -53,13 +53,22 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
             check(&Place::of(key), path, Privacy::Public);
         }
     }
+    if let Some(path) = &schema.tls.client_ca_file {
+        check(&Place::of("tls.client_ca_file"), path, Privacy::Public);
+    }
     if let Some(path) = &schema.parent.password_file {
         check(&Place::of("parent.password_file"), path, Privacy::Private);
     }
     if let Some(path) = &schema.parent.ca_file {
         check(&Place::of("parent.ca_file"), path, Privacy::Public);
     }
-    if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
+    if let Some(path) = &schema.parent.client_cert {
+        check(&Place::of("parent.client_cert"), path, Privacy::Public);
+    }
+    if let Some(path) = &schema.parent.client_key {
+        check(&Place::of("parent.client_key"), path, Privacy::Private);
+    }
+    for path in proxy_passwords(schema.network.proxy.as_ref()) {
         check(&Place::of("network.proxy"), path, Privacy::Private);
     }
     for (name, registry) in schema.enabled_registries() {
@@ -118,7 +127,13 @@ fn of_place(
     if let Some(path) = &registry.ca_file {
         check(&key("ca_file"), path, Privacy::Public);
     }
-    if let Some(path) = proxy_password(registry.proxy.as_ref()) {
+    if let Some(path) = &registry.client_cert {
+        check(&key("client_cert"), path, Privacy::Public);
+    }
+    if let Some(path) = &registry.client_key {
+        check(&key("client_key"), path, Privacy::Private);
+    }
+    for path in proxy_passwords(registry.proxy.as_ref()) {
         check(&key("proxy"), path, Privacy::Private);
     }
     of_account(&registry.own_entry(), key, check);
@@ -206,11 +221,9 @@ fn user_of(line: &str) -> Option<&str> {
     (!name.starts_with('#')).then_some(name)
 }
 
-fn proxy_password(proxy: Option<&ProxyEntry>) -> Option<&Path> {
-    match proxy {
-        Some(ProxyEntry::Through(proxy)) => proxy.password_file.as_deref(),
-        _ => None,
-    }
+fn proxy_passwords(list: Option<&ProxyList>) -> impl Iterator<Item = &Path> {
+    let proxies = list.into_iter().flat_map(ProxyList::proxies);
+    proxies.filter_map(|proxy| proxy.password_file.as_deref())
 }
 
 /// Has docker written a password or a token into its configuration? What can't be read holds none.

@@ -6,7 +6,7 @@ use crate::config::{origin::Origin, parent::URL, schema::Schema};
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     let parent = &schema.parent;
     let Some(url) = &parent.url else {
-        for key in ["password_file", "ca_file"] {
+        for key in ["password_file", "ca_file", "client_cert", "client_key"] {
             let key = format!("parent.{key}");
             if *findings.origins.of(&key) != Origin::Default {
                 let fix = "add url = \"https://...\" under [parent], or take the section out";
@@ -23,10 +23,33 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         );
         findings.problem(URL, what, "add allow_private_addresses = true under [parent]");
     }
-    if parent.password_file.is_none() {
+    match (&parent.client_cert, &parent.client_key) {
+        (Some(_), None) => findings.problem(
+            "parent.client_cert",
+            "has no key",
+            "add client_key = \"client.key\"",
+        ),
+        (None, Some(_)) => {
+            findings.problem(
+                "parent.client_key",
+                "has no certificate",
+                "add client_cert = \"client.crt\"",
+            );
+        }
+        (Some(_), Some(_)) if url.scheme() == "http" => {
+            findings.problem(
+                "parent.client_cert",
+                "has no meaning: the parent's url is plain HTTP",
+                "use https://",
+            );
+        }
+        _ => {}
+    }
+    let has_password = parent.password_file.is_some();
+    if !has_password && parent.client_cert.is_none() {
         return;
     }
-    if url.scheme() == "http" && !addresses::is_loopback(url) {
+    if has_password && url.scheme() == "http" && !addresses::is_loopback(url) {
         let what = format!("{url} is not encrypted, and the password goes there");
         findings.warn(URL, what, "use https://");
     }

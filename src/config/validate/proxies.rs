@@ -3,25 +3,34 @@
 use super::{Findings, addresses};
 use crate::config::{
     origin::{Origin, Problem, join_key},
-    schema::{Proxy, ProxyEntry, Schema},
+    schema::{Proxy, ProxyEntry, ProxyList, Registry, Schema},
 };
 
 const OWN_LISTENER: &str = "is one of docxy's own listeners: requests would go round in circles";
 
+/// Each may take a whole time limit before the next one is tried.
+const MOST: usize = 8;
+
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
-    if let Some(ProxyEntry::Through(proxy)) = &schema.network.proxy {
-        proxy_of_key(schema, "network.proxy", proxy, findings);
+    if let Some(list) = &schema.network.proxy {
+        list_of_key(schema, "network.proxy", list, findings);
     }
     for (name, registry) in schema.enabled_registries() {
-        if let Some(ProxyEntry::Through(proxy)) = &registry.proxy {
-            let key = format!("{}.proxy", join_key("registries", name.as_str()));
-            proxy_of_key(schema, &key, proxy, findings);
+        let section = join_key("registries", name.as_str());
+        if let Some(list) = &registry.proxy {
+            list_of_key(schema, &format!("{section}.proxy"), list, findings);
         }
-        for keys in registry.urls.iter().filter_map(|entry| entry.mirror.as_ref()) {
-            if let Some(ProxyEntry::Through(proxy)) = &keys.proxy {
-                let key = format!("{}.urls", join_key("registries", name.as_str()));
-                proxy_of_key(schema, &key, proxy, findings);
-            }
+        server_name(schema, &format!("{section}.server_name"), registry, findings);
+        let urls = format!("{section}.urls");
+        for list in registry
+            .urls
+            .iter()
+            .filter_map(|entry| entry.mirror.as_ref()?.proxy.as_ref())
+        {
+            list_of_key(schema, &urls, list, findings);
+        }
+        for (_, mirror) in registry.mirrors() {
+            server_name(schema, &urls, &mirror, findings);
         }
     }
     let environment = &schema.network.environment_proxies;
@@ -40,15 +49,75 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-fn proxy_of_key(schema: &Schema, key: &str, proxy: &Proxy, findings: &mut Findings<'_>) {
-    if is_own_listener(schema, proxy) {
-        findings.problem(key, OWN_LISTENER, "name another proxy, or take the key out");
+fn list_of_key(schema: &Schema, key: &str, list: &ProxyList, findings: &mut Findings<'_>) {
+    if list.0.len() > MOST {
+        findings.problem(
+            key,
+            format!("lists {} roads, more than {MOST}", list.0.len()),
+            "keep those that matter: each may take a whole timeouts.connect before the next one is tried",
+        );
     }
-    if proxy.password.is_some() {
+    for (index, entry) in list.0.iter().enumerate() {
+        if list.0[..index].contains(entry) {
+            findings.warn(
+                key,
+                format!("{} stands in the list twice", shown(entry)),
+                "keep the first",
+            );
+        }
+    }
+    for proxy in list.proxies() {
+        if is_own_listener(schema, proxy) {
+            findings.problem(key, OWN_LISTENER, "name another proxy, or take the key out");
+        }
+        if proxy.password.is_some() {
+            findings.warn(
+                key,
+                "the address holds a password",
+                "write { url = \"...\", username = \"...\", password_file = \"...\" }",
+            );
+        }
+    }
+}
+
+/// Its address never holds a user.
+fn shown(entry: &ProxyEntry) -> &str {
+    match entry {
+        ProxyEntry::Direct => "\"direct\"",
+        ProxyEntry::Through(proxy) => proxy.url.as_str(),
+    }
+}
+
+/// A proxy that is told a name would go where that name leads, which is not where the url does.
+fn server_name(schema: &Schema, key: &str, registry: &Registry, findings: &mut Findings<'_>) {
+    if registry.server_name.is_none() {
+        return;
+    }
+    let unfit = |proxy: &&Proxy| proxy.url.scheme() != "socks5" || proxy.remote_dns;
+    if let Some(list) = schema.proxy_of(registry) {
+        if let Some(proxy) = list.proxies().find(unfit) {
+            findings.problem(
+                key,
+                format!(
+                    "server_name can't be used through {}, which is told names",
+                    proxy.url
+                ),
+                "write proxy = \"none\" beside it, or use socks5:// (without remote_dns)",
+            );
+        }
+        return;
+    }
+    let environment = &schema.network.environment_proxies;
+    let of_https = environment.https.as_ref().or(environment.all.as_ref());
+    if let Some(found) = of_https.filter(|found| unfit(&&found.proxy)) {
+        // NO_PROXY may exempt it, which is for the transport to know.
         findings.warn(
             key,
-            "the address holds a password",
-            "write { url = \"...\", username = \"...\", password_file = \"...\" }",
+            format!(
+                "server_name can't be used through the proxy of {}, which is told names",
+                found.variable
+            ),
+            "write proxy = \"none\" beside it if the registry can be reached directly",
         );
     }
 }

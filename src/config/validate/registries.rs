@@ -3,6 +3,7 @@
 mod places;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{
     Findings, access::keeps_somebody_out, addresses, credentials, host_of, hosts, listens_beyond_loopback,
@@ -34,6 +35,10 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         }
         one.realms();
         one.trust();
+        // Of the parent's it is said once.
+        if !is_at_parent {
+            one.own_tls();
+        }
         one.connections();
         credentials::check(one.at, registry, one.findings);
         if registry.auth == AuthMode::Configured
@@ -41,6 +46,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             && !is_at_parent
             && listens_beyond_loopback(schema)
             && !keeps_somebody_out(&schema.access)
+            && schema.tls.client_ca_file.is_none()
         {
             one.warn(
                 "auth",
@@ -204,6 +210,57 @@ impl One<'_, '_, '_> {
             ),
             "name the registry's CA by ca_file instead",
         );
+    }
+
+    /// What is shown to the registry's urls, and the name they are asked for.
+    fn own_tls(&mut self) {
+        let registry = self.registry;
+        match (&registry.client_cert, &registry.client_key) {
+            (Some(_), None) => self.problem(
+                "client_cert",
+                "has no key",
+                "add client_key = \"client.key\"",
+            ),
+            (None, Some(_)) => self.problem(
+                "client_key",
+                "has no certificate",
+                "add client_cert = \"client.crt\"",
+            ),
+            _ => {}
+        }
+        if let Some(name) = &registry.server_name {
+            if name.parse::<IpAddr>().is_ok() {
+                self.problem(
+                    "server_name",
+                    &format!("{name} is an address, and SNI is a name"),
+                    "write the name in the registry's certificate, as in \"registry.example.com\"",
+                );
+            } else if let Err(reason) = addresses::check_host(&name.to_ascii_lowercase()) {
+                self.problem(
+                    "server_name",
+                    reason,
+                    "write the name in the registry's certificate, as in \"registry.example.com\"",
+                );
+            }
+        }
+        let key = if registry.client_cert.is_some() {
+            "client_cert"
+        } else if registry.server_name.is_some() {
+            "server_name"
+        } else {
+            return;
+        };
+        if registry
+            .urls
+            .first()
+            .is_some_and(|first| first.url.scheme() == "http")
+        {
+            self.problem(
+                key,
+                "has no meaning: the url is plain HTTP",
+                "write https:// in urls, or take the key out",
+            );
+        }
     }
 
     fn connections(&mut self) {

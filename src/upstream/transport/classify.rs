@@ -84,7 +84,7 @@ pub(super) fn resolution(registry: &RegistryName, host: &str, error: &ResolveErr
             address: *address,
             class: *class,
         },
-        ResolveError::System(_) | ResolveError::Empty | ResolveError::OnlyV6 => Failure::Unreachable {
+        ResolveError::LookUp(_) | ResolveError::Empty | ResolveError::OnlyV6 => Failure::Unreachable {
             registry: registry.clone(),
             host: host.to_owned(),
             cause: Cause::Dns(error.to_string()),
@@ -109,7 +109,7 @@ pub(super) fn is_broken_connection(error: &reqwest::Error) -> bool {
 }
 
 fn tls_reason(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Certificate;
+    use rustls::{AlertDescription, CertificateError as Certificate};
     match error {
         rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
             "its certificate has expired".to_owned()
@@ -126,6 +126,18 @@ fn tls_reason(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             "it does not speak TLS; for a plain HTTP registry write http:// in urls".to_owned()
         }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "it wants a certificate of ours; set client_cert and client_key of this registry".to_owned()
+        }
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied),
+        ) => format!("it does not take our certificate ({alert:?}); check client_cert of this registry"),
         other => other.to_string(),
     }
 }

@@ -11,10 +11,21 @@ use crate::config::values::{Credential, Secret};
 /// Where the proxy of a registry comes from.
 #[derive(Clone, Debug)]
 pub enum ProxyConfig {
-    /// From the configuration: for everything this registry needs, but what `no_proxy` names.
-    Fixed { proxy: Proxy, no_proxy: NoProxy },
+    /// From the configuration: for everything this registry needs, the first that works.
+    List(Vec<Step>),
     /// From the environment. Never used for loopback upstreams.
-    Environment(Environment),
+    Environment(Box<Environment>),
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Direct,
+    /// What `no_proxy` names goes directly at this place of the list.
+    Through {
+        proxy: Proxy,
+        no_proxy: NoProxy,
+    },
 }
 
 /// The values of the usual variables, as `app` read them (upper or lower case).
@@ -168,30 +179,61 @@ impl std::fmt::Display for Proxy {
 }
 
 impl ProxyConfig {
-    /// The proxy for `url`, if it goes through one.
-    pub(super) fn route(&self, url: &Url) -> Option<&Proxy> {
-        let (proxy, no_proxy) = match self {
-            Self::Fixed { proxy, no_proxy } => (Some(proxy), no_proxy),
-            Self::Environment(_) if is_loopback(url) => return None,
-            Self::Environment(environment) => {
-                let own = if url.scheme() == "https" {
-                    &environment.https
-                } else {
-                    &environment.http
-                };
-                (own.as_ref().or(environment.all.as_ref()), &environment.no_proxy)
+    /// One proxy, and nothing else.
+    pub fn only(proxy: Proxy) -> Self {
+        Self::List(vec![Step::Through {
+            proxy,
+            no_proxy: NoProxy::default(),
+        }])
+    }
+
+    /// The roads to `url` in their order, each once; `None` is the direct one.
+    pub(super) fn routes(&self, url: &Url) -> Vec<Option<&Proxy>> {
+        let mut routes = Vec::new();
+        match self {
+            Self::List(steps) => {
+                for step in steps {
+                    let route = match step {
+                        Step::Through { proxy, no_proxy } if !no_proxy.covers(url) => Some(proxy),
+                        Step::Through { .. } | Step::Direct => None,
+                    };
+                    if !routes.contains(&route) {
+                        routes.push(route);
+                    }
+                }
             }
-        };
-        proxy.filter(|_| !no_proxy.covers(url))
+            Self::Environment(environment) => routes.push(environment.route(url)),
+        }
+        routes
     }
 
     /// Every proxy that may be used.
     pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
-        let all = match self {
-            Self::Fixed { proxy, .. } => [Some(proxy), None, None],
-            Self::Environment(e) => [e.https.as_ref(), e.http.as_ref(), e.all.as_ref()],
+        let (steps, environment) = match self {
+            Self::List(steps) => (steps.as_slice(), None),
+            Self::Environment(environment) => (&[][..], Some(environment)),
         };
-        all.into_iter().flatten()
+        let listed = steps.iter().filter_map(|step| match step {
+            Step::Through { proxy, .. } => Some(proxy),
+            Step::Direct => None,
+        });
+        let found = environment.map(|e| [&e.https, &e.http, &e.all]);
+        listed.chain(found.into_iter().flatten().flatten())
+    }
+}
+
+impl Environment {
+    fn route(&self, url: &Url) -> Option<&Proxy> {
+        if is_loopback(url) {
+            return None;
+        }
+        let own = if url.scheme() == "https" {
+            &self.https
+        } else {
+            &self.http
+        };
+        let proxy = own.as_ref().or(self.all.as_ref());
+        proxy.filter(|_| !self.no_proxy.covers(url))
     }
 }
 
@@ -328,12 +370,12 @@ mod tests {
     #[test]
     fn the_environment_has_a_proxy_for_each_scheme_but_none_for_loopback() {
         // A developer with HTTPS_PROXY set still pulls from the registry on their own machine.
-        let environment = ProxyConfig::Environment(Environment {
+        let environment = Environment {
             https: Some(Proxy::parse("http://s.test:3128").unwrap()),
             http: None,
             all: Some(Proxy::parse("socks5h://a.test").unwrap()),
             no_proxy: NoProxy::default(),
-        });
+        };
         let to = |target: &str| environment.route(&url(target)).map(ToString::to_string);
         assert_eq!(to("https://x.test/").as_deref(), Some("s.test:3128"));
         assert_eq!(to("http://x.test/").as_deref(), Some("a.test:1080"));
@@ -345,6 +387,35 @@ mod tests {
         ] {
             assert_eq!(to(loopback), None, "{loopback}");
         }
+    }
+
+    #[test]
+    fn a_list_is_taken_in_order_and_directly_only_where_it_says_so() {
+        // Whoever configures proxies because the direct road is watched must never be seen on it.
+        let through = |at: &str, no_proxy: &str| Step::Through {
+            proxy: Proxy::parse(at).unwrap(),
+            no_proxy: NoProxy::parse(no_proxy),
+        };
+        let routes = |steps: &[Step], target: &str| -> Vec<String> {
+            let list = ProxyConfig::List(steps.to_vec());
+            let routes = list.routes(&url(target)).into_iter();
+            routes
+                .map(|proxy| proxy.map_or("direct".to_owned(), ToString::to_string))
+                .collect()
+        };
+        let two = [
+            through("http://a.test:1", "corp.test"),
+            through("http://b.test:2", ""),
+        ];
+        assert_eq!(routes(&two, "https://x.test/"), ["a.test:1", "b.test:2"]);
+        assert_eq!(routes(&two, "https://corp.test/"), ["direct", "b.test:2"]);
+        let last = [two[1].clone(), Step::Direct, two[0].clone()];
+        assert_eq!(
+            routes(&last, "https://x.test/"),
+            ["b.test:2", "direct", "a.test:1"]
+        );
+        assert_eq!(routes(&last, "https://corp.test/"), ["b.test:2", "direct"]);
+        assert_eq!(routes(&[Step::Direct], "https://x.test/"), ["direct"]);
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::guard::Class;
+use super::names::{LookUpError, Names};
 
 /// What a resolver goes by.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver {
     rules: Arc<Rules>,
+    names: Names,
 }
 
 #[derive(Clone, Debug)]
@@ -23,13 +25,26 @@ pub(super) struct Rules {
     pub static_hosts: HashMap<String, Vec<IpAddr>>,
     /// The configured proxy's own name: whoever configures a proxy means its address.
     pub exempt: Option<String>,
+    /// Another name for one host: the name in its certificate, under which it is asked for over TLS.
+    pub alias: Option<Alias>,
+    /// IPv4 addresses come first: of a connector that tries one address only.
+    pub v4_first: bool,
+}
+
+/// Whoever asks for `name` is told where `host` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Alias {
+    /// Lower case.
+    pub name: String,
+    /// A name, or a literal address as URLs write it.
+    pub host: String,
 }
 
 /// Found again by `classify` in the error chain of the HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ResolveError {
-    #[error("{0}")]
-    System(String),
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
     #[error("no address")]
     Empty,
     #[error("only IPv6 addresses, and ipv6 = false")]
@@ -43,16 +58,20 @@ pub(super) enum ResolveError {
 }
 
 impl Resolver {
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules, names: Names) -> Self {
         Self {
             rules: Arc::new(rules),
+            names,
         }
     }
 
     /// The addresses of `host` that may be dialled, in the order in which they are tried. Refused ones are dropped as long
     /// as one is left: a name with a public and a private address is reached by its public one.
     pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let name = canonical(host);
+        let mut name = canonical(host);
+        if let Some(alias) = self.rules.alias.as_ref().filter(|alias| alias.name == name) {
+            name.clone_from(&alias.host);
+        }
         let exempt = self.rules.exempt.as_deref() == Some(name.as_str());
         let mut found = self.look_up(&name).await?;
         if found.is_empty() {
@@ -63,6 +82,9 @@ impl Resolver {
             if found.is_empty() {
                 return Err(ResolveError::OnlyV6);
             }
+        }
+        if self.rules.v4_first {
+            found.sort_by_key(IpAddr::is_ipv6);
         }
         if exempt {
             return Ok(found);
@@ -87,10 +109,7 @@ impl Resolver {
         if let Some(addresses) = self.rules.static_hosts.get(name) {
             return Ok(addresses.clone());
         }
-        let found = tokio::net::lookup_host((name, 0))
-            .await
-            .map_err(|error| ResolveError::System(error.to_string()))?;
-        Ok(found.map(|address| address.ip()).collect())
+        Ok(self.names.look_up(name).await?)
     }
 }
 
@@ -113,6 +132,7 @@ pub(super) fn canonical(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names;
     use super::*;
 
     fn resolver(allow_private: bool, ipv6: bool, exempt: Option<&str>) -> Resolver {
@@ -122,7 +142,7 @@ mod tests {
             ("six.example", &["2606:4700::1"]),
             ("none.example", &[]),
         ];
-        Resolver::new(Rules {
+        let rules = Rules {
             allow_private,
             ipv6,
             static_hosts: hosts
@@ -134,7 +154,30 @@ mod tests {
                 })
                 .into(),
             exempt: exempt.map(str::to_owned),
-        })
+            alias: Some(Alias {
+                name: "certified.example".to_owned(),
+                host: "[2606:4700::7]".to_owned(),
+            }),
+            v4_first: false,
+        };
+        Resolver::new(rules, system())
+    }
+
+    fn system() -> Names {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let config = names::Config {
+            servers: Vec::new(),
+            hosts: HashMap::new(),
+            ipv6: true,
+            tls,
+            connect: std::time::Duration::from_secs(5),
+        };
+        config.build()
     }
 
     #[tokio::test]
@@ -164,6 +207,13 @@ mod tests {
         );
         assert!(strict.addresses("[::1]").await.is_err());
         assert!(strict.addresses("127.0.0.1").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_alias_is_where_its_host_is() {
+        // A registry that is asked for under its certificate's name must be dialled where its url says, and judged there.
+        let found = resolver(false, true, None).addresses("certified.example").await;
+        assert_eq!(found.unwrap(), ["2606:4700::7".parse::<IpAddr>().unwrap()]);
     }
 
     #[tokio::test]

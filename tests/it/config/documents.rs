@@ -72,6 +72,26 @@ fn the_manual_knows_every_key_and_no_other() {
 }
 
 #[test]
+fn the_four_lines_of_the_readme_load() {
+    // Whoever sits behind poisoned DNS copies these lines first, and can't look anything up.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let block = readme.split("    [network.proxy]").nth(1).unwrap();
+    let lines: Vec<&str> = block
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .collect();
+    let text = format!("[network.proxy]{}", lines.join("\n"));
+    let loaded = of_text(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+    let list = loaded.schema.network.proxy.unwrap();
+    let proxy = list.proxies().next().unwrap();
+    assert!(proxy.remote_dns && proxy.url.scheme() == "socks5h", "{proxy:?}");
+    assert!(
+        text.trim().lines().filter(|line| !line.trim().is_empty()).count() <= 4,
+        "{text}"
+    );
+}
+
+#[test]
 fn every_example_loads() {
     // The examples are the first thing an operator copies to a server.
     let mut seen = 0;

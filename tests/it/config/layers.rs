@@ -105,9 +105,9 @@ fn shown_configuration_loads_again() {
         "listen = [{ address = \"127.0.0.1:80\", proxy_protocol = true }]\ntrusted_proxies = [\"10.0.0.1\"]\n\
          [network]\nproxy = { url = \"socks5://p.example.com:1080\", no_proxy = [\"a.example.com\"], remote_dns = true }\n\
          hosts = { \"ghcr.io\" = [\"192.0.2.1\", \"2001:db8::1\"] }\n\
-         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = \"direct\"\n\
+         [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = [\"http://a\", \"direct\"]\ndns = [\"system\", \"tls://1.1.1.1#cloudflare-dns.com\"]\n\
          urls = [\"https://harbor.example.com:8443\", { url = \"https://m.example.com/hub\", role = \"mirror\", \
-         username = \"u\", password_file = \"/p\", realms = [\"a.example.com\"], tls_verify = false, proxy = \"none\" }]\n\
+         username = \"u\", password_file = \"/p\", realms = [\"a.example.com\"], tls_verify = false, server_name = \"n.example.com\", client_cert = \"/c\", client_key = \"/k\", proxy = \"none\" }]\n\
          mirrors_first = true\n\
          [cache]\ninactive = \"90d\"\n[[cache.tags]]\nregistry = \"ghcr.io\"\ntag = '/^v\\d+$/'\nfresh = \"1h\"\n\
          [[cache.tags]]\nfresh = \"immutable\"\nstale = []\n",
@@ -270,7 +270,10 @@ fn variables_hold_lists_and_tables() {
     assert_eq!(loaded.schema.tls.certificates.len(), 1);
     assert_eq!(loaded.schema.network.hosts["ghcr.io"].len(), 1);
     assert_eq!(loaded.schema.limits.max_connections, 100);
-    assert!(matches!(&loaded.schema.network.proxy, Some(ProxyEntry::Through(proxy)) if proxy.remote_dns));
+    assert!(matches!(
+        loaded.schema.network.proxy.as_ref().map(|list| list.0.as_slice()),
+        Some([ProxyEntry::Through(proxy)]) if proxy.remote_dns
+    ));
 }
 
 #[test]

@@ -230,6 +230,53 @@ fn values_that_do_not_go_together() {
 }
 
 #[test]
+fn roads_that_lead_nowhere() {
+    // A resolver or proxy that is silently not used is a pull past the wall, or into a liar's arms.
+    insta::assert_snapshot!(said(&[
+        "[network]\ndns = \"1.1.1.1\"",
+        "[network]\ndns = [\"dns.google\", \"udp://1.1.1.1\", \"tls://1.1.1.1#8.8.8.8\", 53]",
+        "[network]\ndns = [\"1.1.1.1\", \"1.0.0.1\", \"8.8.8.8\", \"8.8.4.4\", \"9.9.9.9\"]",
+        "[registries.\"ghcr.io\"]\ndns = [\"https://\"]",
+        "[network]\nproxy = []",
+        "[network]\nproxy = [\"socks5h://10.0.0.1:1080\", \"ftp://proxy\", { ulr = \"http://proxy\" }]",
+        "[network]\nproxy = [\"http://proxy.example.com:3128\", \"http://127.0.0.1:5000\"]",
+        "[network]\nproxy = [\"http://a\", \"http://b\", \"http://c\", \"http://d\", \"http://e\", \"http://f\", \"http://g\", \"http://h\", \"direct\"]",
+        "[registries.\"ghcr.io\"]\nclient_cert = \"client.crt\"",
+        "[registries.\"ghcr.io\"]\nclient_key = \"client.key\"",
+        "[registries.\"ghcr.io\"]\nserver_name = \"https://ghcr.io/\"",
+        "[registries.\"ghcr.io\"]\nserver_name = \"10.0.0.1\"",
+        "[registries.\"lan.example.com\"]\nurls = [\"http://lan.example.com\"]\nserver_name = \"other.example.com\"",
+        "[network]\nproxy = [\"socks5://10.0.0.1\", \"socks5h://10.0.0.1\"]\n[registries.\"ghcr.io\"]\nserver_name = \"ghcr.example.com\"",
+        "[parent]\nurl = \"https://far.example.com\"\nclient_cert = \"near.crt\"",
+        "[parent]\nurl = \"http://far.example.com\"\nclient_cert = \"near.crt\"\nclient_key = \"near.key\"",
+        "[parent]\nclient_key = \"near.key\"",
+        "[tls]\nclient_ca_file = \"clients.pem\"",
+        "listen = [\"0.0.0.0:80\"]\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"\nredirect_http = false",
+        "listen = [\"0.0.0.0:80\"]\npublic_url = \"http://hub.example.com\"\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"",
+    ]));
+}
+
+#[test]
+fn roads_that_are_risky() {
+    // What works but may not be meant is said at start: whom a list trusts, and who comes in without a certificate.
+    let of = |text: &str| {
+        let loaded = of_text(text).unwrap();
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        format!("<<<\n{text}\n>>>\n{}\n\n", warnings.join("\n"))
+    };
+    let said: String = [
+        "[network]\ndns = [\"https://dns.google\", \"1.1.1.1\", \"1.1.1.1\"]",
+        "[network]\nproxy = [\"http://a\", \"direct\", \"http://a\", \"direct\"]",
+        "[network]\nproxy = [\"socks5://me:hunter2@a\", \"direct\"]",
+        "listen = [\"0.0.0.0:80\"]\ntrusted_proxies = [\"10.0.0.5\"]\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"",
+        "listen = [\"127.0.0.1:5000\"]\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"",
+    ]
+    .map(of)
+    .concat();
+    insta::assert_snapshot!(said);
+}
+
+#[test]
 fn a_cache_that_can_not_work() {
     // A cache that quietly keeps nothing, or keeps what it must not, is found out weeks later.
     insta::assert_snapshot!(said(&[

@@ -141,6 +141,8 @@ fn secret_files_are_for_their_owner() {
     };
     write("password", 0o640);
     write("key.pem", 0o644);
+    write("client.key", 0o640);
+    write("proxy.password", 0o604);
     write("group.pem", 0o640);
     write("cert.pem", 0o644);
     fs::create_dir(at("ca.pem")).unwrap();
@@ -153,6 +155,9 @@ auth = \"configured\"
 username = \"u\"
 password_file = \"password\"
 ca_file = \"ca.pem\"
+client_cert = \"cert.pem\"
+client_key = \"client.key\"
+proxy = [\"direct\", { url = \"http://p\", username = \"u\", password_file = \"proxy.password\" }]
 [registries.\"quay.io\"]
 enabled = false
 ca_file = \"not-looked-at.pem\"

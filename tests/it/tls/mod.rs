@@ -105,7 +105,7 @@ pub fn write_pair(folder: &Path, name: &str, cert: &str, key: &str) -> Certifica
 }
 
 pub fn load(files: &[CertificateFiles]) -> Arc<Certificates> {
-    Certificates::load(files, MinVersion::Tls12).unwrap()
+    Certificates::load(files, MinVersion::Tls12, None).unwrap()
 }
 
 pub fn serve(certificates: Arc<Certificates>) -> Server {

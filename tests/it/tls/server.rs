@@ -123,7 +123,7 @@ async fn the_oldest_version_is_the_operators_choice() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let files = authority.write(folder.path(), "a", &["localhost"]);
-    let server = serve(Certificates::load(&[files], MinVersion::Tls13).unwrap());
+    let server = serve(Certificates::load(&[files], MinVersion::Tls13, None).unwrap());
     let old = handshake(server.address, authority.client(&[&TLS12], &[]), "localhost").await;
     assert!(old.is_err());
     handshake(server.address, authority.client(&[&TLS13], &[]), "localhost")
@@ -201,7 +201,7 @@ fn what_cannot_be_used_is_named_with_the_remedy() {
     ];
     for (cert, key, expected) in cases {
         let files = write_pair(folder.path(), "pair", cert, &key);
-        let error = Certificates::load(&[files], MinVersion::Tls12)
+        let error = Certificates::load(&[files], MinVersion::Tls12, None)
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{expected}: {error}");
@@ -209,14 +209,14 @@ fn what_cannot_be_used_is_named_with_the_remedy() {
     }
     let files = write_pair(folder.path(), "pair", &cert, &key);
     std::fs::remove_file(&files.key).unwrap();
-    let error = Certificates::load(&[files], MinVersion::Tls12)
+    let error = Certificates::load(&[files], MinVersion::Tls12, None)
         .unwrap_err()
         .to_string();
     assert!(
         error.contains("cannot read") && error.contains("pair.key"),
         "{error}"
     );
-    let none = Certificates::load(&[], MinVersion::Tls12)
+    let none = Certificates::load(&[], MinVersion::Tls12, None)
         .unwrap_err()
         .to_string();
     assert!(none.contains("tls.certificates"), "{none}");

@@ -67,10 +67,7 @@ impl Outer {
 
     /// `userinfo` is empty or ends with an @.
     pub fn config(&self, scheme: &str, userinfo: &str) -> ProxyConfig {
-        ProxyConfig::Fixed {
-            proxy: self.proxy(scheme, userinfo),
-            no_proxy: NoProxy::default(),
-        }
+        ProxyConfig::only(self.proxy(scheme, userinfo))
     }
 
     fn proxy(&self, scheme: &str, userinfo: &str) -> Proxy {
@@ -259,10 +256,7 @@ async fn socks5_gets_an_address_and_socks5h_a_name() {
         assert_eq!(status(setup).await.unwrap(), 200);
     }
     let mut setup = public(Setup::at("http://public.test"));
-    setup.transport.proxy = Some(ProxyConfig::Fixed {
-        proxy: outer.proxy("socks5", "").with_remote_dns(true),
-        no_proxy: NoProxy::default(),
-    });
+    setup.transport.proxy = Some(ProxyConfig::only(outer.proxy("socks5", "").with_remote_dns(true)));
     assert_eq!(status(setup).await.unwrap(), 200);
     assert_eq!(
         outer.log(),
@@ -309,10 +303,9 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         .unwrap();
     for scheme in ["http", "socks5", "socks5h"] {
         let mut setup = public(Setup::at("https://public.test"));
-        setup.transport.proxy = Some(ProxyConfig::Fixed {
-            proxy: Proxy::parse(&format!("{scheme}://u:CANARY@{gone}")).unwrap(),
-            no_proxy: NoProxy::default(),
-        });
+        setup.transport.proxy = Some(ProxyConfig::only(
+            Proxy::parse(&format!("{scheme}://u:CANARY@{gone}")).unwrap(),
+        ));
         let failure = status(setup).await.unwrap_err();
         assert!(
             matches!(
@@ -334,12 +327,12 @@ async fn no_proxy_and_loopback_go_directly() {
     let registry = registry().await;
     let outer = Outer::start(registry.address).await;
     let environment = |no_proxy: &str| {
-        ProxyConfig::Environment(Environment {
+        ProxyConfig::Environment(Box::new(Environment {
             http: Some(outer.proxy("http", "")),
             https: None,
             all: None,
             no_proxy: NoProxy::parse(no_proxy),
-        })
+        }))
     };
     let mut own = Setup::at(&registry.url(""));
     own.transport.proxy = Some(environment(""));
@@ -386,10 +379,7 @@ async fn remote_dns_sends_only_what_was_configured_and_https_redirects() {
         let registry = Stub::start(move |_| answer(307, &[("Location", location)], "")).await;
         let outer = Outer::start(registry.address).await;
         let mut setup = public(Setup::at("http://unresolvable.test"));
-        setup.transport.proxy = Some(ProxyConfig::Fixed {
-            proxy: outer.proxy("http", "").with_remote_dns(true),
-            no_proxy: NoProxy::default(),
-        });
+        setup.transport.proxy = Some(ProxyConfig::only(outer.proxy("http", "").with_remote_dns(true)));
         // Behind the tunnel waits a stub that speaks no TLS.
         setup.transport.timeouts.connect = std::time::Duration::from_millis(300);
         let failure = status(setup).await.unwrap_err();
@@ -413,10 +403,9 @@ async fn the_proxys_own_address_is_exempt_but_only_as_the_proxy() {
             .transport
             .static_hosts
             .insert("proxy.test".to_owned(), vec!["127.0.0.1".parse().unwrap()]);
-        setup.transport.proxy = Some(ProxyConfig::Fixed {
-            proxy: Proxy::parse(&format!("socks5://proxy.test:{}", outer.address.port())).unwrap(),
-            no_proxy: NoProxy::default(),
-        });
+        setup.transport.proxy = Some(ProxyConfig::only(
+            Proxy::parse(&format!("socks5://proxy.test:{}", outer.address.port())).unwrap(),
+        ));
         setup
     };
     assert_eq!(status(at("http://public.test")).await.unwrap(), 200);

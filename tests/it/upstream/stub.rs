@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use docxy::config::values::{Credential, Secret};
+use docxy::config::values::{Credential, DnsServer, Secret};
 use docxy::oci::{Endpoint, RegistryName};
 use docxy::upstream::transport;
+use docxy::upstream::transport::names::{self, Names};
 use docxy::upstream::{Account, Ask, Config, CredentialSource, Method, Right, Timeouts, Upstream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -63,6 +64,8 @@ pub fn raw(bytes: &str) -> Vec<Step> {
 pub struct Stub {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// The name of each TLS handshake, and whether a certificate was shown.
+    handshakes: Arc<Mutex<Vec<(String, bool)>>>,
     https: bool,
 }
 
@@ -86,18 +89,31 @@ impl Stub {
         let stub = Self {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
+            handshakes: Arc::default(),
             https: tls.is_some(),
         };
-        let (script, seen) = (Arc::new(script), stub.seen.clone());
+        let (script, seen, handshakes) = (Arc::new(script), stub.seen.clone(), stub.handshakes.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, seen, tls) = (script.clone(), seen.clone(), tls.clone());
+                let handshakes = handshakes.clone();
                 tokio::spawn(async move {
                     match tls {
                         None => talk(stream, &*script, &seen).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => talk(stream, &*script, &seen).await,
-                            Err(_) => None,
+                        Some(tls) => match tls.accept(stream).into_fallible().await {
+                            Ok(stream) => {
+                                let session = stream.get_ref().1;
+                                let name = session.server_name().unwrap_or_default().to_owned();
+                                let shown = session.peer_certificates().is_some();
+                                handshakes.lock().unwrap().push((name, shown));
+                                talk(stream, &*script, &seen).await
+                            }
+                            Err((_, mut stream)) => {
+                                // Closing with the request unread would be a reset, before the client has read why.
+                                let mut rest = [0; 1024];
+                                while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                                None
+                            }
                         },
                     }
                 });
@@ -117,6 +133,18 @@ impl Stub {
     pub fn url_at(&self, host: &str, path: &str) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{host}:{}{path}", self.port())
+    }
+
+    /// The names that clients asked for in TLS.
+    pub fn names(&self) -> Vec<String> {
+        let handshakes = self.handshakes.lock().unwrap();
+        handshakes.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How many connections showed a client's certificate.
+    pub fn shown(&self) -> usize {
+        let handshakes = self.handshakes.lock().unwrap();
+        handshakes.iter().filter(|(_, shown)| *shown).count()
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -211,7 +239,10 @@ impl Setup {
             transport: transport::Config {
                 registry,
                 tls: super::tls::trusting(&[]),
+                own_tls: Vec::new(),
                 proxy: None,
+                proxies: transport::Proxies::default(),
+                names: asking(&[], super::tls::trusting(&[]), timeouts.connect, true),
                 allow_private: true,
                 static_hosts: ["evil.test", "cdn.test", "registry.test"]
                     .map(|name| (name.to_owned(), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]))
@@ -224,6 +255,13 @@ impl Setup {
         }
     }
 
+    /// Names are asked of these servers; none of them is known without.
+    pub fn dns(mut self, servers: &[&str], trusted: rustls::ClientConfig) -> Self {
+        let (connect, ipv6) = (self.transport.timeouts.connect, self.transport.ipv6);
+        self.transport.names = asking(servers, trusted, connect, ipv6);
+        self
+    }
+
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.config.timeouts = timeouts;
         self.transport.timeouts = timeouts;
@@ -233,6 +271,20 @@ impl Setup {
     pub fn build(self) -> Upstream {
         Upstream::new(self.config, self.transport.build().unwrap())
     }
+}
+
+fn asking(servers: &[&str], tls: rustls::ClientConfig, connect: Duration, ipv6: bool) -> Names {
+    let config = names::Config {
+        servers: servers
+            .iter()
+            .map(|server| DnsServer::parse(server).unwrap())
+            .collect(),
+        hosts: [("dns.test".to_owned(), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])].into(),
+        ipv6,
+        tls,
+        connect,
+    };
+    config.build()
 }
 
 pub fn ask(method: Method, path: &str) -> Ask {

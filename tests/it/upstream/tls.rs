@@ -8,7 +8,8 @@ use docxy::upstream::failure::Cause;
 use docxy::upstream::{Failure, Right};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 
 use super::stub::{Setup, Stub, TAGS, answer, get};
 
@@ -26,19 +27,68 @@ impl Authority {
         self.server_until(name, 4000)
     }
 
+    /// For clients with a certificate of `authority` alone.
+    pub fn server_demanding(&self, name: &str, authority: &Self) -> rustls::ServerConfig {
+        let verifier = authority.of_clients().build().unwrap();
+        let (chain, key) = self.pair(name, 4000);
+        versions()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .unwrap()
+    }
+
+    /// It would like to see a certificate, and goes on without.
+    pub fn server_wondering(&self, name: &str, authority: &Self) -> rustls::ServerConfig {
+        let verifier = authority.of_clients().allow_unauthenticated().build().unwrap();
+        let (chain, key) = self.pair(name, 4000);
+        versions()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .unwrap()
+    }
+
+    fn of_clients(&self) -> rustls::server::ClientCertVerifierBuilder {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider()))
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A client's certificate and its key, as PEM.
+    pub fn client(&self, name: &str) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
     fn server_until(&self, name: &str, year: i32) -> rustls::ServerConfig {
+        let (chain, key) = self.pair(name, year);
+        versions()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap()
+    }
+
+    fn pair(&self, name: &str, year: i32) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
+        (vec![certificate.der().clone()], key)
     }
+}
+
+fn versions() -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier> {
+    rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
 }
 
 pub fn trusting(authorities: &[&Authority]) -> rustls::ClientConfig {

@@ -497,12 +497,12 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
     let mut setup = Setup::at(&stub.url(""));
     setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup.transport.proxy = Some(docxy::upstream::transport::proxy::ProxyConfig::Environment(
-        docxy::upstream::transport::proxy::Environment {
+        Box::new(docxy::upstream::transport::proxy::Environment {
             https: Some(
                 docxy::upstream::transport::proxy::Proxy::parse("http://u:CANARY@proxy.test").unwrap(),
             ),
             ..Default::default()
-        },
+        }),
     ));
     let printed = format!("{:?} {:?}", setup.config, setup.transport);
     let upstream = setup.build();

@@ -30,6 +30,7 @@ pub(super) fn check(schema: &Schema, name: &RegistryName, registry: &Registry, f
         one.urls();
         one.realms();
         one.trust();
+        one.own_tls();
         if mirror.auth == AuthMode::Configured {
             credentials::check(At::Entry(&section, index), &mirror, findings);
         }

@@ -33,6 +33,8 @@ impl Authority {
             HUB_HOST,
             VIRTUAL_HOST,
             SECURE_HOST,
+            // docxy's upstream by its public name; to clients it leads nowhere.
+            "registry-1.docker.io",
         ]
         .map(str::to_owned)
         .to_vec();
