@@ -11,12 +11,15 @@ mod fetch;
 mod health;
 mod login;
 mod place;
+mod quota;
 mod realm;
 mod redacted;
+mod report;
 mod retry;
 mod token_service;
 mod tokens;
 pub mod transport;
+mod turns;
 
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -32,6 +35,9 @@ pub use self::failure::{Blame, Failure};
 use self::fetch::{Landed, Question};
 use self::health::Breaker;
 pub use self::health::{Health, Suspicion};
+use self::quota::Cost;
+pub use self::quota::{Report as QuotaReport, hour};
+pub use self::report::{CredentialReport, Report, State, UrlReport};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
@@ -222,7 +228,7 @@ impl Upstream {
         };
         let outcome = self
             .auth
-            .ask(&question, right, &place::scopes(base, &endpoint))
+            .ask_at(Cost::of(ask), &question, right, &place::scopes(base, &endpoint))
             .await;
         self.health.note(&outcome);
         let (landed, anonymous) = outcome?;

@@ -13,13 +13,15 @@ use super::credentials::Credentials;
 use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
 use super::place::{self, Origin};
+use super::quota::Quota;
 use super::realm::Realm;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
+use super::turns::{self, Tally};
 use super::{Config, Right};
 use crate::config::values::Credential;
-use crate::oci::{Challenge, Endpoint, Scope};
+use crate::oci::{Challenge, Endpoint, RegistryName, Scope};
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub(super) struct Auth {
     tokens: Tokens,
     identities: Identities,
     credentials: Option<Credentials>,
+    pub(super) own: Quota,
+    /// Of the address docxy asks from.
+    pub(super) anonymous: Quota,
+    pub(super) tally: Tally,
 }
 
 /// An `Authorization` with what must be known when it is refused.
@@ -74,6 +80,9 @@ impl Auth {
                 .credentials
                 .clone()
                 .map(|source| Credentials::new(config.name.clone(), source)),
+            own: Quota::new(&config.name, "configured"),
+            anonymous: Quota::new(&config.name, turns::ANONYMOUS),
+            tally: Tally::default(),
             config,
             transport,
         }
@@ -81,7 +90,7 @@ impl Auth {
 
     /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
     /// 403 that stays is in the answer.
-    pub async fn ask(
+    pub(super) async fn ask_as(
         &self,
         question: &Question<'_>,
         right: &Right,
@@ -124,6 +133,10 @@ impl Auth {
             self.forget(shown.as_ref());
         }
         Ok((landed, is_anonymous(shown.as_ref())))
+    }
+
+    pub fn registry(&self) -> &RegistryName {
+        &self.config.name
     }
 
     /// How the registry wants to be asked, from memory or from `/v2/`.

@@ -26,6 +26,15 @@ pub enum Failure {
         registry: RegistryName,
         retry_after: Option<String>,
     },
+    /// docxy does not ask now: whatever it could show is used up, or the registry wants to be left alone (threat R2).
+    #[error(
+        "{registry}: the pull limit is used up; docxy asks it again in {} s",
+        retry_after.as_secs() + 1
+    )]
+    Spent {
+        registry: RegistryName,
+        retry_after: Duration,
+    },
     /// A client's credential was about to be shown to a registry it is not for (threat S1).
     #[error("a credential for {issued_for} was offered for {registry}; docxy never sends it there")]
     ForeignCredential {
@@ -156,6 +165,7 @@ impl Failure {
         match self {
             Self::Denied { registry, .. }
             | Self::RateLimited { registry, .. }
+            | Self::Spent { registry, .. }
             | Self::ForeignCredential { registry, .. }
             | Self::CredentialUnavailable { registry, .. }
             | Self::NotAskable { registry, .. }
@@ -196,6 +206,7 @@ impl Failure {
             | Self::Broken { .. }
             | Self::RestRefused { .. }
             | Self::OtherBytes { .. }
+            | Self::Spent { .. }
             | Self::TokenService { .. } => Blame::Upstream,
         }
     }
@@ -207,6 +218,7 @@ impl Failure {
         match self {
             Self::Denied { .. }
             | Self::RateLimited { .. }
+            | Self::Spent { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
@@ -276,7 +288,8 @@ impl Failure {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::Broken { .. }
-            | Self::RateLimited { .. } => true,
+            | Self::RateLimited { .. }
+            | Self::Spent { .. } => true,
             Self::TokenService { status, .. } => status.is_server_error(),
             _ => false,
         }
@@ -298,6 +311,8 @@ impl Failure {
             | Self::Timeout { .. }
             | Self::StorageRefused { .. }
             | Self::Broken { .. }
+            | Self::RateLimited { .. }
+            | Self::Spent { .. }
             | Self::CredentialUnavailable { .. } => true,
             Self::RestRefused { status, .. } => {
                 *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::failure::{Failure, Phase};
 use crate::oci::RegistryName;
@@ -56,6 +57,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     suspect: Option<Suspicion>,
+    /// When it became so.
+    since: Option<Instant>,
     /// Of the running probe. An older one that still finishes must not speak for it.
     number: u64,
     task: Option<AbortHandle>,
@@ -89,6 +92,12 @@ impl Breaker {
             Health::Well => None,
             Health::Suspect => self.shared.lock().suspect,
         }
+    }
+
+    /// For how long it has been suspect.
+    pub fn suspect_for(&self) -> Option<Duration> {
+        let since = self.shared.lock().since?;
+        (self.health() == Health::Suspect).then(|| since.elapsed())
     }
 
     /// Every request to the registry tells how it went.
@@ -131,6 +140,7 @@ impl Breaker {
             return;
         }
         state.number += 1;
+        state.since = Some(Instant::now());
         self.shared.suspect.store(true, Ordering::Relaxed);
         tracing::warn!(registry = %self.registry, "the upstream is suspect; probing it in the background");
         let probing = probing(
@@ -164,6 +174,7 @@ impl Shared {
 
     fn recovered(&self, state: &mut State) {
         state.suspect = None;
+        state.since = None;
         self.suspect.store(false, Ordering::Relaxed);
     }
 }
@@ -219,6 +230,7 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
         | Failure::Broken { .. }
         | Failure::ForeignCredential { .. }
         | Failure::CredentialUnavailable { .. }
+        | Failure::Spent { .. }
         | Failure::NotAskable { .. }
         | Failure::AddressRefused { .. }
         | Failure::UncheckedRedirect { .. } => None,
