@@ -37,7 +37,7 @@ use self::health::Breaker;
 pub use self::health::{Health, Suspicion};
 use self::quota::Cost;
 pub use self::quota::{Report as QuotaReport, hour};
-pub use self::report::{CredentialReport, Report, State, UrlReport};
+pub use self::report::{CredentialReport, Report, SiteReport, State};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};

@@ -1,5 +1,5 @@
-//! How docxy stands with a registry: its urls, what is shown to it, what is left of which limit. For operators, without
-//! asking anybody.
+//! How docxy stands with a registry: where it is asked, what is shown there, what is left of which limit. For operators,
+//! without asking anybody.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use crate::oci::RegistryName;
 pub struct Report {
     pub registry: RegistryName,
     /// In the order in which they are asked.
-    pub urls: Vec<UrlReport>,
+    pub sites: Vec<SiteReport>,
+}
+
+/// Of one url.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SiteReport {
+    pub url: String,
+    /// Why it is suspect, and for how long; none: it is well, as far as is known.
+    pub suspect: Option<(Suspicion, Duration)>,
     /// In the order of the configuration; the last is docxy's address, which pays where nothing is shown.
     pub credentials: Vec<CredentialReport>,
     /// Answers of 429 since the start.
     pub rate_limited: u64,
-    /// How long ago anything was asked; none: not yet.
+    /// How long ago anything was asked; none: not since the start.
     pub asked: Option<Duration>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UrlReport {
-    pub url: String,
-    /// Why it is suspect, and for how long; none: it is well, as far as is known.
-    pub suspect: Option<(Suspicion, Duration)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,7 +40,7 @@ pub struct CredentialReport {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
-    /// Nothing: docxy's address.
+    /// Nothing is shown: docxy's address.
     Anonymous,
     /// It was not needed yet.
     Unused,
@@ -52,20 +53,18 @@ pub enum State {
 
 impl Upstream {
     pub fn report(&self) -> Report {
-        let suspect = self.suspicion().zip(self.health.suspect_for());
-        let urls = self.config.urls.iter().map(|url| UrlReport {
-            url: url.to_string(),
-            // Only the first is asked.
-            suspect: suspect.filter(|_| self.config.urls.first() == Some(url)),
-        });
         let mut credentials = Vec::new();
         credentials.push(credential(turns::ANONYMOUS, State::Anonymous, &self.auth.anonymous));
-        Report {
-            registry: self.config.name.clone(),
-            urls: urls.collect(),
+        let site = SiteReport {
+            url: self.config.urls.first().map(ToString::to_string).unwrap_or_default(),
+            suspect: self.suspicion().zip(self.health.suspect_for()),
             credentials,
             rate_limited: self.auth.tally.limited(),
             asked: self.auth.tally.asked(),
+        };
+        Report {
+            registry: self.config.name.clone(),
+            sites: vec![site],
         }
     }
 }

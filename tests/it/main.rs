@@ -19,6 +19,7 @@ mod errors;
 mod listen;
 mod oci;
 mod protocol;
+mod quotas;
 mod rights;
 mod security;
 mod signin;
