@@ -11,6 +11,7 @@ mod fetch;
 mod health;
 mod login;
 mod place;
+mod pool;
 mod quota;
 mod realm;
 mod redacted;
@@ -19,7 +20,6 @@ mod retry;
 mod token_service;
 mod tokens;
 pub mod transport;
-mod turns;
 
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -29,15 +29,18 @@ use url::Url;
 use self::auth::Auth;
 pub use self::body::Body;
 pub use self::confirm::Word;
+pub use self::credentials::CredentialSource;
 use self::download::Slots;
 pub use self::download::{Download, Errand, Order, Piece, Refusal};
 pub use self::failure::{Blame, Failure};
 use self::fetch::{Landed, Question};
 use self::health::Breaker;
 pub use self::health::{Health, Suspicion};
+pub use self::pool::{Account, Fault, MAX_MEMBERS, Member, MemberId, Pool, State};
+pub use self::quota::ANONYMOUS;
 use self::quota::Cost;
 pub use self::quota::{Report as QuotaReport, hour};
-pub use self::report::{CredentialReport, Report, SiteReport, State};
+pub use self::report::{AccountReport, Report, SiteReport};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret};
@@ -51,8 +54,8 @@ pub struct Config {
     pub urls: Vec<Url>,
     /// Docker Hub only: one-component names get `library/`, in the path and in every scope.
     pub library_prefix: bool,
-    /// Credentials for `Right::Configured`.
-    pub credentials: Option<CredentialSource>,
+    /// docxy's own accounts, for `Right::Configured`.
+    pub credentials: Vec<Account>,
     /// Hosts (name, or name:port) that may be a token realm beside those of the same registrable domain.
     pub realms: Vec<String>,
     /// Largest answer of a token service, bytes (64 KiB).
@@ -65,20 +68,6 @@ pub struct Config {
     pub segment_threshold: u64,
     /// Connections of all downloads together (16).
     pub max_connections: usize,
-}
-
-/// Where docxy's own credential for a registry comes from. Files and helpers are read again when their life ends or after a 401.
-#[derive(Clone, Debug)]
-pub enum CredentialSource {
-    Fixed(Credential),
-    PasswordFile {
-        username: String,
-        path: std::path::PathBuf,
-    },
-    /// A program that prints `{"username","password","expires_in"}` (seconds, optional), or username and password on two lines.
-    Exec {
-        command: Vec<String>,
-    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -234,10 +223,7 @@ impl Upstream {
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::Denied {
-                registry: config.name.clone(),
-                status,
-            });
+            return Err(Failure::denied(config.name.clone(), status));
         }
         Ok(landed.into_answer(anonymous))
     }

@@ -10,7 +10,7 @@ use super::refusal::{Refusal, json};
 use super::request;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Allowance;
-use crate::upstream::Report;
+use crate::upstream::{ANONYMOUS, Report};
 
 pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     request::no_query(query.as_deref())?;
@@ -32,13 +32,14 @@ pub(super) fn measure(parts: &Parts) {
 
 fn allowances(metrics: &Metrics, report: &Report) {
     for (position, site) in report.sites.iter().enumerate() {
-        for credential in &site.credentials {
+        let accounts = site.accounts.iter().map(|own| (own.name.as_str(), own.quota.as_ref()));
+        for (name, quota) in accounts.chain([(ANONYMOUS, site.anonymous.as_ref())]) {
             let name = match position {
-                0 => credential.name.clone(),
+                0 => name.to_owned(),
                 // A mirror's are not the registry's own.
-                _ => format!("{} at {}", credential.name, site.url),
+                _ => format!("{name} at {}", site.url),
             };
-            let allowance = credential.quota.as_ref().map(|quota| Allowance {
+            let allowance = quota.map(|quota| Allowance {
                 limit: quota.limit,
                 remaining: quota.remaining,
                 reset: quota.full_in.unwrap_or_default(),

@@ -25,7 +25,7 @@ use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
 use crate::tls::{self, Certificates};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
-use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
+use crate::upstream::{self, Account, CredentialSource, Timeouts, Upstream, transport};
 use crate::{admin, pull, server};
 
 /// A token service's answer is a few kilobytes (threat I9).
@@ -314,7 +314,11 @@ pub fn upstream(
         name: name.clone(),
         urls: registry.urls.clone(),
         library_prefix: registry.library_prefix,
-        credentials: registry.credentials().map(credentials),
+        credentials: registry
+            .credentials()
+            .map(|found| account(name, found))
+            .into_iter()
+            .collect(),
         realms: registry.realms.clone(),
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts,
@@ -326,11 +330,31 @@ pub fn upstream(
     Ok(Upstream::new(config, transport.build()?))
 }
 
-fn credentials(credentials: Credentials) -> CredentialSource {
-    match credentials {
-        Credentials::Fixed(credential) => CredentialSource::Fixed(credential),
-        Credentials::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
-        Credentials::Exec { command } => CredentialSource::Exec { command },
+fn account(registry: &RegistryName, credentials: Credentials) -> Account {
+    let (name, key, source) = match credentials {
+        Credentials::Fixed(credential) => (
+            credential.username.clone(),
+            "password",
+            CredentialSource::Fixed(credential),
+        ),
+        Credentials::PasswordFile { username, path } => (
+            username.clone(),
+            "password_file",
+            CredentialSource::PasswordFile { username, path },
+        ),
+        Credentials::Exec { command } => (
+            "exec".to_owned(),
+            "exec",
+            CredentialSource::Exec {
+                command,
+                lifetime: None,
+            },
+        ),
+    };
+    Account {
+        name,
+        key: format!("registries.\"{registry}\".{key}"),
+        source,
     }
 }
 

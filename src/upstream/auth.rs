@@ -1,6 +1,9 @@
 //! What a request shows to the registry: nothing, a token, a password. Learns how the registry wants to be asked from its
 //! challenges and remembers it, so that most requests need no second try.
 
+mod metered;
+mod own;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -9,19 +12,20 @@ use http::{HeaderMap, Method, StatusCode};
 
 use tokio::time::Instant;
 
-use super::credentials::Credentials;
+use self::metered::Tally;
+use super::credentials::Proof;
 use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
 use super::place::{self, Origin};
-use super::quota::Quota;
+use super::pool::Pool;
+use super::quota::{ANONYMOUS, Cost, Quota};
 use super::realm::Realm;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
-use super::turns::{self, Tally};
 use super::{Config, Right};
-use crate::config::values::Credential;
-use crate::oci::{Challenge, Endpoint, RegistryName, Scope};
+use crate::config::values::Secret;
+use crate::oci::{Challenge, Endpoint, Scope};
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +46,29 @@ pub(super) struct Auth {
     scheme: ArcSwapOption<Scheme>,
     tokens: Tokens,
     identities: Identities,
-    credentials: Option<Credentials>,
-    pub(super) own: Quota,
-    /// Of the address docxy asks from.
-    pub(super) anonymous: Quota,
-    pub(super) tally: Tally,
+    pool: Pool,
+    /// Of the address that docxy asks from.
+    anonymous: Quota,
+    tally: Tally,
+}
+
+/// In whose name a question is asked.
+#[derive(Clone, Copy, Debug)]
+enum As<'a> {
+    Nobody,
+    /// A client's token, which goes out as it is.
+    Token(&'a Secret<String>),
+    /// A client's credential, or what one of docxy's own accounts shows now.
+    With(&'a Proof),
+}
+
+impl<'a> As<'a> {
+    fn proof(self) -> Option<&'a Proof> {
+        match self {
+            Self::With(proof) => Some(proof),
+            Self::Nobody | Self::Token(_) => None,
+        }
+    }
 }
 
 /// An `Authorization` with what must be known when it is refused.
@@ -76,32 +98,60 @@ impl Auth {
             scheme: ArcSwapOption::empty(),
             tokens: Tokens::new(config.name.clone()),
             identities: Identities::new(),
-            credentials: config
-                .credentials
-                .clone()
-                .map(|source| Credentials::new(config.name.clone(), source)),
-            own: Quota::new(&config.name, "configured"),
-            anonymous: Quota::new(&config.name, turns::ANONYMOUS),
+            pool: Pool::new(config.name.clone(), config.credentials.clone()),
+            anonymous: Quota::new(&config.name, ANONYMOUS),
             tally: Tally::default(),
             config,
             transport,
         }
     }
 
-    /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
-    /// 403 that stays is in the answer.
-    pub(super) async fn ask_as(
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// As [`Self::ask_at`], for what costs nothing.
+    pub async fn ask(
         &self,
         question: &Question<'_>,
         right: &Right,
         scopes: &[Scope],
     ) -> Result<(Landed, bool), Failure> {
+        self.ask_at(Cost::Nothing, question, right, scopes).await
+    }
+
+    /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
+    /// 403 that stays is in the answer, or in the failure; so is a 429 that nothing could be done about.
+    pub async fn ask_at(
+        &self,
+        cost: Cost,
+        question: &Question<'_>,
+        right: &Right,
+        scopes: &[Scope],
+    ) -> Result<(Landed, bool), Failure> {
         self.own(right)?;
+        self.tally.ask();
+        match right {
+            Right::Configured if !self.pool.is_empty() => self.ask_with_own(cost, question, scopes).await,
+            Right::Configured | Right::Anonymous => self.ask_as_nobody(cost, question, scopes).await,
+            Right::Bearer { token, .. } => self.ask_as_client(question, As::Token(token), scopes).await,
+            Right::Basic { credential, .. } => {
+                let proof = Proof::Password(credential.clone());
+                self.ask_as_client(question, As::With(&proof), scopes).await
+            }
+        }
+    }
+
+    async fn ask_as(
+        &self,
+        question: &Question<'_>,
+        name: As<'_>,
+        scopes: &[Scope],
+    ) -> Result<(Landed, bool), Failure> {
         let begun = Instant::now();
-        let mut credential = self.credential(right).await?;
-        let mut shown = self.before(question, right, &mut credential, scopes).await?;
+        let mut shown = self.before(question, name, scopes).await?;
         let landed = self.ask_once(question, shown.as_ref()).await?;
-        if !refused(&landed) || matches!(right, Right::Bearer { .. }) {
+        if !refused(&landed) || matches!(name, As::Token(_)) {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
         self.forget(shown.as_ref());
@@ -117,13 +167,10 @@ impl Auth {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
         if scheme == Scheme::Basic && refused_basic {
-            // The same password again helps nobody; another one from the same source may.
-            match self.reread(right, credential.as_ref()).await? {
-                Some(other) => credential = Some(other),
-                None => return Ok((landed, false)),
-            }
+            // The same password again helps nobody.
+            return Ok((landed, false));
         }
-        shown = self.show(&scheme, right, &mut credential, scopes).await?;
+        shown = self.show(&scheme, name, scopes).await?;
         if shown.is_none() {
             return Ok((landed, true));
         }
@@ -133,10 +180,6 @@ impl Auth {
             self.forget(shown.as_ref());
         }
         Ok((landed, is_anonymous(shown.as_ref())))
-    }
-
-    pub fn registry(&self) -> &RegistryName {
-        &self.config.name
     }
 
     /// How the registry wants to be asked, from memory or from `/v2/`.
@@ -210,23 +253,14 @@ impl Auth {
         }
     }
 
-    async fn credential(&self, right: &Right) -> Result<Option<Credential>, Failure> {
-        match (right, &self.credentials) {
-            (Right::Basic { credential, .. }, _) => Ok(Some(credential.clone())),
-            (Right::Configured, Some(credentials)) => credentials.current().await.map(Some),
-            (Right::Configured, None) | (Right::Anonymous | Right::Bearer { .. }, _) => Ok(None),
-        }
-    }
-
     /// What to show before anything was refused.
     async fn before(
         &self,
         question: &Question<'_>,
-        right: &Right,
-        credential: &mut Option<Credential>,
+        name: As<'_>,
         scopes: &[Scope],
     ) -> Result<Option<Shown>, Failure> {
-        if let Right::Bearer { token, .. } = right {
+        if let As::Token(token) = name {
             return Ok(Some(Shown {
                 authorization: Authorization {
                     origin: Origin::of(&question.url),
@@ -240,23 +274,17 @@ impl Auth {
             Some(known) => (*known).clone(),
             // A registry may answer 404 rather than 401 to who shows nothing, so that a credential would never be asked
             // for: look first, as dockerd does.
-            None if credential.is_some() => self.scheme().await?,
+            None if name.proof().is_some() => self.scheme().await?,
             None => return Ok(None),
         };
-        self.show(&scheme, right, credential, scopes).await
+        self.show(&scheme, name, scopes).await
     }
 
-    async fn show(
-        &self,
-        scheme: &Scheme,
-        right: &Right,
-        credential: &mut Option<Credential>,
-        scopes: &[Scope],
-    ) -> Result<Option<Shown>, Failure> {
+    async fn show(&self, scheme: &Scheme, name: As<'_>, scopes: &[Scope]) -> Result<Option<Shown>, Failure> {
         let origin = Origin::of(place::base(&self.config)?);
-        match (scheme, credential.as_ref()) {
+        match (scheme, name.proof()) {
             (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
-            (Scheme::Basic, Some(credential)) => Ok(Some(Shown {
+            (Scheme::Basic, Some(Proof::Password(credential))) => Ok(Some(Shown {
                 authorization: Authorization {
                     origin,
                     value: basic(credential),
@@ -264,25 +292,22 @@ impl Auth {
                 token: None,
                 anonymous: false,
             })),
-            (Scheme::Bearer { realm, service }, _) => {
+            (Scheme::Basic, Some(Proof::IdentityToken(_))) => Err(Failure::CredentialUnavailable {
+                registry: self.config.name.clone(),
+                reason: "it is an identity token, which only a token service takes, and the registry asks for a user and \
+                         a password (Basic)"
+                    .to_owned(),
+            }),
+            (Scheme::Bearer { realm, service }, proof) => {
                 let service = self.service(realm, service.as_deref());
-                let (key, token) = match self.token(&service, credential.as_ref(), scopes).await {
-                    Err(denied @ Failure::Denied { .. }) => {
-                        match self.reread(right, credential.as_ref()).await? {
-                            Some(other) => *credential = Some(other),
-                            None => return Err(denied),
-                        }
-                        self.token(&service, credential.as_ref(), scopes).await?
-                    }
-                    outcome => outcome?,
-                };
+                let (key, token) = self.token(&service, proof, scopes).await?;
                 Ok(Some(Shown {
                     authorization: Authorization {
                         origin,
                         value: bearer(&token.value),
                     },
                     token: Some((key, token)),
-                    anonymous: credential.is_none(),
+                    anonymous: proof.is_none(),
                 }))
             }
         }
@@ -291,10 +316,10 @@ impl Auth {
     async fn token(
         &self,
         service: &Service,
-        credential: Option<&Credential>,
+        proof: Option<&Proof>,
         scopes: &[Scope],
     ) -> Result<(Key, Arc<Token>), Failure> {
-        let identity = credential.map_or(Identity::Anonymous, |credential| self.identities.of(credential));
+        let identity = proof.map_or(Identity::Anonymous, |proof| self.identities.of(proof));
         let key = Key::new(&service.realm, service.name.as_deref(), scopes, identity);
         let token = self
             .tokens
@@ -303,24 +328,12 @@ impl Auth {
                 fetch_token(
                     service.clone(),
                     self.transport.clone(),
-                    credential.cloned(),
+                    proof.cloned(),
                     scopes.to_vec(),
                 ),
             )
             .await?;
         Ok((key, token))
-    }
-
-    /// Another credential from the configured source, if the one that was refused is out of date.
-    async fn reread(
-        &self,
-        right: &Right,
-        refused: Option<&Credential>,
-    ) -> Result<Option<Credential>, Failure> {
-        match (right, &self.credentials, refused) {
-            (Right::Configured, Some(credentials), Some(refused)) => credentials.after_refusal(refused).await,
-            _ => Ok(None),
-        }
     }
 
     /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
@@ -352,7 +365,7 @@ impl Auth {
 async fn fetch_token(
     service: Service,
     transport: Transport,
-    credential: Option<Credential>,
+    proof: Option<Proof>,
     scopes: Vec<Scope>,
 ) -> Result<Token, Failure> {
     let wish = Wish {
@@ -360,13 +373,15 @@ async fn fetch_token(
         offline: false,
         client_id: None,
     };
-    match service.token(&transport, &wish, credential.as_ref()).await? {
+    let verdict = match &proof {
+        None => service.token(&transport, &wish, None).await?,
+        Some(Proof::Password(credential)) => service.token(&transport, &wish, Some(credential)).await?,
+        Some(Proof::IdentityToken(token)) => service.refresh(&transport, &wish, token).await?,
+    };
+    match verdict {
         Verdict::Granted { token, .. } => Ok(token),
         Verdict::Refused(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
-            Err(Failure::Denied {
-                registry: service.registry,
-                status,
-            })
+            Err(Failure::denied(service.registry, status))
         }
         Verdict::Refused(status) => Err(Failure::TokenService {
             host: super::transport::host_and_port(service.realm.url()),

@@ -259,6 +259,7 @@ mod tests {
         Err(Failure::Denied {
             registry: registry(),
             status: http::StatusCode::FORBIDDEN,
+            own: None,
         })
     }
 

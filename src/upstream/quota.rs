@@ -24,6 +24,9 @@ use super::retry::retry_after;
 use super::{Ask, Method};
 use crate::oci::{Endpoint, RegistryName};
 
+/// The name of the allowance of docxy's own address.
+pub const ANONYMOUS: &str = "anonymous";
+
 /// Between two counted questions with a credential that was empty when it was last seen, where the registry does not say
 /// when to come back.
 const PROBE: Duration = Duration::from_mins(1);

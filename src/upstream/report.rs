@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::health::Suspicion;
-use super::quota::{self, Quota};
-use super::{Upstream, turns};
+use super::pool::{Member, State};
+use super::{Upstream, quota};
 use crate::oci::RegistryName;
 
 /// Times are from now on, or from now back.
@@ -22,45 +22,37 @@ pub struct SiteReport {
     pub url: String,
     /// Why it is suspect, and for how long; none: it is well, as far as is known.
     pub suspect: Option<(Suspicion, Duration)>,
-    /// In the order of the configuration; the last is docxy's address, which pays where nothing is shown.
-    pub credentials: Vec<CredentialReport>,
+    /// In the order of the configuration.
+    pub accounts: Vec<AccountReport>,
+    /// Of docxy's address, which pays where nothing is shown; none: the registry has not said.
+    pub anonymous: Option<quota::Report>,
     /// Answers of 429 since the start.
     pub rate_limited: u64,
     /// How long ago anything was asked; none: not since the start.
     pub asked: Option<Duration>,
 }
 
+/// One of docxy's own accounts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CredentialReport {
+pub struct AccountReport {
     pub name: String,
+    /// Where it is configured.
+    pub key: String,
     pub state: State,
     /// None: the registry has not said.
     pub quota: Option<quota::Report>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum State {
-    /// Nothing is shown: docxy's address.
-    Anonymous,
-    /// It was not needed yet.
-    Unused,
-    Working,
-    Failing {
-        reason: String,
-        since: Duration,
-    },
-}
-
 impl Upstream {
     pub fn report(&self) -> Report {
-        let mut credentials = Vec::new();
-        credentials.push(credential(turns::ANONYMOUS, State::Anonymous, &self.auth.anonymous));
+        let url = self.config.urls.first();
         let site = SiteReport {
-            url: self.config.urls.first().map(ToString::to_string).unwrap_or_default(),
+            url: url.map(ToString::to_string).unwrap_or_default(),
             suspect: self.suspicion().zip(self.health.suspect_for()),
-            credentials,
-            rate_limited: self.auth.tally.limited(),
-            asked: self.auth.tally.asked(),
+            accounts: self.pool().members().iter().map(|member| account(member)).collect(),
+            anonymous: self.auth.anonymous().report(),
+            rate_limited: self.auth.tally().limited(),
+            asked: self.auth.tally().asked(),
         };
         Report {
             registry: self.config.name.clone(),
@@ -69,10 +61,11 @@ impl Upstream {
     }
 }
 
-fn credential(name: &str, state: State, quota: &Quota) -> CredentialReport {
-    CredentialReport {
-        name: name.to_owned(),
-        state,
-        quota: quota.report(),
+fn account(member: &Member) -> AccountReport {
+    AccountReport {
+        name: member.name().to_owned(),
+        key: member.key().to_owned(),
+        state: member.state(),
+        quota: member.quota().report(),
     }
 }

@@ -222,6 +222,7 @@ mod tests {
         let denied = Failure::Denied {
             registry: registry(),
             status: StatusCode::UNAUTHORIZED,
+            own: None,
         };
         let broken = Failure::Broken {
             registry: registry(),

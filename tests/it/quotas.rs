@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
+mod accounts;
 mod figures;
 mod scarce;
 mod spent;
@@ -27,6 +28,7 @@ async fn hub(quota: Quota, images: usize) -> StubRegistry {
     let stub = StubRegistry::builder()
         .auth(Auth::Token)
         .user(ALICE.0, ALICE.1)
+        .user("bob", "bob-password")
         .quota(quota);
     let with_images = (0..images).fold(stub, |stub, n| {
         stub.image(&name(n), "1", Image::layers(1).seed(3000 + n as u64))

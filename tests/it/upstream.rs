@@ -9,7 +9,7 @@ mod long_road;
 mod proxies;
 mod redirects;
 mod secrets;
-mod stub;
+pub mod stub;
 mod timeouts;
 mod tls;
 mod tokens;

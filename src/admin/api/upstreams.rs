@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::upstream::{CredentialReport, QuotaReport, Report, SiteReport, State, Suspicion};
+use crate::upstream::{ANONYMOUS, AccountReport, QuotaReport, Report, SiteReport, State, Suspicion};
 
 /// All registries that are enabled, by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub enum Health {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Credential {
     pub name: String,
+    /// Where it is configured.
+    pub key: Option<String>,
     pub state: Condition,
     /// Why it fails.
     pub reason: Option<String>,
@@ -71,8 +73,9 @@ pub struct Credential {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
+    /// Nothing is shown.
     Anonymous,
-    Unused,
+    /// As far as is known: it may not have been needed yet.
     Working,
     Failing,
     /// No docxy runs that could know.
@@ -112,6 +115,15 @@ impl From<Report> for Upstream {
 
 impl From<(usize, SiteReport)> for Place {
     fn from((position, site): (usize, SiteReport)) -> Self {
+        let anonymous = Credential {
+            name: ANONYMOUS.to_owned(),
+            key: None,
+            state: Condition::Anonymous,
+            reason: None,
+            since: None,
+            quota: site.anonymous.map(Quota::from),
+        };
+        let accounts = site.accounts.into_iter().map(Credential::from);
         Self {
             url: site.url,
             role: if position == 0 { Role::Authority } else { Role::Mirror },
@@ -121,21 +133,24 @@ impl From<(usize, SiteReport)> for Place {
                 Some((Suspicion::Late, _)) => Health::Late,
             },
             since: site.suspect.map(|(_, since)| seconds(since)),
-            credentials: site.credentials.into_iter().map(Credential::from).collect(),
+            credentials: accounts.chain([anonymous]).collect(),
         }
     }
 }
 
-impl From<CredentialReport> for Credential {
-    fn from(report: CredentialReport) -> Self {
+impl From<AccountReport> for Credential {
+    fn from(report: AccountReport) -> Self {
         let (state, reason, since) = match report.state {
-            State::Anonymous => (Condition::Anonymous, None, None),
-            State::Unused => (Condition::Unused, None, None),
             State::Working => (Condition::Working, None, None),
-            State::Failing { reason, since } => (Condition::Failing, Some(reason), Some(seconds(since))),
+            State::Failing { fault, since } => (
+                Condition::Failing,
+                Some(fault.to_string()),
+                Some(seconds(since.elapsed())),
+            ),
         };
         Self {
             name: report.name,
+            key: Some(report.key),
             state,
             reason,
             since,

@@ -37,17 +37,16 @@ fn places(registry: &Registry) -> Vec<Place> {
 }
 
 fn credentials(registry: &Registry) -> Vec<Credential> {
-    let names = registry.credentials().map(|_| registry.username.clone().unwrap_or_default());
-    let own = names.into_iter().map(|name| credential(name, Condition::Unknown));
-    own.collect()
-}
-
-fn credential(name: String, state: Condition) -> Credential {
-    Credential {
+    let names = registry
+        .credentials()
+        .map(|_| registry.username.clone().unwrap_or_default());
+    let own = names.into_iter().map(|name| Credential {
         name,
-        state,
+        key: None,
+        state: Condition::Unknown,
         reason: None,
         since: None,
         quota: None,
-    }
+    });
+    own.collect()
 }

@@ -67,7 +67,9 @@ fn at(text: &mut String, place: &Place, is_one_of_many: bool, now: SystemTime) {
     }
     for credential in &place.credentials {
         if let (Some(reason), Some(since)) = (&credential.reason, credential.since) {
-            let _ = writeln!(text, "    {} fails for {}: {reason}", credential.name, span(since));
+            let (name, since) = (&credential.name, span(since));
+            let key = credential.key.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "    {name} ({key}) has not worked for {since}: {reason}");
         }
     }
 }
@@ -75,7 +77,6 @@ fn at(text: &mut String, place: &Place, is_one_of_many: bool, now: SystemTime) {
 fn row(credential: &Credential, now: SystemTime) -> [String; 5] {
     let state = match credential.state {
         Condition::Anonymous => "no account",
-        Condition::Unused => "not used yet",
         Condition::Working => "working",
         Condition::Failing => "failing",
         Condition::Unknown => "configured",
@@ -124,6 +125,7 @@ mod tests {
     fn credential(name: &str, state: Condition, quota: Option<Quota>) -> Credential {
         Credential {
             name: name.to_owned(),
+            key: Some(format!("registries.\"docker.io\".{name}")),
             state,
             reason: None,
             since: None,
@@ -180,7 +182,7 @@ mod tests {
                                 ..quota(0, 200)
                             }),
                         ),
-                        credential("dave", Condition::Unused, None),
+                        credential("dave", Condition::Working, None),
                         credential("anonymous", Condition::Anonymous, Some(quota(100, 100))),
                     ],
                 },

@@ -77,10 +77,7 @@ impl AtRegistry {
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::Denied {
-                registry: upstream.config.name.clone(),
-                status,
-            });
+            return Err(Failure::denied(upstream.config.name.clone(), status));
         }
         if has_bytes(status) {
             *self.road() = match &landed.away {

@@ -41,11 +41,8 @@ impl Said {
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Option<Self> {
         let (limit, own_window) = figure(headers, &LIMIT)?;
         let (remaining, window) = figure(headers, &REMAINING)?;
-        if limit == 0 && remaining == 0 {
-            // GitLab's and others' way to say that there is no limit.
-            return None;
-        }
-        if remaining > limit {
+        // A limit of nothing is more likely one that is switched off.
+        if limit == 0 || remaining > limit {
             return None;
         }
         Some(Self {

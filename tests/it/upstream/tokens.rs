@@ -8,7 +8,7 @@ use docxy::oci::RegistryName;
 use docxy::upstream::{CredentialSource, Failure, Right, Upstream};
 use http::StatusCode;
 
-use super::stub::{Seen, Setup, Step, Stub, TAGS, answer, basic, bearer, credential, get};
+use super::stub::{Seen, Setup, Step, Stub, TAGS, account, answer, basic, bearer, credential, get};
 
 /// `CANARY-user:CANARY-password`
 pub const BASIC: &str = "Basic Q0FOQVJZLXVzZXI6Q0FOQVJZLXBhc3N3b3Jk";
@@ -55,7 +55,7 @@ pub fn asked_for_tokens(stub: &Stub) -> Vec<Seen> {
 
 fn configured(stub: &Stub) -> Upstream {
     let mut setup = Setup::at(&stub.url(""));
-    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup.build()
 }
 
@@ -364,10 +364,10 @@ async fn a_rotated_password_is_taken_up() {
             Stub::start(basic_registry).await
         };
         let mut setup = Setup::at(&stub.url(""));
-        setup.config.credentials = Some(CredentialSource::PasswordFile {
+        setup.config.credentials = vec![account(CredentialSource::PasswordFile {
             username: "CANARY-user".to_owned(),
             path: path.clone(),
-        });
+        })];
         let upstream = setup.build();
         let denied = upstream.send(&get(TAGS), &Right::Configured).await.unwrap_err();
         assert!(matches!(denied, Failure::Denied { .. }), "{denied:?}");
@@ -494,7 +494,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
     // A developer who logs `{upstream:?}` must not log a password or a token (S12).
     let stub = registry(grants(r#"{"token":"CANARY-issued"}"#), &["CANARY-issued"]).await;
     let mut setup = Setup::at(&stub.url(""));
-    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup.transport.proxy = Some(docxy::upstream::transport::proxy::ProxyConfig::Environment(
         docxy::upstream::transport::proxy::Environment {
             https: Some(
