@@ -43,7 +43,7 @@ pub use self::quota::{Report as QuotaReport, hour};
 pub use self::report::{AccountReport, Report, SiteReport};
 use self::transport::Transport;
 
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Endpoint, RegistryName, Repository, Scope};
 
 /// Values only; `app` fills it from the configuration.
@@ -88,7 +88,7 @@ pub enum Right {
     /// A token a client brought; goes out as it is, to this registry only.
     Bearer {
         registry: RegistryName,
-        token: Secret<String>,
+        token: TokenText,
     },
     /// A user and password a client brought: for a Basic upstream, or to fetch a token with.
     Basic {
@@ -140,7 +140,7 @@ pub struct Login {
 #[derive(Clone, Debug)]
 pub enum ClientSecret {
     Password(Credential),
-    Refresh(Secret<String>),
+    Refresh(TokenText),
 }
 
 /// What came of it.

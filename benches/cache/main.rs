@@ -25,6 +25,8 @@ mod warm;
 
 #[path = "../support/client.rs"]
 mod client;
+#[path = "../support/crowd.rs"]
+mod crowd;
 #[path = "../support/figures.rs"]
 mod figures;
 #[path = "../support/generator.rs"]

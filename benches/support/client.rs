@@ -94,28 +94,32 @@ impl<S: Stream> Connection<S> {
             let read = self.stream.read(&mut self.buffer[filled..16 << 10])?;
             ensure!(read > 0, "{path}: no whole head came");
             filled += read;
-            let Some(end) = self.buffer[..filled]
-                .windows(4)
-                .position(|four| four == b"\r\n\r\n")
-            else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
-            ensure!(
-                text.starts_with("http/1.1 200"),
-                "{path}: {}",
-                text.lines().next().unwrap_or_default()
-            );
-            let length = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<u64>().ok());
-            let Some(length) = length else {
-                bail!("{path}: no Content-Length")
-            };
-            ensure!(length == size, "{path}: {length} bytes instead of {size}");
-            return Ok(size - (filled - end - 4) as u64);
+            if let Some(left) = left_after_head(&self.buffer[..filled], path, size)? {
+                return Ok(left);
+            }
         }
     }
+}
+
+/// How many bytes of the body are not among those that came so far; `None` while the head is not whole.
+pub fn left_after_head(came: &[u8], path: &str, size: u64) -> Result<Option<u64>> {
+    let Some(end) = came.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&came[..end]).to_ascii_lowercase();
+    ensure!(
+        text.starts_with("http/1.1 200"),
+        "{path}: {}",
+        text.lines().next().unwrap_or_default()
+    );
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<u64>().ok());
+    let Some(length) = length else {
+        bail!("{path}: no Content-Length")
+    };
+    ensure!(length == size, "{path}: {length} bytes instead of {size}");
+    Ok(Some(size - (came.len() - end - 4) as u64))
 }
 
 /// A client for each delay, which counts from one common start, each with a connection of its own that was opened before.

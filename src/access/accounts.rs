@@ -10,7 +10,7 @@ use super::issued::text::PREFIX;
 use super::issued::{Created, Invalid, Issued, IssuedError, Live, Wanted};
 use super::subject::User;
 use super::users::{SignInError, Users};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::route::Target;
 
 /// Everyone whom docxy itself knows.
@@ -89,7 +89,7 @@ impl Accounts {
     }
 
     /// An access token.
-    pub fn present(&self, token: &Secret<String>) -> Result<Account, Refusal> {
+    pub fn present(&self, token: &TokenText) -> Result<Account, Refusal> {
         self.by_token(self.issued.present(token.expose())?)
     }
 
@@ -178,7 +178,7 @@ impl From<Invalid> for Refusal {
 }
 
 /// The password, if it is an access token or was meant as one. No registry ever sees it, and it is nobody's password.
-pub fn access_token(credential: &Credential) -> Option<Secret<String>> {
+pub fn access_token(credential: &Credential) -> Option<TokenText> {
     let text = std::str::from_utf8(credential.password.expose()).ok()?;
-    text.starts_with(PREFIX).then(|| Secret::new(text.to_owned()))
+    text.starts_with(PREFIX).then(|| Secret::new(text.into()))
 }

@@ -7,7 +7,7 @@ use super::identity::Identity;
 use super::subject::Subject;
 use super::tokens::Known;
 use super::{Access, Refusal};
-use crate::config::values::Secret;
+use crate::config::values::TokenText;
 use crate::route::{Clients, Target};
 
 impl Access {
@@ -37,7 +37,7 @@ impl Access {
         })
     }
 
-    fn bearer(&self, token: &Secret<String>, target: &Target) -> Result<Account, Refusal> {
+    fn bearer(&self, token: &TokenText, target: &Target) -> Result<Account, Refusal> {
         match self.tokens.known(token) {
             Known::User {
                 bearer,

@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::{HeaderMap, header};
 
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 
 /// What a request presented.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Identity {
     /// No `Authorization`.
     Nobody,
-    Token(Secret<String>),
+    Token(TokenText),
     Password(Credential),
 }
 
@@ -54,14 +54,13 @@ impl Identity {
     }
 }
 
-fn token(value: &[u8]) -> Result<Secret<String>, IdentityError> {
+fn token(value: &[u8]) -> Result<TokenText, IdentityError> {
     // To its end whatever comes: without a way out the loop is done sixteen bytes at a time, and tokens are long.
     let graphic = value.iter().fold(true, |so_far, b| so_far & b.is_ascii_graphic());
     let printable = !value.is_empty() && graphic;
-    let text = printable
-        .then(|| String::from_utf8(value.to_vec()).ok())
-        .flatten();
-    text.map(Secret::new).ok_or(IdentityError::Bearer)
+    let text = printable.then(|| std::str::from_utf8(value).ok()).flatten();
+    text.map(|text| Secret::new(text.into()))
+        .ok_or(IdentityError::Bearer)
 }
 
 fn password(value: &[u8]) -> Result<Credential, IdentityError> {

@@ -17,7 +17,7 @@ use super::issued::text;
 use super::login::{AskedBy, LoginKey};
 use super::seal::{NoRandom, Sealer, same};
 use super::token_key::{TokenKey, TokenKeys};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
 use crate::upstream::{Login, Right};
 
@@ -230,7 +230,7 @@ impl Tokens {
     }
 
     /// What this token is.
-    pub fn known(&self, token: &Secret<String>) -> Known {
+    pub fn known(&self, token: &TokenText) -> Known {
         let text = token.expose();
         if same(text, ANONYMOUS) {
             return Known::Anonymous;
@@ -255,7 +255,7 @@ impl Tokens {
     }
 
     /// The name that whoever has this token goes by: at docxy, or at the registry that made it if docxy saw him sign in.
-    pub fn user_of(&self, token: &Secret<String>) -> Option<String> {
+    pub fn user_of(&self, token: &TokenText) -> Option<String> {
         match self.known(token) {
             Known::Sealed { credential, .. } => Some(credential.username),
             Known::User { bearer, .. } | Known::Refresh(bearer) => Some(bearer.name),
@@ -265,7 +265,7 @@ impl Tokens {
     }
 
     /// Must this registry not see this refresh token? docxy's own are no registry's business.
-    pub fn belongs_elsewhere(&self, token: &Secret<String>, registry: &RegistryName) -> bool {
+    pub fn belongs_elsewhere(&self, token: &TokenText, registry: &RegistryName) -> bool {
         match self.known(token) {
             Known::Anonymous
             | Known::Void
@@ -280,7 +280,7 @@ impl Tokens {
 
     /// For which registry docxy handed out this token, while it lives. `/v2/` then need not ask upstream (gcr.io
     /// answers 401 there to a token without scope).
-    pub fn current(&self, token: &Secret<String>) -> Option<Current> {
+    pub fn current(&self, token: &TokenText) -> Option<Current> {
         match self.known(token) {
             Known::Anonymous => Some(Current::Anonymous),
             Known::Sealed { registry, .. } => Some(Current::For(registry)),
@@ -297,7 +297,7 @@ impl Tokens {
     /// names, and no other.
     pub fn right(
         &self,
-        token: &Secret<String>,
+        token: &TokenText,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> Right {
@@ -307,7 +307,7 @@ impl Tokens {
     /// With the name there of whom it was handed to, if docxy saw him sign in.
     pub fn right_of(
         &self,
-        token: &Secret<String>,
+        token: &TokenText,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> (Right, Option<Box<str>>) {
@@ -396,16 +396,16 @@ mod tests {
 
     fn login() -> Login {
         Login {
-            credential: ClientSecret::Refresh(Secret::new("r".to_owned())),
+            credential: ClientSecret::Refresh(Secret::new("r".into())),
             scopes: Vec::new(),
             offline: false,
             client_id: None,
         }
     }
 
-    fn token_of(answer: &[u8]) -> Secret<String> {
+    fn token_of(answer: &[u8]) -> TokenText {
         let token = Grant::parse(answer).ok().and_then(|grant| grant.token);
-        Secret::new(token.expect("a token"))
+        Secret::new(token.expect("a token").into())
     }
 
     #[test]
@@ -420,7 +420,7 @@ mod tests {
                 br#"{"token":"hub","refresh_token":"again"}"#,
             )
             .expect("readable");
-        let hub = Secret::new("hub".to_owned());
+        let hub = Secret::new("hub".into());
         assert!(matches!(
             tokens.right(&hub, &registry("docker.io"), None),
             Right::Bearer { .. }
@@ -432,7 +432,7 @@ mod tests {
         assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
-        let unknown = Secret::new("mine".to_owned());
+        let unknown = Secret::new("mine".into());
         assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
             Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
     }
@@ -461,7 +461,7 @@ mod tests {
             tokens.right(&token, &other, Some(&repository("team/app"))),
             Right::Anonymous
         ));
-        let forged = Secret::new(format!("{}x", token.expose()));
+        let forged = Secret::new(format!("{}x", token.expose()).into());
         assert_eq!(tokens.known(&forged), Known::Void);
         assert!(matches!(tokens.right(&forged, &lan, None), Right::Anonymous));
     }
@@ -478,7 +478,7 @@ mod tests {
                 br#"{"token":"hub","expires_in":300}"#,
             )
             .expect("readable");
-        let hub = Secret::new("hub".to_owned());
+        let hub = Secret::new("hub".into());
         assert!(tokens.current(&hub).is_some());
         tokio::time::advance(Duration::from_secs(301)).await;
         assert_eq!(tokens.current(&hub), None);

@@ -6,6 +6,7 @@ mod pattern;
 mod size;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use fresh::Fresh;
@@ -38,6 +39,9 @@ impl<T> fmt::Display for Secret<T> {
         f.write_str("***")
     }
 }
+
+/// A token as text. Rights are copied with every request, and tokens are long.
+pub type TokenText = Secret<Arc<str>>;
 
 /// A user name and a password with any byte in it.
 #[derive(Clone, PartialEq, Eq, Hash)]

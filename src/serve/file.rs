@@ -11,6 +11,7 @@ mod pool;
 mod read;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::io;
 use std::pin::Pin;
@@ -24,10 +25,10 @@ use tokio::task::JoinHandle;
 pub use self::direct::Direct;
 pub use self::pool::{Limits, Pool};
 
-use self::direct::LONGEST;
 use self::flow::{Flow, Memory};
 use self::pool::Lent;
 use self::read::{Now, Reads, System};
+use self::turns::Place;
 use crate::cache::{Ending, Source};
 
 /// The bytes of a blob from `at` to `end`.
@@ -43,6 +44,7 @@ pub struct FileBody<S> {
     reading: Option<Reading>,
     flow: Flow,
     pool: Pool,
+    place: Place,
     direct: Option<Direct>,
 }
 
@@ -103,6 +105,7 @@ impl<S: Source> FileBody<S> {
             reading: None,
             flow: Flow::default(),
             pool: pool.clone(),
+            place: pool.turns().place(),
             direct: None,
             source,
         }
@@ -133,6 +136,7 @@ impl<S: Source> FileBody<S> {
     /// Begins with the next piece, when the last one is gone and there is more: it is there at once, or will be.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Cause>> {
         ready!(self.flow.poll_drained(cx));
+        ready!(self.place.poll_turn(cx));
         if self.direct.as_ref().is_some_and(|direct| !direct.is_done()) {
             return Poll::Ready(Err(Cause::Astray));
         }
@@ -144,7 +148,7 @@ impl<S: Source> FileBody<S> {
         if let Some(direct) = &self.direct
             && there >= LEAST_DIRECT
         {
-            let cached = self.reads.cached(self.at, there.min(LONGEST))?;
+            let cached = self.reads.cached(self.at, there.min(self.place.longest()))?;
             if cached >= LEAST_DIRECT {
                 let piece = direct.announce(self.pool.stand_in(), self.source.file(), self.at, cached);
                 self.at += piece.len() as u64;

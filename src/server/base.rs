@@ -9,7 +9,7 @@ use crate::access::accounts::access_token;
 use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
 use crate::access::{Identity, Refusal};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, TokenText};
 use crate::oci::RegistryName;
 use crate::pull::Error;
 use crate::route::{Clients, Registry};
@@ -63,7 +63,7 @@ impl Asker<'_> {
 
     /// A token of docxy's own making for one of its own users: `None` is another one. On the shared host it is good
     /// whichever registry a login there is for, because paths name others.
-    fn own_token(&self, token: &Secret<String>) -> Option<Result<(), Refusal>> {
+    fn own_token(&self, token: &TokenText) -> Option<Result<(), Refusal>> {
         let is_for = |registry: &RegistryName| {
             !self.target.door.names_registry() || *registry == self.target.registry.name
         };
@@ -83,7 +83,7 @@ impl Asker<'_> {
 
     /// A token that docxy handed out is good here without asking: on the shared host it may be of any registry, because
     /// docker checks there every login that the shared host takes.
-    async fn token(&self, token: &Secret<String>) -> Result<bool, Error> {
+    async fn token(&self, token: &TokenText) -> Result<bool, Error> {
         let tokens = self.parts.access.tokens();
         let registry = &self.login_registry().name;
         match tokens.current(token) {

@@ -285,7 +285,7 @@ fn by_post(form: &Bytes, headers: &HeaderMap) -> Result<TokenRequest, Problem> {
             let password = Secret::new(password.into_bytes());
             Some(ClientSecret::Password(Credential { username, password }))
         }
-        (Some("refresh_token"), _, _, Some(token)) => Some(ClientSecret::Refresh(Secret::new(token))),
+        (Some("refresh_token"), _, _, Some(token)) => Some(ClientSecret::Refresh(Secret::new(token.into()))),
         (None, ..) if headers.contains_key(header::AUTHORIZATION) => credential_of(headers)?,
         _ => {
             return Err(bad_request(

@@ -24,7 +24,7 @@ use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
 use super::{Config, Right};
-use crate::config::values::Secret;
+use crate::config::values::TokenText;
 use crate::oci::{Challenge, Endpoint, Scope};
 
 /// How a registry wants to be asked.
@@ -57,7 +57,7 @@ pub(super) struct Auth {
 enum As<'a> {
     Nobody,
     /// A client's token, which goes out as it is.
-    Token(&'a Secret<String>),
+    Token(&'a TokenText),
     /// A client's credential, or what one of docxy's own accounts shows now.
     With(&'a Proof),
 }

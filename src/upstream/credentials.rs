@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::file::Stamp;
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::RegistryName;
 
 /// Most that is read of a file or of a program's output. A JSON key of Google Cloud has 2.4 KB.
@@ -42,7 +42,7 @@ pub(super) enum Proof {
     Password(Credential),
     /// What a token service gave at a login in place of the password. It takes it back as a refresh token; a registry that
     /// asks for a user and a password does not.
-    IdentityToken(Secret<String>),
+    IdentityToken(TokenText),
 }
 
 #[derive(Debug)]

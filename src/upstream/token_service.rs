@@ -17,7 +17,7 @@ use super::fetch;
 use super::realm::Realm;
 use super::tokens::Token;
 use super::transport::{Call, NamedBy, Transport, host_and_port};
-use crate::config::values::{Credential, Secret};
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Scope};
 
 /// A token's life when the service does not say (the token specification).
@@ -98,7 +98,7 @@ impl Service {
         &self,
         transport: &Transport,
         wish: &Wish<'_>,
-        refresh_token: &Secret<String>,
+        refresh_token: &TokenText,
     ) -> Result<Verdict, Failure> {
         let form = vec![
             ("grant_type", "refresh_token"),
@@ -256,7 +256,7 @@ impl Service {
             return Err(self.bad("its token has characters that no header may hold"));
         }
         Ok(Token {
-            value: Secret::new(value),
+            value: Secret::new(value.into()),
             life: answer.life.unwrap_or(DEFAULT_LIFE),
             asked,
         })
@@ -282,7 +282,7 @@ pub(super) fn basic(credential: &Credential) -> HeaderValue {
     secret_header("Basic ", &BASE64_STANDARD.encode(plain))
 }
 
-pub(super) fn bearer(token: &Secret<String>) -> HeaderValue {
+pub(super) fn bearer(token: &TokenText) -> HeaderValue {
     secret_header("Bearer ", token.expose())
 }
 

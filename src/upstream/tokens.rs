@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::credentials::Proof;
 use super::failure::Failure;
 use super::realm::Realm;
-use crate::config::values::Secret;
+use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Scope};
 
 /// At most so many tokens are kept for a registry, and so many bytes of them.
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Identities {
 /// A token as the service gave it.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
-    pub value: Secret<String>,
+    pub value: TokenText,
     /// As the service said, from the moment of the request.
     pub life: Duration,
     pub asked: Instant,
@@ -261,7 +261,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::values::Credential;
+    use crate::config::values::{Credential, Secret};
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
@@ -283,7 +283,7 @@ mod tests {
 
     fn token(value: &str, life: u64) -> Token {
         Token {
-            value: Secret::new(value.to_owned()),
+            value: Secret::new(value.into()),
             life: Duration::from_secs(life),
             asked: Instant::now(),
         }

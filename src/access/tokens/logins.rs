@@ -8,7 +8,7 @@ use super::{ANONYMOUS, OWN_PREFIXES, Tokens};
 use crate::access::Permit;
 use crate::access::login::LoginKey;
 use crate::access::seal::same;
-use crate::config::values::Secret;
+use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Repository};
 use crate::upstream::{ClientSecret, Login, Right};
 
@@ -35,7 +35,7 @@ impl Tokens {
     /// As [`Self::right_of`], with the login that asked for the token, where its other tokens can do the same.
     pub fn permit(
         &self,
-        token: &Secret<String>,
+        token: &TokenText,
         registry: &RegistryName,
         repository: Option<&Repository>,
     ) -> (Permit, Option<Box<str>>) {
@@ -75,7 +75,7 @@ impl Tokens {
 mod tests {
     use super::*;
     use crate::access::seal::Sealer;
-    use crate::config::values::Credential;
+    use crate::config::values::{Credential, Secret};
     use crate::oci::Scope;
 
     #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ mod tests {
                 .expect("readable");
         }
         let login_of = |token: &str, name: &'static str| {
-            let token = Secret::new(token.to_owned());
+            let token = TokenText::new(token.into());
             match tokens.permit(&token, &hub, Some(&repository(name))).0 {
                 Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
                 _ => None,

@@ -190,7 +190,7 @@ mod tests {
         // Threat S1: it names a user of docxy's; a registry that saw it could use it here.
         let tokens = tokens();
         let grant = granted(&tokens, true);
-        let pull = Secret::new(grant.token.expect("a token"));
+        let pull = Secret::new(grant.token.expect("a token").into());
         let Known::User {
             bearer,
             registry: of,
@@ -207,7 +207,7 @@ mod tests {
         let repository = |name| Repository::parse(name).expect("a name");
         assert!(opens.covers(Some(&repository("team/app"))));
         assert!(!opens.covers(Some(&repository("team/other"))) && !opens.covers(None));
-        let refresh = Secret::new(grant.refresh_token.expect("docker asked for one"));
+        let refresh = Secret::new(grant.refresh_token.expect("docker asked for one").into());
         assert!(matches!(tokens.known(&refresh), Known::Refresh(bearer) if bearer.name == "ann"));
         for secret in [&pull, &refresh] {
             assert!(!secret.expose().contains("ann"));
@@ -237,7 +237,7 @@ mod tests {
             "docxy.user.".to_owned(),
             "docxy_nonsense".to_owned(),
         ] {
-            let known = tokens.known(&Secret::new(forged.clone()));
+            let known = tokens.known(&Secret::new(forged.as_str().into()));
             assert_eq!(known, Known::Void, "{forged}");
         }
     }

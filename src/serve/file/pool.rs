@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::direct::StandIn;
+use super::turns::Turns;
 
 /// What every body may hold, in bytes: the box that a reader who drains nothing costs.
 pub const SMALLEST: usize = 16 * 1024;
@@ -35,6 +36,7 @@ struct Shared {
     idle: [Mutex<Vec<Box<[u8]>>>; SIZES],
     lent: AtomicUsize,
     stand_in: StandIn,
+    turns: Turns,
 }
 
 impl Default for Limits {
@@ -59,11 +61,16 @@ impl Pool {
             idle: Default::default(),
             lent: AtomicUsize::new(0),
             stand_in: StandIn::default(),
+            turns: Turns::default(),
         }))
     }
 
     pub(super) fn stand_in(&self) -> &StandIn {
         &self.0.stand_in
+    }
+
+    pub(super) fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     /// A box of `bytes` (at most [`LARGEST`]) or more; a smallest one when too much is lent already.

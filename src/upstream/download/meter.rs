@@ -21,6 +21,10 @@ const FAST: f64 = 32.0 * 1024.0 * 1024.0;
 /// How long several are watched.
 const GAIN_LOOK: Duration = Duration::from_secs(1);
 
+/// Who is called so much later than he asked to be, as a share of the time watched, sits on a machine that has no time for its own
+/// work: then the line may be fast and only its bytes wait here, and more connections would make all of it slower.
+const TOO_LATE: f64 = 0.25;
+
 /// Several connections must bring this many times what one brought, or they go.
 const GAIN: f64 = 1.3;
 
@@ -91,17 +95,23 @@ impl Meter {
                 let alone = self.speed(now);
                 self.start(Phase::Together { alone }, now);
             }
-            _ => {}
+            Phase::Alone | Phase::Opening | Phase::Together { .. } | Phase::Decided => {}
         }
         self.bytes += bytes as u64;
-        self.look(now)
+        match self.phase {
+            // Only a look at its time shows whether this machine keeps its times.
+            Phase::Alone => Advice::Stay,
+            _ => self.look(now),
+        }
     }
 
+    /// To be called at `look_at`, and not before.
     pub fn look(&mut self, now: Instant) -> Advice {
         let watched = now.duration_since(self.since);
         match self.phase {
             Phase::Alone if watched >= self.look => {
-                if self.speed(now) >= FAST {
+                let late = watched - self.look;
+                if self.speed(now) >= FAST || late > self.look.mul_f64(TOO_LATE) {
                     self.start(Phase::Alone, now);
                     return Advice::Stay;
                 }
@@ -149,7 +159,10 @@ mod tests {
                 clippy::cast_sign_loss,
                 reason = "small and positive"
             )]
-            let advice = meter.note((speed * TICK.as_secs_f64()) as usize, flowing, *now);
+            let mut advice = meter.note((speed * TICK.as_secs_f64()) as usize, flowing, *now);
+            if meter.look_at().is_some_and(|at| at <= *now) {
+                advice = meter.look(*now);
+            }
             if advice != Advice::Stay {
                 return advice;
             }
@@ -177,6 +190,21 @@ mod tests {
         now = meter.look_at().unwrap();
         assert_eq!(meter.look(now), Advice::Spread);
         assert_eq!(meter.look_at(), None);
+    }
+
+    #[test]
+    fn a_busy_machine_is_not_taken_for_a_slow_line() {
+        // Five hundred clients at once must not make docxy ask the registry for more connections.
+        let mut now = Instant::now();
+        let mut meter = Meter::new(now, Duration::ZERO);
+        for late in [LOOK, LOOK / 3, LOOK * 10] {
+            meter.note(1, 1, now);
+            now = meter.look_at().unwrap() + late;
+            assert_eq!(meter.note(1, 1, now), Advice::Stay);
+            assert_eq!(meter.look(now), Advice::Stay, "{late:?} late");
+        }
+        now = meter.look_at().unwrap() + LOOK / 10;
+        assert_eq!(meter.look(now), Advice::Spread);
     }
 
     #[test]

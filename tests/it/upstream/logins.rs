@@ -51,7 +51,7 @@ async fn a_login_is_passed_to_the_token_service_and_its_answer_comes_back_unchan
 async fn a_refresh_token_goes_by_post_and_only_in_the_body() {
     // A refresh token in a URL would be in every log on the way.
     let stub = registry(grants(r#"{"access_token":"a"}"#), &[]).await;
-    let refresh = ClientSecret::Refresh(Secret::new("CANARY-refresh".to_owned()));
+    let refresh = ClientSecret::Refresh(Secret::new("CANARY-refresh".into()));
     let upstream = Setup::at(&stub.url("")).build();
     let outcome = upstream
         .login(&login(refresh, &["repository:a/b:pull"]))

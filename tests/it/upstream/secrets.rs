@@ -175,7 +175,7 @@ async fn no_realm_gets_a_password_it_is_not_for() {
             }
             for secret in [
                 ClientSecret::Password(credential()),
-                ClientSecret::Refresh(Secret::new("CANARY-refresh".to_owned())),
+                ClientSecret::Refresh(Secret::new("CANARY-refresh".into())),
             ] {
                 let login = Login {
                     credential: secret,

@@ -276,6 +276,6 @@ pub fn basic() -> Right {
 pub fn bearer() -> Right {
     Right::Bearer {
         registry: RegistryName::parse(REGISTRY).unwrap(),
-        token: Secret::new(TOKEN.to_owned()),
+        token: Secret::new(TOKEN.into()),
     }
 }

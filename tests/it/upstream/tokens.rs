@@ -397,7 +397,7 @@ async fn a_credential_for_another_registry_never_leaves() {
     for right in [
         Right::Bearer {
             registry: other.clone(),
-            token: Secret::new("CANARY".to_owned()),
+            token: Secret::new("CANARY".into()),
         },
         Right::Basic {
             registry: other.clone(),
