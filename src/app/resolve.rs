@@ -13,8 +13,8 @@ use crate::access::{addresses, limits};
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
-    AuthMode, ChallengeMode, Clients, Credentials, ListenEntry, LogFormat, ProxyEntry, Registry, Schema,
-    StaleOn, TagRule, TlsVersion,
+    AuthMode, ChallengeMode, Clients, ListenEntry, LogFormat, ProxyEntry, Registry, Schema, Source, StaleOn,
+    TagRule, TlsVersion,
 };
 use crate::config::values::{Credential, Secret};
 use crate::listen::{self, Binding};
@@ -25,7 +25,7 @@ use crate::telemetry::{AccessLog, logging};
 use crate::tls::trust::Roots;
 use crate::tls::{self, Certificates};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig};
-use crate::upstream::{self, Account, CredentialSource, Timeouts, Upstream, transport};
+use crate::upstream::{self, CredentialSource, Timeouts, Upstream, transport};
 use crate::{admin, pull, server};
 
 /// A token service's answer is a few kilobytes (threat I9).
@@ -314,11 +314,7 @@ pub fn upstream(
         name: name.clone(),
         urls: registry.urls.clone(),
         library_prefix: registry.library_prefix,
-        credentials: registry
-            .credentials()
-            .map(|found| account(name, found))
-            .into_iter()
-            .collect(),
+        credentials: registry.accounts(name).into_iter().map(account).collect(),
         realms: registry.realms.clone(),
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts,
@@ -330,30 +326,25 @@ pub fn upstream(
     Ok(Upstream::new(config, transport.build()?))
 }
 
-fn account(registry: &RegistryName, credentials: Credentials) -> Account {
-    let (name, key, source) = match credentials {
-        Credentials::Fixed(credential) => (
-            credential.username.clone(),
-            "password",
-            CredentialSource::Fixed(credential),
-        ),
-        Credentials::PasswordFile { username, path } => (
-            username.clone(),
-            "password_file",
-            CredentialSource::PasswordFile { username, path },
-        ),
-        Credentials::Exec { command } => (
-            "exec".to_owned(),
-            "exec",
-            CredentialSource::Exec {
-                command,
-                lifetime: None,
-            },
-        ),
+fn account(account: schema::Account) -> upstream::Account {
+    let source = match account.source {
+        Source::Fixed(credential) => CredentialSource::Fixed(credential),
+        Source::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
+        Source::Exec { command, lifetime } => CredentialSource::Exec { command, lifetime },
+        Source::Helper {
+            name,
+            server,
+            lifetime,
+        } => CredentialSource::Helper {
+            name,
+            server,
+            lifetime,
+        },
+        Source::DockerConfig { path, server } => CredentialSource::DockerConfig { path, server },
     };
-    Account {
-        name,
-        key: format!("registries.\"{registry}\".{key}"),
+    upstream::Account {
+        name: account.name,
+        key: account.key,
         source,
     }
 }

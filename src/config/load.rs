@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    docxy_names,
+    auth_registries, docxy_names,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     presets,
@@ -111,9 +111,17 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
     );
     overlay(&mut tree, flag_layer(&sources.flags, &mut problems));
 
-    let (mut schema, origins) = read(tree, &mut problems);
+    let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
     complete(&mut schema, &sources.environment);
+    let environment = &sources.environment;
+    auth_registries::apply(
+        &mut schema,
+        &mut origins,
+        environment,
+        &mut problems,
+        &mut warnings,
+    );
 
     let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);
@@ -266,7 +274,14 @@ fn complete(schema: &mut Schema, environment: &Environment) {
         for host in registry.hosts.iter_mut().chain(&mut registry.realms) {
             host.make_ascii_lowercase();
         }
-        if let Some(variable) = &mut registry.password_env {
+        let listed = registry
+            .credentials
+            .iter_mut()
+            .map(|entry| &mut entry.password_env);
+        for variable in std::iter::once(&mut registry.password_env)
+            .chain(listed)
+            .flatten()
+        {
             let value = environment.get(&variable.name).filter(|value| !value.is_empty());
             variable.value = value.cloned().map(Secret::new);
         }

@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod cache;
+mod credentials;
 mod files;
 mod folders;
 mod proxies;
@@ -62,6 +63,24 @@ impl Findings<'_> {
     fn warn_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
         let warning = Warning(self.finding_of_item(key, index, what, fix));
         self.warnings.push(warning);
+    }
+
+    /// As [`Self::problem_of_item`], for lists that are no rules.
+    fn problem_of_entry(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let problem = self.finding_of_entry(key, index, what, fix);
+        self.problems.push(problem);
+    }
+
+    fn warn_of_entry(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let warning = Warning(self.finding_of_entry(key, index, what, fix));
+        self.warnings.push(warning);
+    }
+
+    fn finding_of_entry(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+        Problem {
+            what: format!("entry {}: {what}", index + 1),
+            ..self.finding_of_item(key, index, what, fix)
+        }
     }
 
     fn finding_of_item(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {

@@ -3,6 +3,7 @@
 mod duration;
 mod fresh;
 mod pattern;
+mod private_file;
 mod size;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use fresh::Fresh;
 pub use pattern::{Pattern, PatternError};
+pub use private_file::{Exposed, is_private};
 pub use size::{Size, SizeError};
 
 /// A value that never prints: `Debug` and `Display` show `***` (threat S12).

@@ -1,6 +1,7 @@
 //! One of docxy's own credentials for a registry, from wherever it comes: fixed, a file, a program. It is read again before
 //! its life ends, and when the registry refuses it.
 
+mod docker;
 mod exec;
 mod file;
 
@@ -33,6 +34,18 @@ pub enum CredentialSource {
         command: Vec<String>,
         /// How long what it prints is good, where it does not say so itself.
         lifetime: Option<Duration>,
+    },
+    /// `docker-credential-NAME`.
+    Helper {
+        name: String,
+        /// What it is asked for.
+        server: String,
+        lifetime: Option<Duration>,
+    },
+    /// docker's `config.json`, with the helpers that it names.
+    DockerConfig {
+        path: PathBuf,
+        server: String,
     },
 }
 
@@ -190,8 +203,8 @@ impl CredentialSource {
     /// The file whose change is worth a new reading.
     fn file(&self) -> Option<&PathBuf> {
         match self {
-            Self::PasswordFile { path, .. } => Some(path),
-            Self::Fixed(_) | Self::Exec { .. } => None,
+            Self::PasswordFile { path, .. } | Self::DockerConfig { path, .. } => Some(path),
+            Self::Fixed(_) | Self::Exec { .. } | Self::Helper { .. } => None,
         }
     }
 
@@ -203,6 +216,12 @@ impl CredentialSource {
                 password: Secret::new(file::password(path).await?),
             })),
             Self::Exec { command, lifetime } => exec::credential(command, *lifetime).await,
+            Self::Helper {
+                name,
+                server,
+                lifetime,
+            } => docker::from_helper(name, server, *lifetime).await,
+            Self::DockerConfig { path, server } => docker::from_config(path, server).await,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::support::{
 
 const ALICE: (&str, &str) = ("alice", "alice-password");
 
-fn name(n: usize) -> String {
+pub fn name(n: usize) -> String {
     format!("team/image-{n}")
 }
 
@@ -24,7 +24,7 @@ fn tag(n: usize) -> String {
 }
 
 /// A registry that counts like Docker Hub, with so many images, each another.
-async fn hub(quota: Quota, images: usize) -> StubRegistry {
+pub async fn hub(quota: Quota, images: usize) -> StubRegistry {
     let stub = StubRegistry::builder()
         .auth(Auth::Token)
         .user(ALICE.0, ALICE.1)

@@ -2,7 +2,7 @@
 
 use crate::admin::api::upstreams::{Condition, Credential, Health, Place, Role, Upstream, Upstreams};
 use crate::config::origin::{Origin, join_key};
-use crate::config::schema::Registry;
+use crate::config::schema::{Account, Registry};
 use crate::config::{Loaded, Schema};
 
 pub(super) fn upstreams(schema: &Schema) -> Upstreams {
@@ -10,7 +10,7 @@ pub(super) fn upstreams(schema: &Schema) -> Upstreams {
         registry: name.to_string(),
         asked: None,
         rate_limited: 0,
-        urls: places(registry),
+        urls: places(registry, registry.accounts(name)),
     });
     Upstreams {
         upstreams: upstreams.collect(),
@@ -25,28 +25,24 @@ pub(super) fn is_written(loaded: &Loaded, registry: &str) -> bool {
     )
 }
 
-fn places(registry: &Registry) -> Vec<Place> {
-    let urls = registry.urls.iter().enumerate().map(|(position, url)| Place {
+fn places(registry: &Registry, accounts: Vec<Account>) -> Vec<Place> {
+    let authority = registry.urls.first().map(|url| Place {
         url: url.to_string(),
-        role: if position == 0 { Role::Authority } else { Role::Mirror },
+        role: Role::Authority,
         health: Health::Unknown,
         since: None,
-        credentials: credentials(registry),
+        credentials: accounts.into_iter().map(credential).collect(),
     });
-    urls.take(1).collect()
+    authority.into_iter().collect()
 }
 
-fn credentials(registry: &Registry) -> Vec<Credential> {
-    let names = registry
-        .credentials()
-        .map(|_| registry.username.clone().unwrap_or_default());
-    let own = names.into_iter().map(|name| Credential {
-        name,
-        key: None,
+fn credential(account: Account) -> Credential {
+    Credential {
+        name: account.name,
+        key: Some(account.key),
         state: Condition::Unknown,
         reason: None,
         since: None,
         quota: None,
-    });
-    own.collect()
+    }
 }

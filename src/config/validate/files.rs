@@ -7,15 +7,17 @@ use crate::config::{
     origin::{Origin, Problem, Problems, Warning, join_key},
     schema::{ProxyEntry, Schema},
     setting::nearest,
-    values::Pattern,
+    values::{Pattern, is_private},
 };
 
 /// Who may read a file.
 #[derive(Clone, Copy)]
 enum Privacy {
     Public,
-    /// Passwords: the owner alone (threat S12).
-    Owner,
+    /// Passwords: see [`is_private`].
+    Private,
+    /// docker's configuration: passwords may be in it, or only names of helpers.
+    PrivateIfSecret,
     /// Private keys and hashed passwords: the group may, as Debian's `ssl-cert` does.
     OwnerAndGroup,
 }
@@ -24,45 +26,60 @@ enum Privacy {
 /// them, but for the names of users: those who are spelt otherwise elsewhere are told as warnings.
 pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     let mut problems = Problems::default();
-    let mut check = |key: &str, path: &Path, privacy| {
+    let mut check = |key: &str, index: Option<usize>, path: &Path, privacy| {
         if let Err((what, fix)) = check_file(path, privacy) {
             let what = format!("{}: {what}", path.display());
-            problems.push(loaded.origins.of(key), key, what, fix);
+            let origin = match index {
+                Some(index) => loaded.origins.of_item(key, index),
+                None => loaded.origins.of(key),
+            };
+            problems.push(origin, key, what, fix);
         }
     };
     let schema = &loaded.schema;
     for files in &schema.tls.certificates {
-        check("tls.certificates", &files.cert, Privacy::Public);
-        check("tls.certificates", &files.key, Privacy::OwnerAndGroup);
+        check("tls.certificates", None, &files.cert, Privacy::Public);
+        check("tls.certificates", None, &files.key, Privacy::OwnerAndGroup);
     }
     let access = &schema.access;
     for path in &access.user_files {
-        check("access.user_files", path, Privacy::OwnerAndGroup);
+        check("access.user_files", None, path, Privacy::OwnerAndGroup);
     }
     for (key, files) in [
         ("access.allow_address_files", &access.allow_address_files),
         ("access.deny_address_files", &access.deny_address_files),
     ] {
         for path in files {
-            check(key, path, Privacy::Public);
+            check(key, None, path, Privacy::Public);
         }
     }
     if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
-        check("network.proxy", path, Privacy::Owner);
+        check("network.proxy", None, path, Privacy::Private);
     }
     for (name, registry) in schema.enabled_registries() {
         let section = join_key("registries", name.as_str());
         if let Some(path) = &registry.ca_file {
-            check(&format!("{section}.ca_file"), path, Privacy::Public);
-        }
-        if let Some(path) = &registry.password_file {
-            check(&format!("{section}.password_file"), path, Privacy::Owner);
+            check(&format!("{section}.ca_file"), None, path, Privacy::Public);
         }
         if let Some(path) = proxy_password(registry.proxy.as_ref()) {
-            check(&format!("{section}.proxy"), path, Privacy::Owner);
+            check(&format!("{section}.proxy"), None, path, Privacy::Private);
         }
-        if let Some(program) = registry.exec.first().filter(|program| program.contains('/')) {
-            check(&format!("{section}.exec"), Path::new(program), Privacy::Public);
+        let own = (registry.own_entry(), None);
+        let listed = registry.credentials.iter().cloned().zip((0..).map(Some));
+        for (entry, index) in std::iter::once(own).chain(listed) {
+            let mut check_source = |field: &str, path: &Path, privacy| match index {
+                None => check(&format!("{section}.{field}"), None, path, privacy),
+                Some(index) => check(&format!("{section}.credentials"), Some(index), path, privacy),
+            };
+            if let Some(path) = &entry.password_file {
+                check_source("password_file", path, Privacy::Private);
+            }
+            if let Some(path) = &entry.docker_config {
+                check_source("docker_config", path, Privacy::PrivateIfSecret);
+            }
+            if let Some(program) = entry.exec.first().filter(|program| program.contains('/')) {
+                check_source("exec", Path::new(program), Privacy::Public);
+            }
         }
     }
     problems.into_result()?;
@@ -142,6 +159,21 @@ fn proxy_password(proxy: Option<&ProxyEntry>) -> Option<&Path> {
     }
 }
 
+/// Has docker written a password or a token into its configuration? What can't be read holds none.
+fn holds_secret(path: &Path) -> bool {
+    const SECRETS: [&str; 4] = ["auth", "password", "identitytoken", "registrytoken"];
+    let read = fs::read(path).ok();
+    let json: Option<serde_json::Value> = read.and_then(|text| serde_json::from_slice(&text).ok());
+    let auths = json.as_ref().and_then(|json| json["auths"].as_object());
+    auths.is_some_and(|auths| {
+        auths.values().any(|entry| {
+            SECRETS
+                .iter()
+                .any(|field| entry[field].as_str().is_some_and(|text| !text.is_empty()))
+        })
+    })
+}
+
 /// `Err` holds what is wrong and what to do.
 fn check_file(path: &Path, privacy: Privacy) -> Result<(), (String, Option<String>)> {
     let failed = |error: io::Error| (reason(&error), None);
@@ -149,17 +181,19 @@ fn check_file(path: &Path, privacy: Privacy) -> Result<(), (String, Option<Strin
     if metadata.is_dir() {
         return Err(("is a folder".to_owned(), Some("name the file in it".to_owned())));
     }
-    let (forbidden, chmod) = match privacy {
-        Privacy::Public => (0, "644"),
-        Privacy::Owner => (0o077, "600"),
-        Privacy::OwnerAndGroup => (0o007, "600"),
-    };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & forbidden != 0 {
-        return Err((
-            format!("other users may read this secret (mode {mode:04o})"),
-            Some(format!("run: chmod {chmod} {}", path.display())),
-        ));
+    let exposed = match privacy {
+        Privacy::Public => None,
+        Privacy::PrivateIfSecret if !holds_secret(path) => None,
+        Privacy::Private | Privacy::PrivateIfSecret => {
+            is_private(&metadata).err().map(|exposed| exposed.to_string())
+        }
+        Privacy::OwnerAndGroup => {
+            (mode & 0o007 != 0).then(|| format!("other users may read this secret (mode {mode:04o})"))
+        }
+    };
+    if let Some(what) = exposed {
+        return Err((what, Some(format!("run: chmod 600 {}", path.display()))));
     }
     fs::File::open(path).map_err(failed)?;
     Ok(())

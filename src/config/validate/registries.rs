@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, listens_beyond_loopback};
+use super::{
+    Findings, access::keeps_somebody_out, addresses, credentials, host_of, hosts, listens_beyond_loopback,
+};
 use crate::{
     config::{
         origin::{Origin, join_key},
@@ -26,7 +28,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         one.realms();
         one.trust();
         one.connections();
-        one.credentials();
+        credentials::check(&one.section, registry, one.findings);
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
             && listens_beyond_loopback(schema)
@@ -179,92 +181,6 @@ impl One<'_, '_, '_> {
             ),
             "name the registry's CA by ca_file instead",
         );
-    }
-
-    fn credentials(&mut self) {
-        let registry = self.registry;
-        let sources: Vec<&str> = [
-            ("password", registry.password.is_some()),
-            ("password_file", registry.password_file.is_some()),
-            ("password_env", registry.password_env.is_some()),
-            ("exec", !registry.exec.is_empty()),
-        ]
-        .into_iter()
-        .filter_map(|(key, set)| set.then_some(key))
-        .collect();
-        if let [_, second, ..] = sources[..] {
-            let what = format!("the password is given more than once: {}", sources.join(", "));
-            self.problem(second, what, "keep one of them");
-            return;
-        }
-        let source = sources.first().copied();
-        if registry.auth == AuthMode::Passthrough {
-            let unused = source.or(registry.username.as_ref().map(|_| "username"));
-            if let Some(key) = unused {
-                self.problem(
-                    key,
-                    "is never used while auth is \"passthrough\": clients sign in themselves".to_owned(),
-                    &format!(
-                        "add auth = \"configured\" under [{}], or take the key out",
-                        self.section
-                    ),
-                );
-            }
-            return;
-        }
-        match (source, &registry.username) {
-            (None, _) => self.problem(
-                "auth",
-                "\"configured\" needs a credential".to_owned(),
-                &format!(
-                    "add username and password_file (or password_env, or exec) under [{}]",
-                    self.section
-                ),
-            ),
-            (Some("exec"), Some(_)) => self.problem(
-                "username",
-                "the exec helper names the user".to_owned(),
-                "take username out, or use password_file",
-            ),
-            (Some(key), None) if key != "exec" => self.problem(
-                key,
-                "there is a password, but no user".to_owned(),
-                &format!("add username = \"...\" under [{}]", self.section),
-            ),
-            _ => {}
-        }
-        if registry.exec.first().is_some_and(String::is_empty) {
-            self.problem(
-                "exec",
-                "the program has no name".to_owned(),
-                "write [\"/path/to/helper\", \"argument\"]",
-            );
-        }
-        if let Some(variable) = registry
-            .password_env
-            .as_ref()
-            .filter(|variable| variable.value.is_none())
-        {
-            // Someone may have put the password itself here.
-            let looks_like_one = !variable.name.bytes().any(|b| b.is_ascii_lowercase());
-            let name = if looks_like_one {
-                &variable.name
-            } else {
-                "of this name"
-            };
-            self.problem(
-                "password_env",
-                format!("the environment has no variable {name}"),
-                "set it for docxy's process, or use password_file",
-            );
-        }
-        if registry.password.is_some() {
-            self.warn(
-                "password",
-                "the password stands in the configuration itself".to_owned(),
-                "put it into a file with mode 0600 and name that by password_file",
-            );
-        }
     }
 
     fn connections(&mut self) {

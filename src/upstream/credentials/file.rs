@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::MAX_SECRET;
+use crate::config::values::is_private;
 
 /// What changes when a file does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,22 +29,39 @@ pub(super) async fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
+/// A small file as it was when it was opened.
+pub(super) struct Secretive {
+    pub content: Vec<u8>,
+    /// Why a secret in it may not be used.
+    exposed: Option<String>,
+}
+
+impl Secretive {
+    /// Others may read it: what is in it is no secret (threat S12).
+    pub fn refuse_exposed(&self) -> Result<(), String> {
+        self.exposed.clone().map_or(Ok(()), Err)
+    }
+}
+
 /// The whole of a small file. `key` is the key that names it, for messages.
-pub(super) async fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
+pub(super) async fn open(key: &str, path: &Path) -> Result<Secretive, String> {
     let owned: PathBuf = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(owned)?;
+        let exposed = is_private(&file.metadata()?).err();
         let mut content = Vec::new();
-        std::fs::File::open(owned)?
-            .take(MAX_SECRET + 1)
-            .read_to_end(&mut content)?;
-        Ok::<_, io::Error>(content)
+        file.take(MAX_SECRET + 1).read_to_end(&mut content)?;
+        Ok::<_, io::Error>((content, exposed))
     });
     let path = path.display();
     match reading.await {
-        Ok(Ok(content)) if content.len() as u64 > MAX_SECRET => {
+        Ok(Ok((content, _))) if content.len() as u64 > MAX_SECRET => {
             Err(format!("{key} {path} has more than {MAX_SECRET} bytes"))
         }
-        Ok(Ok(content)) => Ok(content),
+        Ok(Ok((content, exposed))) => Ok(Secretive {
+            content,
+            exposed: exposed.map(|exposed| format!("{key} {path}: {exposed}; run: chmod 600 {path}")),
+        }),
         Ok(Err(error)) => Err(format!("{key} {path} can't be read: {error}")),
         Err(error) => Err(format!("{key} {path} was not read: {error}")),
     }
@@ -51,7 +69,9 @@ pub(super) async fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
 
 pub(super) async fn password(path: &Path) -> Result<Vec<u8>, String> {
     const KEY: &str = "password_file";
-    let mut content = read(KEY, path).await?;
+    let file = open(KEY, path).await?;
+    file.refuse_exposed()?;
+    let mut content = file.content;
     // Editors end a file with a newline that nobody means to be part of the password.
     if content.ends_with(b"\n") {
         content.pop();

@@ -28,7 +28,7 @@ async fn a_rotated_password_file_is_read_again_after_a_refusal() {
     // An operator who rotates a password must not have to restart docxy.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
-    std::fs::write(&path, "one\n").unwrap();
+    write(&path, "one\n");
     let credentials = of(CredentialSource::PasswordFile {
         username: "robot".to_owned(),
         path: path.clone(),
@@ -53,6 +53,17 @@ async fn a_rotated_password_file_is_read_again_after_a_refusal() {
     assert!(!credentials.has_changed().await, "it is still missing");
     std::fs::write(&path, "three").unwrap();
     assert!(credentials.has_changed().await);
+    let exposed = credentials.current().await.unwrap_err();
+    assert!(exposed.contains("chmod 600"), "{exposed}");
+    write(&path, "three");
+    assert!(credentials.has_changed().await, "chmod is enough");
+    assert_eq!(password(credentials.current().await.unwrap()).1, b"three");
+}
+
+/// For its owner alone.
+fn write(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[tokio::test]

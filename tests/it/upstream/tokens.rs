@@ -349,6 +349,7 @@ async fn a_rotated_password_is_taken_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
     std::fs::write(&path, "old").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     for bearer in [false, true] {
         std::fs::write(&path, "old").unwrap();
         let stub = if bearer {

@@ -1,0 +1,31 @@
+//! Who may read a file with a secret in it (threat S12).
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// `Err` says who else may read it. Nobody but its owner may; or, where docxy is not the owner, one of docxy's groups, for
+/// reading only: so does an administrator who keeps the file (`root:docxy`, 0640), and so does Kubernetes (`fsGroup`).
+pub fn is_private(metadata: &Metadata) -> Result<(), Exposed> {
+    let mode = metadata.permissions().mode() & 0o777;
+    let by_group = mode & 0o070;
+    let group_is_ours = by_group == 0o040
+        && metadata.uid() != rustix::process::geteuid().as_raw()
+        && is_our_group(metadata.gid());
+    if mode & 0o007 == 0 && (by_group == 0 || group_is_ours) {
+        Ok(())
+    } else {
+        Err(Exposed { mode })
+    }
+}
+
+/// A secret that others may read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("other users may read this secret (mode {mode:04o})")]
+pub struct Exposed {
+    mode: u32,
+}
+
+fn is_our_group(group: u32) -> bool {
+    rustix::process::getegid().as_raw() == group
+        || rustix::process::getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group))
+}
