@@ -32,7 +32,10 @@ pub(super) fn measure(parts: &Parts) {
 
 fn allowances(metrics: &Metrics, report: &Report) {
     for (position, site) in report.sites.iter().enumerate() {
-        let accounts = site.accounts.iter().map(|own| (own.name.as_str(), own.quota.as_ref()));
+        let accounts = site
+            .accounts
+            .iter()
+            .map(|own| (own.name.as_str(), own.quota.as_ref()));
         for (name, quota) in accounts.chain([(ANONYMOUS, site.anonymous.as_ref())]) {
             let name = match position {
                 0 => name.to_owned(),
@@ -51,11 +54,7 @@ fn allowances(metrics: &Metrics, report: &Report) {
 
 /// By name.
 fn reports(parts: &Parts) -> Vec<Report> {
-    let mut reports: Vec<_> = parts
-        .pull
-        .upstreams()
-        .map(|upstream| upstream.report())
-        .collect();
+    let mut reports: Vec<_> = parts.pull.upstreams().map(|upstream| upstream.report()).collect();
     reports.sort_unstable_by(|one, other| one.registry.as_str().cmp(other.registry.as_str()));
     reports
 }

@@ -64,6 +64,5 @@ pub(super) fn run(loaded: &Loaded, arguments: &Arguments) -> anyhow::Result<()> 
 }
 
 fn is_worth_a_line(loaded: &Loaded, upstream: &Upstream) -> bool {
-    configured::is_written(loaded, &upstream.registry)
-        || upstream.asked.is_some_and(|asked| asked < LATELY)
+    configured::is_written(loaded, &upstream.registry) || upstream.asked.is_some_and(|asked| asked < LATELY)
 }

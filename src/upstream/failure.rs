@@ -30,8 +30,8 @@ pub enum Failure {
     },
     /// docxy does not ask now: whatever it could show is used up, or the registry wants to be left alone (threat R2).
     #[error(
-        "{registry}: the pull limit is used up; docxy asks it again in {} s",
-        retry_after.as_secs() + 1
+        "{registry}: its rate limit is used up; docxy asks it again in {} s",
+        retry_after.as_millis().div_ceil(1000)
     )]
     Spent {
         registry: RegistryName,

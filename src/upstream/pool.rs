@@ -285,6 +285,7 @@ impl Upstream {
 mod tests {
     use super::*;
     use crate::config::values::{Credential, Secret};
+    use crate::upstream::quota::Cost;
 
     fn pool(names: &[&str]) -> Pool {
         let accounts = names.iter().map(|name| Account {
@@ -326,6 +327,31 @@ mod tests {
         pool.fails(&one, REFUSED);
         tokio::time::advance(FIRST_REST).await;
         assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_member_with_the_most_left_is_next() {
+        // Else the first account is empty while the others are full, and its owner is the one who complains.
+        let pool = pool(&["one", "two", "three"]);
+        let left = |place: usize, left: u32| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("ratelimit-limit", 100.into());
+            headers.insert("ratelimit-remaining", left.into());
+            let member = &pool.members()[place];
+            member.quota().note(StatusCode::OK, &headers, Cost::Counted);
+        };
+        assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+        left(0, 99);
+        // Of those that are not known yet the first.
+        assert_eq!(chosen(&pool, &[]), Some("two".to_owned()));
+        left(1, 50);
+        left(2, 50);
+        assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+        left(0, 0);
+        assert_eq!(chosen(&pool, &[]), Some("two".to_owned()));
+        assert_eq!(chosen(&pool, &[pool.members()[1].id()]), Some("three".to_owned()));
+        left(1, 9);
+        assert_eq!(chosen(&pool, &[]), Some("three".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,8 +17,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use self::forecast::Samples;
-pub use self::news::hour;
 use self::news::Told;
+pub use self::news::hour;
 use self::said::Said;
 use super::retry::retry_after;
 use super::{Ask, Method};

@@ -49,7 +49,12 @@ impl Upstream {
         let site = SiteReport {
             url: url.map(ToString::to_string).unwrap_or_default(),
             suspect: self.suspicion().zip(self.health.suspect_for()),
-            accounts: self.pool().members().iter().map(|member| account(member)).collect(),
+            accounts: self
+                .pool()
+                .members()
+                .iter()
+                .map(|member| account(member))
+                .collect(),
             anonymous: self.auth.anonymous().report(),
             rate_limited: self.auth.tally().limited(),
             asked: self.auth.tally().asked(),

@@ -126,7 +126,11 @@ impl From<(usize, SiteReport)> for Place {
         let accounts = site.accounts.into_iter().map(Credential::from);
         Self {
             url: site.url,
-            role: if position == 0 { Role::Authority } else { Role::Mirror },
+            role: if position == 0 {
+                Role::Authority
+            } else {
+                Role::Mirror
+            },
             health: match site.suspect {
                 None => Health::Well,
                 Some((Suspicion::Unreachable, _)) => Health::Unreachable,

@@ -39,7 +39,11 @@ fn at(text: &mut String, place: &Place, is_one_of_many: bool, now: SystemTime) {
         Role::Authority => " (speaks for it)",
         Role::Mirror => " (mirror)",
     };
-    let since = || place.since.map_or_else(String::new, |since| format!(" for {}", span(since)));
+    let since = || {
+        place
+            .since
+            .map_or_else(String::new, |since| format!(" for {}", span(since)))
+    };
     let health = match place.health {
         Health::Well => ": well".to_owned(),
         Health::Unreachable => format!(": can't be reached{}", since()),
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn shows_what_is_left_and_what_fails() {
         // At noon an operator must see which account is nearly empty, which does not work, and until when it lasts.
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + Duration::from_hours(500_000);
         let hub = Upstream {
             registry: "docker.io".to_owned(),
             asked: Some(130),

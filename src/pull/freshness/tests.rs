@@ -188,7 +188,7 @@ fn failures_are_sorted_by_what_they_mean() {
         (
             Failure::Spent {
                 registry: registry(),
-                retry_after: Duration::from_secs(60),
+                retry_after: Duration::from_mins(1),
             },
             Some(ErrorClass::RateLimited),
         ),

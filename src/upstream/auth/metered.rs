@@ -130,7 +130,9 @@ impl Upstream {
     pub fn is_short(&self, right: &Right) -> bool {
         let members = self.pool().members();
         match right {
-            Right::Configured if !members.is_empty() => members.iter().all(|member| member.quota().is_short()),
+            Right::Configured if !members.is_empty() => {
+                members.iter().all(|member| member.quota().is_short())
+            }
             Right::Configured | Right::Anonymous => self.auth.anonymous.is_short(),
             Right::Bearer { .. } | Right::Basic { .. } => false,
         }

@@ -136,9 +136,8 @@ impl Auth {
                     Word::Untold if *status == StatusCode::UNAUTHORIZED => Word::Refused(*status),
                     word => word,
                 },
-                Err(_) => return Turn::Final(outcome),
-                // Nothing was shown: no account would change the answer.
-                Ok((_, true)) => return Turn::Final(outcome),
+                // Or nothing was shown: no account would change the answer.
+                Err(_) | Ok((_, true)) => return Turn::Final(outcome),
                 Ok((landed, false)) if self.is_basic() => match landed.answer.status() {
                     _ if is_denial(landed) => self.word_on(member, &proof).await,
                     status if status.is_server_error() => return Turn::Final(outcome),
@@ -230,12 +229,18 @@ impl Auth {
 /// Of two refusals the registry's own word, which says most; of docxy's own the one that ends first.
 fn sooner(before: Option<Outcome>, now: Outcome) -> Outcome {
     match (before, &now) {
-        (Some(Err(Failure::Spent { retry_after: one, registry })), Err(Failure::Spent { retry_after: other, .. })) => {
-            Err(Failure::Spent {
-                retry_after: one.min(*other),
+        (
+            Some(Err(Failure::Spent {
+                retry_after: one,
                 registry,
-            })
-        }
+            })),
+            Err(Failure::Spent {
+                retry_after: other, ..
+            }),
+        ) => Err(Failure::Spent {
+            retry_after: one.min(*other),
+            registry,
+        }),
         (Some(word @ Ok(_)), _) => word,
         _ => now,
     }

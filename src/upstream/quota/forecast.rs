@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(samples.empty_at(at(4)), None, "four seconds");
         // Fifty pulls in half a minute are one.
         samples.push(at(30), &said(50));
-        assert_eq!(samples.empty_at(at(30)).unwrap(), at(30 + 37) + Duration::from_millis(500));
+        assert_eq!(
+            samples.empty_at(at(30)).unwrap(),
+            at(30 + 37) + Duration::from_millis(500)
+        );
         // Nobody pulls any more: the end is farther with each minute, and forgotten after half an hour.
         let farther = samples.empty_at(at(600)).unwrap();
         assert!(farther > at(600 + 700), "{:?}", farther - start);

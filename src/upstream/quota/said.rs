@@ -106,13 +106,14 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn read(fields: &[(&'static str, &str)]) -> Option<Said> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Said::read(&headers, UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+        Said::read(&headers, UNIX_EPOCH + Duration::from_hours(500_000))
     }
 
     #[test]
@@ -178,6 +179,31 @@ mod tests {
                 source: source.map(str::to_owned),
             };
             assert_eq!(said, expected, "{fields:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_or_not(
+            limit in prop::collection::vec(32_u8..=255, 0..24),
+            remaining in "[0-9;w=, ]{0,24}",
+            reset in "[0-9]{0,24}",
+        ) {
+            // A hostile registry's header must not end a task, nor make a figure beyond its own limit.
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("ratelimit-limit", &*limit),
+                ("ratelimit-remaining", remaining.as_bytes()),
+                ("ratelimit-reset", reset.as_bytes()),
+                ("docker-ratelimit-source", &*limit),
+            ] {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    headers.append(name, value);
+                }
+            }
+            if let Some(said) = Said::read(&headers, UNIX_EPOCH) {
+                prop_assert!(said.remaining <= said.limit && (1..=MOST).contains(&said.limit));
+            }
         }
     }
 

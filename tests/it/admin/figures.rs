@@ -191,7 +191,7 @@ fn the_manual_names_them_all() {
     let allowance = Allowance {
         limit: 2,
         remaining: 1,
-        reset: Duration::from_secs(60),
+        reset: Duration::from_mins(1),
     };
     metrics.allow("docker.io", "ann", Some(allowance));
     let text = Metrics::parse(&metrics.text().unwrap());

@@ -84,9 +84,9 @@ impl Sample {
                 _ => b"-",
             };
             assert!(
-                value.bytes().all(|byte| byte.is_ascii_lowercase()
-                    || byte.is_ascii_digit()
-                    || others.contains(&byte)),
+                value
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || others.contains(&byte)),
                 "{line}"
             );
             (key.to_owned(), value.to_owned())

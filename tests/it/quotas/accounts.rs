@@ -67,7 +67,9 @@ async fn two_accounts_of_thirty_make_fifty_pulls() {
         pulled += usize::from(pull(&upstream, n).await == 200);
     }
     let (counted, refused) = (stub.counted(), refused(&stub));
-    println!("R2 two accounts of 30, one after the other: {pulled} of 50 pulled, {refused} refused, {counted:?}");
+    println!(
+        "R2 two accounts of 30, one after the other: {pulled} of 50 pulled, {refused} refused, {counted:?}"
+    );
     assert_eq!((pulled, refused), (50, 0), "{}", stub.story());
     // Neither was emptied before the other was used.
     assert!(counted["alice"].abs_diff(counted["bob"]) <= 6, "{counted:?}");

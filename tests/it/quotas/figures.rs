@@ -64,7 +64,9 @@ async fn the_log_says_it_once() {
     docxy
         .app
         .logged("that it is empty", |line| {
-            line["fields"]["message"].as_str().is_some_and(|said| said.contains("used up"))
+            line["fields"]["message"]
+                .as_str()
+                .is_some_and(|said| said.contains("used up"))
         })
         .await;
     let lines: Vec<Value> = docxy
@@ -78,10 +80,20 @@ async fn the_log_says_it_once() {
         .filter_map(|line| line["fields"]["message"].as_str())
         .collect();
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("less than a fifth of its pulls are left"), "{said:?}");
+    assert!(
+        said[0].starts_with("less than a fifth of its pulls are left"),
+        "{said:?}"
+    );
     assert!(said[1].starts_with("its pulls are used up"), "{said:?}");
-    assert!(said.iter().all(|said| said.contains("all back by ") && said.contains(" UTC")), "{said:?}");
-    assert_eq!((&lines[0]["fields"]["remaining"], &lines[0]["fields"]["limit"]), (&1.into(), &10.into()));
+    assert!(
+        said.iter()
+            .all(|said| said.contains("all back by ") && said.contains(" UTC")),
+        "{said:?}"
+    );
+    assert_eq!(
+        (&lines[0]["fields"]["remaining"], &lines[0]["fields"]["limit"]),
+        (&1.into(), &10.into())
+    );
     assert!(lines.iter().all(|line| line["level"] == "WARN"), "{lines:?}");
 }
 
@@ -92,24 +104,40 @@ async fn the_socket_tells_all_of_it() {
     let answer = json(&ask(&socket(&docxy.app), "GET", "/api/v1/upstreams", "").await);
     let upstreams = answer["upstreams"].as_array().unwrap();
     assert!(upstreams.len() > 10, "the presets too");
-    let hub = upstreams.iter().find(|one| one["registry"] == "docker.io").unwrap();
+    let hub = upstreams
+        .iter()
+        .find(|one| one["registry"] == "docker.io")
+        .unwrap();
     assert_eq!((&hub["rate_limited"], &hub["asked"]), (&0.into(), &0.into()));
     let place = &hub["urls"][0];
     assert_eq!(place["url"], format!("{}/", docxy.stub.url()));
-    assert_eq!((&place["role"], &place["health"]), (&"authority".into(), &"well".into()));
+    assert_eq!(
+        (&place["role"], &place["health"]),
+        (&"authority".into(), &"well".into())
+    );
     let credentials = place["credentials"].as_array().unwrap();
     let alice = &credentials[0];
-    assert_eq!((&alice["name"], &alice["state"]), (&"alice".into(), &"working".into()));
+    assert_eq!(
+        (&alice["name"], &alice["state"]),
+        (&"alice".into(), &"working".into())
+    );
     let quota = &alice["quota"];
     assert_eq!((&quota["limit"], &quota["remaining"]), (&10.into(), &1.into()));
-    assert_eq!((&quota["window"], &quota["source"]), (&21_600.into(), &"alice".into()));
+    assert_eq!(
+        (&quota["window"], &quota["source"]),
+        (&21_600.into(), &"alice".into())
+    );
     assert_eq!(credentials[1]["state"], "anonymous");
     assert_eq!(credentials.len(), 2);
 
     docxy.stub.down().await;
     docxy.get(&tag(0)).await;
     let answer = json(&ask(&socket(&docxy.app), "GET", "/api/v1/upstreams", "").await);
-    let hub = answer["upstreams"].as_array().unwrap().iter().find(|one| one["registry"] == "docker.io");
+    let hub = answer["upstreams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["registry"] == "docker.io");
     assert_eq!(hub.unwrap()["urls"][0]["health"], "unreachable", "{answer}");
 }
 
@@ -133,7 +161,13 @@ async fn docxy_upstreams_says_how_it_stands() {
     let config = docxy.app.dir().join("docxy.toml");
     insta::assert_snapshot!(upstreams(&config, &[]));
     let json = upstreams(&config, &["--json"]);
-    let body = json.split("--- stdout\n").nth(1).unwrap().split("\n--- stderr").next().unwrap();
+    let body = json
+        .split("--- stdout\n")
+        .nth(1)
+        .unwrap()
+        .split("\n--- stderr")
+        .next()
+        .unwrap();
     let answer: Value = serde_json::from_str(body).unwrap();
     assert_eq!(answer["running"], true);
     assert_eq!(answer["upstreams"].as_array().unwrap().len(), 1, "{answer}");

@@ -25,7 +25,12 @@ async fn a_tag_that_moves_back_costs_nothing() {
         answer.assert_is(&image.root, &docxy.stub);
         assert_eq!(word(&answer), "revalidated");
     }
-    assert_eq!(docxy.stub.gets("*/manifests/*").len(), 0, "{}", docxy.stub.story());
+    assert_eq!(
+        docxy.stub.gets("*/manifests/*").len(),
+        0,
+        "{}",
+        docxy.stub.story()
+    );
 }
 
 #[tokio::test]
@@ -39,8 +44,18 @@ async fn a_manifest_of_another_repository_is_confirmed_and_not_fetched() {
     docxy.stub.forget();
     let path = format!("/v2/team/copy/manifests/{}", image.root.digest);
     docxy.get(&path).await.assert_is(&image.root, &docxy.stub);
-    assert_eq!(docxy.stub.gets("*/manifests/*").len(), 0, "{}", docxy.stub.story());
-    assert_eq!(docxy.stub.heads("*/manifests/*").len(), 1, "{}", docxy.stub.story());
+    assert_eq!(
+        docxy.stub.gets("*/manifests/*").len(),
+        0,
+        "{}",
+        docxy.stub.story()
+    );
+    assert_eq!(
+        docxy.stub.heads("*/manifests/*").len(),
+        1,
+        "{}",
+        docxy.stub.story()
+    );
 }
 
 #[tokio::test]

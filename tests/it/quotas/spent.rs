@@ -26,7 +26,9 @@ async fn the_cached_is_stale_and_the_rest_is_told_when_to_come_back() {
         told += usize::from((590..=600).contains(&wait));
     }
     let gets = docxy.stub.gets("*/manifests/*").len();
-    println!("R2 nothing left: {told} of {tried} told when to come back, {gets} GET of manifests for 22 pulls");
+    println!(
+        "R2 nothing left: {told} of {tried} told when to come back, {gets} GET of manifests for 22 pulls"
+    );
     assert_eq!(told, tried);
     // Two that were given, one refusal to the account, one to nobody.
     assert_eq!(gets, 4, "{}", docxy.stub.story());
@@ -43,13 +45,22 @@ async fn the_cached_is_stale_and_the_rest_is_told_when_to_come_back() {
     assert_eq!(word(&answer), "stale");
     let warning = answer.header("warning").unwrap_or_default();
     assert!(warning.starts_with("299 - "), "{warning:?}");
-    assert_eq!(docxy.stub.gets("*/manifests/*").len(), gets, "{}", docxy.stub.story());
+    assert_eq!(
+        docxy.stub.gets("*/manifests/*").len(),
+        gets,
+        "{}",
+        docxy.stub.story()
+    );
 }
 
 #[tokio::test]
 async fn clients_that_ask_again_at_once_get_another_status() {
     // containerd asks five times at once when it sees 429, and its next mirror when it sees 404.
-    for (status, code) in [(404, "MANIFEST_UNKNOWN"), (503, "UNAVAILABLE"), (429, "TOOMANYREQUESTS")] {
+    for (status, code) in [
+        (404, "MANIFEST_UNKNOWN"),
+        (503, "UNAVAILABLE"),
+        (429, "TOOMANYREQUESTS"),
+    ] {
         let keys = format!("rate_limited = {status}");
         let docxy = signed_in(hub(NOTHING_LEFT, 3).await, &keys).await;
         for n in 0..2 {
@@ -58,7 +69,11 @@ async fn clients_that_ask_again_at_once_get_another_status() {
         for asked in ["by the registry", "by docxy"] {
             let answer = docxy.get(&tag(2)).await;
             answer.assert_refused(status, &[code], "docker.io", &docxy.stub);
-            assert!(answer.header("retry-after").is_some(), "{asked}: {:?}", answer.headers);
+            assert!(
+                answer.header("retry-after").is_some(),
+                "{asked}: {:?}",
+                answer.headers
+            );
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert!(text.contains("limit is used up"), "{asked}: {text}");
         }

@@ -127,7 +127,10 @@ impl StubRegistry {
     /// Pulls that counted, by whom they counted for.
     pub fn counted(&self) -> BTreeMap<String, u64> {
         let pulls = self.state.pulls.lock().unwrap();
-        pulls.iter().map(|(source, count)| (source.clone(), *count)).collect()
+        pulls
+            .iter()
+            .map(|(source, count)| (source.clone(), *count))
+            .collect()
     }
 
     /// Makes tokens and signatures older, without waiting.
