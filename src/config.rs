@@ -16,6 +16,7 @@ pub mod values;
 
 mod auth_registries;
 mod docxy_names;
+mod parent;
 mod read;
 mod setting;
 mod tree;

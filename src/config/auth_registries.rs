@@ -12,6 +12,7 @@ use url::{Host, Url};
 use super::{
     environment::Environment,
     origin::{Origin, Origins, Problem, Problems, Warning, join_key},
+    parent,
     schema::{AuthMode, CredentialEntry, Registry, Schema},
     values::Secret,
 };
@@ -57,27 +58,32 @@ pub(super) fn apply(
     let mut taken = Vec::new();
     for (name, entries) in accounts {
         let section = join_key("registries", name.as_str());
+        let is_at_parent = parent::has_adopted(schema, origins, &name);
         let Some(registry) = schema.registries.get_mut(&name) else {
             continue;
         };
-        match obstacle(registry, &section, origins) {
-            Some(why) => warnings.push(warning(
+        let why = if is_at_parent {
+            Some("it is asked at the parent, which is shown what [parent] names and nothing else".to_owned())
+        } else {
+            obstacle(registry, &section, origins)
+        };
+        if let Some(why) = why {
+            warnings.push(warning(
                 format!("has an account for {name} that is not used: {why}"),
                 "take it out of one of the two",
-            )),
-            None => {
-                let origin = Origin::Environment(VARIABLE.to_owned());
-                origins.record(format!("{section}.auth"), origin.clone());
-                origins.record_items(
-                    &format!("{section}.credentials"),
-                    entries.iter().map(|_| origin.clone()),
-                );
-                origins.record(format!("{section}.credentials"), origin);
-                registry.auth = AuthMode::Configured;
-                registry.credentials = entries;
-                taken.push(name.to_string());
-            }
+            ));
+            continue;
         }
+        let origin = Origin::Environment(VARIABLE.to_owned());
+        origins.record(format!("{section}.auth"), origin.clone());
+        origins.record_items(
+            &format!("{section}.credentials"),
+            entries.iter().map(|_| origin.clone()),
+        );
+        origins.record(format!("{section}.credentials"), origin);
+        registry.auth = AuthMode::Configured;
+        registry.credentials = entries;
+        taken.push(name.to_string());
     }
     if !taken.is_empty() {
         warnings.push(warning(
@@ -144,23 +150,20 @@ fn owners(schema: &Schema, host: &str) -> Result<BTreeSet<RegistryName>, Fault> 
     };
     let realm_is =
         |realm: &String| *realm == host || realm.rsplit_once(':').is_some_and(|(name, _)| name == host);
-    let tests: [&dyn Fn(&RegistryName, &Registry) -> bool; 4] = [
-        &|name, _| name.as_str() == host,
-        &|_, registry| registry.aliases.iter().any(|alias| alias.as_str() == host),
-        &|_, registry| registry.urls.iter().any(is_host),
-        &|_, registry| registry.realms.iter().any(realm_is),
-    ];
-    for test in tests {
-        let found: BTreeSet<_> = schema
-            .enabled_registries()
-            .filter(|(name, registry)| test(name, registry))
-            .map(|(name, _)| name.clone())
-            .collect();
-        if !found.is_empty() {
-            return Ok(found);
-        }
+    let registries = || schema.enabled_registries();
+    let by_name = registries().filter(|(name, _)| name.as_str() == host);
+    let by_alias = registries().filter(|(_, it)| it.aliases.iter().any(|alias| alias.as_str() == host));
+    let by_url = registries().filter(|(_, it)| it.urls.iter().any(is_host));
+    let by_realm = registries().filter(|(_, it)| it.realms.iter().any(realm_is));
+    let found = [names(by_name), names(by_alias), names(by_url), names(by_realm)];
+    if let Some(found) = found.into_iter().find(|found| !found.is_empty()) {
+        return Ok(found);
     }
     related(schema, host)
+}
+
+fn names<'s>(registries: impl Iterator<Item = (&'s RegistryName, &'s Registry)>) -> BTreeSet<RegistryName> {
+    registries.map(|(name, _)| name.clone()).collect()
 }
 
 /// A token service needs no key when it shares the registry's domain: `git.example.com` for `registry.example.com`.
@@ -221,17 +224,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &str, between: &str, within: &str) -> Vec<Option<(String, String, String)>> {
-        parse(text, between, within)
+    /// What can be read of it, and how much can't.
+    fn read(text: &str, between: &str, within: &str) -> (Vec<(String, String, String)>, usize) {
+        let all: Vec<Option<_>> = parse(text, between, within)
             .map(|read| {
                 let Entry { host, account } = read.ok()?;
                 Some((host, account.username?, account.password?.expose().clone()))
             })
-            .collect()
+            .collect();
+        let wrong = all.iter().filter(|one| one.is_none()).count();
+        (all.into_iter().flatten().collect(), wrong)
     }
 
-    fn entry(host: &str, user: &str, password: &str) -> Option<(String, String, String)> {
-        Some((host.to_owned(), user.to_owned(), password.to_owned()))
+    fn entry(host: &str, user: &str, password: &str) -> (String, String, String) {
+        (host.to_owned(), user.to_owned(), password.to_owned())
     }
 
     #[test]
@@ -243,10 +249,13 @@ mod tests {
                 " ",
                 ":"
             ),
-            [
-                entry("auth.docker.io", "dockerhub_username", "dockerhub_password"),
-                entry("your.own.registry", "username", "password")
-            ]
+            (
+                vec![
+                    entry("auth.docker.io", "dockerhub_username", "dockerhub_password"),
+                    entry("your.own.registry", "username", "password")
+                ],
+                0
+            )
         );
         let key = "{\n  \"type\": \"service_account\", \"uri\": \"https://x\"\n}\n";
         assert_eq!(
@@ -255,39 +264,37 @@ mod tests {
                 ";;;",
                 ":::"
             ),
-            [
-                entry("gcr.io", "_json_key", key.trim_end()),
-                entry("auth.docker.io", "u", "p")
-            ]
+            (
+                vec![
+                    entry("gcr.io", "_json_key", key.trim_end()),
+                    entry("auth.docker.io", "u", "p")
+                ],
+                0
+            )
         );
         assert_eq!(
             read("  ghcr.io:u:p:w  \n", " ", ":"),
-            [entry("ghcr.io", "u", "p:w")],
+            (vec![entry("ghcr.io", "u", "p:w")], 0),
             "the rest is the password"
         );
-        assert_eq!(read("ghcr.io:u ghcr.io quay.io::p", " ", ":"), [None, None, None]);
+        assert_eq!(read("ghcr.io:u ghcr.io quay.io::p", " ", ":"), (vec![], 3));
     }
 
     proptest! {
         #[test]
         fn what_is_joined_is_read_again(
-            entries in prop::collection::vec(("[a-z0-9.-]{1,12}", "[!-9;-~]{1,8}", "[!-~]{1,12}"), 0..5),
+            entries in prop::collection::vec(("[a-z0-9.-]{1,12}", "[!-9<-~]{1,8}", "[!-:<-~]{1,12}"), 0..5),
             between in prop::sample::select(vec!["\u{1}", ";;;", " ", "\n"]),
             within in prop::sample::select(vec![":", ":::", "\u{2}"]),
         ) {
-            // Whatever is in a user or a password, as long as it holds no delimiter (the password: none between entries).
-            prop_assume!(entries.iter().all(|(host, user, password)| {
-                let joined = format!("{host}{within}{user}{within}{password}");
-                !joined.contains(between) && !user.contains(within) && !format!("{user}{within}").trim_end_matches(within).is_empty()
-                    && joined.splitn(3, within).collect::<Vec<_>>() == [host.as_str(), user, password]
-            }));
+            // Whatever is in a user or a password, colons in the password included.
             let text = entries
                 .iter()
                 .map(|(host, user, password)| format!("{host}{within}{user}{within}{password}"))
                 .collect::<Vec<_>>()
                 .join(between);
             let expected: Vec<_> = entries.iter().map(|(host, user, password)| entry(host, user, password)).collect();
-            prop_assert_eq!(read(&text, between, within), expected);
+            prop_assert_eq!(read(&text, between, within), (expected, 0));
         }
 
         #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    schema::{Access, Cache, Limits, Log, Network, Registry, Schema, Timeouts, Tls},
+    schema::{Access, Cache, Limits, Log, Network, Parent, Registry, Schema, Timeouts, Tls},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -34,6 +34,7 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.section("timeouts", |visit| timeouts(visit, &mut schema.timeouts));
     visit.section("limits", |visit| limits(visit, &mut schema.limits));
     visit.section("network", |visit| network(visit, &mut schema.network));
+    visit.section("parent", |visit| parent(visit, &mut schema.parent));
     visit.section("log", |visit| log(visit, &mut schema.log));
     visit.registries("registries", &mut schema.registries);
 }
@@ -170,6 +171,14 @@ fn network<V: Visit>(visit: &mut V, network: &mut Network) {
     visit.key("proxy", &mut network.proxy);
     visit.key("segments", &mut network.segments);
     visit.key("segment_threshold", &mut network.segment_threshold);
+}
+
+fn parent<V: Visit>(visit: &mut V, parent: &mut Parent) {
+    visit.key("url", &mut parent.url);
+    visit.key("username", &mut parent.username);
+    visit.key("password_file", &mut parent.password_file);
+    visit.key("ca_file", &mut parent.ca_file);
+    visit.key("allow_private_addresses", &mut parent.allow_private_addresses);
 }
 
 fn log<V: Visit>(visit: &mut V, log: &mut Log) {

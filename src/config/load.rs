@@ -12,7 +12,7 @@ use super::{
     auth_registries, docxy_names,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
-    presets,
+    parent, presets,
     read::read,
     schema::Schema,
     tree::{Node, Table, Value, insert, overlay, parse_document, parse_key, parse_value},
@@ -113,6 +113,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
 
     let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
+    parent::adopt(&mut schema, &mut origins, &mut problems);
     complete(&mut schema, &sources.environment);
     let environment = &sources.environment;
     auth_registries::apply(

@@ -163,12 +163,17 @@ impl Reader<'_> {
         is_table.then_some(whole)
     }
 
-    /// A key of this table with nearly this name, else the table that has a key of exactly this name, else all keys here.
+    /// A key of this table that is one letter away, else the table that has a key of exactly this name, else a key of this table with nearly
+    /// this name, else all keys here.
     fn suggest(&self, name: &str, known: &[String], origin: &Origin) -> String {
         let spell = |key: &str| match origin {
             Origin::Environment(_) => environment::variable_of(key),
             _ => key.to_owned(),
         };
+        let is_slip = |key: &&String| strsim::damerau_levenshtein(name, key.as_str()) == 1;
+        if let Some(near) = known.iter().find(is_slip) {
+            return format!("did you mean {}?", spell(&join_key(&self.prefix, near)));
+        }
         if let Some(key) = keys::all()
             .iter()
             .find(|key| key.rsplit('.').next() == Some(name))

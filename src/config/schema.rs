@@ -6,6 +6,7 @@
 mod access;
 mod cache;
 mod credentials;
+mod parent;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ use crate::oci::RegistryName;
 pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use credentials::{Account, CredentialEntry, Source};
+pub use parent::Parent;
 
 /// The whole configuration. Without any file it listens on 127.0.0.1:5000 and knows all presets.
 #[derive(Clone, Debug)]
@@ -54,6 +56,7 @@ pub struct Schema {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub network: Network,
+    pub parent: Parent,
     pub log: Log,
     /// Presets and what the person wrote, merged; disabled ones are in it with `enabled = false`.
     pub registries: BTreeMap<RegistryName, Registry>,
@@ -333,6 +336,7 @@ impl Default for Schema {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             network: Network::default(),
+            parent: Parent::default(),
             log: Log::default(),
             registries: BTreeMap::new(),
         }

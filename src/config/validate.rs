@@ -6,6 +6,7 @@ mod cache;
 mod credentials;
 mod files;
 mod folders;
+mod parent;
 mod proxies;
 mod registries;
 mod rules;
@@ -121,6 +122,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     log(&schema.log, &mut findings);
     static_hosts(schema, &mut findings);
     segments(schema, &mut findings);
+    parent::check(schema, &mut findings);
     proxies::check(schema, &mut findings);
     registries::check(schema, &mut findings);
     access::check(schema, &mut findings);

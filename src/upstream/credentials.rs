@@ -18,6 +18,9 @@ use crate::oci::RegistryName;
 /// Most that is read of a file or of a program's output. A JSON key of Google Cloud has 2.4 KB.
 const MAX_SECRET: u64 = 64 * 1024;
 
+/// A century, so that no sum of times overflows.
+const LONGEST_LIFE: Duration = Duration::from_hours(24 * 36_525);
+
 /// After a credential could not be renewed before its end: how soon that is tried again, while the old one is shown.
 const RENEW_AGAIN: Duration = Duration::from_mins(1);
 
@@ -238,10 +241,7 @@ impl Reading {
 impl Current {
     /// The life counts from before the program was started.
     fn new(reading: Reading, asked: Instant) -> Self {
-        // A century at most, so that no sum of times overflows.
-        let life = reading
-            .life
-            .map(|life| life.min(Duration::from_secs(3_000_000_000)));
+        let life = reading.life.map(|life| life.min(LONGEST_LIFE));
         Self {
             proof: reading.proof,
             // A little early, as with tokens: it must not end on its way.

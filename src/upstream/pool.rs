@@ -22,7 +22,7 @@ const FIRST_REST: Duration = Duration::from_secs(30);
 const LONGEST_REST: Duration = Duration::from_mins(10);
 
 /// How long a credential that the registry just took as such is not asked about again.
-const GOOD: Duration = Duration::from_secs(30);
+const GOOD: Duration = Duration::from_secs(10);
 
 /// Members that a pool may have: each is a bit of what is remembered of a repository.
 pub const MAX_MEMBERS: usize = 32;
@@ -144,7 +144,7 @@ impl Pool {
     }
 
     /// It is of no use; said in the log when that is news.
-    pub(super) fn fails(&self, member: &Member, fault: Fault) {
+    pub(super) fn fails(&self, member: &Member, fault: &Fault) {
         let now = Instant::now();
         {
             let mut health = member.health();
@@ -156,7 +156,7 @@ impl Pool {
             }
             health.good = None;
             let since = match &health.state {
-                State::Failing { fault: known, .. } if *known == fault => return,
+                State::Failing { fault: known, .. } if known == fault => return,
                 State::Failing { since, .. } => *since,
                 State::Working => now,
             };
@@ -178,14 +178,17 @@ impl Pool {
 
     /// The registry took it.
     pub(super) fn works(&self, member: &Member) {
-        let mut health = member.health();
-        health.good = Some(Instant::now());
-        if health.state == State::Working {
-            return;
+        {
+            let mut health = member.health();
+            health.good = Some(Instant::now());
+            if health.state == State::Working {
+                return;
+            }
+            health.state = State::Working;
+            health.failures = 0;
+            health.again = Instant::now();
         }
-        health.state = State::Working;
-        health.failures = 0;
-        health.again = Instant::now();
+        self.sights.forget();
         tracing::info!(registry = %self.registry, credential = member.name, "works again");
     }
 
@@ -313,18 +316,18 @@ mod tests {
         assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
         for rest in [30, 60, 120, 240, 480, 600, 600] {
             for _ in 0..9 {
-                pool.fails(&one, REFUSED);
+                pool.fails(&one, &REFUSED);
             }
             assert_eq!(chosen(&pool, &[]), Some("two".to_owned()));
             assert_eq!(chosen(&pool, &[pool.members()[1].id()]), None);
-            tokio::time::advance(Duration::from_secs(rest) - Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(rest * 1000 - 1)).await;
             assert_eq!(chosen(&pool, &[]), Some("two".to_owned()), "{rest}");
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(chosen(&pool, &[]), Some("one".to_owned()), "{rest}");
         }
         pool.works(&one);
         assert_eq!(one.state(), State::Working);
-        pool.fails(&one, REFUSED);
+        pool.fails(&one, &REFUSED);
         tokio::time::advance(FIRST_REST).await;
         assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
     }
@@ -360,7 +363,7 @@ mod tests {
         let pool = pool(&["one", "two"]);
         let plain = pool.denial(StatusCode::FORBIDDEN);
         assert_eq!(plain.to_string(), "r.test denied access (403)");
-        pool.fails(&pool.members()[1], REFUSED);
+        pool.fails(&pool.members()[1], &REFUSED);
         let refused = pool.denial(StatusCode::UNAUTHORIZED);
         let said = refused.to_string();
         assert!(
@@ -370,7 +373,7 @@ mod tests {
         assert!(matches!(refused, Failure::Denied { .. }));
         pool.fails(
             &pool.members()[0],
-            Fault::Source("password_file p is empty".into()),
+            &Fault::Source("password_file p is empty".into()),
         );
         let missing = pool.denial(StatusCode::UNAUTHORIZED);
         assert!(matches!(missing, Failure::CredentialUnavailable { .. }));

@@ -6,6 +6,7 @@ mod accounts;
 mod documents;
 mod layers;
 mod mistakes;
+mod parent;
 mod secrets;
 
 use std::{collections::BTreeMap, path::Path};

@@ -24,5 +24,6 @@ mod rights;
 mod security;
 mod signin;
 mod support;
+mod tiers;
 mod tls;
 mod upstream;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod image;
 pub mod pair;
 pub mod puller;
+pub mod relay;
 pub mod single;
 pub mod stub;
 

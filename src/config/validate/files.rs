@@ -53,6 +53,12 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
             check(key, None, path, Privacy::Public);
         }
     }
+    if let Some(path) = &schema.parent.password_file {
+        check("parent.password_file", None, path, Privacy::Private);
+    }
+    if let Some(path) = &schema.parent.ca_file {
+        check("parent.ca_file", None, path, Privacy::Public);
+    }
     if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
         check("network.proxy", None, path, Privacy::Private);
     }

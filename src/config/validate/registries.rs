@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::{
         origin::{Origin, join_key},
+        parent,
         schema::{AuthMode, Clients, Registry, Schema},
         setting::authority_of,
     },
@@ -18,19 +19,24 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     names(schema, findings);
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
+        // What is to be said of its address is said once, of the parent's.
+        let is_at_parent = parent::has_adopted(schema, findings.origins, name);
         let mut one = One {
             section: join_key("registries", name.as_str()),
             name,
             registry,
             findings,
         };
-        one.urls();
+        if !is_at_parent {
+            one.urls();
+        }
         one.realms();
         one.trust();
         one.connections();
         credentials::check(&one.section, registry, one.findings);
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
+            && !is_at_parent
             && listens_beyond_loopback(schema)
             && !keeps_somebody_out(&schema.access)
         {

@@ -3,15 +3,17 @@
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+const READ: u32 = 4;
+
 /// `Err` says who else may read it. Nobody but its owner may; or, where docxy is not the owner, one of docxy's groups, for
 /// reading only: so does an administrator who keeps the file (`root:docxy`, 0640), and so does Kubernetes (`fsGroup`).
 pub fn is_private(metadata: &Metadata) -> Result<(), Exposed> {
     let mode = metadata.permissions().mode() & 0o777;
-    let by_group = mode & 0o070;
-    let group_is_ours = by_group == 0o040
+    let (group, others) = ((mode >> 3) & 7, mode & 7);
+    let group_is_ours = group == READ
         && metadata.uid() != rustix::process::geteuid().as_raw()
         && is_our_group(metadata.gid());
-    if mode & 0o007 == 0 && (by_group == 0 || group_is_ours) {
+    if others == 0 && (group == 0 || group_is_ours) {
         Ok(())
     } else {
         Err(Exposed { mode })

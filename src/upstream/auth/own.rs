@@ -44,7 +44,8 @@ impl Auth {
     ) -> Outcome {
         let pool = &self.pool;
         pool.look_again().await;
-        let repository = repository(scopes);
+        // Of a lone account there is nothing to remember.
+        let repository = repository(scopes).filter(|_| pool.members().len() > 1);
         let seen = repository.map(|name| pool.sights.of(name));
         let strangers = seen.map_or_else(Vec::new, |seen| seen.strangers(pool.members()));
         let mut passed_over = strangers.clone();
@@ -68,7 +69,7 @@ impl Auth {
                 Turn::Limited(outcome) => limited = Some(sooner(limited, outcome)),
                 Turn::Final(outcome) => {
                     let given = matches!(&outcome, Ok((landed, false)) if is_given(landed));
-                    if let Some(name) = repository.filter(|_| given && pool.members().len() > 1) {
+                    if let Some(name) = repository.filter(|_| given) {
                         pool.sights.given(name, &member, &denied);
                     }
                     return outcome;
@@ -96,7 +97,7 @@ impl Auth {
         }
         match denial {
             Some(outcome) => {
-                if let Some(name) = repository.filter(|_| pool.members().len() > 1) {
+                if let Some(name) = repository {
                     pool.sights.denied(name, &forbidden);
                 }
                 self.told(outcome)
@@ -113,7 +114,7 @@ impl Auth {
         scopes: &[Scope],
     ) -> Turn {
         let fails = |fault| {
-            self.pool.fails(member, fault);
+            self.pool.fails(member, &fault);
             Turn::Failed
         };
         let mut proof = match member.credentials.current().await {
@@ -136,7 +137,7 @@ impl Auth {
                     Word::Untold if *status == StatusCode::UNAUTHORIZED => Word::Refused(*status),
                     word => word,
                 },
-                // Or nothing was shown: no account would change the answer.
+                // An outage is everybody's; and where nothing was shown, no account would change the answer.
                 Err(_) | Ok((_, true)) => return Turn::Final(outcome),
                 Ok((landed, false)) if self.is_basic() => match landed.answer.status() {
                     _ if is_denial(landed) => self.word_on(member, &proof).await,
@@ -159,7 +160,10 @@ impl Auth {
             };
             // The same again helps nobody; another one from the same source may.
             match member.credentials.after_refusal(&proof).await {
-                Ok(Some(other)) if !is_second => proof = other,
+                Ok(Some(other)) if !is_second => {
+                    self.pool.sights.forget();
+                    proof = other;
+                }
                 Ok(_) => return fails(Fault::Refused(status)),
                 Err(reason) => return fails(Fault::Source(reason)),
             }

@@ -94,6 +94,11 @@ impl Sights {
         );
     }
 
+    /// One of them shows another credential now, or works again: its rights may be others.
+    pub fn forget(&self) {
+        self.0.invalidate_all();
+    }
+
     fn note(&self, repository: &str, before: Seen, after: Seen) {
         if after != before {
             self.0.insert(repository.into(), after);

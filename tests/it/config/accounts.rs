@@ -183,6 +183,13 @@ auth = \"configured\"
         ["u:p"],
         "`auth` alone is no credential"
     );
+    let parent = "[parent]\nurl = \"https://far.example.com\"";
+    let loaded = with_variables(parent, &[("AUTH_REGISTRIES", "auth.docker.io:u:p ghcr.io:u:p")]);
+    assert_eq!(
+        accounts(&loaded, "ghcr.io"),
+        [],
+        "it would be shown to the parent (S1)"
+    );
     let empty = with_variables("", &[("AUTH_REGISTRIES", " "), ("AUTH_REGISTRIES_DELIMITER", "")]);
     assert_eq!(accounts(&empty, "docker.io"), []);
 }

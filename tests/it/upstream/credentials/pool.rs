@@ -65,13 +65,11 @@ async fn tokens(
         let token = seen
             .header("authorization")
             .and_then(|value| value.strip_prefix("Bearer "));
-        match token {
-            Some(token) => answer(content(token), &[], "content"),
-            None => {
-                let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
-                answer(401, &[("WWW-Authenticate", &realm)], "{}")
-            }
+        if let Some(token) = token {
+            return answer(content(token), &[], "content");
         }
+        let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+        answer(401, &[("WWW-Authenticate", &realm)], "{}")
     })
     .await
 }

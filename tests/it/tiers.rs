@@ -1,0 +1,246 @@
+//! Two tiers: a docxy among the clients (near) behind one among the registries (far), over TLS with a password of its own,
+//! on the line that lies between them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::signin::users::{ANN, with_users};
+use crate::support::{
+    app::{Builder, TestApp},
+    ca::TestCa,
+    client::Request,
+    image::Image,
+    pair::{Pair, ghcr, hub},
+    relay::{Line, OCEAN, Relay},
+    stub::{Auth, StubRegistry},
+};
+
+/// Both docxys, what the far one stands before, and the line between.
+struct Tiers {
+    hub: StubRegistry,
+    ghcr: StubRegistry,
+    ca: Arc<TestCa>,
+    far: TestApp,
+    line: Relay,
+    near: TestApp,
+}
+
+impl Tiers {
+    async fn start(line: Line) -> Self {
+        let ca = Arc::new(TestCa::new());
+        let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
+        let far = far(&hub, &ghcr, &ca).start().await;
+        let line = Relay::to(far.tls_addr(), line).await;
+        let near = near(&line, &ca).start().await;
+        Self {
+            hub,
+            ghcr,
+            ca,
+            far,
+            line,
+            near,
+        }
+    }
+
+    /// `kill -9`, and a new process with the same folder.
+    async fn restart_far(mut self) -> Self {
+        let home: Arc<TempDir> = self.far.home();
+        self.far.kill().await;
+        self.far = far(&self.hub, &self.ghcr, &self.ca).home(&home).start().await;
+        self.line.lead_to(self.far.tls_addr());
+        self
+    }
+
+    async fn get(&self, path: &str) -> crate::support::client::Response {
+        Request::get(path).send(self.near.addr()).await
+    }
+}
+
+fn far(hub: &StubRegistry, ghcr: &StubRegistry, ca: &TestCa) -> Builder {
+    let issued = ca.issue(&["localhost", "127.0.0.1"]);
+    with_users(Pair::app(hub, ghcr))
+        .cache()
+        .config(
+            "[access]\nclients = \"users\"\n[tls]\nlisten = [\"127.0.0.1:0\"]\n\
+             certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }]\n",
+        )
+        .file("cert.pem", issued.certificate)
+        .file("key.pem", issued.key)
+}
+
+fn near(line: &Relay, ca: &TestCa) -> Builder {
+    let parent = format!(
+        "[parent]\nurl = \"https://127.0.0.1:{}\"\nusername = \"{}\"\npassword_file = \"parent\"\nca_file = \"ca.pem\"\n\
+         allow_private_addresses = true\n",
+        line.address.port(),
+        ANN.0
+    );
+    TestApp::builder()
+        .cache()
+        .config(&parent)
+        .file("parent", format!("{}\n", ANN.1))
+        .file("ca.pem", ca.pem())
+}
+
+/// Pulls the whole image by its tag; every byte is compared.
+async fn pull(tiers: &Tiers, stub: &StubRegistry, name: &str, tag: &str, image: &Image) {
+    let manifest = tiers.get(&format!("/v2/{name}/manifests/{tag}")).await;
+    manifest.assert_is(&image.root, stub);
+    for blob in &image.blobs {
+        let answer = tiers.get(&format!("/v2/{name}/blobs/{}", blob.digest)).await;
+        answer.assert_is(blob, stub);
+    }
+}
+
+#[tokio::test]
+async fn every_registry_is_pulled_through_the_parent() {
+    // Somebody whose network reaches no registry, but his own server abroad: three lines, and no image name changes.
+    let tiers = Tiers::start(Line {
+        speed: f64::MAX,
+        one_way: Duration::ZERO,
+        breaks_within: None,
+    })
+    .await;
+    let (redis, owner) = (
+        tiers.hub.image("library/redis", "7"),
+        tiers.ghcr.image("owner/image", "1"),
+    );
+    pull(&tiers, &tiers.hub, "library/redis", "7", &redis).await;
+    pull(&tiers, &tiers.hub, "redis", "7", &redis).await;
+    pull(&tiers, &tiers.ghcr, "ghcr.io/owner/image", "1", &owner).await;
+    // The registries see neither the parent's user nor the near one's requests twice.
+    for stub in [&tiers.hub, &tiers.ghcr] {
+        let seen = stub.secrets_seen();
+        assert!(!seen.iter().any(|secret| secret.contains(ANN.1)), "{seen:?}");
+    }
+    for blob in &redis.blobs {
+        assert_eq!(
+            tiers
+                .hub
+                .gets(&format!("/v2/library/redis/blobs/{}", blob.digest))
+                .len(),
+            1
+        );
+    }
+    // The far one gives nothing to who is not its user, and nothing private that its own rights do not open.
+    let stranger = Request::get("/v2/library/redis/manifests/7")
+        .tls(tiers.ca.client(), "localhost")
+        .send(tiers.far.tls_addr())
+        .await;
+    assert_eq!(stranger.status, 401);
+    let private = tiers.get("/v2/acme/app/manifests/1").await;
+    assert!(matches!(private.status, 401 | 403 | 404), "{}", private.status);
+    // Warm, and the far one gone: all of it still comes.
+    let home = tiers.far.home();
+    tiers.far.kill().await;
+    drop(home);
+    let answer = Request::get("/v2/redis/manifests/7")
+        .send(tiers.near.addr())
+        .await;
+    answer.assert_is(&redis.root, &tiers.hub);
+    assert_eq!(answer.header("x-cache"), Some("stale"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_at_the_parent_is_told_as_what_it_is() {
+    // An operator who mistyped: the near log and the client's error say where and which key.
+    let ca = Arc::new(TestCa::new());
+    let (hub, ghcr) = (hub(Auth::Open).start().await, ghcr(Auth::Open).start().await);
+    let far = far(&hub, &ghcr, &ca).start().await;
+    let line = Relay::to(
+        far.tls_addr(),
+        Line {
+            one_way: Duration::ZERO,
+            ..OCEAN
+        },
+    )
+    .await;
+    let near = near(&line, &ca).file("parent", "wrong\n").start().await;
+    let answer = Request::get("/v2/library/redis/manifests/7")
+        .send(near.addr())
+        .await;
+    assert!(matches!(answer.status, 401 | 403 | 502), "{}", answer.status);
+    assert!(answer.text().contains("docker.io"), "{}", answer.text());
+    assert_eq!(hub.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_warm_tag_is_revalidated_in_one_round_trip() {
+    // Each pull of a tag waits for this: one question over the ocean, no token, no second one.
+    let tiers = Tiers::start(OCEAN).await;
+    let redis = tiers.hub.image("library/redis", "7");
+    pull(&tiers, &tiers.hub, "library/redis", "7", &redis).await;
+    let before = requests(&tiers.far);
+    let began = Instant::now();
+    let answer = tiers.get("/v2/library/redis/manifests/7").await;
+    let took = began.elapsed();
+    answer.assert_is(&redis.root, &tiers.hub);
+    assert_eq!(answer.header("x-cache"), Some("revalidated"));
+    assert_eq!(requests(&tiers.far) - before, 1);
+    assert!(took >= OCEAN.one_way * 2, "{took:?}");
+    println!("two tiers: a warm tag in {} ms over 100 ms", took.as_millis());
+}
+
+#[tokio::test]
+async fn every_pull_is_right_over_a_line_that_breaks_while_the_far_docxy_is_killed() {
+    // Somebody on a bad line: what breaks is gone on with, and what was killed is asked again.
+    broken_line(3, 2 << 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute; `make soak`"]
+async fn soak_every_pull_is_right_over_a_line_that_breaks_while_the_far_docxy_is_killed() {
+    broken_line(12, 24 << 20).await;
+}
+
+async fn broken_line(images: usize, layer: usize) {
+    let mut tiers = Tiers::start(Line {
+        breaks_within: Some(layer as u64),
+        ..OCEAN
+    })
+    .await;
+    let mut blobs = 0;
+    for number in 0..images {
+        let (name, seed) = (format!("team/app{number}"), 100 + number as u64);
+        let image = tiers
+            .hub
+            .put(&name, "1", Image::layers(2).layer_size(layer).seed(seed).build());
+        blobs += image.blobs.len();
+        let killed = number % 2 == 1;
+        if killed {
+            // The first layer is on its way when the far docxy dies.
+            let path = format!("/v2/{name}/blobs/{}", image.layer_blobs()[0].digest);
+            let near = tiers.near.addr();
+            let pulling = tokio::spawn(async move { Request::get(path).send(near).await });
+            let first = image.layer_blobs()[0].digest.clone();
+            tiers
+                .hub
+                .until("the layer to be asked for", |seen| {
+                    seen.iter().any(|request| request.path.contains(&first))
+                })
+                .await;
+            tiers = tiers.restart_far().await;
+            pulling
+                .await
+                .unwrap()
+                .assert_is(image.layer_blobs()[0], &tiers.hub);
+        }
+        pull(&tiers, &tiers.hub, &name, "1", &image).await;
+    }
+    println!(
+        "two tiers: {images} images, {blobs} blobs right, {} connections broken by the line, {} kills",
+        tiers.line.broken(),
+        images / 2
+    );
+    assert!(tiers.line.broken() > 0);
+}
+
+/// That the far docxy has answered.
+fn requests(far: &TestApp) -> usize {
+    far.log()
+        .iter()
+        .filter(|line| line["fields"]["message"] == "request")
+        .count()
+}
