@@ -20,6 +20,7 @@ mod herd;
 mod memory;
 mod requests;
 mod table;
+mod tiers;
 mod tls;
 mod warm;
 
@@ -41,6 +42,9 @@ mod noise;
 mod origin;
 #[path = "../support/process.rs"]
 mod process;
+#[expect(dead_code, reason = "the tests' line also breaks")]
+#[path = "../../tests/it/support/relay.rs"]
+mod relay;
 #[path = "../support/server.rs"]
 mod server;
 
@@ -85,6 +89,7 @@ enum Case {
     Herd,
     Far,
     Memory,
+    Tiers,
 }
 
 /// Everything a case needs.
@@ -174,6 +179,7 @@ fn main() -> Result<()> {
             Case::Herd => herd::run,
             Case::Far => far::run,
             Case::Memory => memory::run,
+            Case::Tiers => tiers::run,
         };
         let name = case.to_possible_value();
         let text = run(&bench, &mut report)

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::client::{Connection, Stream};
 
-const NAME: &str = "bench.test";
+pub const NAME: &str = "bench.test";
 
 pub struct Tls {
     certificate: String,

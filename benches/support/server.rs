@@ -33,10 +33,17 @@ impl Server {
 
 /// docxy in front of `origin` as if that were Docker Hub; `sections` follow in its configuration. Files carry `name`.
 pub fn docxy(folder: &Path, name: &str, origin: SocketAddr, sections: &str) -> Result<Server> {
+    let registry = format!(
+        "[registries.\"docker.io\"]\nurls = [\"http://{origin}\"]\nallow_private_addresses = true\n{sections}"
+    );
+    docxy_of(folder, name, &registry)
+}
+
+/// docxy with these sections, on an address of its own.
+pub fn docxy_of(folder: &Path, name: &str, sections: &str) -> Result<Server> {
     let address = free_address()?;
     let configuration = format!(
-        "listen = [\"{address}\"]\nstate_path = \"{}\"\n\
-         [registries.\"docker.io\"]\nurls = [\"http://{origin}\"]\nallow_private_addresses = true\n{sections}",
+        "listen = [\"{address}\"]\nstate_path = \"{}\"\n{sections}",
         folder.join(format!("{name}-state")).display(),
     );
     let file = folder.join(format!("{name}.toml"));

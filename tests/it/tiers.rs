@@ -32,7 +32,7 @@ impl Tiers {
         let ca = Arc::new(TestCa::new());
         let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
         let far = far(&hub, &ghcr, &ca).start().await;
-        let line = Relay::to(far.tls_addr(), line).await;
+        let line = Relay::to(far.tls_addr(), line).await.unwrap();
         let near = near(&line, &ca).start().await;
         Self {
             hub,
@@ -156,7 +156,8 @@ async fn a_wrong_password_at_the_parent_is_told_as_what_it_is() {
             ..OCEAN
         },
     )
-    .await;
+    .await
+    .unwrap();
     let near = near(&line, &ca).file("parent", "wrong\n").start().await;
     let answer = Request::get("/v2/library/redis/manifests/7")
         .send(near.addr())

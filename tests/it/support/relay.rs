@@ -1,8 +1,9 @@
 //! The line that makes people wait: so many bytes a second on each connection, so long a way, and now and then it breaks. A
 //! relay of a few lines between real sockets.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
@@ -36,9 +37,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub async fn to(to: SocketAddr, line: Line) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    pub async fn to(to: SocketAddr, line: Line) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let (to, broken) = (Arc::new(Mutex::new(to)), Arc::new(Mutex::new(0)));
         let relay = Self {
             address,
@@ -47,7 +48,7 @@ impl Relay {
         };
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let (to, broken) = (*to.lock().unwrap(), Arc::clone(&broken));
+                let (to, broken) = (*locked(&to), Arc::clone(&broken));
                 tokio::spawn(async move {
                     // The handshake takes a round trip too.
                     tokio::time::sleep(line.one_way * 2).await;
@@ -63,22 +64,22 @@ impl Relay {
                     };
                     tokio::select! {
                         _ = carry(near_in, far_out, up) => {}
-                        broke = carry(far_in, near_out, line) => *broken.lock().unwrap() += usize::from(broke),
+                        broke = carry(far_in, near_out, line) => *locked(&broken) += usize::from(broke),
                     }
                 });
             }
         });
-        relay
+        Ok(relay)
     }
 
     /// Connections from now on lead there.
     pub fn lead_to(&self, to: SocketAddr) {
-        *self.to.lock().unwrap() = to;
+        *locked(&self.to) = to;
     }
 
     /// Connections that it broke.
     pub fn broken(&self) -> usize {
-        *self.broken.lock().unwrap()
+        *locked(&self.broken)
     }
 }
 
@@ -97,7 +98,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> b
             if free.elapsed() > line.one_way {
                 free = Instant::now();
             }
-            free += Duration::from_secs_f64(f64::from(u32::try_from(count).unwrap()) / line.speed);
+            free += Duration::from_secs_f64(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / line.speed);
             tokio::time::sleep_until(free.into()).await;
             let bytes = (free + line.one_way, buffer[..count].to_vec());
             if sender.send(bytes).await.is_err() {
@@ -125,4 +126,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> b
         futures_util::future::Either::Left(((), arriving)) => arriving.await,
         futures_util::future::Either::Right((broke, _)) => broke,
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

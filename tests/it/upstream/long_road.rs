@@ -18,7 +18,7 @@ async fn soak_four_connections_are_three_and_a_half_times_as_fast() {
     let image = Image::layers(1).layer_size(64 * 1024 * 1024).build();
     let blob = image.layer_blobs()[0].clone();
     let registry = StubRegistry::builder().image("a/b", "1", image).start().await;
-    let relay = Relay::to(registry.addr(), OCEAN).await;
+    let relay = Relay::to(registry.addr(), OCEAN).await.unwrap();
     let address = relay.address;
     let mut took = Vec::new();
     for segments in [1, 4] {
