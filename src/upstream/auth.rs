@@ -132,18 +132,12 @@ impl Auth {
         self.own(right)?;
         self.tally.ask();
         match right {
-            Right::Configured if !self.pool.is_empty() => {
-                Box::pin(self.ask_with_own(cost, question, scopes)).await
-            }
-            Right::Configured | Right::Anonymous => {
-                Box::pin(self.ask_as_nobody(cost, question, scopes)).await
-            }
-            Right::Bearer { token, .. } => {
-                Box::pin(self.ask_as_client(question, As::Token(token), scopes)).await
-            }
+            Right::Configured if !self.pool.is_empty() => self.ask_with_own(cost, question, scopes).await,
+            Right::Configured | Right::Anonymous => self.ask_as_nobody(cost, question, scopes).await,
+            Right::Bearer { token, .. } => self.ask_as_client(question, As::Token(token), scopes).await,
             Right::Basic { credential, .. } => {
                 let proof = Proof::Password(credential.clone());
-                Box::pin(self.ask_as_client(question, As::With(&proof), scopes)).await
+                self.ask_as_client(question, As::With(&proof), scopes).await
             }
         }
     }

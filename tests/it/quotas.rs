@@ -1,7 +1,5 @@
 //! R2: pull limits. How much is asked, with which account, and what clients get when nothing is left.
 
-#![expect(clippy::print_stdout, reason = "the counts are part of the report")]
-
 mod accounts;
 mod figures;
 mod scarce;

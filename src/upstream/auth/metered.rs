@@ -64,7 +64,7 @@ impl Auth {
         question: &Question<'_>,
         scopes: &[Scope],
     ) -> Outcome {
-        let asking = self.ask_as(question, As::Nobody, scopes);
+        let asking = Box::pin(self.ask_as(question, As::Nobody, scopes));
         self.metered(&self.anonymous, cost, asking).await
     }
 
@@ -75,7 +75,7 @@ impl Auth {
         name: As<'_>,
         scopes: &[Scope],
     ) -> Outcome {
-        let outcome = self.ask_as(question, name, scopes).await;
+        let outcome = Box::pin(self.ask_as(question, name, scopes)).await;
         self.tally.note(&outcome);
         outcome
     }

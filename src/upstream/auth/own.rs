@@ -123,7 +123,7 @@ impl Auth {
         };
         let mut is_second = false;
         loop {
-            let asking = self.ask_as(question, As::With(&proof), scopes);
+            let asking = Box::pin(self.ask_as(question, As::With(&proof), scopes));
             let outcome = self.metered(member.quota(), cost, asking).await;
             if is_limited(&outcome) {
                 return Turn::Limited(outcome);

@@ -1,7 +1,5 @@
 //! A registry that counts pulls, before real clients.
 
-#![expect(clippy::print_stdout, reason = "the counts are part of the report")]
-
 use super::support::{sandbox::Sandbox, skopeo::Skopeo};
 use crate::quotas::{hub, name};
 use crate::support::{app::TestApp, stub::Quota};
