@@ -9,6 +9,7 @@ mod forecast;
 mod news;
 mod said;
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -69,8 +70,8 @@ pub(super) enum Left {
     /// So many counted questions, in steps: a credential is kept for some of them, because a token must be fetched for each
     /// credential and repository.
     Some(u64),
-    /// The registry has not said, or does not limit.
-    Plenty,
+    /// The registry has not said, or does not limit: the one with the fewest tens of counted questions on their way.
+    Plenty(Reverse<u32>),
 }
 
 /// May this be asked?
@@ -178,11 +179,11 @@ impl Quota {
         if state.pause.is_some_and(|until| now < until) {
             return Left::Slowed;
         }
+        let under_way = self.under_way.load(Ordering::Relaxed);
         let Some(known) = &state.known else {
-            return Left::Plenty;
+            return Left::Plenty(Reverse(under_way / 10));
         };
-        let under_way = u64::from(self.under_way.load(Ordering::Relaxed));
-        let left = known.said.remaining.saturating_sub(under_way);
+        let left = known.said.remaining.saturating_sub(u64::from(under_way));
         let step = (known.said.limit / 10).max(1);
         Left::Some(if left < step { left } else { left - left % step })
     }

@@ -21,6 +21,7 @@ fn figures(limit: u64, remaining: u64) -> HeaderMap {
 }
 
 const OK: StatusCode = StatusCode::OK;
+const PLENTY: Left = Left::Plenty(Reverse(0));
 const LIMITED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 
 fn seconds(wait: u64) -> Leave {
@@ -64,6 +65,10 @@ async fn what_is_on_its_way_is_counted() {
     assert_eq!(quota.left(), Left::Some(5));
     drop(under_way);
     assert_eq!(quota.left(), Left::Some(50));
+    // Also of those of which nothing is known yet.
+    let (one, other) = (self::quota(), self::quota());
+    let _ten: Vec<_> = (0..10).map(|_| one.set_out(Cost::Counted)).collect();
+    assert!(one.left() < other.left());
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +165,7 @@ async fn a_report_claims_no_more_than_is_known() {
     assert_eq!(report.empty_in.map(|wait| wait.as_secs()), Some(990));
     // A whole window without a word: it is as good as new.
     pass(21_600).await;
-    assert_eq!((quota.report(), quota.left()), (None, Left::Plenty));
+    assert_eq!((quota.report(), quota.left()), (None, PLENTY));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,5 +187,5 @@ async fn who_pays_is_not_limited() {
     quota.note(OK, &HeaderMap::new(), Cost::Nothing);
     assert_eq!(quota.left(), Left::Nothing, "a blob tells nothing");
     quota.note(OK, &HeaderMap::new(), Cost::Shown);
-    assert_eq!((quota.left(), quota.report()), (Left::Plenty, None));
+    assert_eq!((quota.left(), quota.report()), (PLENTY, None));
 }
