@@ -48,7 +48,7 @@ use crate::route::Target;
 use crate::serve::CachePolicy;
 use crate::serve::file::Direct;
 use crate::telemetry::Metrics;
-use crate::upstream::{Answer, Ask, Failure, Method, Right, Upstream};
+use crate::upstream::{Answer, Ask, Failure, Method, Refusal, Right, Upstream};
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +287,18 @@ async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Erro
         None
     };
     refusal(registry, what, status, &headers, said)
+}
+
+/// Why there is no download of a blob.
+async fn no_download(registry: &RegistryName, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Failed(failure) => Error::Upstream(failure),
+        Refusal::Answered(answer) => refused(registry, Missing::Blob, answer).await,
+        Refusal::Everywhere { own, mirrors } => Error::Everywhere {
+            own: Box::new(Box::pin(no_download(registry, *own)).await),
+            mirrors,
+        },
+    }
 }
 
 fn refusal(

@@ -10,13 +10,18 @@ pub mod failure;
 mod fetch;
 mod health;
 mod login;
+mod mirror;
 mod place;
+mod places;
 mod pool;
+mod public;
 mod quota;
 mod realm;
 mod redacted;
 mod report;
 mod retry;
+mod site;
+mod standing;
 mod token_service;
 mod tokens;
 pub mod transport;
@@ -26,32 +31,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-use self::auth::Auth;
 pub use self::body::Body;
 pub use self::confirm::Word;
 pub use self::credentials::CredentialSource;
-use self::download::Slots;
-pub use self::download::{Download, Errand, Order, Piece, Refusal};
-pub use self::failure::{Blame, Failure};
-use self::fetch::{Landed, Question};
-use self::health::Breaker;
+pub use self::download::{Download, Errand, Givers, Order, Piece, Refusal};
+pub use self::failure::{Blame, Failure, is_verdict};
 pub use self::health::{Health, Suspicion};
+pub use self::mirror::Mirror;
+pub use self::places::{HAND_OVER, Place};
 pub use self::pool::{Account, Fault, MAX_MEMBERS, Member, MemberId, Pool, State};
-pub use self::quota::ANONYMOUS;
-use self::quota::Cost;
-pub use self::quota::{Report as QuotaReport, hour};
+pub use self::public::{Public, Sources};
+pub use self::quota::{ANONYMOUS, Report as QuotaReport, hour};
 pub use self::report::{AccountReport, Report, SiteReport};
+pub use self::site::{Role, Site};
 use self::transport::Transport;
 
 use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Endpoint, RegistryName, Repository, Scope};
 
-/// Values only; `app` fills it from the configuration.
+/// Of one place. Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub name: RegistryName,
-    /// The first is asked. http or https, may carry a port and a path (placed after /v2/); no user, no query.
-    pub urls: Vec<Url>,
+    /// http or https, may carry a port and a path (placed after /v2/); no user, no query.
+    pub url: Url,
     /// Docker Hub only: one-component names get `library/`, in the path and in every scope.
     pub library_prefix: bool,
     /// docxy's own accounts, for `Right::Configured`.
@@ -159,115 +162,101 @@ pub enum LoginAnswer {
     },
 }
 
-/// One registry. Clones share tokens, connections and what was learnt.
+/// One registry: the place that speaks for it, and those that have copies of what it gives to everyone. Clones share tokens,
+/// connections and what was learnt.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    config: Arc<Config>,
-    transport: Transport,
-    auth: Arc<Auth>,
-    health: Arc<Breaker>,
-    slots: Slots,
+    /// Alone it is shown the credentials of clients and of the registry's entry, and asked for anything but digests.
+    authority: Site,
+    mirrors: Arc<[Mirror]>,
+    /// Digests are asked of the mirrors before the authority.
+    mirrors_first: bool,
 }
 
 impl Upstream {
-    pub fn new(config: Config, transport: Transport) -> Self {
-        let config = Arc::new(config);
-        let auth = Arc::new(Auth::new(config.clone(), transport.clone()));
-        let asked = (config.clone(), auth.clone());
-        let answers = move || {
-            let (config, auth) = asked.clone();
-            async move {
-                let outcome = login::status_of_base(&config, &auth, &Right::Anonymous).await;
-                outcome.err().as_ref().and_then(health::news) != Some(Health::Suspect)
-            }
-        };
+    pub fn new(authority: Config, transport: Transport) -> Self {
         Self {
-            health: Arc::new(Breaker::new(config.name.clone(), answers)),
-            slots: Slots::new(config.max_connections),
-            auth,
-            config,
-            transport,
+            authority: Site::authority(authority, transport),
+            mirrors: Arc::default(),
+            mirrors_first: false,
         }
     }
 
+    /// With further sources of public content, in the order in which they are asked.
+    #[must_use]
+    pub fn with_mirrors(self, mirrors: Vec<Mirror>, mirrors_first: bool) -> Self {
+        Self {
+            mirrors: mirrors.into(),
+            mirrors_first,
+            ..self
+        }
+    }
+
+    pub fn has_mirrors(&self) -> bool {
+        !self.mirrors.is_empty()
+    }
+
     pub fn name(&self) -> &RegistryName {
-        &self.config.name
+        self.authority.name()
+    }
+
+    /// Every place of this registry, in the configuration's order.
+    pub fn sites(&self) -> impl Iterator<Item = &Site> {
+        std::iter::once(&self.authority).chain(self.mirrors.iter().map(Mirror::site))
     }
 
     /// The repository under the name that the registry knows it by: with `library/` where that is its custom.
     pub fn canonical(&self, repository: &Repository) -> Result<Repository, Failure> {
-        place::own_name(&self.config, repository)
+        self.authority.canonical(repository)
     }
 
     /// Asks the registry: learns its challenge, fetches and caches tokens, follows redirects by hand, tries once more after a 401.
     pub async fn send(&self, ask: &Ask, right: &Right) -> Result<Answer, Failure> {
-        let config = &self.config;
-        let base = place::base(config)?;
-        let endpoint = place::endpoint(config, &ask.endpoint)?;
-        let question = Question {
-            registry: &config.name,
-            method: match ask.method {
-                Method::Get => http::Method::GET,
-                Method::Head => http::Method::HEAD,
-            },
-            url: place::url(base, &endpoint, ask.query.as_deref()),
-            headers: &ask.headers,
-            authorization: None,
-            max_redirects: config.max_redirects,
-        };
-        let outcome = self
-            .auth
-            .ask_at(Cost::of(ask), &question, right, &place::scopes(base, &endpoint))
-            .await;
-        self.health.note(&outcome);
-        let (landed, anonymous) = outcome?;
-        let status = landed.answer.status();
-        if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::denied(config.name.clone(), status));
-        }
-        Ok(landed.into_answer(anonymous))
+        self.authority.send(ask, right).await
+    }
+
+    /// The registry's own word about `ask`, stopped at the last status: nothing of the body is read.
+    pub async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
+        self.authority.confirm(ask, right).await
+    }
+
+    /// Asks for a blob, of one place after the other where the errand allows several; `right` is for the authority. Returns
+    /// when a final status and the length are known, in bounded time even when nobody answers (but for the wait for a
+    /// connection while all `max_connections` are in use by an upstream that is well). What breaks later is mended inside
+    /// the download, which goes on at another place from where it broke.
+    pub async fn download(&self, errand: Errand, right: &Right) -> Result<Download, Refusal> {
+        download::begin(self, errand, right).await
     }
 
     /// Whether the registry answers at all, as the last requests found; costs nothing to ask. While it is suspect, one probe
     /// in the background finds out when it is back.
     pub fn health(&self) -> Health {
-        self.health.health()
+        self.authority.health()
     }
 
     /// Why it is suspect, if it is.
     pub fn suspicion(&self) -> Option<Suspicion> {
-        self.health.suspicion()
+        self.authority.suspicion()
     }
 
     /// Somebody who has an older answer to give has waited for this registry for as long as he would: until it answers, only
     /// a probe asks it in his place (threat R1).
     pub fn is_late(&self) {
-        self.health.late();
+        self.authority.is_late();
+    }
+
+    /// It did not answer within this time.
+    pub fn timed_out(&self, limit: Duration) -> Failure {
+        self.authority.timed_out(limit)
     }
 
     /// Asks the registry's token service with a client's own password or refresh token.
     pub async fn login(&self, login: &Login) -> Result<LoginAnswer, Failure> {
-        login::login(&self.config, &self.auth, &self.transport, login).await
+        self.authority.login(login).await
     }
 
     /// `GET /v2/` with this right: is it good for anything here? 401 and 403 are statuses here, not failures.
     pub async fn ping(&self, right: &Right) -> Result<StatusCode, Failure> {
-        let outcome = login::status_of_base(&self.config, &self.auth, right).await;
-        self.health.note(&outcome);
-        outcome
-    }
-}
-
-impl Landed {
-    fn into_answer(self, anonymous: bool) -> Answer {
-        let (parts, body) = self.answer.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            anonymous,
-            redirects: self.redirects,
-            length_known: self.length_known,
-        }
+        self.authority.ping(right).await
     }
 }

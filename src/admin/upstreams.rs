@@ -10,7 +10,7 @@ use super::refusal::{Refusal, json};
 use super::request;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Allowance;
-use crate::upstream::{ANONYMOUS, Report};
+use crate::upstream::{ANONYMOUS, Report, Role};
 
 pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     request::no_query(query.as_deref())?;
@@ -31,16 +31,16 @@ pub(super) fn measure(parts: &Parts) {
 }
 
 fn allowances(metrics: &Metrics, report: &Report) {
-    for (position, site) in report.sites.iter().enumerate() {
+    for site in &report.sites {
         let accounts = site
             .accounts
             .iter()
             .map(|own| (own.name.as_str(), own.quota.as_ref()));
         for (name, quota) in accounts.chain([(ANONYMOUS, site.anonymous.as_ref())]) {
-            let name = match position {
-                0 => name.to_owned(),
+            let name = match site.role {
+                Role::Authority => name.to_owned(),
                 // A mirror's are not the registry's own.
-                _ => format!("{name} at {}", site.url),
+                Role::Mirror => format!("{name} at {}", site.url),
             };
             let allowance = quota.map(|quota| Allowance {
                 limit: quota.limit,

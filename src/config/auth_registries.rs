@@ -12,8 +12,7 @@ use url::{Host, Url};
 use super::{
     environment::Environment,
     origin::{Origin, Origins, Problem, Problems, Warning, join_key},
-    parent,
-    schema::{AuthMode, CredentialEntry, Registry, Schema},
+    schema::{AuthMode, CredentialEntry, Registry, Schema, UrlEntry},
     values::Secret,
 };
 use crate::oci::RegistryName;
@@ -58,16 +57,10 @@ pub(super) fn apply(
     let mut taken = Vec::new();
     for (name, entries) in accounts {
         let section = join_key("registries", name.as_str());
-        let is_at_parent = parent::has_adopted(schema, origins, &name);
         let Some(registry) = schema.registries.get_mut(&name) else {
             continue;
         };
-        let why = if is_at_parent {
-            Some("it is asked at the parent, which is shown what [parent] names and nothing else".to_owned())
-        } else {
-            obstacle(registry, &section, origins)
-        };
-        if let Some(why) = why {
+        if let Some(why) = obstacle(registry, &section, origins) {
             warnings.push(warning(
                 format!("has an account for {name} that is not used: {why}"),
                 "take it out of one of the two",
@@ -148,12 +141,13 @@ fn owners(schema: &Schema, host: &str) -> Result<BTreeSet<RegistryName>, Fault> 
                 .port_or_known_default()
                 .is_some_and(|port| format!("{own}:{port}") == host)
     };
+    let is_authority = |entry: &UrlEntry| entry.mirror.is_none() && is_host(&entry.url);
     let realm_is =
         |realm: &String| *realm == host || realm.rsplit_once(':').is_some_and(|(name, _)| name == host);
     let registries = || schema.enabled_registries();
     let by_name = registries().filter(|(name, _)| name.as_str() == host);
     let by_alias = registries().filter(|(_, it)| it.aliases.iter().any(|alias| alias.as_str() == host));
-    let by_url = registries().filter(|(_, it)| it.urls.iter().any(is_host));
+    let by_url = registries().filter(|(_, it)| it.urls.iter().any(is_authority));
     let by_realm = registries().filter(|(_, it)| it.realms.iter().any(realm_is));
     let found = [names(by_name), names(by_alias), names(by_url), names(by_realm)];
     if let Some(found) = found.into_iter().find(|found| !found.is_empty()) {
@@ -176,7 +170,11 @@ fn related(schema: &Schema, host: &str) -> Result<BTreeSet<RegistryName>, Fault>
     let found: Vec<&RegistryName> = schema
         .enabled_registries()
         .filter(|(_, registry)| {
-            wanted.is_some() && registry.urls.iter().any(|url| domain(url).as_deref() == wanted)
+            wanted.is_some()
+                && registry
+                    .urls
+                    .iter()
+                    .any(|entry| domain(&entry.url).as_deref() == wanted)
         })
         .map(|(name, _)| name)
         .collect();

@@ -41,6 +41,7 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
 
 pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("urls", &mut registry.urls);
+    visit.key("mirrors_first", &mut registry.mirrors_first);
     visit.key("aliases", &mut registry.aliases);
     visit.key("hosts", &mut registry.hosts);
     visit.key("library_prefix", &mut registry.library_prefix);

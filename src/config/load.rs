@@ -14,7 +14,7 @@ use super::{
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     parent, presets,
     read::read,
-    schema::Schema,
+    schema::{PasswordVariable, Schema, UrlEntry},
     tree::{Node, Table, Value, insert, overlay, parse_document, parse_key, parse_value},
     validate,
     values::Secret,
@@ -113,7 +113,6 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
 
     let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
-    parent::adopt(&mut schema, &mut origins, &mut problems);
     complete(&mut schema, &sources.environment);
     let environment = &sources.environment;
     auth_registries::apply(
@@ -123,6 +122,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
         &mut problems,
         &mut warnings,
     );
+    parent::adopt(&mut schema, &mut origins, &mut problems);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);
@@ -270,24 +270,31 @@ fn raw(text: String, origin: Origin) -> Node {
 fn complete(schema: &mut Schema, environment: &Environment) {
     for (name, registry) in &mut schema.registries {
         if registry.urls.is_empty() {
-            registry.urls.extend(url::Url::parse(&format!("https://{name}")));
+            let url = url::Url::parse(&format!("https://{name}"));
+            registry.urls.extend(url.map(UrlEntry::from));
         }
         for host in registry.hosts.iter_mut().chain(&mut registry.realms) {
             host.make_ascii_lowercase();
         }
-        let listed = registry
-            .credentials
-            .iter_mut()
-            .map(|entry| &mut entry.password_env);
-        for variable in std::iter::once(&mut registry.password_env)
-            .chain(listed)
-            .flatten()
-        {
-            let value = environment.get(&variable.name).filter(|value| !value.is_empty());
-            variable.value = value.cloned().map(Secret::new);
+        password_of(&mut registry.password_env, environment);
+        for entry in &mut registry.credentials {
+            password_of(&mut entry.password_env, environment);
+        }
+        for keys in registry.urls.iter_mut().filter_map(|entry| entry.mirror.as_mut()) {
+            keys.realms
+                .iter_mut()
+                .for_each(|host| host.make_ascii_lowercase());
+            password_of(&mut keys.password_env, environment);
         }
     }
     for host in &mut schema.allowed_hosts {
         host.make_ascii_lowercase();
+    }
+}
+
+fn password_of(variable: &mut Option<PasswordVariable>, environment: &Environment) {
+    if let Some(variable) = variable {
+        let value = environment.get(&variable.name).filter(|value| !value.is_empty());
+        variable.value = value.cloned().map(Secret::new);
     }
 }

@@ -49,12 +49,6 @@ pub(super) fn adopt(schema: &mut Schema, origins: &mut Origins, problems: &mut P
     }
 }
 
-/// Is this registry asked at the parent?
-pub(super) fn has_adopted(schema: &Schema, origins: &Origins, name: &RegistryName) -> bool {
-    let urls = format!("{}.urls", join_key("registries", name.as_str()));
-    schema.parent.url.is_some() && origins.of(&urls) == origins.of(URL)
-}
-
 struct One<'a> {
     section: String,
     registry: &'a mut Registry,
@@ -66,7 +60,7 @@ impl One<'_> {
         let mut url = parent.clone();
         let path = format!("{}/{name}", parent.path().trim_end_matches('/'));
         url.set_path(&path);
-        self.registry.urls = vec![url];
+        self.registry.urls = vec![url.into()];
         self.note("urls", URL);
         // The token services of the registry itself are the parent's business.
         if !self.is_written("realms") {

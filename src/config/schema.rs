@@ -7,6 +7,7 @@ mod access;
 mod cache;
 mod credentials;
 mod parent;
+mod places;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use credentials::{Account, CredentialEntry, Source};
 pub use parent::Parent;
+pub use places::{MirrorKeys, UrlEntry};
 
 /// The whole configuration. Without any file it listens on 127.0.0.1:5000 and knows all presets.
 #[derive(Clone, Debug)]
@@ -246,8 +248,11 @@ pub enum LogFormat {
 )]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registry {
-    /// Never empty after loading: a registry that is no preset gets `https://NAME`.
-    pub urls: Vec<Url>,
+    /// Never empty after loading: a registry that is no preset gets `https://NAME`. The first is the registry itself, the
+    /// others are mirrors.
+    pub urls: Vec<UrlEntry>,
+    /// Digests are asked of the mirrors before the registry.
+    pub mirrors_first: bool,
     /// Other names that mean this registry as a path prefix or in `ns`; may be a bare word (`harbor`).
     pub aliases: Vec<RegistryName>,
     /// Virtual hosts, lower case, without a port.
@@ -405,6 +410,7 @@ impl Default for Registry {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
+            mirrors_first: false,
             aliases: Vec::new(),
             hosts: Vec::new(),
             library_prefix: false,

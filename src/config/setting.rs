@@ -6,6 +6,7 @@ mod cache;
 mod choice;
 mod credentials;
 mod network;
+mod places;
 mod proxy;
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};

@@ -56,13 +56,13 @@ impl Findings<'_> {
     }
 
     /// `index` counts from 0, as everywhere but in messages.
-    fn problem_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
-        let problem = self.finding_of_item(key, index, what, fix);
+    fn problem_of_rule(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let problem = self.finding_of_rule(key, index, what, fix);
         self.problems.push(problem);
     }
 
-    fn warn_of_item(&mut self, key: &str, index: usize, what: &str, fix: &str) {
-        let warning = Warning(self.finding_of_item(key, index, what, fix));
+    fn warn_of_rule(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let warning = Warning(self.finding_of_rule(key, index, what, fix));
         self.warnings.push(warning);
     }
 
@@ -78,17 +78,19 @@ impl Findings<'_> {
     }
 
     fn finding_of_entry(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
-        Problem {
-            what: format!("entry {}: {what}", index + 1),
-            ..self.finding_of_item(key, index, what, fix)
-        }
+        self.finding_of_item(key, index, format!("entry {}: {what}", index + 1), fix)
     }
 
-    fn finding_of_item(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+    fn finding_of_rule(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+        self.finding_of_item(key, index, format!("rule {}: {what}", index + 1), fix)
+    }
+
+    /// Of one of several values in a list.
+    fn finding_of_item(&self, key: &str, index: usize, what: String, fix: &str) -> Problem {
         Problem {
             origin: self.origins.of_item(key, index).clone(),
             key: key.to_owned(),
-            what: format!("rule {}: {what}", index + 1),
+            what,
             fix: Some(fix.to_owned()),
         }
     }
@@ -387,13 +389,22 @@ fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
 /// The address guard judges static addresses too (threat S2): better said now than at the first pull.
 fn refused_later(schema: &Schema, host: &str, address: IpAddr, findings: &mut Findings<'_>) {
     for (name, registry) in schema.enabled_registries() {
-        let is_its_host = registry.urls.iter().any(|url| url.host_str() == Some(host));
-        if is_its_host && !registry.allow_private_addresses {
-            findings.problem(
-                "network.hosts",
-                format!("{host} is given {address}, an address of this machine or of a private network"),
-                format!("add allow_private_addresses = true under [registries.\"{name}\"]"),
-            );
+        let what = format!("{host} is given {address}, an address of this machine or of a private network");
+        for entry in registry
+            .urls
+            .iter()
+            .filter(|entry| entry.url.host_str() == Some(host))
+        {
+            let fix = match &entry.mirror {
+                None if !registry.allow_private_addresses => {
+                    format!("add allow_private_addresses = true under [registries.\"{name}\"]")
+                }
+                Some(keys) if !keys.allow_private_addresses => {
+                    format!("add allow_private_addresses = true to the mirror in registries.\"{name}\".urls")
+                }
+                _ => continue,
+            };
+            findings.problem("network.hosts", what.clone(), fix);
         }
     }
 }

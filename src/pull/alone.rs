@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::cached::Cached;
 use super::rights::Claim;
-use super::{Error, Missing, Pull};
+use super::{Error, Pull};
 use crate::cache::Presence;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
-use crate::upstream::{Download, Errand, Order, Refusal};
+use crate::upstream::{Download, Errand, Order, Role};
 
 /// Most that is held back of a body until its digest is known (threat I1).
 const TAIL: usize = 64 * 1024;
@@ -61,7 +61,7 @@ impl Alone {
     pub fn start(cached: &Arc<Cached>, pull: Arc<Pull>, rest: Rest) -> Self {
         let cached = Arc::clone(cached);
         Self::spawn(|to| async move {
-            let download = pull.download_rest(&rest).await?;
+            let download = pull.download_rest(&cached, &rest).await?;
             send(&cached, download, rest, &to).await
         })
     }
@@ -102,12 +102,17 @@ impl futures_util::Stream for Alone {
 
 impl Pull {
     /// A download of a whole blob for one client alone.
-    pub(super) async fn download_alone(&self, claim: &Claim, digest: &Digest) -> Result<Download, Error> {
-        self.download_rest(&Rest::whole(claim, digest, None, 0..u64::MAX))
+    pub(super) async fn download_alone(
+        &self,
+        cached: &Cached,
+        claim: &Claim,
+        digest: &Digest,
+    ) -> Result<Download, Error> {
+        self.download_rest(cached, &Rest::whole(claim, digest, None, 0..u64::MAX))
             .await
     }
 
-    async fn download_rest(&self, rest: &Rest) -> Result<Download, Error> {
+    async fn download_rest(&self, cached: &Cached, rest: &Rest) -> Result<Download, Error> {
         let registry = &rest.claim.name.registry;
         let errand = Errand {
             repository: rest.claim.name.repository.clone(),
@@ -116,12 +121,12 @@ impl Pull {
             known: rest.hasher.clone(),
             length: rest.length,
             order: Order::Kept,
+            sources: self.sources(cached, &rest.claim.name),
         };
         let upstream = self.upstream(registry)?;
         match Box::pin(upstream.download(errand, &rest.claim.right)).await {
             Ok(download) => Ok(download),
-            Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
-            Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
+            Err(refusal) => Err(super::no_download(registry, refusal).await),
         }
     }
 }
@@ -154,6 +159,7 @@ async fn send(
     }
     let (got, begun) = (sending.hasher.finish(), rest.from);
     if got != rest.digest {
+        download.givers().distrust();
         return Err(Error::WrongBlob {
             registry: rest.claim.name.registry,
             asked: rest.digest,
@@ -161,7 +167,10 @@ async fn send(
         });
     }
     if begun == 0 {
-        cached.granted(&rest.claim, download.anonymous(), granted);
+        // A mirror's word proves nobody's right.
+        if download.begun_by() == Role::Authority {
+            cached.granted(&rest.claim, download.anonymous(), granted);
+        }
         // The claim's registry has sent these very bytes.
         if matches!(cached.store.presence(&rest.digest), Presence::Stored { .. }) {
             cached.store.link(&rest.claim.name, &rest.digest, None);

@@ -145,7 +145,7 @@ impl Pull {
         if cached.config.offline {
             return Err(offline(&claim, Missing::Blob));
         }
-        let download = self.download_alone(&claim, digest).await?;
+        let download = self.download_alone(cached, &claim, digest).await?;
         let Some(length) = download.length() else {
             let mut headers = headers(digest);
             headers.insert(header::CONTENT_TYPE, OCTETS);
@@ -244,7 +244,10 @@ impl Pull {
             if let Some(verdict) = fill.verdict().await {
                 verdict?;
             }
-            if fill.has_granted(claim) {
+            // What the upstream gave to everyone before it closed the repository is not everyone's any more.
+            if let Some(asked) = fill.granted_at(claim)
+                && !cached.is_shut_since(&claim.name, asked)
+            {
                 return Ok(cached.store.linked(&claim.name, digest));
             }
         }

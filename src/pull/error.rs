@@ -6,7 +6,7 @@ use super::freshness::ErrorClass;
 use super::outcome::{Blame, Outcome};
 use crate::oci::manifest::ManifestError;
 use crate::oci::{Digest, Endpoint, ErrorBody, RegistryName};
-use crate::upstream::Failure;
+use crate::upstream::{Failure, is_verdict};
 
 /// What was asked for, as messages name it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,8 +140,16 @@ pub enum Error {
     Offline { registry: RegistryName, what: Missing },
     #[error("what was asked for of {registry} came and went while it was asked for; try again")]
     Unsettled { registry: RegistryName },
+    /// A digest was asked of the registry and of its mirrors. Counts as what the registry itself said.
+    #[error("{own}; its mirrors have no answer either: {}", listed(mirrors))]
+    Everywhere { own: Box<Error>, mirrors: Vec<Failure> },
     #[error("{registry} has no client; this is a fault in docxy")]
     NoUpstream { registry: RegistryName },
+}
+
+fn listed(mirrors: &[Failure]) -> String {
+    let texts: Vec<String> = mirrors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 impl Error {
@@ -159,9 +167,17 @@ impl Error {
         }
     }
 
+    /// What the registry itself said, or why it said nothing.
+    pub fn own(&self) -> &Self {
+        match self {
+            Self::Everywhere { own, .. } => own.own(),
+            other => other,
+        }
+    }
+
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
-        match self {
+        match self.own() {
             Self::NotFound { .. }
             | Self::NotShown { .. }
             | Self::Rejected { .. }
@@ -175,7 +191,7 @@ impl Error {
 
     /// The word for the log.
     pub fn outcome(&self) -> Outcome {
-        match self {
+        match self.own() {
             Self::Upstream(Failure::Denied { .. })
             | Self::NotShown { .. }
             | Self::CatalogNeedsOwnRight { .. } => Outcome::Denied,
@@ -185,7 +201,7 @@ impl Error {
 
     /// What the registry itself answered, where it did.
     pub fn upstream_status(&self) -> Option<StatusCode> {
-        match self {
+        match self.own() {
             Self::Rejected { status, .. }
             | Self::Unavailable { status, .. }
             | Self::NotShown { status, .. }
@@ -201,7 +217,7 @@ impl Error {
 impl Error {
     /// What kind of failure of an upstream this is, for the rules about stale answers.
     pub(super) fn class(&self) -> Option<ErrorClass> {
-        match self {
+        match self.own() {
             Self::Upstream(failure) => ErrorClass::of_failure(failure),
             Self::NotFound { .. } => Some(ErrorClass::Missing),
             Self::RateLimited { .. } => Some(ErrorClass::RateLimited),
@@ -256,6 +272,21 @@ impl Error {
     /// The registry wants fewer requests, or docxy spares it them.
     pub fn is_rate_limit(&self) -> bool {
         matches!(self.class(), Some(ErrorClass::RateLimited))
+    }
+
+    /// The registry itself has said no: nobody else is asked.
+    pub(super) fn is_verdict(&self) -> bool {
+        match self {
+            Self::Upstream(failure) => failure.is_verdict(),
+            Self::NotFound { .. } => true,
+            Self::Rejected { status, .. } => is_verdict(*status),
+            _ => false,
+        }
+    }
+
+    /// What was kept or received of a blob is not what is sent now.
+    pub(super) fn is_other_bytes(&self) -> bool {
+        matches!(self.own(), Self::Upstream(Failure::OtherBytes { .. }))
     }
 
     /// The registry itself refused the right that was shown.

@@ -1,6 +1,8 @@
 //! The download of a blob into the store: a task of its own, which no client's leaving stops. It presents the rights of
 //! all who joined, one after the other, when the upstream refuses one.
 
+mod work;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use self::work::Work;
 use super::cached::Cached;
 use super::rights::{Claim, Key};
-use super::{Error, Missing, Pull};
+use super::{Error, Pull};
 use crate::cache::{Ending, Leader};
 use crate::oci::{Digest, RegistryName};
-use crate::upstream::{Download, Errand, Failure, Order, Refusal};
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
 const MOST_CLAIMS: usize = 64;
@@ -36,8 +38,8 @@ pub(super) struct Fill {
     registry: RegistryName,
     /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
     claims: Mutex<Vec<Claim>>,
-    /// Those that the upstream answered with the blob's head.
-    granted: Mutex<Vec<Key>>,
+    /// Those that the upstream answered with the blob's head, and when it was asked.
+    granted: Mutex<Vec<(Key, Instant)>>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
@@ -109,11 +111,18 @@ impl Fill {
     /// The upstream answered this very claim. That opens what comes now and nothing else, until the digest shows that it
     /// was the blob.
     pub fn has_granted(&self, claim: &Claim) -> bool {
-        locked(&self.granted).contains(&claim.key())
+        self.granted_at(claim).is_some()
     }
 
-    fn grant(&self, claim: &Claim) {
-        locked(&self.granted).push(claim.key());
+    /// When the upstream was asked. Downloads take their time, in which a repository may be closed.
+    pub fn granted_at(&self, claim: &Claim) -> Option<Instant> {
+        let granted = locked(&self.granted);
+        let own = granted.iter().rfind(|(key, _)| *key == claim.key());
+        own.map(|(_, asked)| *asked)
+    }
+
+    fn grant(&self, claim: &Claim, asked: Instant) {
+        locked(&self.granted).push((claim.key(), asked));
     }
 
     /// Waits for the upstream's answer; `None` when the fill was lost before there was one.
@@ -152,168 +161,21 @@ impl Pull {
     pub(super) fn fill(self: &Arc<Self>, cached: &Arc<Cached>, leader: Leader, claim: Claim) -> Arc<Fill> {
         let digest = leader.digest().clone();
         let fill = cached.fills.begin(&digest, claim);
-        let work = Work {
-            pull: Arc::clone(self),
-            cached: Arc::clone(cached),
-            fill: Arc::clone(&fill),
-            digest,
-        };
+        let work = Work::new(Arc::clone(self), Arc::clone(cached), Arc::clone(&fill), digest);
+        let (cached, own) = (Arc::clone(cached), Arc::clone(&fill));
         tokio::spawn(async move {
+            let digest = leader.digest().clone();
             let ending = work.run(leader).await;
             if !matches!(ending, Ending::Complete) {
                 // Whatever was answered, these were not the bytes, or not all of them.
-                work.cached.store.unlink_unless_stored(&work.digest);
+                cached.store.unlink_unless_stored(&digest);
             }
             // Whoever finds no fill any more finds the blob, or may lead.
-            work.cached.fills.end(&work.digest, &work.fill);
-            tracing::debug!(digest = %work.digest, ending = ending.as_str(), "a fill ended");
+            cached.fills.end(&digest, &own);
+            tracing::debug!(%digest, ending = ending.as_str(), "a fill ended");
         });
         fill
     }
-}
-
-struct Work {
-    pull: Arc<Pull>,
-    cached: Arc<Cached>,
-    fill: Arc<Fill>,
-    digest: Digest,
-}
-
-impl Work {
-    async fn run(&self, mut leader: Leader) -> Ending {
-        let (mut number, mut begun, mut refused) = (0, None, None);
-        while let Some(claim) = self.fill.claim(number) {
-            let asked = Instant::now();
-            let mut download = match self.ask(&leader, &claim, begun).await {
-                Ok(download) => download,
-                Err(error) if error.is_denial() => {
-                    self.pull.denied(&self.cached, &claim, None).await;
-                    refused.get_or_insert(error);
-                    number += 1;
-                    continue;
-                }
-                Err(Error::Upstream(Failure::OtherBytes { .. }))
-                    if begun.is_none() && leader.resume_at() > 0 =>
-                {
-                    // What an earlier try left is of no use.
-                    match leader.restart().await {
-                        Ok(()) => continue,
-                        Err(ending) => return ending,
-                    }
-                }
-                Err(error) => return self.give_up(leader, error),
-            };
-            self.fill.grant(&claim);
-            let link = || self.cached.store.link(&claim.name, &self.digest, None);
-            if begun.is_some() {
-                link();
-            } else {
-                let Some(length) = download.length() else {
-                    link();
-                    self.fill.say(Ok(()));
-                    return end(leader, Ending::NoLength);
-                };
-                let room = leader.begin(length).await;
-                link();
-                self.fill.say(Ok(()));
-                if let Err(ending) = room {
-                    return ending;
-                }
-                begun = Some(length);
-            }
-            let pumped = self.pump(&mut leader, &mut download).await;
-            self.count(&download);
-            match pumped {
-                Pumped::All => {
-                    let ending = leader.finish().await;
-                    if matches!(ending, Ending::Complete) {
-                        self.cached.granted(&claim, download.anonymous(), asked);
-                    }
-                    return ending;
-                }
-                Pumped::Ended(ending) => return ending,
-                Pumped::Failed(failure @ Failure::Denied { .. }) => {
-                    self.pull.denied(&self.cached, &claim, None).await;
-                    refused.get_or_insert(Error::Upstream(failure));
-                    number += 1;
-                    if let Err(ending) = leader.take_stock().await {
-                        return ending;
-                    }
-                }
-                Pumped::Failed(failure) => return self.give_up(leader, Error::Upstream(failure)),
-            }
-        }
-        if let Some(error) = refused {
-            self.fill.say(Err(error));
-        }
-        end(leader, Ending::Denied)
-    }
-
-    fn count(&self, download: &Download) {
-        let (metrics, counters) = (&self.cached.metrics, download.counters());
-        metrics.resumes.inc_by(counters.resumes);
-        metrics.retries.inc_by(counters.retries);
-        metrics
-            .segments
-            .inc_by((counters.segments as u64).saturating_sub(1));
-    }
-
-    fn give_up(&self, leader: Leader, error: Error) -> Ending {
-        let ending = match &error {
-            // What is here or what comes now is of another blob, and nobody knows which: a part that is kept would meet the
-            // same end at every further try.
-            Error::Upstream(Failure::OtherBytes { .. }) => Ending::WrongDigest,
-            _ => Ending::GaveUp {
-                why: error.to_string(),
-            },
-        };
-        self.fill.say(Err(error));
-        end(leader, ending)
-    }
-
-    async fn ask(&self, leader: &Leader, claim: &Claim, length: Option<u64>) -> Result<Download, Error> {
-        let registry = &claim.name.registry;
-        let errand = Errand {
-            repository: claim.name.repository.clone(),
-            digest: self.digest.clone(),
-            from: leader.resume_at(),
-            known: leader.hasher(),
-            length,
-            order: Order::Any,
-        };
-        let upstream = self.pull.upstream(registry)?;
-        match Box::pin(upstream.download(errand, &claim.right)).await {
-            Ok(download) => Ok(download),
-            Err(Refusal::Failed(failure)) => Err(Error::Upstream(failure)),
-            Err(Refusal::Answered(answer)) => Err(super::refused(registry, Missing::Blob, answer).await),
-        }
-    }
-
-    async fn pump(&self, leader: &mut Leader, download: &mut Download) -> Pumped {
-        while let Some(piece) = download.next().await {
-            match piece {
-                Ok(piece) => {
-                    if let Err(ending) = leader.write(piece.at, piece.bytes).await {
-                        return Pumped::Ended(ending);
-                    }
-                }
-                Err(failure) => return Pumped::Failed(failure),
-            }
-        }
-        Pumped::All
-    }
-}
-
-/// How far a download came.
-enum Pumped {
-    All,
-    Ended(Ending),
-    Failed(Failure),
-}
-
-fn end(leader: Leader, ending: Ending) -> Ending {
-    leader.end(ending.clone());
-    ending
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -197,6 +197,7 @@ impl ErrorClass {
             | Failure::HeadRefused { .. }
             | Failure::BadAnswer { .. }
             | Failure::RestRefused { .. }
+            | Failure::MirrorRefused { .. }
             | Failure::OtherBytes { .. }
             | Failure::TokenService { .. } => Some(Self::Server),
         }

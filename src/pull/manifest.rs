@@ -1,25 +1,26 @@
 //! A manifest by digest: from the store where it is linked, else from the upstream, once for all who ask together.
 
+mod fetching;
+
 use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tokio::time::Instant;
 
 use super::blob::offline;
 use super::cached::{Cached, is_public_to_all};
-use super::checked::{digest_header, verified};
+use super::checked::digest_header;
 use super::joint::Came;
 use super::rights::{Claim, Kind, Standing};
-use super::{Error, FIELDS, Missing, Outcome, Pull, Pulled, Wanted, content_length, read, respond};
+use super::{Error, FIELDS, Missing, Outcome, Pull, Pulled, Wanted, content_length, respond};
 use crate::cache::{Linked, Presence};
-use crate::oci::manifest::{MAX_MANIFEST, check};
-use crate::oci::{Digest, Endpoint, Reference};
+use crate::oci::Digest;
+use crate::oci::manifest::check;
 use crate::serve::bytes::{Unsatisfiable, ranged};
 use crate::serve::conditions;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::upstream::{Ask, Method};
+use crate::upstream::Method;
 
 /// A manifest's exact bytes with the media type they came with (threat I9).
 #[derive(Clone, Debug)]
@@ -67,9 +68,10 @@ impl Pull {
         if cached.config.offline {
             return Err(offline(&claim, Missing::Manifest));
         }
-        if wanted.method == Method::Head {
-            let reference = Reference::Digest(digest.clone());
-            return Box::pin(self.forward_manifest(wanted, &reference)).await;
+        if wanted.method == Method::Head
+            && let Some(answer) = Box::pin(self.head_of_cold(cached, wanted, &claim, digest)).await
+        {
+            return answer;
         }
         let accept = wanted.wishes.accept.clone();
         let (fetched, came) = Box::pin(self.fetch_once(cached, &claim, digest, accept)).await?;
@@ -134,91 +136,6 @@ impl Pull {
             digest: linked.digest().clone(),
             media_type,
             bytes,
-        })
-    }
-
-    /// Fetches a manifest by digest; those who ask with the same right at the same time share one request.
-    pub(super) async fn fetch_once(
-        self: &Arc<Self>,
-        cached: &Arc<Cached>,
-        claim: &Claim,
-        digest: &Digest,
-        accept: Vec<HeaderValue>,
-    ) -> Result<(Fetched, Came), Error> {
-        let question = || {
-            let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
-            let reference = Reference::Digest(digest.clone());
-            async move { pull.fetch_manifest(&cached, &claim, reference, &accept).await }
-        };
-        let (answer, came) = cached
-            .manifests
-            .ask((digest.clone(), claim.key()), question)
-            .await;
-        let lost = || Error::Unsettled {
-            registry: claim.name.registry.clone(),
-        };
-        Ok((answer.ok_or_else(lost)??, came))
-    }
-
-    /// Fetches a manifest, verifies it, keeps it and what the upstream's answer proves.
-    pub(super) async fn fetch_manifest(
-        self: &Arc<Self>,
-        cached: &Arc<Cached>,
-        claim: &Claim,
-        reference: Reference,
-        accept: &[HeaderValue],
-    ) -> Result<Fetched, Error> {
-        let registry = &claim.name.registry;
-        let ask = Ask {
-            method: Method::Get,
-            endpoint: Endpoint::Manifest(claim.name.repository.clone(), reference.clone()),
-            query: None,
-            headers: super::with_accept(HeaderMap::new(), accept),
-        };
-        let asked = Instant::now();
-        let answer = match self
-            .ask_upstream(registry, &claim.right, &ask, Missing::Manifest)
-            .await
-        {
-            Ok(answer) => answer,
-            Err(error) => {
-                if error.is_denial() {
-                    self.denied(cached, claim, Some(&reference)).await;
-                }
-                return Err(error);
-            }
-        };
-        let status = answer.status;
-        if status != StatusCode::OK {
-            return Err(Error::WrongRange {
-                registry: registry.clone(),
-            });
-        }
-        let mut headers = answer.headers.clone();
-        let anonymous = answer.anonymous;
-        let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
-        let digest = verified(registry, &reference, &mut headers, &bytes)?;
-        let media_type = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
-        cached.granted(claim, anonymous, asked);
-        // Before it is stored: bytes without a link would be anybody's who claims them.
-        cached.store.link(&claim.name, &digest, Some(&media_type));
-        // What can't be stored is still served.
-        if let Err(error) = cached.store.put(&digest, bytes.clone()).await {
-            tracing::debug!(%digest, %error, "a manifest was not stored");
-        }
-        cached.arrived(&claim.name, &digest);
-        self.look_whether_open(cached, claim, &digest);
-        Ok(Fetched {
-            document: Document {
-                digest,
-                media_type,
-                bytes,
-            },
-            status,
         })
     }
 

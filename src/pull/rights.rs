@@ -25,7 +25,7 @@ use crate::oci::accept::Class;
 use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::upstream::{Ask, Health, Method, Word};
+use crate::upstream::{Ask, Health, Method, Sources, Word};
 
 /// What a client may do with what is cached of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +132,11 @@ impl Pull {
         if cached.config.offline {
             return Err(super::blob::offline(claim, kind.missing()));
         }
+        let has_mirrors = self.sources(cached, &claim.name) != Sources::Authority;
+        if linked.is_none() && has_mirrors && self.is_silent(cached, claim) {
+            // The bytes of a mirror say what its word can't.
+            return Ok(None);
+        }
         let answer = match &linked {
             None if !cached.may_vouch(claim, digest) => return Ok(None),
             None => self.confirm_once(cached, claim, kind, digest).await,
@@ -153,7 +158,13 @@ impl Pull {
         };
         match answer {
             Ok(linked) => Ok(Some(linked)),
-            Err(error) => in_outage(cached, claim, digest, linked, error).map(Some),
+            Err(error) => {
+                let is_outage = error.is_outage() && linked.is_none();
+                match in_outage(cached, claim, digest, linked, error) {
+                    Err(_) if is_outage && has_mirrors => Ok(None),
+                    answer => answer.map(Some),
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::{Error, Pull};
 use crate::cache::{Ending, Reader, Source};
 use crate::oci::Digest;
 use crate::serve::file::{BodyError, Cause, Direct as Road, FileBody};
+use crate::upstream::Sources;
 
 /// How often one body may lose its ground.
 const MOST_TURNS: usize = 8;
@@ -25,6 +26,7 @@ const MOST_TURNS: usize = 8;
 /// The body.
 pub(super) struct Stream {
     context: Blob,
+    begin: u64,
     at: u64,
     end: u64,
     turns: usize,
@@ -94,6 +96,7 @@ impl Stream {
     fn begin(context: Blob, part: Range<u64>, state: State, road: Option<Road>) -> Self {
         Self {
             context,
+            begin: part.start,
             at: part.start,
             end: part.end,
             turns: 0,
@@ -126,6 +129,12 @@ impl Stream {
             Ending::LeaderCancelled | Ending::Denied => {
                 Ok(State::Reopening(Box::pin(reopen(self.context.clone()))))
             }
+            // Whoever has got nothing of the wrong bytes may get the right ones, where another place may have them.
+            Ending::WrongDigest | Ending::WrongLength { .. }
+                if self.turns == 1 && self.at == self.begin && self.has_mirrors() =>
+            {
+                Ok(State::Reopening(Box::pin(reopen(self.context.clone()))))
+            }
             Ending::Complete
             | Ending::WrongDigest
             | Ending::WrongLength { .. }
@@ -133,6 +142,13 @@ impl Stream {
             | Ending::GaveUp { .. }
             | Ending::Shutdown => Err(self.broken(ending.as_str().to_owned())),
         }
+    }
+
+    fn has_mirrors(&self) -> bool {
+        let Blob {
+            pull, cached, claim, ..
+        } = &self.context;
+        pull.sources(cached, &claim.name) != Sources::Authority
     }
 
     fn broken(&self, why: String) -> Error {

@@ -93,6 +93,14 @@ impl Problem {
         problem
     }
 
+    /// The registry's mirrors were asked too, in vain.
+    fn nor_mirrors(mut self, mirrors: &[Failure], full: String) -> Self {
+        let told: Vec<String> = mirrors.iter().map(Failure::for_client).collect();
+        self.body.message = format!("{}; and {}", self.body.message, told.join("; and "));
+        self.log = Some(full.into());
+        self
+    }
+
     /// The client may not have this, and signing in (again) would not help or is not possible here.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
@@ -190,6 +198,9 @@ impl From<Failure> for Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let full = error.to_string();
+        if let Error::Everywhere { own, mirrors } = error {
+            return Self::from(*own).nor_mirrors(&mirrors, full);
+        }
         let message = match &error {
             Error::Upstream(failure) => failure.for_client(),
             // Its status tells a missing thing from a forbidden one, which only the log may.
@@ -222,7 +233,9 @@ impl From<Error> for Problem {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..
             } => (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable),
-            Error::NoUpstream { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
+            Error::NoUpstream { .. } | Error::Everywhere { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown)
+            }
             Error::Offline { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             // Above, by their meaning; and a refusal that is no registry's own error comes from some box in between.
             Error::Upstream(_)

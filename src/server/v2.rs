@@ -291,7 +291,7 @@ impl Asker<'_> {
         let name = &self.target.registry.name;
         let upstream_status = error.upstream_status();
         let passthrough = !matches!(permit, Permit::Configured);
-        match &error {
+        match error.own() {
             Error::Upstream(Failure::Denied { .. }) | Error::NotShown { .. } if passthrough => {
                 let again = match identity {
                     Identity::Nobody => Again::No,

@@ -33,6 +33,7 @@ pub struct Names {
     pub resumes: Counter,
     pub segments: Counter,
     pub retries: Counter,
+    pub mirrored: Family<Mirrored, Counter>,
     pub evictions: Family<Eviction, Counter>,
     pub integrity_failures: Family<Place, Counter>,
     pub disk_errors: Counter,
@@ -116,6 +117,13 @@ pub struct Fill {
     pub ending: &'static str,
 }
 
+/// Of `docxy_mirrored_total`: what came from a mirror, wholly or in part.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Mirrored {
+    /// blob, manifest
+    pub kind: &'static str,
+}
+
 /// Of `docxy_evictions_total`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct Eviction {
@@ -126,7 +134,7 @@ pub struct Eviction {
 /// Of `docxy_integrity_failures_total`: where wrong bytes were found.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct Place {
-    /// upstream, disk, scrub
+    /// upstream, mirror (before anybody heard of them), disk, scrub
     pub place: &'static str,
 }
 
@@ -269,6 +277,11 @@ impl Metrics {
             "retries",
             "Requests upstream that were tried again",
             self.retries.clone(),
+        );
+        registry.register(
+            "mirrored",
+            "Blobs and manifests that came from a mirror, wholly or in part",
+            self.mirrored.clone(),
         );
         registry.register("evictions", "Blobs removed, by reason", self.evictions.clone());
         registry.register(

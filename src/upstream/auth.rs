@@ -20,6 +20,7 @@ use super::place::{self, Origin};
 use super::pool::Pool;
 use super::quota::{ANONYMOUS, Cost, Quota};
 use super::realm::Realm;
+use super::site::Role;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
@@ -42,6 +43,7 @@ pub(super) enum Scheme {
 #[derive(Debug)]
 pub(super) struct Auth {
     config: Arc<Config>,
+    role: Role,
     transport: Transport,
     scheme: ArcSwapOption<Scheme>,
     tokens: Tokens,
@@ -93,7 +95,7 @@ impl Shown {
 }
 
 impl Auth {
-    pub fn new(config: Arc<Config>, transport: Transport) -> Self {
+    pub fn new(config: Arc<Config>, transport: Transport, role: Role) -> Self {
         Self {
             scheme: ArcSwapOption::empty(),
             tokens: Tokens::new(config.name.clone()),
@@ -102,6 +104,7 @@ impl Auth {
             anonymous: Quota::new(&config.name, ANONYMOUS),
             tally: Tally::default(),
             config,
+            role,
             transport,
         }
     }
@@ -132,7 +135,10 @@ impl Auth {
         self.own(right)?;
         self.tally.ask();
         match right {
-            Right::Configured if !self.pool.is_empty() => self.ask_with_own(cost, question, scopes).await,
+            Right::Configured if !self.pool.is_empty() => {
+                // Long, with many a wait in it: not within the future of every request.
+                Box::pin(self.ask_with_own(cost, question, scopes)).await
+            }
             Right::Configured | Right::Anonymous => self.ask_as_nobody(cost, question, scopes).await,
             Right::Bearer { token, .. } => self.ask_as_client(question, As::Token(token), scopes).await,
             Right::Basic { credential, .. } => {
@@ -189,7 +195,7 @@ impl Auth {
         {
             return Ok((*known).clone());
         }
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let none = HeaderMap::new();
         let question = Question {
             registry: &self.config.name,
@@ -238,11 +244,11 @@ impl Auth {
         fetch::follow(&self.transport, &question).await
     }
 
-    /// A client's credential is for the registry that it names, and for no other (threat S1).
+    /// A client's credential is for the registry that it names, and for no other, nor for a mirror of it (threats S1, S16).
     fn own(&self, right: &Right) -> Result<(), Failure> {
         match right {
             Right::Bearer { registry, .. } | Right::Basic { registry, .. }
-                if *registry != self.config.name =>
+                if *registry != self.config.name || self.role == Role::Mirror =>
             {
                 Err(Failure::ForeignCredential {
                     registry: self.config.name.clone(),
@@ -281,7 +287,7 @@ impl Auth {
     }
 
     async fn show(&self, scheme: &Scheme, name: As<'_>, scopes: &[Scope]) -> Result<Option<Shown>, Failure> {
-        let origin = Origin::of(place::base(&self.config)?);
+        let origin = Origin::of(place::base(&self.config));
         match (scheme, name.proof()) {
             (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
             (Scheme::Basic, Some(Proof::Password(credential))) => Ok(Some(Shown {
@@ -338,7 +344,7 @@ impl Auth {
 
     /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
     fn learn(&self, headers: &HeaderMap) -> Result<Scheme, Failure> {
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let challenges = Challenge::parse_all(headers).unwrap_or_else(|error| {
             tracing::warn!(registry = %self.config.name, %error, "the challenge can't be read");
             Vec::new()

@@ -72,6 +72,11 @@ impl Body {
         self.expected = Some(length);
     }
 
+    /// Somebody else may have the rest: it is not waited for longer than this.
+    pub(super) fn hurry(&mut self, idle: Duration) {
+        self.idle = self.idle.min(idle);
+    }
+
     /// Its first bytes are not those that the same blob had before.
     pub(super) fn differs(&self, within: u64) -> Failure {
         Failure::OtherBytes {

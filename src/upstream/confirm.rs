@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Ask, Failure, Right, Upstream};
+use super::{Ask, Failure, Right, Site};
 
 /// What the registry said, or the storage that it sent us to. A redirect alone is no word: a gateway that wants people to
 /// log in redirects every request, and a captive portal does too.
@@ -21,9 +21,9 @@ impl Word {
     }
 }
 
-impl Upstream {
+impl Site {
     /// The registry's own word about `ask`, stopped at the last status: nothing of the body is read.
-    pub async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
+    pub(super) async fn confirm(&self, ask: &Ask, right: &Right) -> Result<Word, Failure> {
         let answer = self.send(ask, right).await?;
         Ok(Word {
             status: answer.status,

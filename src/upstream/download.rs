@@ -6,10 +6,12 @@
 
 mod answer;
 mod begin;
+mod givers;
 mod ground;
 mod lane;
 mod meter;
 mod segments;
+mod several;
 mod slots;
 mod source;
 mod stream;
@@ -24,6 +26,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep};
 
+pub(super) use self::begin::begin;
+pub use self::givers::Givers;
 use self::ground::{Covered, Ground};
 use self::lane::{Event, Lane};
 use self::meter::{Advice, Meter};
@@ -32,9 +36,11 @@ use self::slots::Slot;
 pub(super) use self::slots::Slots;
 use self::source::Source;
 use self::stream::{Past, Stream};
+use super::Answer;
 use super::failure::Failure;
+use super::public::Sources;
 use super::retry::Verdict;
-use super::{Answer, Right, Upstream};
+use super::site::Role;
 use crate::oci::digest::Hasher;
 use crate::oci::{Digest, Repository};
 
@@ -51,6 +57,8 @@ pub struct Errand {
     /// The length of the whole blob, where it is known: an answer that says another one is refused.
     pub length: Option<u64>,
     pub order: Order,
+    /// Who may be asked. A proof is of this very repository.
+    pub sources: Sources,
 }
 
 /// In which order pieces are wanted.
@@ -68,6 +76,11 @@ pub enum Refusal {
     Failed(Failure),
     /// The upstream's own answer, neither 200 nor 206 (404, 429, 5xx, ...), or a 416 to a request without Range.
     Answered(Answer),
+    /// Several places were asked: what the registry itself said, or why it said nothing; and what its mirrors did.
+    Everywhere {
+        own: Box<Refusal>,
+        mirrors: Vec<Failure>,
+    },
 }
 
 impl From<Failure> for Refusal {
@@ -111,6 +124,7 @@ pub struct Download {
     kept: Digest,
     length: Option<u64>,
     anonymous: bool,
+    begun_by: Role,
     ground: Ground,
     covered: Covered,
     lanes: Vec<Lane>,
@@ -123,15 +137,6 @@ pub struct Download {
     over: bool,
 }
 
-impl Upstream {
-    /// Asks for a blob. Returns when the upstream's final status and the length are known, in bounded time even when nobody
-    /// answers (but for the wait for a connection while all `max_connections` are in use by an upstream that is well).
-    /// What breaks later is mended inside the download.
-    pub async fn download(&self, errand: Errand, right: &Right) -> Result<Download, Refusal> {
-        begin::begin(self, errand, right).await
-    }
-}
-
 impl Download {
     /// Of the whole blob. `None` if the upstream tells it nowhere, not even to HEAD; then a body that ends early may look
     /// like the end, and only the digest tells. Known in the end.
@@ -139,7 +144,17 @@ impl Download {
         self.length
     }
 
-    /// The upstream gave this to a request that carried no credential of anyone: it is public.
+    /// Who said that the blob is there. A mirror's word proves nothing about rights.
+    pub fn begun_by(&self) -> Role {
+        self.begun_by
+    }
+
+    /// Who brought its bytes so far.
+    pub fn givers(&self) -> Givers {
+        Givers(self.source.givers())
+    }
+
+    /// The registry itself gave this to a request that carried no credential of anyone: it is public.
     pub fn anonymous(&self) -> bool {
         self.anonymous
     }
@@ -204,11 +219,13 @@ impl Download {
             Event::Rested => self.ask(index),
             Event::Broke(trouble) => {
                 self.counters.resumes += 1;
-                self.troubled(index, trouble)?;
+                let verdict = self.source.broke(self.lanes[index].place, &trouble);
+                self.troubled(index, trouble, verdict)?;
             }
             Event::Refused(trouble) => {
                 self.counters.retries += 1;
-                self.troubled(index, trouble)?;
+                let verdict = trouble.verdict();
+                self.troubled(index, trouble, verdict)?;
             }
             Event::End => self.ended(index)?,
         }
@@ -217,6 +234,7 @@ impl Download {
 
     fn took(&mut self, index: usize, at: u64, bytes: &Bytes) {
         self.counters.received += bytes.len() as u64;
+        self.source.gave(self.lanes[index].place, bytes.len());
         self.covered.note(at, bytes);
         let flowing = self.lanes.iter().filter(|lane| lane.stream().is_some()).count();
         let advice = self.meter.note(bytes.len(), flowing, Instant::now());
@@ -236,6 +254,9 @@ impl Download {
         }
         // The upstream gave less than it might have; it is asked again as after a break, so that nothing can go on for ever.
         self.counters.resumes += 1;
+        let place = self.lanes[index].place;
+        let short = self.source.short(place, at, self.length);
+        self.source.broke(place, &short.clone().into());
         let pause = self.lanes[index]
             .budget
             .again(None, Instant::now(), rand::random());
@@ -244,7 +265,7 @@ impl Download {
                 self.lanes[index].pause(pause);
                 Ok(())
             }
-            None => Err(self.source.short(at, self.length)),
+            None => Err(short),
         }
     }
 

@@ -136,6 +136,13 @@ pub enum Failure {
         host: String,
         status: StatusCode,
     },
+    /// A mirror has no answer to a question for a digest, whatever its reason: no word of the registry's.
+    #[error("{registry}: the mirror at {host} answered {}", status.as_u16())]
+    MirrorRefused {
+        registry: RegistryName,
+        host: String,
+        status: StatusCode,
+    },
     /// The same blob has other bytes now than it had when its download began: what is kept of it is of no use.
     #[error(
         "{registry}: {host} sends other bytes for the same blob than were received before (within the first {within})"
@@ -191,6 +198,7 @@ impl Failure {
             | Self::BadAnswer { registry, .. }
             | Self::Broken { registry, .. }
             | Self::RestRefused { registry, .. }
+            | Self::MirrorRefused { registry, .. }
             | Self::OtherBytes { registry, .. }
             | Self::TokenService { registry, .. } => registry,
         }
@@ -215,6 +223,7 @@ impl Failure {
             | Self::BadAnswer { .. }
             | Self::Broken { .. }
             | Self::RestRefused { .. }
+            | Self::MirrorRefused { .. }
             | Self::OtherBytes { .. }
             | Self::Spent { .. }
             | Self::TokenService { .. } => Blame::Upstream,
@@ -287,6 +296,9 @@ impl Failure {
                     status.as_u16()
                 )
             }
+            Self::MirrorRefused { status, .. } => {
+                format!("a mirror of {registry} answered {}", status.as_u16())
+            }
             Self::OtherBytes { .. } => {
                 format!("{registry} sends other bytes for the same blob than before; try again")
             }
@@ -308,6 +320,15 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::Spent { .. } => true,
             Self::TokenService { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
+
+    /// The registry itself has said no, or nobody may be asked: what other places say does not count.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::Denied { .. } | Self::ForeignCredential { .. } | Self::NotAskable { .. } => true,
+            Self::TokenService { status, .. } | Self::RestRefused { status, .. } => is_verdict(*status),
             _ => false,
         }
     }
@@ -338,6 +359,11 @@ impl Failure {
             _ => false,
         }
     }
+}
+
+/// Is a registry's status its word about the thing or the right, and not about its own state?
+pub fn is_verdict(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 416 | 425 | 429)
 }
 
 /// Why a host can't be reached. The texts come from the resolver, the socket or rustls; none holds more than names.
@@ -494,6 +520,11 @@ mod tests {
                 expected: Some(9),
             },
             Failure::RestRefused {
+                registry: registry.clone(),
+                host: host(),
+                status,
+            },
+            Failure::MirrorRefused {
                 registry: registry.clone(),
                 host: host(),
                 status,

@@ -44,6 +44,8 @@ type Probe = dyn Fn() -> BoxFuture<'static, bool> + Send + Sync;
 /// finds out. Dropping it ends the probe.
 pub(super) struct Breaker {
     registry: RegistryName,
+    /// Of its several places.
+    host: String,
     probe: Arc<Probe>,
     shared: Arc<Shared>,
 }
@@ -57,7 +59,6 @@ struct Shared {
 #[derive(Default)]
 struct State {
     suspect: Option<Suspicion>,
-    /// When it became so.
     since: Option<Instant>,
     /// Of the running probe. An older one that still finishes must not speak for it.
     number: u64,
@@ -65,12 +66,13 @@ struct State {
 }
 
 impl Breaker {
-    pub fn new<F>(registry: RegistryName, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn new<F>(registry: RegistryName, host: String, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
     {
         Self {
             registry,
+            host,
             probe: Arc::new(move || Box::pin(probe())),
             shared: Arc::new(Shared {
                 suspect: AtomicBool::new(false),
@@ -94,10 +96,12 @@ impl Breaker {
         }
     }
 
-    /// For how long it has been suspect.
+    /// Since when.
     pub fn suspect_for(&self) -> Option<Duration> {
-        let since = self.shared.lock().since?;
-        (self.health() == Health::Suspect).then(|| since.elapsed())
+        match self.health() {
+            Health::Well => None,
+            Health::Suspect => self.shared.lock().since.map(|since| since.elapsed()),
+        }
     }
 
     /// Every request to the registry tells how it went.
@@ -127,7 +131,7 @@ impl Breaker {
             if let Some(task) = state.task.take() {
                 task.abort();
             }
-            tracing::info!(registry = %self.registry, "the upstream answers again");
+            tracing::info!(registry = %self.registry, host = %self.host, "the upstream answers again");
         }
     }
 
@@ -142,9 +146,10 @@ impl Breaker {
         state.number += 1;
         state.since = Some(Instant::now());
         self.shared.suspect.store(true, Ordering::Relaxed);
-        tracing::warn!(registry = %self.registry, "the upstream is suspect; probing it in the background");
+        tracing::warn!(registry = %self.registry, host = %self.host, "the upstream is suspect; probing it in the background");
         let probing = probing(
             self.registry.clone(),
+            self.host.clone(),
             self.probe.clone(),
             self.shared.clone(),
             state.number,
@@ -179,7 +184,7 @@ impl Shared {
     }
 }
 
-async fn probing(registry: RegistryName, probe: Arc<Probe>, shared: Arc<Shared>, number: u64) {
+async fn probing(registry: RegistryName, host: String, probe: Arc<Probe>, shared: Arc<Shared>, number: u64) {
     let mut wait = FIRST_WAIT;
     loop {
         // Many registries may have failed together, for example with our own line.
@@ -193,7 +198,7 @@ async fn probing(registry: RegistryName, probe: Arc<Probe>, shared: Arc<Shared>,
     if state.number == number && state.suspect.is_some() {
         shared.recovered(&mut state);
         state.task = None;
-        tracing::info!(%registry, "the upstream answers again, to a probe");
+        tracing::info!(%registry, %host, "the upstream answers again, to a probe");
     }
 }
 
@@ -222,6 +227,7 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
         | Failure::HeadRefused { .. }
         | Failure::BadAnswer { .. }
         | Failure::RestRefused { .. }
+        | Failure::MirrorRefused { .. }
         | Failure::OtherBytes { .. }
         | Failure::TokenService { .. } => Some(Health::Well),
         Failure::Timeout {
@@ -241,7 +247,6 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use tokio::time::Instant;
 
     fn registry() -> RegistryName {
         RegistryName::parse("r.test").unwrap()
@@ -279,7 +284,7 @@ mod tests {
             good,
         });
         let own = script.clone();
-        let breaker = Breaker::new(registry(), move || {
+        let breaker = Breaker::new(registry(), "r.test".to_owned(), move || {
             let script = own.clone();
             async move {
                 let running = script.running.fetch_add(1, Ordering::SeqCst) + 1;

@@ -23,7 +23,7 @@ pub(super) async fn login(
         Scheme::Bearer { realm, service } => (realm, service),
     };
     let service = auth.service(&realm, service.as_deref());
-    let base = place::base(config)?;
+    let base = place::base(config);
     let scopes: Vec<Scope> = login
         .scopes
         .iter()
@@ -75,12 +75,12 @@ async fn at_basic(config: &Config, auth: &Auth, secret: &ClientSecret) -> Result
         // It said nothing about the password.
         500..=599 => Err(Failure::TokenService {
             registry: config.name.clone(),
-            host: host_and_port(place::base(config)?),
+            host: host_and_port(place::base(config)),
             status,
         }),
         _ => Err(Failure::BadAnswer {
             registry: config.name.clone(),
-            host: host_and_port(place::base(config)?),
+            host: host_and_port(place::base(config)),
             reason: format!("/v2/ answered {} to a login", status.as_u16()),
         }),
     }
@@ -103,7 +103,7 @@ pub(super) async fn status_of_base(
     let question = Question {
         registry: &config.name,
         method: Method::GET,
-        url: place::url(place::base(config)?, &Endpoint::Base, None),
+        url: place::url(place::base(config), &Endpoint::Base, None),
         headers: &headers,
         authorization: None,
         max_redirects: config.max_redirects,

@@ -16,12 +16,9 @@ impl Origin {
     }
 }
 
-/// The first url of the registry.
-pub(super) fn base(config: &Config) -> Result<&Url, Failure> {
-    config.urls.first().ok_or_else(|| Failure::NotAskable {
-        registry: config.name.clone(),
-        reason: format!("registries.\"{}\".urls is empty", config.name),
-    })
+/// What every URL of this place begins with.
+pub(super) fn base(config: &Config) -> &Url {
+    &config.url
 }
 
 /// The endpoint with its repository as this registry names it: `library/` before a single component of Docker Hub's.
@@ -106,7 +103,7 @@ mod tests {
     fn config(library_prefix: bool, url: &str) -> Config {
         Config {
             name: crate::oci::RegistryName::parse("docker.io").unwrap(),
-            urls: vec![Url::parse(url).unwrap()],
+            url: Url::parse(url).unwrap(),
             library_prefix,
             credentials: Vec::new(),
             realms: Vec::new(),
@@ -165,12 +162,12 @@ mod tests {
         ] {
             let config = config(library, base);
             let own = endpoint(&config, &Endpoint::parse(path).unwrap()).unwrap();
-            assert_eq!(url(&config.urls[0], &own, None).as_str(), expected);
-            assert_eq!(scopes(&config.urls[0], &own)[0].to_string(), scope);
+            assert_eq!(url(&config.url, &own, None).as_str(), expected);
+            assert_eq!(scopes(&config.url, &own)[0].to_string(), scope);
         }
         let config = config(true, "https://r.test");
         let clients = Scope::parse("repository:redis:pull,push").unwrap();
-        let own = own_scope(&config, &config.urls[0], &clients);
+        let own = own_scope(&config, &config.url, &clients);
         assert_eq!(own.to_string(), "repository:library/redis:pull,push");
     }
 

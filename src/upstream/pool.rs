@@ -280,7 +280,7 @@ impl Member {
 impl Upstream {
     /// docxy's own accounts at this registry.
     pub fn pool(&self) -> &Pool {
-        self.auth.pool()
+        self.authority.auth.pool()
     }
 }
 

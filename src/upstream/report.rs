@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::health::Suspicion;
 use super::pool::{Member, State};
+use super::site::{Role, Site};
 use super::{Upstream, quota};
 use crate::oci::RegistryName;
 
@@ -20,6 +21,7 @@ pub struct Report {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SiteReport {
     pub url: String,
+    pub role: Role,
     /// Why it is suspect, and for how long; none: it is well, as far as is known.
     pub suspect: Option<(Suspicion, Duration)>,
     /// In the order of the configuration.
@@ -45,24 +47,23 @@ pub struct AccountReport {
 
 impl Upstream {
     pub fn report(&self) -> Report {
-        let url = self.config.urls.first();
-        let site = SiteReport {
-            url: url.map(ToString::to_string).unwrap_or_default(),
-            suspect: self.suspicion().zip(self.health.suspect_for()),
-            accounts: self
-                .pool()
-                .members()
-                .iter()
-                .map(|member| account(member))
-                .collect(),
-            anonymous: self.auth.anonymous().report(),
-            rate_limited: self.auth.tally().limited(),
-            asked: self.auth.tally().asked(),
-        };
         Report {
-            registry: self.config.name.clone(),
-            sites: vec![site],
+            registry: self.name().clone(),
+            sites: self.sites().map(place).collect(),
         }
+    }
+}
+
+fn place(site: &Site) -> SiteReport {
+    let members = site.auth.pool().members();
+    SiteReport {
+        url: site.url(),
+        role: site.role(),
+        suspect: site.suspicion().zip(site.suspect_for()),
+        accounts: members.iter().map(|member| account(member)).collect(),
+        anonymous: site.auth.anonymous().report(),
+        rate_limited: site.auth.tally().limited(),
+        asked: site.auth.tally().asked(),
     }
 }
 

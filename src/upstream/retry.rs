@@ -6,7 +6,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::failure::{Failure, Phase};
+use super::failure::{Failure, Phase, is_verdict};
 use crate::oci::RegistryName;
 
 /// The first pause after a try that brought little; each further try in vain doubles it.
@@ -59,6 +59,14 @@ impl Trouble {
             Self::Refused {
                 status, retry_after, ..
             } => of_status(*status, *retry_after),
+        }
+    }
+
+    /// See [`Failure::is_verdict`].
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::Failed(failure) => failure.is_verdict(),
+            Self::Refused { status, .. } => is_verdict(*status),
         }
     }
 
@@ -118,6 +126,7 @@ fn of_failure(failure: &Failure) -> Verdict {
         | Failure::TooManyRedirects { .. }
         | Failure::BadRedirect { .. }
         | Failure::HeadRefused { .. }
+        | Failure::MirrorRefused { .. }
         | Failure::OtherBytes { .. } => Verdict::GiveUp,
     }
 }

@@ -126,6 +126,19 @@ fn an_arrow_that_points_down_is_no_breach() {
 }
 
 #[test]
+fn one_place_says_what_a_mirror_may_hear_of() {
+    // Whoever makes the proof that a repository is public tells its name to mirrors (S16): that must stay one decision.
+    let files = sources(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let makers: Vec<&str> = files
+        .iter()
+        .filter(|(_, text)| text.contains("Public::proved("))
+        .filter_map(|(path, _)| path.to_str())
+        .filter(|path| path.starts_with("src/"))
+        .collect();
+    assert_eq!(makers, ["src/pull/rights/openness.rs"]);
+}
+
+#[test]
 fn long_files_and_empty_names_are_found() {
     // Both rules have been broken in every project of this kind that grew.
     assert_eq!(

@@ -17,6 +17,7 @@ mod config;
 mod doors;
 mod errors;
 mod listen;
+mod mirrors;
 mod oci;
 mod protocol;
 mod quotas;

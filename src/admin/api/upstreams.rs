@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::upstream::{ANONYMOUS, AccountReport, QuotaReport, Report, SiteReport, State, Suspicion};
+use crate::upstream::{self, ANONYMOUS, AccountReport, QuotaReport, Report, SiteReport, State, Suspicion};
 
 /// All registries that are enabled, by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -108,13 +108,13 @@ impl From<Report> for Upstream {
             registry: report.registry.to_string(),
             asked: sites.iter().filter_map(|site| site.asked).min().map(seconds),
             rate_limited: sites.iter().map(|site| site.rate_limited).sum(),
-            urls: report.sites.into_iter().enumerate().map(Place::from).collect(),
+            urls: report.sites.into_iter().map(Place::from).collect(),
         }
     }
 }
 
-impl From<(usize, SiteReport)> for Place {
-    fn from((position, site): (usize, SiteReport)) -> Self {
+impl From<SiteReport> for Place {
+    fn from(site: SiteReport) -> Self {
         let anonymous = Credential {
             name: ANONYMOUS.to_owned(),
             key: None,
@@ -126,10 +126,9 @@ impl From<(usize, SiteReport)> for Place {
         let accounts = site.accounts.into_iter().map(Credential::from);
         Self {
             url: site.url,
-            role: if position == 0 {
-                Role::Authority
-            } else {
-                Role::Mirror
+            role: match site.role {
+                upstream::Role::Authority => Role::Authority,
+                upstream::Role::Mirror => Role::Mirror,
             },
             health: match site.suspect {
                 None => Health::Well,

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::naming;
 use crate::config::Schema;
-use crate::config::schema::Registry;
+use crate::config::schema::{Registry, UrlEntry};
 use crate::oci::{FullName, ImageReference, Reference, RegistryName};
 
 /// An image as docxy understands it.
@@ -49,12 +49,14 @@ impl<'a> Image<'a> {
     pub fn whereabouts(&self) -> String {
         let because = self.because.as_ref();
         let because = because.map_or_else(String::new, |because| format!(" ({because})"));
-        let urls: Vec<&str> = self
-            .registry
-            .urls
-            .iter()
-            .map(|url| url.as_str().trim_end_matches('/'))
-            .collect();
+        let shown = |entry: &UrlEntry| {
+            let url = entry.url.as_str().trim_end_matches('/');
+            match entry.mirror {
+                Some(_) => format!("{url} (a mirror)"),
+                None => url.to_owned(),
+            }
+        };
+        let urls: Vec<String> = self.registry.urls.iter().map(shown).collect();
         format!("{}{because}, at {}", self.name.registry, urls.join(", "))
     }
 }

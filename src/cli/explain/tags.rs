@@ -104,7 +104,7 @@ impl<'a> Tags<'a> {
         json!({
             "image": self.image.whole(),
             "registry": self.image.name.registry.as_str(),
-            "urls": self.image.registry.urls.iter().map(url::Url::as_str).collect::<Vec<_>>(),
+            "urls": self.image.registry.urls.iter().map(|entry| entry.url.as_str()).collect::<Vec<_>>(),
             "repository": self.image.name.repository.as_str(),
             "tag": tag,
             "digest": digest,

@@ -4,13 +4,14 @@ use crate::admin::api::upstreams::{Condition, Credential, Health, Place, Role, U
 use crate::config::origin::{Origin, join_key};
 use crate::config::schema::{Account, Registry};
 use crate::config::{Loaded, Schema};
+use crate::oci::RegistryName;
 
 pub(super) fn upstreams(schema: &Schema) -> Upstreams {
     let upstreams = schema.enabled_registries().map(|(name, registry)| Upstream {
         registry: name.to_string(),
         asked: None,
         rate_limited: 0,
-        urls: places(registry, registry.accounts(name)),
+        urls: places(name, registry),
     });
     Upstreams {
         upstreams: upstreams.collect(),
@@ -25,15 +26,24 @@ pub(super) fn is_written(loaded: &Loaded, registry: &str) -> bool {
     )
 }
 
-fn places(registry: &Registry, accounts: Vec<Account>) -> Vec<Place> {
-    let authority = registry.urls.first().map(|url| Place {
-        url: url.to_string(),
-        role: Role::Authority,
+fn places(name: &RegistryName, registry: &Registry) -> Vec<Place> {
+    let mirrors = registry
+        .mirrors()
+        .map(|(_, mirror)| place(name, &mirror, Role::Mirror));
+    std::iter::once(place(name, registry, Role::Authority))
+        .chain(mirrors)
+        .collect()
+}
+
+fn place(name: &RegistryName, registry: &Registry, role: Role) -> Place {
+    let url = registry.urls.first();
+    Place {
+        url: url.map(|entry| entry.url.to_string()).unwrap_or_default(),
+        role,
         health: Health::Unknown,
         since: None,
-        credentials: accounts.into_iter().map(credential).collect(),
-    });
-    authority.into_iter().collect()
+        credentials: registry.accounts(name).into_iter().map(credential).collect(),
+    }
 }
 
 fn credential(account: Account) -> Credential {

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Reading, Setting, nearest};
+use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
         AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, StaleOn, TlsVersion, Verify,
@@ -37,6 +37,8 @@ choice!(Withdrawn, "\"refuse\", \"warn\" or \"serve\"",
     "refuse" => Withdrawn::Refuse, "warn" => Withdrawn::Warn, "serve" => Withdrawn::Serve);
 choice!(AuthMode, "\"passthrough\" or \"configured\"",
     "passthrough" => AuthMode::Passthrough, "configured" => AuthMode::Configured);
+choice!(PlaceRole, "\"authority\" or \"mirror\"",
+    "authority" => PlaceRole::Authority, "mirror" => PlaceRole::Mirror);
 choice!(ChallengeMode, "\"auto\" or \"always\"",
     "auto" => ChallengeMode::Auto, "always" => ChallengeMode::Always);
 choice!(LogFormat, "\"auto\", \"text\" or \"json\"",

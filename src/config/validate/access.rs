@@ -110,14 +110,14 @@ fn each_rule(schema: &Schema, findings: &mut Findings<'_>) {
         rules::registry(schema, RULES, index, &rule.registry, findings);
         groups(access, index, rule, findings);
         if is_for_everything(rule) && rule.effect == Effect::Deny {
-            findings.warn_of_item(
+            findings.warn_of_rule(
                 RULES,
                 index,
                 "refuses everything to everybody, for a deny wins over every allow",
                 "take it out: as soon as there is an allow, what no allow names is refused anyway",
             );
         } else if let Some((what, fix)) = never_decides(schema, index) {
-            findings.warn_of_item(RULES, index, &what, fix);
+            findings.warn_of_rule(RULES, index, &what, fix);
         }
     }
 }
@@ -131,7 +131,7 @@ fn groups(access: &Access, index: usize, rule: &AccessRule, findings: &mut Findi
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("add {} = [\"NAME\"] under [access.groups]", join_key("", group)),
         };
-        findings.problem_of_item(RULES, index, &format!("there is no group {group:?}"), &fix);
+        findings.problem_of_rule(RULES, index, &format!("there is no group {group:?}"), &fix);
     }
 }
 

@@ -80,10 +80,10 @@ fn tag_rules(schema: &Schema, findings: &mut Findings<'_>) {
                 "never decides: rule {} before it matches all that it matches",
                 earlier + 1
             );
-            findings.warn_of_item(TAGS, index, &what, "put the narrower rule first");
+            findings.warn_of_rule(TAGS, index, &what, "put the narrower rule first");
         }
         if rule.fresh == Fresh::Never && rule.stale != TagRule::default().stale && !rule.stale.is_empty() {
-            findings.problem_of_item(
+            findings.problem_of_rule(
                 TAGS,
                 index,
                 "with fresh = \"never\" nothing is served stale",
@@ -91,7 +91,7 @@ fn tag_rules(schema: &Schema, findings: &mut Findings<'_>) {
             );
         }
         if matches!(rule.fresh, Fresh::Never | Fresh::Immutable) && !rule.stale_while_revalidate.is_zero() {
-            findings.problem_of_item(
+            findings.problem_of_rule(
                 TAGS,
                 index,
                 "stale_while_revalidate has no meaning with fresh = \"never\" or \"immutable\"",
@@ -99,7 +99,7 @@ fn tag_rules(schema: &Schema, findings: &mut Findings<'_>) {
             );
         }
         if rule.stale.contains(&StaleOn::Denied) {
-            findings.warn_of_item(
+            findings.warn_of_rule(
                 TAGS,
                 index,
                 "with \"denied\" in stale, images that a registry has closed are served on",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Findings;
+use super::{Findings, registries::At};
 use crate::config::{
     origin::Origin,
     schema::{AuthMode, CredentialEntry, PasswordVariable, Registry},
@@ -13,10 +13,17 @@ use crate::config::{
 /// repository that is remembered.
 const MOST: usize = 32;
 
-/// `section` is the registry's: `registries."ghcr.io"`.
-pub(super) fn check(section: &str, registry: &Registry, findings: &mut Findings<'_>) {
+/// Of a registry, or of one of its mirrors.
+pub(super) fn check(at: At<'_>, registry: &Registry, findings: &mut Findings<'_>) {
     let own = registry.own_entry();
+    let section = match at {
+        At::Section(section) | At::Entry(section, _) => section,
+    };
     let listed = format!("{section}.credentials");
+    let mut said = Said {
+        place: Place::Keys(at),
+        findings,
+    };
     if registry.auth == AuthMode::Passthrough {
         let unused = own
             .sources()
@@ -25,36 +32,33 @@ pub(super) fn check(section: &str, registry: &Registry, findings: &mut Findings<
             .or(own.username.as_ref().map(|_| "username"))
             .or((!registry.credentials.is_empty()).then_some("credentials"));
         if let Some(key) = unused {
-            findings.problem(
-                &format!("{section}.{key}"),
-                "is never used while auth is \"passthrough\": clients sign in themselves",
-                format!("add auth = \"configured\" under [{section}], or take the key out"),
-            );
+            let fix = format!("add auth = \"configured\" {}, or take the key out", said.here());
+            let what = "is never used while auth is \"passthrough\": clients sign in themselves";
+            said.problem(key, what, &fix);
         }
         return;
     }
     if registry.credentials.is_empty() && own.sources().is_empty() {
-        findings.problem(
-            &format!("{section}.auth"),
-            "\"configured\" needs a credential",
-            format!(
-                "add username and password_file (or password_env, or exec, or credentials = [...]) under [{section}]"
-            ),
+        let list = match at {
+            At::Section(_) => ", or credentials = [...]",
+            At::Entry(..) => "",
+        };
+        let fix = format!(
+            "add username and password_file (or password_env, or exec{list}) {}",
+            said.here()
         );
+        said.problem("auth", "\"configured\" needs a credential", &fix);
         return;
     }
-    let mut said = Said {
-        place: Place::Section(section),
-        findings,
-    };
     // `credentials` alone needs no username beside it.
     if own != CredentialEntry::default() {
         entry(&own, &mut said);
     }
     for (index, listed_entry) in registry.credentials.iter().enumerate() {
-        said.place = Place::Entry(&listed, index);
+        said.place = Place::Account(&listed, index);
         entry(listed_entry, &mut said);
     }
+    let findings = said.findings;
     names(&listed, registry, findings);
     if registry.credentials.len() > MOST {
         findings.problem(
@@ -70,7 +74,7 @@ fn names(key: &str, registry: &Registry, findings: &mut Findings<'_>) {
     for (index, entry) in registry.credentials.iter().enumerate() {
         let Some(name) = &entry.name else { continue };
         let mut said = Said {
-            place: Place::Entry(key, index),
+            place: Place::Account(key, index),
             findings: &mut *findings,
         };
         if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
@@ -120,10 +124,7 @@ fn entry(entry: &CredentialEntry, said: &mut Said<'_, '_, '_>) {
             );
         }
         [source @ ("password" | "password_file" | "password_env")] if entry.username.is_none() => {
-            let fix = match said.place {
-                Place::Section(section) => format!("add username = \"...\" under [{section}]"),
-                Place::Entry(..) => "add username = \"...\"".to_owned(),
-            };
+            let fix = format!("add username = \"...\" {}", said.here());
             said.problem(source, "there is a password, but no user", &fix);
         }
         _ => {}
@@ -203,10 +204,12 @@ fn is_helper(name: &str) -> bool {
 }
 
 /// Where what is found stands.
+#[derive(Clone, Copy)]
 enum Place<'a> {
-    Section(&'a str),
+    /// Keys of the registry's section, or of a mirror's table.
+    Keys(At<'a>),
     /// Of this list, counted from 0.
-    Entry(&'a str, usize),
+    Account(&'a str, usize),
 }
 
 struct Said<'a, 'f, 'o> {
@@ -215,25 +218,33 @@ struct Said<'a, 'f, 'o> {
 }
 
 impl Said<'_, '_, '_> {
+    /// For "add ...".
+    fn here(&self) -> String {
+        match self.place {
+            Place::Keys(at) => at.here(),
+            Place::Account(_, index) => format!("to entry {}", index + 1),
+        }
+    }
+
     fn problem(&mut self, field: &str, what: &str, fix: &str) {
         match self.place {
-            Place::Section(section) => self.findings.problem(&format!("{section}.{field}"), what, fix),
-            Place::Entry(key, index) => self.findings.problem_of_entry(key, index, what, fix),
+            Place::Keys(at) => at.problem(field, what, fix, self.findings),
+            Place::Account(key, index) => self.findings.problem_of_entry(key, index, what, fix),
         }
     }
 
     fn warn(&mut self, field: &str, what: &str, fix: &str) {
         match self.place {
-            Place::Section(section) => self.findings.warn(&format!("{section}.{field}"), what, fix),
-            Place::Entry(key, index) => self.findings.warn_of_entry(key, index, what, fix),
+            Place::Keys(at) => at.warn(field, what, fix, self.findings),
+            Place::Account(key, index) => self.findings.warn_of_entry(key, index, what, fix),
         }
     }
 
     /// Not written into any file.
     fn is_from_environment(&self) -> bool {
         match self.place {
-            Place::Section(_) => false,
-            Place::Entry(key, index) => {
+            Place::Keys(_) => false,
+            Place::Account(key, index) => {
                 matches!(self.findings.origins.of_item(key, index), Origin::Environment(_))
             }
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path
 use crate::config::{
     load::{Loaded, reason},
     origin::{Origin, Problem, Problems, Warning, join_key},
-    schema::{ProxyEntry, Schema},
+    schema::{CredentialEntry, ProxyEntry, Registry, Schema},
     setting::nearest,
     values::{Pattern, is_private},
 };
@@ -26,70 +26,118 @@ enum Privacy {
 /// them, but for the names of users: those who are spelt otherwise elsewhere are told as warnings.
 pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     let mut problems = Problems::default();
-    let mut check = |key: &str, index: Option<usize>, path: &Path, privacy| {
+    let mut check = |place: &Place, path: &Path, privacy| {
         if let Err((what, fix)) = check_file(path, privacy) {
             let what = format!("{}: {what}", path.display());
-            let origin = match index {
-                Some(index) => loaded.origins.of_item(key, index),
-                None => loaded.origins.of(key),
+            let origin = match place.index {
+                Some(index) => loaded.origins.of_item(&place.key, index),
+                None => loaded.origins.of(&place.key),
             };
-            problems.push(origin, key, what, fix);
+            problems.push(origin, &place.key, what, fix);
         }
     };
     let schema = &loaded.schema;
     for files in &schema.tls.certificates {
-        check("tls.certificates", None, &files.cert, Privacy::Public);
-        check("tls.certificates", None, &files.key, Privacy::OwnerAndGroup);
+        check(&Place::of("tls.certificates"), &files.cert, Privacy::Public);
+        check(&Place::of("tls.certificates"), &files.key, Privacy::OwnerAndGroup);
     }
     let access = &schema.access;
     for path in &access.user_files {
-        check("access.user_files", None, path, Privacy::OwnerAndGroup);
+        check(&Place::of("access.user_files"), path, Privacy::OwnerAndGroup);
     }
     for (key, files) in [
         ("access.allow_address_files", &access.allow_address_files),
         ("access.deny_address_files", &access.deny_address_files),
     ] {
         for path in files {
-            check(key, None, path, Privacy::Public);
+            check(&Place::of(key), path, Privacy::Public);
         }
     }
     if let Some(path) = &schema.parent.password_file {
-        check("parent.password_file", None, path, Privacy::Private);
+        check(&Place::of("parent.password_file"), path, Privacy::Private);
     }
     if let Some(path) = &schema.parent.ca_file {
-        check("parent.ca_file", None, path, Privacy::Public);
+        check(&Place::of("parent.ca_file"), path, Privacy::Public);
     }
     if let Some(path) = proxy_password(schema.network.proxy.as_ref()) {
-        check("network.proxy", None, path, Privacy::Private);
+        check(&Place::of("network.proxy"), path, Privacy::Private);
     }
     for (name, registry) in schema.enabled_registries() {
         let section = join_key("registries", name.as_str());
-        if let Some(path) = &registry.ca_file {
-            check(&format!("{section}.ca_file"), None, path, Privacy::Public);
+        of_place(registry, |key| Place::of(&format!("{section}.{key}")), &mut check);
+        for (index, entry) in registry.credentials.iter().enumerate() {
+            let place = |_: &str| Place::of_item(&format!("{section}.credentials"), index);
+            of_account(entry, place, &mut check);
         }
-        if let Some(path) = proxy_password(registry.proxy.as_ref()) {
-            check(&format!("{section}.proxy"), None, path, Privacy::Private);
-        }
-        let own = (registry.own_entry(), None);
-        let listed = registry.credentials.iter().cloned().zip((0..).map(Some));
-        for (entry, index) in std::iter::once(own).chain(listed) {
-            let mut check_source = |field: &str, path: &Path, privacy| match index {
-                None => check(&format!("{section}.{field}"), None, path, privacy),
-                Some(index) => check(&format!("{section}.credentials"), Some(index), path, privacy),
+        for (index, mirror) in registry.mirrors() {
+            // A proxy that is the registry's has been looked at.
+            let own = Registry {
+                proxy: mirror.proxy.clone().filter(|_| mirror.proxy != registry.proxy),
+                ..mirror
             };
-            if let Some(path) = &entry.password_file {
-                check_source("password_file", path, Privacy::Private);
-            }
-            if let Some(path) = &entry.docker_config {
-                check_source("docker_config", path, Privacy::PrivateIfSecret);
-            }
-            if let Some(program) = entry.exec.first().filter(|program| program.contains('/')) {
-                check_source("exec", Path::new(program), Privacy::Public);
-            }
+            of_place(
+                &own,
+                |_| Place::of_item(&format!("{section}.urls"), index),
+                &mut check,
+            );
         }
     }
     problems.into_result()?;
     Ok(strangers(loaded))
+}
+
+/// Where a file is named.
+struct Place {
+    key: String,
+    /// In a list, counted from 0.
+    index: Option<usize>,
+}
+
+impl Place {
+    fn of(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            index: None,
+        }
+    }
+
+    fn of_item(key: &str, index: usize) -> Self {
+        Self {
+            key: key.to_owned(),
+            index: Some(index),
+        }
+    }
+}
+
+/// The files of a registry's section, or of one of its mirrors.
+fn of_place(
+    registry: &Registry,
+    key: impl Fn(&str) -> Place,
+    check: &mut impl FnMut(&Place, &Path, Privacy),
+) {
+    if let Some(path) = &registry.ca_file {
+        check(&key("ca_file"), path, Privacy::Public);
+    }
+    if let Some(path) = proxy_password(registry.proxy.as_ref()) {
+        check(&key("proxy"), path, Privacy::Private);
+    }
+    of_account(&registry.own_entry(), key, check);
+}
+
+fn of_account(
+    entry: &CredentialEntry,
+    key: impl Fn(&str) -> Place,
+    check: &mut impl FnMut(&Place, &Path, Privacy),
+) {
+    if let Some(path) = &entry.password_file {
+        check(&key("password_file"), path, Privacy::Private);
+    }
+    if let Some(path) = &entry.docker_config {
+        check(&key("docker_config"), path, Privacy::PrivateIfSecret);
+    }
+    if let Some(program) = entry.exec.first().filter(|program| program.contains('/')) {
+        check(&key("exec"), Path::new(program), Privacy::Public);
+    }
 }
 
 /// Members of groups, and users of rules, who are in no file of users: a slip there locks somebody out, or lets somebody

@@ -17,6 +17,12 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             let key = format!("{}.proxy", join_key("registries", name.as_str()));
             proxy_of_key(schema, &key, proxy, findings);
         }
+        for keys in registry.urls.iter().filter_map(|entry| entry.mirror.as_ref()) {
+            if let Some(ProxyEntry::Through(proxy)) = &keys.proxy {
+                let key = format!("{}.urls", join_key("registries", name.as_str()));
+                proxy_of_key(schema, &key, proxy, findings);
+            }
+        }
     }
     let environment = &schema.network.environment_proxies;
     for found in [&environment.https, &environment.http, &environment.all]

@@ -1,5 +1,7 @@
 //! `[registries]`: names that collide, credentials that can't work, addresses that would be refused.
 
+mod places;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -19,10 +21,10 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     names(schema, findings);
     virtual_hosts(schema, findings);
     for (name, registry) in schema.enabled_registries() {
-        // What is to be said of its address is said once, of the parent's.
-        let is_at_parent = parent::has_adopted(schema, findings.origins, name);
+        let is_at_parent = is_at_parent(schema, name, findings);
+        let section = join_key("registries", name.as_str());
         let mut one = One {
-            section: join_key("registries", name.as_str()),
+            at: At::Section(&section),
             name,
             registry,
             findings,
@@ -33,7 +35,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         one.realms();
         one.trust();
         one.connections();
-        credentials::check(&one.section, registry, one.findings);
+        credentials::check(one.at, registry, one.findings);
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
             && !is_at_parent
@@ -43,13 +45,19 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             one.warn(
                 "auth",
                 "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
-                 whatever this account can"
-                    .to_owned(),
+                 whatever this account can",
                 "add clients = \"users\", rules or a list of addresses (docs/access.md), listen on 127.0.0.1, or use auth = \
                  \"passthrough\"",
             );
         }
+        places::check(schema, name, registry, findings);
     }
+}
+
+/// What is to be said of its address is said once, of the parent's.
+fn is_at_parent(schema: &Schema, name: &RegistryName, findings: &Findings<'_>) -> bool {
+    let urls = format!("{}.urls", join_key("registries", name.as_str()));
+    schema.parent.url.is_some() && findings.origins.of(&urls) == findings.origins.of(parent::URL)
 }
 
 /// One name means one registry (threat S16).
@@ -122,9 +130,17 @@ fn virtual_hosts(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-/// The checks of one registry.
+/// Where the keys of a place stand.
+#[derive(Clone, Copy)]
+pub(super) enum At<'a> {
+    Section(&'a str),
+    /// In an entry of the section's `urls`; counted from 0.
+    Entry(&'a str, usize),
+}
+
+/// The checks of one registry, or of one of its mirrors.
 struct One<'a, 'f, 'o> {
-    section: String,
+    at: At<'a>,
     name: &'a RegistryName,
     registry: &'a Registry,
     findings: &'f mut Findings<'o>,
@@ -133,22 +149,23 @@ struct One<'a, 'f, 'o> {
 impl One<'_, '_, '_> {
     fn urls(&mut self) {
         let registry = self.registry;
-        for url in &registry.urls {
+        for url in registry.urls.iter().filter(|entry| entry.mirror.is_none()) {
+            let url = &url.url;
             if addresses::is_local(url) && !registry.allow_private_addresses {
                 self.problem(
                     "urls",
-                    format!(
+                    &format!(
                         "{} is an address of this machine or of a private network",
                         host_of(url)
                     ),
-                    &format!("add allow_private_addresses = true under [{}]", self.section),
+                    &format!("add allow_private_addresses = true {}", self.here()),
                 );
             }
             if url.scheme() == "http" && registry.auth == AuthMode::Configured && !addresses::is_loopback(url)
             {
                 self.warn(
                     "urls",
-                    format!("{url} is not encrypted, and the password goes there"),
+                    &format!("{url} is not encrypted, and the password goes there"),
                     "use https://",
                 );
             }
@@ -161,7 +178,7 @@ impl One<'_, '_, '_> {
             if addresses::check_host(host).is_err() || port.parse::<u16>().is_err() {
                 self.problem(
                     "realms",
-                    format!("{:?} is not a host with an optional port", authority_of(realm)),
+                    &format!("{:?} is not a host with an optional port", authority_of(realm)),
                     "write it as in \"auth.example.com\" or \"auth.example.com:8443\"",
                 );
             }
@@ -175,13 +192,13 @@ impl One<'_, '_, '_> {
         if self.registry.ca_file.is_some() {
             self.problem(
                 "ca_file",
-                "has no meaning while tls_verify is false".to_owned(),
+                "has no meaning while tls_verify is false",
                 "take tls_verify = false out: with the CA's file the certificate can be verified",
             );
         }
         self.warn(
             "tls_verify",
-            format!(
+            &format!(
                 "CERTIFICATES OF {} ARE NOT VERIFIED: anyone on the way can read passwords and replace images pulled by tag",
                 self.name
             ),
@@ -194,18 +211,46 @@ impl One<'_, '_, '_> {
         if !(1..=1024).contains(&count) {
             self.problem(
                 "max_connections",
-                format!("{count} is not between 1 and 1024"),
+                &format!("{count} is not between 1 and 1024"),
                 "write 16, or leave the key out",
             );
         }
     }
 
-    fn problem(&mut self, key: &str, what: String, fix: &str) {
-        self.findings
-            .problem(&format!("{}.{key}", self.section), what, fix);
+    /// For "add ...".
+    fn here(&self) -> String {
+        self.at.here()
     }
 
-    fn warn(&mut self, key: &str, what: String, fix: &str) {
-        self.findings.warn(&format!("{}.{key}", self.section), what, fix);
+    fn problem(&mut self, key: &str, what: &str, fix: &str) {
+        self.at.problem(key, what, fix, self.findings);
+    }
+
+    fn warn(&mut self, key: &str, what: &str, fix: &str) {
+        self.at.warn(key, what, fix, self.findings);
+    }
+}
+
+impl At<'_> {
+    /// For "add ...".
+    pub(super) fn here(self) -> String {
+        match self {
+            At::Section(section) => format!("under [{section}]"),
+            At::Entry(..) => "to the table of this url".to_owned(),
+        }
+    }
+
+    pub(super) fn problem(self, key: &str, what: &str, fix: &str, findings: &mut Findings<'_>) {
+        match self {
+            At::Section(section) => findings.problem(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => places::problem(section, index, Some(key), what, fix, findings),
+        }
+    }
+
+    pub(super) fn warn(self, key: &str, what: &str, fix: &str, findings: &mut Findings<'_>) {
+        match self {
+            At::Section(section) => findings.warn(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => places::warning(section, index, Some(key), what, fix, findings),
+        }
     }
 }

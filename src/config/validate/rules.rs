@@ -17,7 +17,7 @@ pub(super) fn registry(
         return;
     };
     let Ok(name) = RegistryName::parse(text) else {
-        findings.problem_of_item(
+        findings.problem_of_rule(
             list,
             index,
             &format!("{text:?} is no registry's name"),
@@ -33,13 +33,13 @@ pub(super) fn registry(
         .iter()
         .find(|(own, registry)| **own == name || registry.aliases.contains(&name));
     match owner {
-        Some((own, _)) => findings.problem_of_item(
+        Some((own, _)) => findings.problem_of_rule(
             list,
             index,
             &format!("rules go by a registry's own name, and {text:?} is another of {own}"),
             &format!("write registry = \"{own}\""),
         ),
-        None => findings.problem_of_item(
+        None => findings.problem_of_rule(
             list,
             index,
             &format!("{text} is not configured"),

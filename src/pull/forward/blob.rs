@@ -9,7 +9,12 @@ use super::super::{Error, Missing, Pull, Pulled, Wanted, content_length, respond
 use crate::oci::range::RangeHeader;
 use crate::oci::{ByteRange, ContentRange, Digest, RegistryName};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
-use crate::upstream::{Answer, Failure, Method};
+use crate::upstream::{Answer, Method};
+
+const FIRST_BYTE: ByteRange = ByteRange::From {
+    first: 0,
+    last: Some(0),
+};
 
 impl Pull {
     pub(in crate::pull) async fn forward_blob(
@@ -55,26 +60,36 @@ impl Pull {
         Ok(self.forwarded(wanted, respond(status, headers, body), public, true))
     }
 
-    /// HEAD stays HEAD; where the storage behind a redirect refuses it (the signature is for GET), or says no
-    /// length, a GET whose body is left alone tells the same.
+    /// HEAD is asked as GET of the first byte, because Harbor answers 404 to HEAD of what it has not fetched yet, and some
+    /// storages sign their URLs for GET alone. What tells no length that way is asked for by a GET whose body is left alone.
     async fn ask_blob(&self, wanted: Wanted<'_>, headers: &HeaderMap) -> Result<Answer, Error> {
-        let ask = wanted.ask(wanted.method, None, headers.clone());
-        let answer = self.ask(wanted, &ask, Missing::Blob).await;
-        let repairable = match &answer {
-            _ if wanted.method == Method::Get => false,
-            Ok(answer) => answer.status == StatusCode::OK && content_length(&answer.headers).is_none(),
-            Err(
-                Error::Upstream(Failure::HeadRefused { .. })
-                | Error::Rejected { .. }
-                | Error::Unavailable { .. },
-            ) => true,
-            Err(_) => false,
-        };
-        if !repairable {
-            return answer;
+        if wanted.method == Method::Get {
+            let ask = wanted.ask(Method::Get, None, headers.clone());
+            return self.ask(wanted, &ask, Missing::Blob).await;
         }
-        let ask = wanted.ask(Method::Get, None, headers.clone());
-        self.ask(wanted, &ask, Missing::Blob).await
+        let mut first = headers.clone();
+        first.insert(header::RANGE, FIRST_BYTE.header());
+        let ask = wanted.ask(Method::Get, None, first);
+        let mut answer = self.ask(wanted, &ask, Missing::Blob).await?;
+        let length = match answer.status {
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(answer),
+            // An empty blob has no first byte; and a part tells how long the whole is.
+            _ => answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse),
+        };
+        let (Some(Ok(ContentRange::Unsatisfied { length }))
+        | Some(Ok(ContentRange::Part {
+            length: Some(length), ..
+        }))) = length
+        else {
+            let ask = wanted.ask(Method::Get, None, headers.clone());
+            return self.ask(wanted, &ask, Missing::Blob).await;
+        };
+        answer.status = StatusCode::OK;
+        answer.headers.remove(header::CONTENT_RANGE);
+        answer
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Ok(answer)
     }
 
     async fn blob_length(&self, wanted: Wanted<'_>) -> Result<u64, Error> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
 
 use super::sight::one_tag;
 use super::{Claim, Evidence, evidence, head};
@@ -13,7 +14,7 @@ use crate::oci::{Digest, FullName, Reference, Tag};
 use crate::pull::cached::Cached;
 use crate::pull::{Error, Pull};
 use crate::telemetry::metrics::Why;
-use crate::upstream::{Failure, Right};
+use crate::upstream::{Failure, Public, Right, Sources};
 
 /// What is served of a repository that was public and is so no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +68,11 @@ impl Cached {
     /// Whether a repository was found closed to the public a short while ago.
     pub(in crate::pull) fn is_known_closed(&self, name: &FullName) -> bool {
         self.proofs.closed.contains_key(name)
+    }
+
+    /// The upstream took it away from everyone after this moment.
+    pub(in crate::pull) fn is_shut_since(&self, name: &FullName, then: Instant) -> bool {
+        self.proofs.is_shut_since(name, then)
     }
 
     /// The upstream does not give this repository to everyone any more. Tells whether that is new.
@@ -128,6 +134,28 @@ impl Pull {
         });
     }
 
+    /// Who may be asked for the content of this repository by digest: the mirrors of its registry only while it is public by
+    /// the registry's own word (threat S16).
+    pub(in crate::pull) fn sources(&self, cached: &Cached, name: &FullName) -> Sources {
+        let has_mirrors = self.has_mirrors(name);
+        if has_mirrors && cached.store.is_public(name) {
+            Sources::Anyone(Public::proved(name.clone()))
+        } else {
+            Sources::Authority
+        }
+    }
+
+    fn has_mirrors(&self, name: &FullName) -> bool {
+        self.upstream(&name.registry)
+            .is_ok_and(|upstream| upstream.has_mirrors())
+    }
+
+    /// Whether a repository is public matters where clients have rights of their own, and where mirrors may be asked only for
+    /// what is public; docxy's own credential alone would never find out.
+    fn is_openness_of_use(&self, claim: &Claim) -> bool {
+        claim.is_own() || (claim.shared && self.has_mirrors(&claim.name))
+    }
+
     /// The first use of a repository with a client's own credential also asks whether everyone may read it: one HEAD of a
     /// manifest, which costs no quota (wire-facts).
     pub(in crate::pull) fn look_whether_open(
@@ -136,7 +164,10 @@ impl Pull {
         claim: &Claim,
         digest: &Digest,
     ) {
-        if !claim.is_own() || cached.store.is_public(&claim.name) || cached.is_known_closed(&claim.name) {
+        if !self.is_openness_of_use(claim)
+            || cached.store.is_public(&claim.name)
+            || cached.is_known_closed(&claim.name)
+        {
             return;
         }
         let (pull, cached, name) = (Arc::clone(self), Arc::clone(cached), claim.name.clone());
@@ -189,7 +220,8 @@ impl Pull {
         was_there: bool,
         answer: &Result<T, Error>,
     ) {
-        if claim.shared || !cached.store.is_public(&claim.name) {
+        let unused = claim.shared && !self.is_openness_of_use(claim);
+        if unused || !cached.store.is_public(&claim.name) {
             return;
         }
         match answer {
@@ -199,7 +231,7 @@ impl Pull {
             Err(error) if error.tells_existence() && cached.proofs.is_due(&claim.name) => {
                 self.revisit(cached, &claim.name, tag).await;
             }
-            Ok(_) if claim.is_own() && is_old(cached, &claim.name) => {
+            Ok(_) if self.is_openness_of_use(claim) && is_old(cached, &claim.name) => {
                 let (pull, cached) = (Arc::clone(self), Arc::clone(cached));
                 let (name, tag) = (claim.name.clone(), tag.clone());
                 tokio::spawn(async move { pull.revisit(&cached, &name, &tag).await });

@@ -133,7 +133,7 @@ impl Upstream {
             Right::Configured if !members.is_empty() => {
                 members.iter().all(|member| member.quota().is_short())
             }
-            Right::Configured | Right::Anonymous => self.auth.anonymous.is_short(),
+            Right::Configured | Right::Anonymous => self.authority.auth.anonymous.is_short(),
             Right::Bearer { .. } | Right::Basic { .. } => false,
         }
     }

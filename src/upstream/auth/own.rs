@@ -196,7 +196,7 @@ impl Auth {
     }
 
     async fn status_of_base(&self, proof: &Proof) -> Result<StatusCode, Failure> {
-        let base = place::base(&self.config)?;
+        let base = place::base(&self.config);
         let none = HeaderMap::new();
         let question = Question {
             registry: &self.config.name,

@@ -18,6 +18,8 @@ pub(super) struct Lane {
     /// The next byte, and where its ground ends.
     pub ground: Range<u64>,
     pub budget: Budget,
+    /// Which of several places its last body was from.
+    pub place: usize,
     state: State,
     asked: Instant,
     /// From the last question to the beginning of its answer.
@@ -56,6 +58,7 @@ impl Lane {
     /// With the answer that is there already.
     pub fn flowing(ground: Range<u64>, stream: Stream) -> Self {
         let mut lane = Self::resting(ground);
+        lane.place = stream.place();
         lane.state = State::Flowing(Box::new(stream));
         lane
     }
@@ -65,6 +68,7 @@ impl Lane {
         Self {
             ground,
             budget: Budget::new(now),
+            place: 0,
             state: State::Resting,
             asked: now,
             latency: Duration::ZERO,
@@ -120,6 +124,7 @@ impl Lane {
                 Ok(stream) => {
                     self.latency = self.asked.elapsed();
                     self.flow = (Instant::now(), 0);
+                    self.place = stream.place();
                     self.state = State::Flowing(Box::new(stream));
                     Event::Opened
                 }

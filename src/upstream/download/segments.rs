@@ -121,8 +121,12 @@ impl Download {
     }
 
     /// A lane failed. `Err`: so has the download.
-    pub(super) fn troubled(&mut self, index: usize, trouble: Trouble) -> Result<(), Failure> {
-        let verdict = trouble.verdict();
+    pub(super) fn troubled(
+        &mut self,
+        index: usize,
+        trouble: Trouble,
+        verdict: Verdict,
+    ) -> Result<(), Failure> {
         if matches!(verdict, Verdict::Later(_)) {
             self.spread = Spread::Single;
         }

@@ -2,7 +2,7 @@
 //! connections of a download, so that the registry is not asked again for each.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, StatusCode};
@@ -14,9 +14,9 @@ use super::stream::{Past, Stream};
 use crate::oci::{Digest, Endpoint, Scope};
 use crate::upstream::failure::Failure;
 use crate::upstream::fetch::{self, Landed, Place, Question};
-use crate::upstream::retry::{Trouble, retry_after};
+use crate::upstream::retry::{Trouble, Verdict, retry_after};
 use crate::upstream::transport::host_and_port;
-use crate::upstream::{Right, Upstream, place};
+use crate::upstream::{Right, Site, place};
 
 /// Remembered places that refuse are replaced so often within one question; then it is trouble like any other.
 const REDIRECTS_RENEWED: usize = 3;
@@ -26,13 +26,28 @@ pub(super) trait Source: Send + Sync {
     /// `length` is what is known of the blob; `past` is for an answer that begins again from byte 0.
     fn ask(self: Arc<Self>, span: Span, length: Option<u64>, past: Past) -> Asking;
 
-    /// The body ended at `at`, and again and again.
-    fn short(&self, at: u64, length: Option<u64>) -> Failure;
+    /// A body from this place (`Stream::place`) ended at `at`, and again and again.
+    fn short(&self, place: usize, at: u64, length: Option<u64>) -> Failure;
+
+    /// A body from this place broke: what to do about it.
+    fn broke(&self, _place: usize, trouble: &Trouble) -> Verdict {
+        trouble.verdict()
+    }
+
+    /// It brought so many bytes.
+    fn gave(&self, _place: usize, _bytes: usize) {}
+
+    /// Of several places, those that brought bytes, and how many.
+    fn givers(&self) -> Vec<(Site, u64)> {
+        Vec::new()
+    }
 }
 
-pub(super) struct AtRegistry {
-    upstream: Upstream,
+pub(super) struct AtSite {
+    site: Site,
     right: Right,
+    /// As clients know it.
+    blob: Endpoint,
     digest: Digest,
     url: Url,
     scopes: Vec<Scope>,
@@ -50,34 +65,54 @@ enum Road {
     Away(Arc<Place>),
 }
 
-impl AtRegistry {
-    pub fn new(upstream: &Upstream, right: &Right, blob: &Endpoint, digest: Digest) -> Result<Self, Failure> {
-        let base = place::base(&upstream.config)?;
-        let endpoint = place::endpoint(&upstream.config, blob)?;
+impl AtSite {
+    pub fn new(site: &Site, right: &Right, blob: Endpoint, digest: Digest) -> Result<Self, Failure> {
+        let base = place::base(&site.config);
+        let endpoint = place::endpoint(&site.config, &blob)?;
         Ok(Self {
             url: place::url(base, &endpoint, None),
             scopes: place::scopes(base, &endpoint),
-            upstream: upstream.clone(),
+            site: site.clone(),
             right: right.clone(),
+            blob,
             digest,
             road: Mutex::new(Road::Unknown),
             finding: tokio::sync::Mutex::default(),
         })
     }
 
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub fn right(&self) -> &Right {
+        &self.right
+    }
+
+    pub fn blob(&self) -> &Endpoint {
+        &self.blob
+    }
+
+    /// It did not answer within this time; everyone else is to know, too.
+    pub fn late(&self, limit: Duration) -> Failure {
+        let failure = self.site.timed_out(limit);
+        self.site.health.note(&Err::<(), _>(failure.clone()));
+        failure
+    }
+
     /// The registry's own answer, or that of the place it sends us to, which is remembered if it has the bytes. The flag:
     /// as `Answer::anonymous`.
     pub async fn ask_registry(&self, headers: &HeaderMap) -> Result<(Landed, bool), Failure> {
-        let upstream = &self.upstream;
-        let outcome = upstream
+        let site = &self.site;
+        let outcome = site
             .auth
             .ask(&self.question(headers), &self.right, &self.scopes)
             .await;
-        upstream.health.note(&outcome);
+        site.health.note(&outcome);
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::denied(upstream.config.name.clone(), status));
+            return Err(Failure::denied(site.config.name.clone(), status));
         }
         if has_bytes(status) {
             *self.road() = match &landed.away {
@@ -94,7 +129,7 @@ impl AtRegistry {
         check_digest(&self.digest, headers)
             .and_then(|()| Content::of(span, length, landed.answer.status(), headers))
             .map_err(|reason| Failure::BadAnswer {
-                registry: self.upstream.config.name.clone(),
+                registry: self.site.config.name.clone(),
                 host: landed.host.clone(),
                 reason,
             })
@@ -106,7 +141,7 @@ impl AtRegistry {
             match road {
                 Road::Away(place) => {
                     let question = self.question(headers);
-                    match fetch::follow_from(&self.upstream.transport, &question, &place).await {
+                    match fetch::follow_from(&self.site.transport, &question, &place).await {
                         Ok(landed) if has_bytes(landed.answer.status()) => return Ok(landed),
                         Ok(landed) if is_overload(landed.answer.status()) => {
                             self.forget(&place);
@@ -138,12 +173,12 @@ impl AtRegistry {
 
     fn question<'a>(&'a self, headers: &'a HeaderMap) -> Question<'a> {
         Question {
-            registry: &self.upstream.config.name,
+            registry: &self.site.config.name,
             method: Method::GET,
             url: self.url.clone(),
             headers,
             authorization: None,
-            max_redirects: self.upstream.config.max_redirects,
+            max_redirects: self.site.config.max_redirects,
         }
     }
 
@@ -152,14 +187,15 @@ impl AtRegistry {
     }
 }
 
-impl Source for AtRegistry {
+impl Source for AtSite {
     fn ask(self: Arc<Self>, span: Span, length: Option<u64>, past: Past) -> Asking {
         async move {
             let landed = self.answer(&span.headers()).await?;
             let status = landed.answer.status();
+            self.site.standing.note(status, landed.answer.headers());
             if !has_bytes(status) {
                 return Err(Trouble::Refused {
-                    registry: self.upstream.config.name.clone(),
+                    registry: self.site.config.name.clone(),
                     host: landed.host,
                     status,
                     retry_after: retry_after(landed.answer.headers(), SystemTime::now()),
@@ -171,9 +207,9 @@ impl Source for AtRegistry {
         .boxed()
     }
 
-    fn short(&self, at: u64, length: Option<u64>) -> Failure {
+    fn short(&self, _place: usize, at: u64, length: Option<u64>) -> Failure {
         Failure::Broken {
-            registry: self.upstream.config.name.clone(),
+            registry: self.site.config.name.clone(),
             host: host_and_port(&self.url),
             received: at,
             expected: length,

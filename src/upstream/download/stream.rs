@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crc32fast::Hasher as Sum;
@@ -33,6 +34,8 @@ pub(super) struct Stream {
     skip: Option<Skip>,
     /// Came, but was not asked for yet.
     wanted: Bytes,
+    /// Which of several places it is from; 0 where there is one.
+    place: usize,
 }
 
 /// What a stream brought.
@@ -53,6 +56,7 @@ impl Stream {
             until,
             skip: None,
             wanted: Bytes::new(),
+            place: 0,
         }
     }
 
@@ -62,6 +66,16 @@ impl Stream {
             skip: (first > 0).then(|| Skip::new(first, past)),
             ..Self::new(body, 0, length)
         }
+    }
+
+    /// It is of one of several places, and not waited for longer than this when it is silent.
+    pub fn of_several(mut self, place: usize, silence: Duration) -> Self {
+        self.body.hurry(silence);
+        Self { place, ..self }
+    }
+
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// It sends the blob from its beginning although another place was asked for.
@@ -173,7 +187,6 @@ mod tests {
     use super::*;
     use crate::oci::RegistryName;
     use crate::oci::digest::Algorithm;
-    use std::time::Duration;
 
     const BLOB: &[u8] = b"the quick brown fox jumps over the lazy dog";
 

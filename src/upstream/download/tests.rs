@@ -176,7 +176,7 @@ impl Source for Line {
         .boxed()
     }
 
-    fn short(&self, at: u64, length: Option<u64>) -> Failure {
+    fn short(&self, _place: usize, at: u64, length: Option<u64>) -> Failure {
         Failure::Broken {
             registry: RegistryName::parse("r.test").unwrap(),
             host: "cdn.test".to_owned(),
@@ -204,6 +204,7 @@ async fn begin(line: &Arc<Line>, from: u64, rules: Rules, slots: &Slots, cut: Op
             sum: 0,
         },
         length: Some(line.length()),
+        begun_by: crate::upstream::Role::Authority,
         anonymous: true,
         counters: Counters::default(),
         latency: line.round_trip,

@@ -183,15 +183,35 @@ auth = \"configured\"
         ["u:p"],
         "`auth` alone is no credential"
     );
-    let parent = "[parent]\nurl = \"https://far.example.com\"";
-    let loaded = with_variables(parent, &[("AUTH_REGISTRIES", "auth.docker.io:u:p ghcr.io:u:p")]);
-    assert_eq!(
-        accounts(&loaded, "ghcr.io"),
-        [],
-        "it would be shown to the parent (S1)"
-    );
     let empty = with_variables("", &[("AUTH_REGISTRIES", " "), ("AUTH_REGISTRIES_DELIMITER", "")]);
     assert_eq!(accounts(&empty, "docker.io"), []);
+}
+
+#[test]
+fn an_account_is_never_the_parents() {
+    // What is meant for a registry must not be shown to the docxy that stands before it (S1): better no start.
+    let parent = "[parent]\nurl = \"https://far.example.com\"\n";
+    for (file, variable) in [
+        (parent.to_owned(), "auth.docker.io:u:CANARY"),
+        (
+            format!(
+                "{parent}[registries.\"docker.io\"]\nauth = \"configured\"\ncredentials = [{{ username = \"u\", password = \"CANARY\" }}]"
+            ),
+            "",
+        ),
+        (
+            format!(
+                "{parent}[registries.\"docker.io\"]\ncredentials = [{{ username = \"u\", password = \"CANARY\" }}]"
+            ),
+            "",
+        ),
+    ] {
+        let sources = environment(&[("AUTH_REGISTRIES", variable)]);
+        let said = load_text(Path::new("docxy.toml"), &file, &sources).unwrap_err();
+        let said = said.to_string();
+        assert!(said.contains("docker.io is asked at the parent"), "{said}");
+        assert!(!said.contains("CANARY"), "{said}");
+    }
 }
 
 #[test]

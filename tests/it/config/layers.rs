@@ -59,10 +59,10 @@ fn flags_over_environment_over_file_over_default() {
     assert_eq!(ghcr.auth, AuthMode::Configured);
     assert_eq!(ghcr.username.as_deref(), Some("variable"));
     assert_eq!(ghcr.password_file.unwrap().to_str(), Some("conf/ghcr.password"));
-    assert_eq!(ghcr.urls[0].as_str(), "https://ghcr.io/");
+    assert_eq!(ghcr.urls[0].url.as_str(), "https://ghcr.io/");
     assert!(!registry("registry.example.com").enabled);
     assert_eq!(
-        registry("registry.example.com").urls[0].as_str(),
+        registry("registry.example.com").urls[0].url.as_str(),
         "https://registry.example.com/"
     );
 
@@ -313,7 +313,7 @@ fn the_well_known_registries_are_known() {
     let known: Vec<(&str, &str)> = schema
         .registries
         .iter()
-        .map(|(name, registry)| (name.as_str(), registry.urls[0].as_str()))
+        .map(|(name, registry)| (name.as_str(), registry.urls[0].url.as_str()))
         .collect();
     assert_eq!(
         known,

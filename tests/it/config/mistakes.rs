@@ -99,6 +99,24 @@ fn addresses() {
 }
 
 #[test]
+fn places_of_a_registry() {
+    // The first url decides about tags and rights: what is there by mistake, or is taken for one, breaks or leaks.
+    insta::assert_snapshot!(said(&[
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", \"https://mirror.example.com\"]",
+        "[registries.\"docker.io\"]\nurls = [{ url = \"https://mirror.example.com\", role = \"mirror\" }]",
+        "[registries.\"harbor.example.com\"]\nurls = [\n  { url = \"https://m.example.com\", role = \"mirror\" },\n  \"https://harbor.example.com\",\n]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", role = \"miror\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", username = \"u\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { adress = \"https://m.example.com\", role = \"mirror\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\n  \"https://ghcr.io\",\n  { url = \"http://10.0.0.5\", role = \"mirror\" },\n]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", role = \"mirror\", username = \"u\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", role = \"mirror\", username = \"u\", password_file = \"a\", password_env = \"B\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", role = \"mirror\" }, { url = \"https://m.example.com\", role = \"mirror\" }]",
+        "[registries.\"ghcr.io\"]\nurls = [\"https://ghcr.io\", { url = \"https://m.example.com\", role = \"mirror\", realms = [\"https://x/\"], tls_verify = false, ca_file = \"c.pem\" }]",
+    ]));
+}
+
+#[test]
 fn registries_that_get_in_each_others_way() {
     // One name means one registry: otherwise a private image's name could be asked of a public registry.
     insta::assert_snapshot!(said(&[

@@ -18,7 +18,7 @@ fn every_registry_without_an_address_of_its_own_is_asked_at_the_parent() {
     let of = registries(&format!("{PARENT}[registries.\"harbor.example.com\"]\n"));
     for name in ["docker.io", "ghcr.io", "registry.k8s.io", "harbor.example.com"] {
         let registry = of(name);
-        let urls: Vec<_> = registry.urls.iter().map(ToString::to_string).collect();
+        let urls: Vec<_> = registry.urls.iter().map(|entry| entry.url.to_string()).collect();
         assert_eq!(urls, [format!("https://far.example.com/docxy/{name}")]);
         assert_eq!(registry.auth, AuthMode::Configured);
         assert_eq!(registry.username.as_deref(), Some("docxy"));
@@ -47,7 +47,7 @@ fn a_registry_with_an_address_of_its_own_gets_nothing_of_the_parents() {
             (registry.username, registry.password_file, registry.ca_file),
             (None, None, None)
         );
-        assert_ne!(registry.urls[0].host_str(), Some("far.example.com"));
+        assert_ne!(registry.urls[0].url.host_str(), Some("far.example.com"));
     }
 }
 

@@ -1,7 +1,9 @@
 //! HEAD: what containerd asks first, and what costs no quota as long as it stays a HEAD (P4).
 
 use crate::support::{
-    client::Response,
+    app::TestApp,
+    client::{Request, Response},
+    image::{Content, Image, OCI_LAYER, noise},
     single::{MANIFEST, Single},
     stub::{Cdn, Fault, On, Quirk, StubRegistry},
 };
@@ -108,6 +110,46 @@ async fn a_blob_is_never_asked_for_by_head_before_its_get() {
     let (layer, path) = one.layer();
     one.get(&path).await.assert_is(&layer, &one.stub);
     assert_eq!(one.stub.heads("*/blobs/*").len(), 0, "{}", one.stub.story());
+}
+
+#[tokio::test]
+async fn a_head_of_a_blob_works_before_harbor() {
+    // buildkit and podman look whether a blob is there: behind Harbor every cold one would be missing, and be pushed or built
+    // again. One byte is fetched instead, also of an empty blob and where ranges are ignored.
+    for (quirks, size) in [
+        (vec![Quirk::HeadBlobMissing], 20_000),
+        (vec![Quirk::HeadBlobMissing], 0),
+        (vec![Quirk::HeadBlobMissing, Quirk::IgnoreRange], 20_000),
+    ] {
+        for cache in ["off", "disk"] {
+            let mut stub = StubRegistry::builder();
+            for quirk in &quirks {
+                stub = stub.quirk(*quirk);
+            }
+            let layer = Content::new(OCI_LAYER, noise(77, size));
+            let mut image = Image::layers(1).build();
+            image.blobs.push(layer.clone());
+            let stub = stub.image("library/redis", "7", image).start().await;
+            let app = TestApp::builder()
+                .registry("docker.io", &stub)
+                .config(&format!("[cache]\nmode = {cache:?}"))
+                .start()
+                .await;
+            let path = format!("/v2/library/redis/blobs/{}", layer.digest);
+            let answer = Request::head(&*path).send(app.addr()).await;
+            answer.assert_status(&[200], &stub);
+            assert_eq!(
+                answer.header("content-length"),
+                Some(&*size.to_string()),
+                "{quirks:?} {cache}"
+            );
+            assert_eq!(answer.header("content-range"), None);
+            assert_eq!(stub.heads("*/blobs/*").len(), 0, "{}", stub.story());
+            let missing = format!("/v2/library/redis/blobs/sha256:{}", "0".repeat(64));
+            let answer = Request::head(&*missing).send(app.addr()).await;
+            answer.assert_status(&[404], &stub);
+        }
+    }
 }
 
 #[tokio::test]

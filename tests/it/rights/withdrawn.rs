@@ -10,7 +10,8 @@ use crate::cache::{
 use crate::support::{
     app::Builder as AppBuilder,
     client::Response,
-    stub::{Auth, Fault, On, StubRegistry},
+    stub::{Auth, Fault, Gate, On, StubRegistry},
+    within,
 };
 
 const OPEN: &str = "library/redis";
@@ -223,4 +224,27 @@ async fn public_lasts_through_any_outage_and_what_comes_back_is_public_again() {
     docxy.stub.open(OPEN);
     assert_eq!(docxy.client().once("GET", TAG).await.status, 200);
     assert_eq!(docxy.client().once("GET", &blob).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_download_that_still_runs_lets_nobody_in_after_the_repository_was_closed() {
+    // A large layer takes minutes. Whoever asks for it anonymously after docxy has noticed that the repository is closed must
+    // not get it because somebody asked before.
+    let docxy = Cached::built(registry(Auth::Token).await, |app| app).await;
+    docxy.get(TAG).await;
+    let layer = docxy.image().layer_blobs()[1].clone();
+    let path = format!("/v2/{OPEN}/blobs/{}", layer.digest);
+    let gate = Gate::after(20_000);
+    docxy.stub.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
+    let mut before = docxy.client().request("GET", &path).open(docxy.app.addr()).await;
+    within("the first bytes", before.read(1_000)).await;
+    gate.held().await;
+    Taken::Closed.by(&docxy.stub);
+    let noticed = docxy.get(TAG).await;
+    assert!(noticed.status >= 400, "{}", noticed.everything());
+    for method in ["GET", "HEAD"] {
+        let after = docxy.client().send(method, &path).await;
+        assert!(after.status >= 400, "{method}: {}", after.everything());
+    }
+    gate.open();
 }

@@ -29,6 +29,7 @@ fn errand(blob: &Content, from: usize, length: Option<u64>) -> Errand {
         known,
         length,
         order: docxy::upstream::Order::Any,
+        sources: docxy::upstream::Sources::Authority,
     }
 }
 

@@ -32,6 +32,7 @@ async fn soak_four_connections_are_three_and_a_half_times_as_fast() {
             known: Hasher::new(Algorithm::Sha256),
             length: None,
             order: docxy::upstream::Order::Any,
+            sources: docxy::upstream::Sources::Authority,
         };
         let start = Instant::now();
         let mut download = upstream.download(errand, &Right::Anonymous).await.unwrap();

@@ -197,7 +197,7 @@ impl Setup {
         Self {
             config: Config {
                 name: registry.clone(),
-                urls: vec![Url::parse(url).unwrap()],
+                url: Url::parse(url).unwrap(),
                 library_prefix: false,
                 credentials: Vec::new(),
                 realms: Vec::new(),

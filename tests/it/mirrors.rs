@@ -1,0 +1,8 @@
+//! Several places for one registry (S16): the first is the registry itself, mirrors have copies of what it gives to everyone.
+
+mod canaries;
+mod first;
+mod next;
+mod rights;
+mod support;
+mod word;
