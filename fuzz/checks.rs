@@ -1,6 +1,10 @@
 //! What must hold for any bytes at all, one function a parser. The fuzz targets call these, and so does the ordinary
 //! test that runs the corpus (`tests/it/oci/corpus.rs`): a finding, once saved, is a regression test for ever.
 
+use docxy::access::issued;
+use docxy::access::seal::Sealer;
+use docxy::access::tokens::{Known, Tokens};
+use docxy::config::values::Secret;
 use docxy::oci::manifest::{self, MAX_CHILDREN};
 use docxy::oci::range::RangeHeader;
 use docxy::oci::{Challenge, ContentRange, Endpoint, ErrorBody, Grant, RegistryName, Scope, media};
@@ -108,6 +112,75 @@ pub fn scope(data: &[u8]) {
     let given: Vec<&str> = text.split(' ').filter(|t| !t.is_empty()).collect();
     assert_eq!(written, given);
     assert_eq!(Scope::parse_list(&written.join(" ")), Ok(scopes));
+}
+
+/// The data is what an access token is for.
+pub fn token_scope(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let scope = match issued::Scope::parse(text) {
+        Ok(scope) => scope,
+        Err(error) => {
+            // It quotes what a person wrote to the same person.
+            assert!(error.to_string().len() <= 4 * text.len() + 1500);
+            return;
+        }
+    };
+    assert_eq!(scope.to_string(), text);
+    assert_eq!(issued::Scope::parse(&scope.to_string()).as_ref(), Ok(&scope));
+    // All repositories are in their list: a scope that opens the list leaves none out.
+    let Ok(registry) = RegistryName::parse("ghcr.io") else {
+        return;
+    };
+    if scope.covers(&registry, None)
+        && let Ok(any) = docxy::oci::Repository::parse("a/b/c")
+    {
+        assert!(scope.covers(&registry, Some(&any)), "{text:?}");
+    }
+}
+
+/// The data is a token that some client made up: what docxy seals opens for nobody who has not docxy's key.
+pub fn sealed(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(sealer) = Sealer::new(&[7; 32]) else {
+        return;
+    };
+    assert!(sealer.open(text).is_err(), "{text:?}");
+    let tokens = Tokens::new(sealer);
+    let kinds = [
+        "",
+        "docxy.",
+        "docxy.sealed.",
+        "docxy.user.",
+        "docxy.refresh.",
+        "docxy_",
+    ];
+    for kind in kinds {
+        let known = tokens.known(&Secret::new(format!("{kind}{text}").into()));
+        let opens = matches!(
+            known,
+            Known::Sealed { .. } | Known::User { .. } | Known::Refresh(_) | Known::From { .. }
+        );
+        assert!(!opens, "{kind}{text:?}");
+        if !kind.is_empty() {
+            assert_ne!(
+                known,
+                Known::Unknown,
+                "{kind}{text:?} would be shown to a registry"
+            );
+        }
+    }
+    // Whatever is sealed comes back as it was.
+    let (Ok(one), Ok(other)) = (Sealer::new(&[1; 32]), Sealer::new(&[2; 32])) else {
+        return;
+    };
+    if let Ok(sealed) = one.seal(data.to_vec()) {
+        assert_eq!(one.open(&sealed).as_deref(), Ok(data));
+        assert!(other.open(&sealed).is_err());
+    }
 }
 
 /// The first line of the data is the Content-Type, the rest the manifest.

@@ -5,16 +5,20 @@
 
 pub mod accounts;
 pub mod addresses;
+pub mod backoff;
 pub mod challenge;
 pub mod decisions;
+mod guesses;
 mod identify;
 pub mod identity;
 pub mod issued;
 pub mod limits;
 pub mod login;
+pub mod made_here;
 pub mod network;
 pub mod policy;
 pub mod private;
+mod remembered;
 pub mod seal;
 pub mod subject;
 mod token_key;
@@ -22,12 +26,14 @@ pub mod tokens;
 pub mod users;
 pub mod watched;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use accounts::Accounts;
 pub use addresses::Addresses;
 pub use decisions::Decisions;
+pub use guesses::Guess;
 pub use identity::Identity;
 pub use limits::Limits;
 pub use login::LoginKey;
@@ -35,8 +41,10 @@ pub use policy::{By, Policy};
 pub use subject::{Subject, User};
 pub use tokens::Tokens;
 
+use self::guesses::Guesses;
+use crate::oci::RegistryName;
 use crate::route::{Auth, ChallengeWhen, Clients, Routes, Target};
-use crate::upstream::Right;
+use crate::upstream::{ClientSecret, Login, Right};
 
 /// Proof that this request may be asked upstream, and with what.
 #[derive(Clone, Debug)]
@@ -105,16 +113,18 @@ pub enum Refusal {
 pub struct Access {
     tokens: Tokens,
     accounts: Arc<Accounts>,
+    guesses: Guesses,
     policy: Policy,
     decisions: Arc<Decisions>,
 }
 
 impl Access {
-    /// Without rules.
-    pub fn new(tokens: Tokens, accounts: Arc<Accounts>) -> Self {
+    /// Without rules. `grace` is how long a login counts, from when its registry accepted it, while that can't be asked.
+    pub fn new(tokens: Tokens, accounts: Arc<Accounts>, grace: Duration) -> Self {
         Self {
             tokens,
             accounts,
+            guesses: Guesses::new(grace),
             policy: Policy::default(),
             decisions: Arc::default(),
         }
@@ -150,6 +160,15 @@ impl Access {
         &self.accounts
     }
 
+    /// May this login be tried at the registry now?
+    pub fn guess(&self, registry: &RegistryName, login: &Login, from: IpAddr) -> Result<Guess<'_>, Refusal> {
+        let ClientSecret::Password(_) = &login.credential else {
+            return Ok(Guess::none());
+        };
+        let (key, asked) = self.tokens.keys_of(registry, login);
+        self.guesses.begin(key, asked, from)
+    }
+
     /// Whether the operator's rules let this client, and what it may present to the target's registry. `can_challenge`
     /// tells whether asking it to sign in would help.
     pub fn authorise(
@@ -168,7 +187,7 @@ impl Access {
                 _ => Refusal::Forbidden { by: decision.by },
             });
         }
-        let (permit, user) = self.presented(identity, target, routes, can_challenge)?;
+        let (permit, user) = self.presented(identity, subject.address, target, routes, can_challenge)?;
         Ok(Authorised {
             permit,
             user,
@@ -179,6 +198,7 @@ impl Access {
     fn presented(
         &self,
         identity: &Identity,
+        address: IpAddr,
         target: &Target,
         routes: &Routes,
         can_challenge: bool,
@@ -195,10 +215,13 @@ impl Access {
             }
             Identity::Token(token) => {
                 let repository = target.endpoint.repository();
-                return Ok(self.tokens.permit(token, &registry.name, repository));
+                let names_registry = target.door.names_registry();
+                return Ok(self
+                    .tokens
+                    .permit(token, &registry.name, repository, names_registry));
             }
-            // Made here and good only here, whichever registry it is shown to.
-            Identity::Password(credential) if accounts::access_token(credential).is_some() => {
+            // Good only here, whichever registry it is shown to.
+            Identity::Password(credential) if self.accounts.are_docxys(credential, address) => {
                 Right::Anonymous
             }
             Identity::Password(credential)

@@ -13,6 +13,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::FutureExt;
 use http::HeaderValue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +86,7 @@ async fn serve(
     let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
     let accounts = Arc::new(accounts::open(schema, &secrets)?);
+    accounts.end_tokens_of_the_gone();
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
     let operators = admin::open(&resolve::admin(schema)?).await?;
     let no_more_readers = CancellationToken::new();
@@ -92,7 +94,7 @@ async fn serve(
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
     let decisions = Arc::default();
-    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts))
+    let access = Access::new(secrets.tokens()?, Arc::clone(&accounts), schema.access.grace)
         .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
     let parts = build(
         loaded,
@@ -153,17 +155,12 @@ async fn serve(
 }
 
 /// Files of users and of addresses, and access tokens, are looked at for as long as anybody may be served.
-fn watch(accounts: &Accounts, addresses: &Addresses, end: &CancellationToken) -> JoinHandle<()> {
-    let users = accounts
-        .users()
-        .clone()
-        .watch(ACCESS_CHECK, end.clone().cancelled_owned());
-    let issued = Arc::clone(accounts.issued()).watch(end.clone().cancelled_owned());
-    let addresses = addresses
-        .clone()
-        .watch(ACCESS_CHECK, end.clone().cancelled_owned());
+fn watch(accounts: &Arc<Accounts>, addresses: &Addresses, end: &CancellationToken) -> JoinHandle<()> {
+    let ends = || end.clone().cancelled_owned();
+    let accounts = Arc::clone(accounts).watch(ACCESS_CHECK, ends().shared());
+    let addresses = addresses.clone().watch(ACCESS_CHECK, ends());
     tokio::spawn(async move {
-        tokio::join!(users, issued, addresses);
+        tokio::join!(accounts, addresses);
     })
 }
 

@@ -238,9 +238,9 @@ impl Store {
         self.parts.records.openness_and_linked(name, digest)
     }
 
-    /// Proof that it did in some repository that is public.
-    pub fn linked_in_public(&self, digest: &Digest) -> Option<Linked> {
-        self.parts.records.linked_in_public(digest)
+    /// Proof that it did in some repository of these registries that is public.
+    pub fn linked_in_public(&self, digest: &Digest, among: impl Fn(&RegistryName) -> bool) -> Option<Linked> {
+        self.parts.records.linked_in_public(digest, among)
     }
 
     /// Some repository of this registry has a link to it: the registry itself gave these bytes. Or nobody knows any more

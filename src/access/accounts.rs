@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Refusal;
 use super::issued::text::PREFIX;
 use super::issued::{Created, Invalid, Issued, IssuedError, Live, Wanted};
+use super::made_here;
 use super::subject::User;
 use super::users::{SignInError, Users};
 use crate::config::values::{Credential, Secret, TokenText};
@@ -71,6 +73,10 @@ impl Accounts {
         if let Some(token) = access_token(credential) {
             return self.present(&token);
         }
+        // Another token of docxy's is no guess, and not worth a hash.
+        if made_here::is_in(credential) {
+            return Err(Refusal::BadSignIn);
+        }
         let Credential { username, password } = credential;
         let verified = self.users.verify(username, password.expose(), from).await;
         let name = verified.map_err(|error| match error {
@@ -86,6 +92,13 @@ impl Accounts {
             proof: Proof::Password(fingerprint),
             token: None,
         })
+    }
+
+    /// Is this docxy's own, as far as that is known without a hash? Then no registry is shown it, whatever door it came by:
+    /// containerd sends one header of `hosts.toml` to docxy for every registry.
+    pub fn are_docxys(&self, credential: &Credential, from: IpAddr) -> bool {
+        let Credential { username, password } = credential;
+        made_here::is_in(credential) || self.users.knows_from(username, password.expose(), from)
     }
 
     /// An access token.
@@ -119,6 +132,24 @@ impl Accounts {
             return Err(IssuedError::NoUser(user.clone()));
         }
         self.issued.create(wanted)
+    }
+
+    /// Ends the access tokens of users who are gone. Blocking; to be called at the start and whenever users change.
+    ///
+    /// Where no file of users is configured that is more likely a mistake than that all of them left.
+    pub fn end_tokens_of_the_gone(&self) {
+        if self.users.are_kept() {
+            self.issued
+                .end_with_users(|name| self.users.fingerprint(name).is_some());
+        }
+    }
+
+    /// Sees what changes in the files of both, until `end` resolves.
+    pub async fn watch(self: Arc<Self>, every: Duration, end: impl Future<Output = ()> + Clone) {
+        let accounts = Arc::clone(&self);
+        let users = self.users.clone();
+        let users = users.watch(every, end.clone(), move || accounts.end_tokens_of_the_gone());
+        tokio::join!(users, Arc::clone(&self.issued).watch(end));
     }
 
     fn by_token(&self, live: Arc<Live>) -> Result<Account, Refusal> {
@@ -177,8 +208,8 @@ impl From<Invalid> for Refusal {
     }
 }
 
-/// The password, if it is an access token or was meant as one. No registry ever sees it, and it is nobody's password.
-pub fn access_token(credential: &Credential) -> Option<TokenText> {
+/// The password, if it is an access token or was meant as one.
+fn access_token(credential: &Credential) -> Option<TokenText> {
     let text = std::str::from_utf8(credential.password.expose()).ok()?;
     text.starts_with(PREFIX).then(|| Secret::new(text.into()))
 }

@@ -75,7 +75,7 @@ impl Addresses {
     /// Reads files that change, until `until` resolves.
     pub async fn watch(self, every: Duration, until: impl Future<Output = ()>) {
         if let Some(lists) = self.0 {
-            lists.watch(every, until).await;
+            lists.watch(every, until, || ()).await;
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::config::values::Secret;
 const CHECK: Duration = Duration::from_secs(1);
 /// Between two writes of when tokens were last used.
 const NOTE_USES: Duration = Duration::from_mins(1);
+/// Clocks of the machines that make tokens and of those that see them may differ by this.
+const SKEW: Duration = Duration::from_mins(5);
 /// Digits of an id; the first ones of the hash, so that whoever finds a leaked token can tell which one it is.
 const ID: usize = 12;
 
@@ -166,7 +168,7 @@ impl Issued {
             return Err(Invalid::Unreadable);
         };
         let live = which(table).ok_or(Invalid::Ended)?;
-        if live.about.expires.is_some_and(|end| end <= now()) {
+        if live.about.is_over(now()) {
             return Err(Invalid::Ended);
         }
         Ok(Arc::clone(live))
@@ -235,6 +237,37 @@ impl Issued {
         });
         self.check();
         revoked
+    }
+
+    /// Ends every token whose user is gone, for good: another who is given the name later is somebody else.
+    pub fn end_with_users(&self, exists: impl Fn(&str) -> bool) {
+        let is_gone = |about: &About| about.user.as_deref().is_some_and(|user| !exists(user));
+        let Known::Tokens(table) = &**self.known.load() else {
+            return;
+        };
+        if !table.by_id.values().any(|live| is_gone(&live.about)) {
+            return;
+        }
+        let ended = file::change(&self.path, |tokens| {
+            let gone = tokens.extract_if(.., |record| is_gone(&record.about));
+            Ok::<_, FileError>(gone.map(|record| record.about).collect::<Vec<_>>())
+        });
+        match ended {
+            Ok(ended) => {
+                for About { id, name, user, .. } in ended {
+                    tracing::warn!(
+                        id,
+                        name,
+                        user,
+                        "an access token ended with its user, who is in no file of users"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(
+                "access tokens of users who are gone can't be taken out, and would open again to others of their names: {error}"
+            ),
+        }
+        self.check();
     }
 
     /// Reads the file again if it is another. One that can't be read opens nothing until it can.
@@ -319,6 +352,16 @@ impl Issued {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl About {
+    /// Also by a clock that says it was not made yet: that one is wrong, and nobody knows what else is over.
+    fn is_over(&self, now: u64) -> bool {
+        let Some(end) = self.expires else {
+            return false;
+        };
+        end <= now || now.saturating_add(SKEW.as_secs()) < self.created
     }
 }
 

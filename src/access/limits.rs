@@ -123,6 +123,17 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// A place among what is under way, and no more: for what takes a while before it is known whose request it is.
+    pub fn wait(&self, who: Who<'_>) -> Result<Pass, Exceeded> {
+        let Some(under_way) = &self.under_way else {
+            return Ok(Pass::default());
+        };
+        let key = Key(self.hasher.hash_one(who));
+        Ok(Pass(Some(under_way.begin(key)?)))
+    }
+}
+
 impl Pass {
     /// Is there nothing that its end would give back?
     pub fn is_free(&self) -> bool {

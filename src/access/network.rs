@@ -17,6 +17,20 @@ impl Network {
     }
 }
 
+/// The IPv6 /48 that one customer may have of his provider.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Site(Ipv6Addr);
+
+impl Network {
+    /// `None` for IPv4.
+    pub fn site(self) -> Option<Site> {
+        match self.0 {
+            IpAddr::V6(v6) => Some(Site(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 80)))),
+            IpAddr::V4(_) => None,
+        }
+    }
+}
+
 /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`: clients are known by their IPv4 address, and a deny must not miss them.
 pub fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else {

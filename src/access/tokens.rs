@@ -15,11 +15,12 @@ pub use own::Bearer;
 
 use super::issued::text;
 use super::login::{AskedBy, LoginKey};
+use super::made_here;
 use super::seal::{NoRandom, Sealer, same};
 use super::token_key::{TokenKey, TokenKeys};
 use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Repository, Scope};
-use crate::upstream::{Login, Right};
+use crate::upstream::Login;
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
 pub const OWN_LIFE: Duration = Duration::from_mins(5);
@@ -31,10 +32,8 @@ const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 const REMEMBERED: u64 = 100_000;
 
 /// Grants nothing; a client that presents it has shown that it has no credential for us to ask for.
-const ANONYMOUS: &str = "docxy.anonymous";
+pub(super) const ANONYMOUS: &str = "docxy.anonymous";
 const SEALED_PREFIX: &str = "docxy.sealed.";
-/// Whatever begins so is docxy's own, or is meant to look so: no registry sees it.
-const OWN_PREFIXES: [&str; 2] = ["docxy.", text::PREFIX];
 /// A user name of a registry's that is remembered for the log; longer ones are not.
 const LONGEST_NAME: usize = 256;
 
@@ -238,7 +237,7 @@ impl Tokens {
         if let Some(sealed) = text.strip_prefix(SEALED_PREFIX) {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
-        if OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        if made_here::is_token(text.as_bytes()) {
             return if text::is_whole(text) {
                 Known::Access
             } else {
@@ -292,62 +291,6 @@ impl Tokens {
         }
     }
 
-    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog. A token of
-    /// another registry grants nothing here and stays here; one we don't know goes to the registry that the request
-    /// names, and no other.
-    pub fn right(
-        &self,
-        token: &TokenText,
-        registry: &RegistryName,
-        repository: Option<&Repository>,
-    ) -> Right {
-        self.right_of(token, registry, repository).0
-    }
-
-    /// With the name there of whom it was handed to, if docxy saw him sign in.
-    pub fn right_of(
-        &self,
-        token: &TokenText,
-        registry: &RegistryName,
-        repository: Option<&Repository>,
-    ) -> (Right, Option<Box<str>>) {
-        match self.known(token) {
-            Known::Sealed {
-                registry: of,
-                opens,
-                credential,
-            } if of == *registry && opens.covers(repository) => {
-                let user = credential.username.as_str().into();
-                let right = Right::Basic {
-                    registry: of,
-                    credential,
-                };
-                (right, Some(user))
-            }
-            Known::From { registry: of, user } if of == *registry => {
-                let right = Right::Bearer {
-                    registry: of,
-                    token: token.clone(),
-                };
-                (right, user)
-            }
-            Known::Unknown => {
-                let right = Right::Bearer {
-                    registry: registry.clone(),
-                    token: token.clone(),
-                };
-                (right, None)
-            }
-            Known::Sealed { .. }
-            | Known::From { .. }
-            | Known::Anonymous
-            | Known::Void
-            | Known::User { .. }
-            | Known::Refresh(_)
-            | Known::Access => (Right::Anonymous, None),
-        }
-    }
-
     fn unseal(&self, sealed: &str) -> Option<Known> {
         let plain = self.sealer.open(sealed).ok()?;
         let Sealed {
@@ -384,7 +327,7 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::ClientSecret;
+    use crate::upstream::{ClientSecret, Right};
 
     fn tokens() -> Tokens {
         Tokens::new(Sealer::new(&[7; 32]).expect("a sealer"))
@@ -401,6 +344,11 @@ mod tests {
             offline: false,
             client_id: None,
         }
+    }
+
+    /// On the shared host.
+    fn right(tokens: &Tokens, token: &TokenText, of: &RegistryName, in_: Option<&Repository>) -> Right {
+        tokens.permit(token, of, in_, false).0.right().clone()
     }
 
     fn token_of(answer: &[u8]) -> TokenText {
@@ -422,19 +370,23 @@ mod tests {
             .expect("readable");
         let hub = Secret::new("hub".into());
         assert!(matches!(
-            tokens.right(&hub, &registry("docker.io"), None),
+            right(&tokens, &hub, &registry("docker.io"), None),
             Right::Bearer { .. }
         ));
         assert!(matches!(
-            tokens.right(&hub, &registry("ghcr.io"), None),
+            right(&tokens, &hub, &registry("ghcr.io"), None),
             Right::Anonymous
         ));
         assert!(tokens.belongs_elsewhere(&Secret::new("again".into()), &registry("ghcr.io")));
         assert_eq!(tokens.current(&hub), Some(Current::For(registry("docker.io"))));
         assert_eq!(tokens.user_of(&hub).as_deref(), Some("alice"));
         let unknown = Secret::new("mine".into());
-        assert!(matches!(tokens.right(&unknown, &registry("ghcr.io"), None),
-            Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
+        assert!(matches!(
+            right(&tokens, &unknown, &registry("ghcr.io"), None),
+            Right::Anonymous
+        ));
+        let (permit, _) = tokens.permit(&unknown, &registry("ghcr.io"), None, true);
+        assert!(matches!(permit.right(), Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
     }
 
     #[test]
@@ -450,20 +402,20 @@ mod tests {
         let token = token_of(&tokens.sealed_answer(&lan, &[scope], &credential).expect("sealed"));
         let repository = |name| Repository::parse(name).expect("a name");
         assert!(
-            matches!(tokens.right(&token, &lan, Some(&repository("team/app"))),
+            matches!(right(&tokens, &token, &lan, Some(&repository("team/app"))),
             Right::Basic { credential: c, .. } if c == credential)
         );
         assert!(matches!(
-            tokens.right(&token, &lan, Some(&repository("team/other"))),
+            right(&tokens, &token, &lan, Some(&repository("team/other"))),
             Right::Anonymous
         ));
         assert!(matches!(
-            tokens.right(&token, &other, Some(&repository("team/app"))),
+            right(&tokens, &token, &other, Some(&repository("team/app"))),
             Right::Anonymous
         ));
         let forged = Secret::new(format!("{}x", token.expose()).into());
         assert_eq!(tokens.known(&forged), Known::Void);
-        assert!(matches!(tokens.right(&forged, &lan, None), Right::Anonymous));
+        assert!(matches!(right(&tokens, &forged, &lan, None), Right::Anonymous));
     }
 
     #[tokio::test(start_paused = true)]

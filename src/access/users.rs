@@ -13,14 +13,17 @@
 //!
 //! # What it costs
 //! Hashes run on few threads with a bounded queue. A right password is remembered for five minutes under a keyed hash
-//! of name, password and entry. Sign-ins with the same name and password at the same time are hashed once.
+//! of name, password and entry, and a wrong one for fifteen, for the network that brought it. Sign-ins with the same name
+//! and password at the same time are hashed once.
+//!
+//! # What is remembered is no way to guess
+//! An address that must wait is let in with what it brought before, and with nothing else that is remembered: else
+//! whoever waits could try the passwords of all who signed in elsewhere, as fast as docxy answers.
 
-mod backoff;
 mod file;
 pub mod hash;
 mod keyed;
 pub mod pool;
-mod remembered;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -33,16 +36,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use self::backoff::{Attempt, BackOff};
 use self::file::{Entry, Table};
 use self::hash::{Checked, Cost};
 use self::keyed::Keyed;
 use self::pool::{Place, Pool, Runs};
-use self::remembered::Remembered;
+use super::backoff::{Attempt, BackOff, Held};
 use super::network::Network;
+use super::remembered::Remembered;
 use super::watched::{FileError, Look, Watched};
 use crate::config::values::Secret;
 
+/// How long a right password is not hashed again.
+const RIGHT: Duration = Duration::from_mins(5);
 /// What somebody who finds the pool full is told to wait: it empties in about this time.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -76,6 +81,7 @@ pub struct Users(Arc<Inner>);
 
 struct Inner {
     table: Arc<Watched<Table>>,
+    are_kept: bool,
     keyed: Keyed,
     remembered: Remembered,
     back_off: Arc<BackOff>,
@@ -86,6 +92,7 @@ struct Inner {
 
 #[derive(Clone)]
 struct Flight {
+    key: [u8; 32],
     verdict: Shared<BoxFuture<'static, Checked>>,
     /// On whose account a wrong password goes.
     from: Network,
@@ -98,14 +105,16 @@ impl Users {
     /// The first line of a file that can't be used.
     pub fn load(config: Config) -> Result<Self, FileError> {
         let keyed = Keyed::new(config.key.expose());
+        let are_kept = !config.files.is_empty();
         let table = Watched::load("users", config.files, {
             let keyed = keyed.clone();
             move |files| Table::read(files, &keyed)
         })?;
         Ok(Self(Arc::new(Inner {
             table: Arc::new(table),
+            are_kept,
             keyed,
-            remembered: Remembered::new(),
+            remembered: Remembered::new(RIGHT),
             back_off: Arc::default(),
             pool: Pool::new(config.pool),
             flights: Mutex::default(),
@@ -123,16 +132,39 @@ impl Users {
             Begun::Flight(flight, joined) => (flight, joined),
         };
         match flight.verdict.await {
-            Checked::Right => Ok(name.to_owned()),
+            Checked::Right => {
+                self.0.remembered.knows(&flight.key, from);
+                Ok(name.to_owned())
+            }
             Checked::Wrong | Checked::TooLong => {
-                // One guess is one guess, however often it is repeated meanwhile; but everybody's own.
-                if joined && flight.from != from {
+                // One guess is one guess, however often it is repeated; but everybody's own.
+                if joined && flight.from != from && self.0.remembered.refuse(flight.key, from) {
                     self.0.back_off.wrong(from);
                 }
                 Err(SignInError::Wrong)
             }
             Checked::Failed => Err(SignInError::Busy { retry_after: BUSY }),
         }
+    }
+
+    /// Was this right from there a moment ago? Nothing is hashed. One that was not counts as a look (see [`BackOff`]): else
+    /// whoever may ask this could guess.
+    pub fn knows_from(&self, name: &str, password: &[u8], from: IpAddr) -> bool {
+        let (inner, from) = (&self.0, Network::of(from));
+        let table = inner.table.get();
+        let Some(entry) = table.entry(name) else {
+            return false;
+        };
+        if !inner.back_off.may_look(from) {
+            return false;
+        }
+        let knows = inner
+            .remembered
+            .knows_from(&inner.key(Some(entry), name, password), from);
+        if !knows {
+            inner.back_off.looked_in_vain(from);
+        }
+        knows
     }
 
     /// Changes when the user's password does; `None` once there is no such user. A token made for a user ends with it.
@@ -153,9 +185,19 @@ impl Users {
         self.0.table.check()
     }
 
-    /// Reads files that change, until `until` resolves.
-    pub async fn watch(self, every: Duration, until: impl Future<Output = ()>) {
-        Arc::clone(&self.0.table).watch(every, until).await;
+    /// Reads files that change, until `until` resolves; `taken` is called, and may block, when there are other users.
+    pub async fn watch(
+        self,
+        every: Duration,
+        until: impl Future<Output = ()>,
+        taken: impl Fn() + Clone + Send + 'static,
+    ) {
+        Arc::clone(&self.0.table).watch(every, until, taken).await;
+    }
+
+    /// There are files of users, even if nobody is in them.
+    pub fn are_kept(&self) -> bool {
+        self.0.are_kept
     }
 
     /// How often each hash function ran.
@@ -171,24 +213,27 @@ impl Users {
         }
         let entry = table.entry(name);
         let key = inner.key(entry, name, password);
-        // Before the back-off: who signed in is not slowed by the failures of others behind the same address.
-        if inner.remembered.knows(&key) {
-            return Ok(Begun::Known);
+        if let Err(held) = inner.back_off.judge(from) {
+            return inner.begin_held(&key, from, held);
         }
-        inner.back_off.judge(from)?;
+        if let Some(known) = inner.known(&key, from) {
+            return known;
+        }
         let mut flights = inner.flights();
         if let Some(flight) = flights.get(&key) {
             return Ok(Begun::Flight(flight.clone(), true));
         }
         // It may have landed since.
-        if inner.remembered.knows(&key) {
-            return Ok(Begun::Known);
+        if let Some(known) = inner.known(&key, from) {
+            return known;
         }
         let attempt = inner.back_off.begin(from)?;
-        let place = inner
-            .pool
-            .enter()
-            .ok_or(SignInError::Busy { retry_after: BUSY })?;
+        let place = if attempt.is_spotless {
+            inner.pool.enter()
+        } else {
+            inner.pool.enter_as_guesser()
+        };
+        let place = place.ok_or(SignInError::Busy { retry_after: BUSY })?;
         let task = Task {
             inner: Arc::clone(inner),
             table: Arc::clone(&table),
@@ -200,7 +245,7 @@ impl Users {
         // A task of its own: a client that leaves does not undo that it guessed, nor the wait of those who joined.
         let task = tokio::spawn(task.run(place));
         let verdict = task.map(|done| done.unwrap_or(Checked::Failed)).boxed().shared();
-        let flight = Flight { verdict, from };
+        let flight = Flight { key, verdict, from };
         flights.insert(key, flight.clone());
         Ok(Begun::Flight(flight, false))
     }
@@ -218,6 +263,29 @@ impl Inner {
     fn key(&self, entry: Option<&Entry>, name: &str, password: &[u8]) -> [u8; 32] {
         let entry = entry.map_or([0; 32], |entry| entry.fingerprint);
         self.keyed.hash(&[b"right", name.as_bytes(), password, &entry])
+    }
+
+    /// What is remembered of a password that this network brings; nothing of it is hashed.
+    fn known(&self, key: &[u8; 32], from: Network) -> Option<Result<Begun, SignInError>> {
+        if self.remembered.knows(key, from) {
+            return Some(Ok(Begun::Known));
+        }
+        // One robot with an old password must not lock out all who share its address.
+        let is_wrong = self.remembered.refuses(key, from);
+        is_wrong.then_some(Err(SignInError::Wrong))
+    }
+
+    /// The same while the network has to wait: who signed in from there before is not slowed by the failures of others
+    /// behind the same address.
+    fn begin_held(&self, key: &[u8; 32], from: Network, held: Held) -> Result<Begun, SignInError> {
+        if self.remembered.refuses(key, from) {
+            return Err(SignInError::Wrong);
+        }
+        if self.back_off.may_look(from) && self.remembered.knows_from(key, from) {
+            return Ok(Begun::Known);
+        }
+        self.back_off.looked_in_vain(from);
+        Err(held.into())
     }
 
     fn flights(&self) -> MutexGuard<'_, HashMap<[u8; 32], Flight>> {
@@ -249,11 +317,11 @@ impl Task {
         match verdict {
             Checked::Right => {
                 self.attempt.right();
-                self.inner.remembered.keep(self.key);
+                self.inner.remembered.keep(self.key, self.attempt.from());
             }
-            Checked::Wrong => self.attempt.wrong(),
+            Checked::Wrong => self.wrong(),
             Checked::TooLong => {
-                self.attempt.wrong();
+                self.wrong();
                 tracing::warn!(
                     user = self.name,
                     "refused a password of more than 72 bytes, of which bcrypt checks only the first 72; give the user a \
@@ -265,6 +333,11 @@ impl Task {
             }
         }
         verdict
+    }
+
+    fn wrong(&self) {
+        self.attempt.wrong();
+        self.inner.remembered.refuse(self.key, self.attempt.from());
     }
 }
 
@@ -288,6 +361,15 @@ fn judge(runs: &Runs, table: &Table, name: &str, password: &[u8]) -> Checked {
         }
     }
     own.unwrap_or(Checked::Wrong)
+}
+
+impl From<Held> for SignInError {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Waits { retry_after } => Self::BackOff { retry_after },
+            Held::Busy { retry_after } => Self::Busy { retry_after },
+        }
+    }
 }
 
 impl fmt::Debug for Users {

@@ -160,8 +160,13 @@ impl<T> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Looks at the files every so often and takes what changed, until `until` resolves.
-    pub async fn watch(self: Arc<Self>, every: Duration, until: impl Future<Output = ()>) {
+    /// Looks at the files every so often and takes what changed, until `until` resolves. `taken` may block.
+    pub async fn watch(
+        self: Arc<Self>,
+        every: Duration,
+        until: impl Future<Output = ()>,
+        taken: impl Fn() + Clone + Send + 'static,
+    ) {
         if self.files.is_empty() {
             return;
         }
@@ -170,7 +175,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 tokio::time::sleep(every).await;
                 if self.blocking(Self::look).await {
                     self.lie_still().await;
-                    self.blocking(Self::check).await;
+                    let taken = taken.clone();
+                    let check = move |this: &Self| {
+                        if this.check() == Look::Taken {
+                            taken();
+                        }
+                    };
+                    self.blocking(check).await;
                 }
             }
         };

@@ -2,6 +2,7 @@
 
 mod upstreams;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -139,7 +140,20 @@ pub fn pull_cache(schema: &Schema) -> pull::CacheConfig {
             schema::Withdrawn::Warn => pull::Withdrawn::Warn,
             schema::Withdrawn::Serve => pull::Withdrawn::Serve,
         },
+        commons: commons(schema),
     }
+}
+
+/// Lists of addresses are for all registries alike, so they make none less common than another.
+fn commons(schema: &Schema) -> HashSet<RegistryName> {
+    let policy = policy(schema);
+    let is_common = |(name, registry): &(&RegistryName, &Registry)| {
+        registry.auth != AuthMode::Configured
+            && schema.clients_of(registry) != Clients::Users
+            && !policy.restricts(name)
+    };
+    let common = schema.enabled_registries().filter(is_common);
+    common.map(|(name, _)| name.clone()).collect()
 }
 
 /// The rules of `[[cache.tags]]`, in their order.

@@ -31,6 +31,11 @@ impl Follower {
         Ok(self.reader().await?.length())
     }
 
+    /// The blob's length, if it is known by now.
+    pub fn length(&self) -> Option<u64> {
+        self.flight.begun().map(|(length, _)| length)
+    }
+
     /// Reads what is there and what comes; waits for the headers. As many as wanted.
     pub async fn reader(&self) -> Result<Reader, Ending> {
         let seat = Seat::new(self.flight.clone());

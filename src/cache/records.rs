@@ -35,7 +35,7 @@ use super::disk::Disk;
 use super::index::Stamp;
 use super::key::Key;
 use super::layout::Layout;
-use crate::oci::{Digest, FullName, Tag};
+use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::telemetry::Metrics;
 
 /// Most records of each sort.
@@ -107,12 +107,15 @@ impl Records {
         tables.linked(&Key::from(digest), repository, digest)
     }
 
-    /// A link of this digest in any repository that is public.
-    pub fn linked_in_public(&self, digest: &Digest) -> Option<Linked> {
+    /// A link of this digest in any public repository of these registries.
+    pub fn linked_in_public(&self, digest: &Digest, among: impl Fn(&RegistryName) -> bool) -> Option<Linked> {
         let tables = self.locked();
         let key = Key::from(digest);
-        let mut repositories = tables.links.repositories(&key);
-        let public = repositories.find(|repository| tables.public.contains_key(repository))?;
+        let counts = |repository: &u32| {
+            let name = tables.names.get(*repository);
+            tables.public.contains_key(repository) && name.is_some_and(|name| among(&name.registry))
+        };
+        let public = tables.links.repositories(&key).find(counts)?;
         tables.linked(&key, public, digest)
     }
 

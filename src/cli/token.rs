@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use self::place::Place;
+pub(super) use self::place::Place;
 use super::output::{Form, write_json};
 use super::to_stderr;
 use crate::config::Schema;

@@ -115,7 +115,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     listeners(schema, &mut findings);
     public_url(schema, &mut findings);
     hosts("allowed_hosts", &schema.allowed_hosts, &mut findings);
-    trusted_proxies(&schema.trusted_proxies, &mut findings);
+    trusted_proxies(schema, &mut findings);
     named_registries(schema, &mut findings);
     folders::check(schema, environment, &mut findings);
     cache::check(schema, &mut findings);
@@ -222,14 +222,35 @@ fn public_url(schema: &Schema, findings: &mut Findings<'_>) {
     }
 }
 
-fn trusted_proxies(networks: &[IpNet], findings: &mut Findings<'_>) {
+fn trusted_proxies(schema: &Schema, findings: &mut Findings<'_>) {
+    let networks = &schema.trusted_proxies;
     if networks.iter().any(|network| network.prefix_len() == 0) {
         findings.warn(
             "trusted_proxies",
             "every client can claim any address",
             "name the reverse proxy's own address or network",
         );
+    } else if let Some(wide) = networks.iter().find(|network| holds_more_than_proxies(network))
+        && access::goes_by_address(schema)
+    {
+        findings.warn(
+            "trusted_proxies",
+            format!(
+                "whoever is in {wide} can claim any address, and so get past lists and rules of addresses, limits, and the \
+                 slowing of who guesses passwords"
+            ),
+            "name the reverse proxies themselves, as in [\"10.0.0.5/32\"]",
+        );
     }
+}
+
+/// Sixteen IPv4 addresses are still a row of proxies. What is on this machine is the operator's own.
+fn holds_more_than_proxies(network: &IpNet) -> bool {
+    let narrowest = match network {
+        IpNet::V4(_) => 28,
+        IpNet::V6(_) => 120,
+    };
+    network.prefix_len() < narrowest && !network.network().is_loopback()
 }
 
 /// `default_registry` and `login_registries` must be registries that answer.

@@ -1,5 +1,6 @@
 //! What the story needs beside the upstreams when there is a cache.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use moka::sync::Cache as Remembering;
@@ -8,11 +9,11 @@ use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
-use super::rights::{Key, Proofs, Withdrawn};
+use super::rights::{Evidence, Key, Proofs, Withdrawn};
 use super::tag::Found;
 use super::{Error, Wanted};
 use crate::cache::{Linked, Openness, Store, TagRecord};
-use crate::oci::{Digest, FullName, Tag};
+use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::serve::file::Pool;
 use crate::telemetry::Metrics;
 use crate::upstream::Method;
@@ -35,6 +36,9 @@ pub struct CacheConfig {
     pub grace: Duration,
     /// What is served of a repository that was public and is so no more.
     pub withdrawn: Withdrawn,
+    /// Registries from which docxy keeps nobody who may come, and which it shows nothing of its own: what one of them gives
+    /// to everyone may be read under any other name, too.
+    pub commons: HashSet<RegistryName>,
 }
 
 /// One for the whole process, shared by requests and fills.
@@ -51,9 +55,9 @@ pub(super) struct Cached {
     /// A manifest by digest, fetched with one right.
     pub manifests: Joint<(Digest, Key), Result<Fetched, Error>>,
     /// Whether a repository holds a digest, asked with one right.
-    pub confirmations: Joint<(Digest, Key), Result<Linked, Error>>,
+    pub confirmations: Joint<(Digest, Key), Result<Option<Linked>, Error>>,
     /// Whether a right opens its repository.
-    pub provings: Joint<Key, Result<(), Error>>,
+    pub provings: Joint<Key, Result<Evidence, Error>>,
     /// Whether a repository is there, as far as a right is told.
     pub sights: Joint<Key, bool>,
     /// Whether a repository is still public.

@@ -160,11 +160,15 @@ pub fn after_error(rule: &Rule, age: Duration, class: ErrorClass) -> AfterError 
     }
 }
 
-/// For an answer that the registry did not confirm, whatever the reason.
+/// For an answer that the registry did not confirm, whatever the reason. Hours and more are counted in whole minutes.
 pub fn is_young_enough(rule: &Rule, age: Duration) -> bool {
-    rule.fresh
-        .lifetime()
-        .is_some_and(|lifetime| age < lifetime.saturating_add(rule.max_stale))
+    let Some(lifetime) = rule.fresh.lifetime() else {
+        return false;
+    };
+    let end = lifetime.saturating_add(rule.max_stale);
+    // After thirty days of an outage a request takes its seconds, too, and finds it still one of thirty days.
+    let counts_minutes = rule.max_stale >= Duration::from_hours(1);
+    age < end || (counts_minutes && age < end.saturating_add(Duration::from_mins(1)))
 }
 
 impl ErrorClass {

@@ -19,13 +19,15 @@ pub use self::proofs::PROOF;
 pub(super) use self::proofs::Proofs;
 use super::cached::Cached;
 use super::joint::Came;
-use super::{Error, Missing, Pull, content_length};
+use super::{Error, Missing, Pull};
 use crate::cache::{Linked, Openness, Presence};
 use crate::oci::accept::Class;
 use crate::oci::media;
-use crate::oci::{Digest, Endpoint, FullName, Reference};
+use crate::oci::{Digest, Endpoint, FullName, Reference, RegistryName};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Ask, Health, Method, Sources, Word};
+
+const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
 /// What a client may do with what is cached of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +58,8 @@ impl Kind {
 
 /// How much an answer of an upstream's shows that it is about the thing that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Evidence {
-    /// It names the digest, or has the very length of what is stored.
+pub(super) enum Evidence {
+    /// It names the digest, or has the very length of what is stored or arriving.
     Strong,
     /// It says nothing that speaks against it.
     Weak,
@@ -103,14 +105,22 @@ impl Cached {
         let registry = &claim.name.registry;
         match self.fills.running(digest) {
             Some(fill) => fill.is_from(registry),
-            None => self.store.may_be_from(registry, digest) || self.store.linked_in_public(digest).is_some(),
+            None => self.store.may_be_from(registry, digest) || self.common(digest).is_some(),
         }
+    }
+
+    /// The link of a digest that everyone who may come may have, whatever they call it. Public at its registry is not
+    /// enough: users, rules and docxy's own credential keep people from what a registry in the house gives to docxy.
+    fn common(&self, digest: &Digest) -> Option<Linked> {
+        let is_common = |registry: &RegistryName| self.config.commons.contains(registry);
+        self.store.linked_in_public(digest, is_common)
     }
 }
 
 impl Pull {
     /// What lets this claim read what is here of a digest, where it takes the upstream's word: its right is not proved, or
-    /// the digest is not linked in its repository. `None`: its own bytes must come.
+    /// the digest is not linked in its repository. `None`: its own bytes must come, because the word shows nothing (a gateway
+    /// that says "200" to everything) or is not enough.
     ///
     /// What is asked does not depend on whether the digest is linked: else that could be told from outside.
     pub(super) async fn admit(
@@ -125,7 +135,7 @@ impl Pull {
             .as_ref()
             .filter(|_| cached.standing(claim) == Standing::Lapsed);
         if self.is_silent(cached, claim)
-            && let Some(linked) = lapsed.cloned().or_else(|| cached.store.linked_in_public(digest))
+            && let Some(linked) = lapsed.cloned().or_else(|| cached.common(digest))
         {
             return Ok(Some(linked));
         }
@@ -145,24 +155,29 @@ impl Pull {
                 let patience = cached.config.revalidate_timeout;
                 let proof = self.prove(cached, claim, kind, digest);
                 if let Ok(proof) = tokio::time::timeout(patience, proof).await {
-                    proof.map(|()| linked.clone())
+                    proof.map(|evidence| shown(linked, evidence))
                 } else {
                     self.upstream(&claim.name.registry)?.is_late();
-                    Ok(linked.clone())
+                    Ok(Some(linked.clone()))
                 }
             }
-            Some(linked) => self
-                .prove(cached, claim, kind, digest)
-                .await
-                .map(|()| linked.clone()),
+            Some(linked) => {
+                let proof = self.prove(cached, claim, kind, digest).await;
+                proof.map(|evidence| shown(linked, evidence))
+            }
         };
         match answer {
-            Ok(linked) => Ok(Some(linked)),
+            Ok(Some(linked)) => Ok(Some(linked)),
+            Ok(None) => Ok(readable_in_outage(cached, claim, digest, linked)),
             Err(error) => {
-                let is_outage = error.is_outage() && linked.is_none();
-                match in_outage(cached, claim, digest, linked, error) {
-                    Err(_) if is_outage && has_mirrors => Ok(None),
-                    answer => answer.map(Some),
+                let mirrors_may_have_it = has_mirrors && linked.is_none() && error.is_outage();
+                let readable = error
+                    .is_outage_of_rights()
+                    .then(|| readable_in_outage(cached, claim, digest, linked))
+                    .flatten();
+                match readable {
+                    None if !mirrors_may_have_it => Err(error),
+                    readable => Ok(readable),
                 }
             }
         }
@@ -184,11 +199,17 @@ impl Pull {
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
-    ) -> Result<(), Error> {
+    ) -> Result<Evidence, Error> {
         let question = || {
             let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
             let digest = digest.clone();
-            async move { pull.ask_right(&cached, &claim, kind, &digest).await.map(|_| ()) }
+            async move {
+                // It may have been proved since it was looked at.
+                if cached.standing(&claim) == Standing::Entitled {
+                    return Ok(Evidence::Strong);
+                }
+                evidence_of(pull.ask_right(&cached, &claim, kind, &digest).await)
+            }
         };
         let (answer, came) = cached.provings.ask(claim.key(), question).await;
         let answer = answer.unwrap_or_else(|| {
@@ -199,7 +220,7 @@ impl Pull {
         let answer = match (answer, came) {
             // Of what another asked for.
             (Err(Error::NotFound { .. }), Came::Joined) => {
-                self.ask_right(cached, claim, kind, digest).await.map(|_| ())
+                evidence_of(self.ask_right(cached, claim, kind, digest).await)
             }
             (answer, _) => answer,
         };
@@ -210,16 +231,16 @@ impl Pull {
                 match other.filter(|other| other != digest) {
                     Some(other) if self.sees(cached, claim).await => {
                         let proof = self.ask_right(cached, claim, Kind::Manifest, &other).await;
-                        proof.map(|_| ()).map_err(|_| error)
+                        evidence_of(proof).map_err(|_| error)
                     }
                     _ => Err(error),
                 }
             }
-            Ok(()) => {
+            Ok(evidence) => {
                 if let Some(manifest) = cached.store.manifests_in(&claim.name) {
                     self.look_whether_open(cached, claim, &manifest);
                 }
-                Ok(())
+                Ok(evidence)
             }
             Err(error) => Err(error),
         }
@@ -232,7 +253,7 @@ impl Pull {
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
-    ) -> Result<Linked, Error> {
+    ) -> Result<Option<Linked>, Error> {
         let question = || {
             let (pull, cached, claim) = (Arc::clone(self), Arc::clone(cached), claim.clone());
             let digest = digest.clone();
@@ -249,15 +270,19 @@ impl Pull {
         })
     }
 
-    /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair.
+    /// The link of this digest in the claim's repository, by the upstream's own word about exactly that pair; `None` where
+    /// the word does not show that it is about it.
     async fn confirm(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
-    ) -> Result<Linked, Error> {
-        let word = self.ask_right(cached, claim, kind, digest).await?;
+    ) -> Result<Option<Linked>, Error> {
+        let (word, evidence) = self.ask_right(cached, claim, kind, digest).await?;
+        if evidence != Evidence::Strong {
+            return Ok(None);
+        }
         let media_type = match kind {
             Kind::Blob => None,
             Kind::Manifest => Some(
@@ -267,22 +292,25 @@ impl Pull {
                     .unwrap_or_default(),
             ),
         };
-        Ok(cached.store.link(&claim.name, digest, media_type))
+        Ok(Some(cached.store.link(&claim.name, digest, media_type)))
     }
 
-    /// The upstream's word, and what it says about the right.
+    /// The upstream's word, and how much it shows. Only one that is surely about the thing proves a right: nobody's own
+    /// words open what is private.
     async fn ask_right(
         self: &Arc<Self>,
         cached: &Arc<Cached>,
         claim: &Claim,
         kind: Kind,
         digest: &Digest,
-    ) -> Result<Word, Error> {
+    ) -> Result<(Word, Evidence), Error> {
         let asked = Instant::now();
         match self.word_on(cached, claim, kind, digest).await {
             Ok((word, evidence)) => {
-                cached.granted(claim, word.anonymous && evidence == Evidence::Strong, asked);
-                Ok(word)
+                if evidence == Evidence::Strong {
+                    cached.granted(claim, word.anonymous, asked);
+                }
+                Ok((word, evidence))
             }
             Err(error) => {
                 if error.is_denial() {
@@ -294,8 +322,8 @@ impl Pull {
         }
     }
 
-    /// HEAD for manifests; GET stopped at the status for blobs, because Harbor answers 404 to HEAD of one that it has not
-    /// cached (wire-facts).
+    /// HEAD for manifests; GET of the first byte for blobs, because Harbor answers 404 to HEAD of one that it has not cached
+    /// (wire-facts). A registry that knows no ranges begins to send all of it, and is not read.
     async fn word_on(
         &self,
         cached: &Cached,
@@ -311,7 +339,7 @@ impl Pull {
                 method: Method::Get,
                 endpoint: Endpoint::Blob(name.repository.clone(), digest.clone()),
                 query: None,
-                headers: HeaderMap::new(),
+                headers: HeaderMap::from_iter([(header::RANGE, FIRST_BYTE)]),
             },
         };
         // Rare and long: not within the future of every request.
@@ -334,22 +362,23 @@ impl Pull {
     }
 }
 
-/// What may be read all the same when the upstream can't be asked.
-fn in_outage(
+/// What may be read all the same when the upstream can't be asked, or says nothing that shows anything.
+fn readable_in_outage(
     cached: &Cached,
     claim: &Claim,
     digest: &Digest,
     linked: Option<Linked>,
-    error: Error,
-) -> Result<Linked, Error> {
-    let own = linked.filter(|_| error.is_outage_of_rights() && cached.standing(claim) == Standing::Lapsed);
-    let public = || {
-        error
-            .is_outage()
-            .then(|| cached.store.linked_in_public(digest))
-            .flatten()
-    };
-    own.or_else(public).ok_or(error)
+) -> Option<Linked> {
+    let own = linked.filter(|_| cached.standing(claim) == Standing::Lapsed);
+    own.or_else(|| cached.common(digest))
+}
+
+fn shown(linked: &Linked, evidence: Evidence) -> Option<Linked> {
+    (evidence == Evidence::Strong).then(|| linked.clone())
+}
+
+fn evidence_of(answer: Result<(Word, Evidence), Error>) -> Result<Evidence, Error> {
+    answer.map(|(_, evidence)| evidence)
 }
 
 fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
@@ -357,11 +386,10 @@ fn evidence(cached: &Cached, word: &Word, digest: &Digest) -> Evidence {
     let is_named = named.map(|said| said.as_bytes() == digest.to_string().as_bytes());
     let size = match cached.store.presence(digest) {
         Presence::Stored { size } => Some(size),
-        Presence::Arriving | Presence::Absent => None,
+        Presence::Arriving => cached.store.arriving(digest).and_then(|blob| blob.length()),
+        Presence::Absent => None,
     };
-    let has_size = content_length(&word.headers)
-        .zip(size)
-        .map(|(said, size)| said == size);
+    let has_size = word.length().zip(size).map(|(said, size)| said == size);
     match (is_named, has_size) {
         _ if is_page(&word.headers) && is_named != Some(true) => Evidence::Against,
         (Some(false), _) | (_, Some(false)) => Evidence::Against,

@@ -36,9 +36,9 @@ pub enum Judge {
 }
 
 impl Routes {
-    /// `realm` is the registry in `/auth/token/REGISTRY`. Without it the virtual host decides, else the first scope
-    /// that asks push, else the first scope, else `login_registries`. Scopes of other registries are left out of
-    /// the token: a server may grant less than was asked.
+    /// `realm` is the registry in `/auth/token/REGISTRY`. Without it the virtual host decides, else the first scope of a
+    /// registry that is for docxy's own users, else the first that asks push, else the first, else `login_registries`.
+    /// Scopes of other registries are left out of the token: a server may grant less than was asked.
     pub fn login(
         &self,
         visit: &Visit,
@@ -70,9 +70,12 @@ impl Routes {
             .iter()
             .filter_map(|scope| self.scope_by_prefix(scope))
             .collect();
-        let decisive = mapped
+        // A password that may be one of docxy's users' goes nowhere else.
+        let of_users = mapped
             .iter()
-            .find(|(_, scope)| scope.asks_push())
+            .find(|(registry, _)| registry.clients == Clients::Users);
+        let decisive = of_users
+            .or_else(|| mapped.iter().find(|(_, scope)| scope.asks_push()))
             .or_else(|| mapped.first());
         let scopes_named_nothing = scopes.is_empty();
         let registry = match decisive {

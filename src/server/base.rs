@@ -5,7 +5,6 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use super::v2::{Asker, Stop, refused};
-use crate::access::accounts::access_token;
 use crate::access::challenge::Again;
 use crate::access::tokens::{Current, Known};
 use crate::access::{Identity, Refusal};
@@ -26,6 +25,7 @@ impl Asker<'_> {
         };
         let registry = self.login_registry();
         let own_users = registry.clients == Clients::Users;
+        let accounts = self.parts.access.accounts();
         let accepted = match identity {
             _ if is_open => Ok(true),
             Identity::Nobody if self.base_url().is_some() => {
@@ -40,16 +40,18 @@ impl Asker<'_> {
                 None => self.token(token).await,
             },
             Identity::Password(credential) if own_users => {
-                let accounts = self.parts.access.accounts();
                 match accounts.sign_in(credential, self.visit.client).await {
                     Ok(_) => Ok(true),
                     Err(refusal) => return self.turn_away(refusal),
                 }
             }
             // Of use at none of the registries.
-            Identity::Password(credential) if access_token(credential).is_some() => Ok(false),
+            Identity::Password(credential) if accounts.are_docxys(credential, self.visit.client) => Ok(false),
             Identity::Password(_) if registry.clients == Clients::Open => Ok(true),
-            Identity::Password(credential) => self.password(credential).await,
+            Identity::Password(credential) => match self.password(credential).await {
+                Ok(accepted) => accepted,
+                Err(refusal) => return self.turn_away(refusal),
+            },
         };
         match accepted {
             Ok(true) => Stop::Own(Box::new(welcome())),
@@ -82,7 +84,7 @@ impl Asker<'_> {
     }
 
     /// A token that docxy handed out is good here without asking: on the shared host it may be of any registry, because
-    /// docker checks there every login that the shared host takes.
+    /// docker checks there every login that the shared host takes. Another is shown to the registry that the door names.
     async fn token(&self, token: &TokenText) -> Result<bool, Error> {
         let tokens = self.parts.access.tokens();
         let registry = &self.login_registry().name;
@@ -91,7 +93,8 @@ impl Asker<'_> {
             Some(Current::For(of)) => return Ok(of == *registry || !self.target.door.names_registry()),
             None => {}
         }
-        if tokens.known(token) != Known::Unknown {
+        // One that nobody knows may be another registry's: here nothing names one.
+        if tokens.known(token) != Known::Unknown || !self.target.door.names_registry() {
             return Ok(false);
         }
         let right = Right::Bearer {
@@ -106,7 +109,7 @@ impl Asker<'_> {
     }
 
     /// A password sent straight away, without a token: tried where a login through this door goes.
-    async fn password(&self, credential: &Credential) -> Result<bool, Error> {
+    async fn password(&self, credential: &Credential) -> Result<Result<bool, Error>, Refusal> {
         let registry = self.login_registry();
         let login = Login {
             credential: ClientSecret::Password(credential.clone()),
@@ -114,8 +117,27 @@ impl Asker<'_> {
             offline: false,
             client_id: None,
         };
-        let answer = self.parts.pull.upstream(&registry.name)?.login(&login).await?;
-        Ok(!matches!(answer, LoginAnswer::Refused { .. }))
+        let guess = match self.parts.access.guess(&registry.name, &login, self.visit.client) {
+            Ok(guess) => guess,
+            Err(Refusal::BadSignIn) => return Ok(Ok(false)),
+            Err(refusal) => return Err(refusal),
+        };
+        let upstream = match self.parts.pull.upstream(&registry.name) {
+            Ok(upstream) => upstream,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match upstream.login(&login).await {
+            Ok(LoginAnswer::Refused { .. }) => {
+                guess.wrong();
+                Ok(false)
+            }
+            Ok(LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted) => {
+                guess.right();
+                Ok(true)
+            }
+            Ok(LoginAnswer::NotNeeded) => Ok(true),
+            Err(failure) => Err(failure.into()),
+        })
     }
 
     /// For which registry a login through this door is. On the shared host no request names one here.

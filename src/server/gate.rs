@@ -19,13 +19,20 @@ impl Parts {
 
     /// Counts a request. The pass is to last as long as its answer.
     pub(super) fn enter(&self, who: Who<'_>) -> Result<Pass, Problem> {
-        self.limits.enter(who).map_err(|exceeded| {
-            self.metrics.refuse(match exceeded {
-                Exceeded::Requests { .. } => Reason::Requests,
-                Exceeded::Concurrent => Reason::Concurrent,
-            });
-            exceeded.into()
-        })
+        self.limits.enter(who).map_err(|exceeded| self.refused(exceeded))
+    }
+
+    /// A place for a request that is not counted yet.
+    pub(super) fn wait(&self, who: Who<'_>) -> Result<Pass, Problem> {
+        self.limits.wait(who).map_err(|exceeded| self.refused(exceeded))
+    }
+
+    fn refused(&self, exceeded: Exceeded) -> Problem {
+        self.metrics.refuse(match exceeded {
+            Exceeded::Requests { .. } => Reason::Requests,
+            Exceeded::Concurrent => Reason::Concurrent,
+        });
+        exceeded.into()
     }
 
     /// Counts a sign-in that was not even checked.

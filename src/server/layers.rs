@@ -1,5 +1,6 @@
 //! What happens around every handler, each layer one function that calls the next, in the order of this file.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
@@ -121,17 +122,18 @@ where
         )
         .into_response();
     };
-    if let Some(refused) = refuse_address(&front.parts, &head, connection, record) {
+    let client = match visit::client(&head.headers, connection, &config.trusted_proxies) {
+        Ok(client) => client,
+        Err(error) => return misplaced(&error, record),
+    };
+    record.note(|facts| facts.client = Some(client));
+    if let Some(refused) = refuse_address(&front.parts, &head, client, record) {
         return refused;
     }
-    let visit = match visit::visit(&head, connection, &config.trusted_proxies) {
+    let visit = match visit::visit(&head, connection, &config.trusted_proxies, client) {
         Ok(visit) => visit,
-        Err(error) => {
-            return Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string())
-                .into_response();
-        }
+        Err(error) => return misplaced(&error, record),
     };
-    record.note(|facts| facts.client = Some(visit.client));
     if let Some(elsewhere) = redirect::to_https(config, &head, &visit) {
         return elsewhere;
     }
@@ -161,19 +163,19 @@ where
 
 /// By the lists of addresses, before anything else is looked at: not even a bad request, or one that is to come over
 /// HTTPS, tells such a client anything.
-fn refuse_address(
-    parts: &Shared,
-    head: &Parts,
-    connection: &Connection,
-    record: &Record,
-) -> Option<Response> {
+fn refuse_address(parts: &Shared, head: &Parts, client: IpAddr, record: &Record) -> Option<Response> {
     if !parts.addresses.is_on() || health::is_probe(head) {
         return None;
     }
-    let client = visit::client(&head.headers, connection, &parts.config.trusted_proxies);
     let problem = parts.admit(client).err()?;
-    record.note(|facts| facts.client = Some(client));
     Some(denied(problem, record))
+}
+
+/// Nobody can tell where it came from, or for whom.
+fn misplaced(error: &visit::VisitError, record: &Record) -> Response {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, Code::Unsupported, error.to_string());
+    record.note(|facts| facts.error = Some(problem.for_log().to_owned()));
+    problem.into_response()
 }
 
 fn denied(problem: Problem, record: &Record) -> Response {

@@ -13,10 +13,10 @@ use http_body_util::{BodyExt, Limited};
 
 use super::Shared;
 use super::error::Problem;
-use crate::access::accounts::{Account, access_token};
+use crate::access::accounts::Account;
 use crate::access::seal::NoRandom;
 use crate::access::tokens::Known;
-use crate::access::{Access, Identity, Refusal};
+use crate::access::{Access, Guess, Identity, Refusal};
 use crate::config::values::{Credential, Secret};
 use crate::oci::{Code, RegistryName, Scope};
 use crate::pull::Outcome;
@@ -154,7 +154,7 @@ async fn token(
                 offline: asked.offline,
                 client_id: asked.client_id,
             };
-            registrys_user(parts, &registry.name, &login).await
+            registrys_user(parts, &registry.name, &login, visit.client).await
         }
     }
 }
@@ -173,11 +173,16 @@ async fn own_user(access: &Access, credential: &ClientSecret, from: IpAddr) -> R
 }
 
 /// Somebody with an account at the registry itself, which alone knows him.
-async fn registrys_user(parts: &Shared, registry: &RegistryName, login: &Login) -> Result<Vec<u8>, Problem> {
+async fn registrys_user(
+    parts: &Shared,
+    registry: &RegistryName,
+    login: &Login,
+    from: IpAddr,
+) -> Result<Vec<u8>, Problem> {
     let tokens = parts.access.tokens();
     let user = match &login.credential {
         // Made by docxy for docxy: shown to nobody else, and of no use here.
-        ClientSecret::Password(credential) if access_token(credential).is_some() => {
+        ClientSecret::Password(credential) if parts.access.accounts().are_docxys(credential, from) => {
             return Err(refused(&registry.to_string()));
         }
         // A refresh token of another registry: that one gets nothing, and neither does this one (threat S1).
@@ -187,13 +192,27 @@ async fn registrys_user(parts: &Shared, registry: &RegistryName, login: &Login) 
         ClientSecret::Password(credential) => Some(credential.username.clone()),
         ClientSecret::Refresh(token) => tokens.user_of(token),
     };
+    let guess = match parts.access.guess(registry, login, from) {
+        Ok(guess) => guess,
+        Err(Refusal::BadSignIn) => return Err(refused(&registry.to_string())),
+        Err(refusal) => {
+            parts.count_unchecked(&refusal);
+            return Err(refusal.into());
+        }
+    };
     let answer = match parts.pull.upstream(registry)?.login(login).await {
         Ok(answer) => answer,
-        Err(failure) => return in_outage(parts, registry, login, failure),
+        Err(failure) => return in_outage(parts, registry, login, guess, failure),
     };
     match &answer {
-        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => tokens.accept(registry, login),
-        LoginAnswer::Refused { .. } => tokens.refuse(registry, login),
+        LoginAnswer::Token { .. } | LoginAnswer::BasicAccepted => {
+            tokens.accept(registry, login);
+            guess.right();
+        }
+        LoginAnswer::Refused { .. } => {
+            tokens.refuse(registry, login);
+            guess.wrong();
+        }
         LoginAnswer::NotNeeded => {}
     }
     match answer {
@@ -229,17 +248,18 @@ fn in_outage(
     parts: &Shared,
     registry: &RegistryName,
     login: &Login,
+    guess: Guess<'_>,
     failure: Failure,
 ) -> Result<Vec<u8>, Problem> {
     let tokens = parts.access.tokens();
+    if failure.is_outage() && !tokens.was_accepted(registry, login, parts.config.grace) {
+        guess.unproved();
+        return Err(failure.into());
+    }
     match &login.credential {
-        ClientSecret::Password(credential)
-            if failure.is_outage() && tokens.was_accepted(registry, login, parts.config.grace) =>
-        {
-            tokens
-                .sealed_answer(registry, &login.scopes, credential)
-                .map_err(internal)
-        }
+        ClientSecret::Password(credential) if failure.is_outage() => tokens
+            .sealed_answer(registry, &login.scopes, credential)
+            .map_err(internal),
         _ => Err(failure.into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::visit::BaseUrl;
-use crate::route::{Target, Visit};
+use crate::route::{Clients, Target, Visit};
 use crate::serve::conditions;
 use crate::serve::file::Direct;
 use crate::serve::headers::{OCI_NAMESPACE, X_CACHE};
@@ -210,10 +210,12 @@ impl Asker<'_> {
     ) -> Result<Pulled, Stop> {
         let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
         let access = &self.parts.access;
+        let waiting = self.wait(identity, pass)?;
         *subject = access
             .identify(identity, self.target, self.visit.client)
             .await
             .map_err(|refusal| self.turn_away(refusal))?;
+        drop(waiting);
         if let Some(user) = &subject.user {
             record.note(|facts| facts.user = Some(user.name.clone()));
         }
@@ -236,6 +238,18 @@ impl Asker<'_> {
             Ok(pulled) => Ok(pulled),
             Err(error) => Err(self.refuse(identity, &permit, error)),
         }
+    }
+
+    /// While a password is looked at, which may take a while, it is not known whose request it is: it is one of its
+    /// address's under way.
+    fn wait(&self, identity: &Identity, pass: &mut Option<Pass>) -> Result<Pass, Stop> {
+        if !matches!(identity, Identity::Password(_)) || self.target.registry.clients != Clients::Users {
+            return Ok(Pass::default());
+        }
+        self.parts.wait(Who::at(self.visit.client)).map_err(|problem| {
+            *pass = Some(Pass::default());
+            Stop::denied(problem, None)
+        })
     }
 
     /// Counts the request; what is refused here is on nobody's account.

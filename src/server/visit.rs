@@ -26,10 +26,21 @@ pub enum VisitError {
     NoHost,
     #[error("the request is for an https:// address and came over a connection without TLS")]
     Unsecured,
+    /// To take the proxy for the client instead would hand every list and limit to whoever writes such a line.
+    #[error(
+        "the proxy at {proxy} is one of trusted_proxies, and its X-Forwarded-For does not end in a client's address; \
+         make the proxy append the address of whom it serves, or take it out of trusted_proxies in docxy.toml"
+    )]
+    NoClient { proxy: IpAddr },
 }
 
-/// Reads the visit of a request.
-pub fn visit(head: &Parts, connection: &Connection, trusted: &[IpNet]) -> Result<Visit, VisitError> {
+/// Reads the visit of a request of this client's.
+pub fn visit(
+    head: &Parts,
+    connection: &Connection,
+    trusted: &[IpNet],
+    client: IpAddr,
+) -> Result<Visit, VisitError> {
     let headers = &head.headers;
     let peer = connection.peer.ip().to_canonical();
     let own = own_host(head)?;
@@ -40,7 +51,7 @@ pub fn visit(head: &Parts, connection: &Connection, trusted: &[IpNet]) -> Result
             return Err(VisitError::Unsecured); // RFC 9110 7.4
         }
         return Ok(Visit {
-            client: peer,
+            client,
             host: own,
             secure: connection.secure,
         });
@@ -53,21 +64,30 @@ pub fn visit(head: &Parts, connection: &Connection, trusted: &[IpNet]) -> Result
         Some(proto) => first_entry(proto).eq_ignore_ascii_case("https"),
         None => connection.secure,
     };
-    Ok(Visit {
-        client: last_stranger(headers, peer, trusted),
-        host,
-        secure,
-    })
+    Ok(Visit { client, host, secure })
 }
 
-/// The client of a request, whatever host it asks for.
-pub fn client(headers: &HeaderMap, connection: &Connection, trusted: &[IpNet]) -> IpAddr {
+/// The client of a request, whatever host it asks for: the last hop that is not one of ours. Proxies append, so only what
+/// trusted ones wrote can be believed; and where that can't be read, nobody is.
+pub fn client(headers: &HeaderMap, connection: &Connection, trusted: &[IpNet]) -> Result<IpAddr, VisitError> {
     let peer = connection.peer.ip().to_canonical();
-    if contains(trusted, peer) {
-        last_stranger(headers, peer, trusted)
-    } else {
-        peer
+    if !contains(trusted, peer) {
+        return Ok(peer);
     }
+    // An empty line names nobody, as no line does: the proxy asks for itself.
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    let lines = lines.map(|line| line.as_bytes().trim_ascii());
+    let entries = lines
+        .filter(|line| !line.is_empty())
+        .flat_map(|line| line.rsplit(|byte| *byte == b','));
+    let mut client = peer;
+    for entry in entries {
+        client = address(entry).ok_or(VisitError::NoClient { proxy: client })?;
+        if !contains(trusted, client) {
+            break;
+        }
+    }
+    Ok(client)
 }
 
 /// The host of the request target (HTTP/2, absolute form), else of the Host header. HTTP/1.1 has exactly one Host line (RFC
@@ -102,28 +122,10 @@ fn own_host(head: &Parts) -> Result<Option<Host>, VisitError> {
     Ok(named)
 }
 
-/// The last hop that is not one of ours: proxies append, so only what trusted ones wrote can be believed.
-fn last_stranger(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
-    let mut client = peer;
-    let lines: Vec<&str> = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .collect();
-    for entry in lines.join(",").rsplit(',') {
-        let Some(address) = address(entry.trim()) else {
-            break;
-        };
-        client = address;
-        if !contains(trusted, address) {
-            break;
-        }
-    }
-    client
-}
-
-/// An entry of `X-Forwarded-For`: an address, perhaps with a port.
-fn address(entry: &str) -> Option<IpAddr> {
+/// An entry of `X-Forwarded-For`: an address, perhaps with a port. Bytes, because a text that leaves out what is no text
+/// would leave out the client.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
     let parsed = entry
         .parse::<IpAddr>()
         .ok()
@@ -151,6 +153,14 @@ mod tests {
     use super::*;
 
     fn of(peer: &str, lines: &[(&str, &str)]) -> Result<Visit, VisitError> {
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()))
+            .collect();
+        of_bytes(peer, &lines)
+    }
+
+    fn of_bytes(peer: &str, lines: &[(&str, &[u8])]) -> Result<Visit, VisitError> {
         let mut request = http::Request::builder().uri("/v2/");
         for (name, value) in lines {
             request = request.header(*name, *value);
@@ -164,7 +174,8 @@ mod tests {
         };
         let trusted = ["10.0.0.0/8".parse().expect("a network")];
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        visit(&head, &connection, &trusted)
+        let client = client(&head.headers, &connection, &trusted)?;
+        visit(&head, &connection, &trusted, client)
     }
 
     #[test]
@@ -196,14 +207,70 @@ mod tests {
         )
         .expect("a visit");
         assert_eq!(seen.client.to_string(), "1.2.3.4");
-        let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", "1.2.3.4, junk")]).expect("a visit");
-        assert_eq!(seen.client.to_string(), "10.0.0.1");
-        let seen = of(
-            "10.0.0.1",
-            &[("host", "h"), ("x-forwarded-for", "[2001:db8::1]:80")],
-        )
-        .expect("a visit");
-        assert_eq!(seen.client.to_string(), "2001:db8::1");
+        for (line, address) in [
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("1.2.3.4:567", "1.2.3.4"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("junk, 1.2.3.4", "1.2.3.4"),
+            // The proxy asks for itself, as its health checks do.
+            ("", "10.0.0.1"),
+            ("10.0.0.7", "10.0.0.7"),
+        ] {
+            let seen = of("10.0.0.1", &[("host", "h"), ("x-forwarded-for", line)]);
+            assert_eq!(
+                seen.map(|seen| seen.client.to_string()),
+                Ok(address.to_owned()),
+                "{line}"
+            );
+        }
+        let two = [
+            ("host", "h"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "1.2.3.4"),
+        ];
+        assert_eq!(
+            of("10.0.0.1", &two).map(|seen| seen.client.to_string()),
+            Ok("1.2.3.4".into())
+        );
+    }
+
+    #[test]
+    fn a_client_whose_address_cannot_be_read_is_not_taken_for_the_proxy() {
+        // Lists, rules and limits know the proxy as a friend: one byte that is no text must not make a client one.
+        let unreadable: [&[u8]; 12] = [
+            b"6.6.6.6\x80",
+            b"\xff",
+            b"6.6.6.6\xff, 10.0.0.9",
+            b"\xe9, 10.0.0.9",
+            b"1.2.3.4, junk",
+            b"unknown",
+            b"_hidden",
+            b"1.2.3.4,",
+            b",",
+            b"1.2.3.4:",
+            b"1.2.3.4.5",
+            b"unix:",
+        ];
+        for line in unreadable {
+            let lines: [(&str, &[u8]); 2] = [("host", b"h"), ("x-forwarded-for", line)];
+            let seen = of_bytes("10.0.0.1", &lines);
+            assert!(
+                matches!(seen, Err(VisitError::NoClient { .. })),
+                "{line:?} {seen:?}"
+            );
+            // Nobody asks what a stranger says.
+            let seen = of_bytes("192.0.2.1", &lines).map(|seen| seen.client.to_string());
+            assert_eq!(seen, Ok("192.0.2.1".into()), "{line:?}");
+        }
+        let two: [(&str, &[u8]); 3] = [
+            ("host", b"h"),
+            ("x-forwarded-for", b"\xff"),
+            ("x-forwarded-for", b"1.2.3.4"),
+        ];
+        let seen = of_bytes("10.0.0.1", &two).map(|seen| seen.client.to_string());
+        assert_eq!(seen, Ok("1.2.3.4".into()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
+mod ab_elsewhere;
 mod ab_leaks;
 mod ab_life;
 mod ab_matrix;

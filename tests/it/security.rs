@@ -6,6 +6,7 @@ mod advisories;
 mod browsers;
 mod canaries;
 mod dials;
+mod gateways;
 mod hangs;
 mod inner_network;
 mod liars;

@@ -30,6 +30,14 @@ pub enum FileError {
     Private(PrivateError),
     #[error("access tokens can't be kept in {path}: {error}", path = path.display())]
     Write { path: PathBuf, error: io::Error },
+    /// It could not be read again, and would end every token.
+    #[error(
+        "there is no room for more access tokens in {path}, which has {} MiB at most; revoke some that are over \
+         (`docxy token list` shows them)",
+        LARGEST >> 20,
+        path = path.display()
+    )]
+    Full { path: PathBuf },
 }
 
 impl From<PrivateError> for FileError {
@@ -47,9 +55,12 @@ struct Kept {
 /// Tells one state of the file from the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
+    device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// What `touch` and `cp --preserve` can't set.
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -57,9 +68,11 @@ impl Stamp {
     pub fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self {
+            device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
 }
@@ -105,6 +118,12 @@ pub(super) fn change<T, E: From<FileError>>(
         tokens,
     };
     let text = serde_json::to_vec_pretty(&kept).map_err(|error| failed(error.into()))?;
+    if text.len() as u64 > LARGEST {
+        return Err(FileError::Full {
+            path: path.to_owned(),
+        }
+        .into());
+    }
     private::write(path, &text).map_err(failed)?;
     Ok(done)
 }

@@ -146,3 +146,82 @@ fn whatever_befalls_the_file_opens_nothing() {
     issued.check();
     assert_eq!(issued.present(created.token.expose()).err(), Some(Invalid::Ended));
 }
+
+#[test]
+fn a_token_ends_with_its_user_and_does_not_wake_up_for_the_next_of_that_name() {
+    // Ann left, and a year later another ann comes: what the first one kept must not open what the second may have.
+    let (_folder, path) = place();
+    let server = open(&path);
+    let made = |name: &str, user: Option<&str>| {
+        let user = user.map(str::to_owned);
+        server.create(Wanted { user, ..wanted(name) }).expect("made")
+    };
+    let (of_ann, of_bob, of_nobody) = (made("a", Some("ann")), made("b", Some("bob")), made("c", None));
+    server.end_with_users(|_| true);
+    assert!(server.present(of_ann.token.expose()).is_ok());
+    server.end_with_users(|name| name == "bob");
+    for server in [&server, &open(&path)] {
+        assert_eq!(server.present(of_ann.token.expose()).err(), Some(Invalid::Ended));
+        assert!(server.of_id(&of_ann.about.id).is_err());
+        assert!(server.present(of_bob.token.expose()).is_ok());
+        assert!(server.present(of_nobody.token.expose()).is_ok());
+    }
+    server.end_with_users(|_| true);
+    assert!(server.present(of_ann.token.expose()).is_err());
+}
+
+#[test]
+fn a_file_that_could_not_be_read_again_is_not_written() {
+    // One token too many must not end all of them at the next start.
+    let (_folder, path) = place();
+    let server = open(&path);
+    let kept = server.create(wanted("kept")).expect("made");
+    let long = "x".repeat(17 << 20);
+    let refused = file::change(&path, |tokens| {
+        tokens[0].about.name = long;
+        Ok::<_, FileError>(())
+    });
+    assert!(matches!(refused, Err(FileError::Full { .. })), "{refused:?}");
+    assert!(open(&path).present(kept.token.expose()).is_ok());
+}
+
+#[test]
+fn a_clock_that_goes_back_revives_no_token() {
+    // A machine without a battery wakes up in 1970, where no token has ended yet.
+    let (_folder, path) = place();
+    let mut about = open(&path).create(wanted("ci")).expect("made").about;
+    let created = about.created;
+    for (now, over) in [
+        (0, true),
+        (created - 301, true),
+        (created - 299, false),
+        (created + 59, false),
+        (created + 60, true),
+    ] {
+        assert_eq!(about.is_over(now), over, "{now} against {created}");
+    }
+    about.expires = None;
+    assert!(!about.is_over(0), "what has no end needs no clock");
+}
+
+#[test]
+fn a_change_shows_whatever_times_it_was_given() {
+    // A backup is put back with `cp --preserve`: what was revoked since must be seen as it is in the file.
+    let (_folder, path) = place();
+    let server = open(&path);
+    let before = server.create(wanted("one")).expect("made");
+    let (bytes, times) = (
+        std::fs::read(&path).expect("bytes"),
+        std::fs::metadata(&path).expect("times"),
+    );
+    let first = Stamp::of(&path);
+    let other = String::from_utf8(bytes)
+        .expect("text")
+        .replace("\"one\"", "\"two\"");
+    std::fs::write(&path, other).expect("written");
+    let file = std::fs::File::options().write(true).open(&path).expect("a file");
+    file.set_modified(times.modified().expect("a time")).expect("set");
+    assert_ne!(Stamp::of(&path), first);
+    server.check();
+    assert_eq!(server.of_id(&before.about.id).expect("there").about.name, "two");
+}

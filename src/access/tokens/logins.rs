@@ -4,15 +4,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ANONYMOUS, OWN_PREFIXES, Tokens};
+use super::{Known, Tokens};
 use crate::access::Permit;
 use crate::access::login::LoginKey;
-use crate::access::seal::same;
+use crate::access::made_here;
 use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Repository};
 use crate::upstream::{ClientSecret, Login, Right};
 
 impl Tokens {
+    /// Keyed hashes of this login at this registry, and of the login with what it asks for.
+    pub fn keys_of(&self, registry: &RegistryName, login: &Login) -> ([u8; 32], [u8; 32]) {
+        let key = *LoginKey::of(&self.sealer, registry, &login.credential).as_bytes();
+        let mut asked = b"asked\0".to_vec();
+        asked.extend_from_slice(&key);
+        for scope in &login.scopes {
+            asked.extend_from_slice(scope.to_string().as_bytes());
+            asked.push(0);
+        }
+        (key, self.sealer.hash(&asked))
+    }
+
     /// The registry accepted this login just now.
     pub fn accept(&self, registry: &RegistryName, login: &Login) {
         let key = LoginKey::of(&self.sealer, registry, &login.credential);
@@ -32,28 +44,46 @@ impl Tokens {
         self.accepted.get(&key).is_some_and(|at| at.elapsed() < within)
     }
 
-    /// As [`Self::right_of`], with the login that asked for the token, where its other tokens can do the same.
+    /// What this token lets us present to this registry, for this repository or (`None`) for its catalog, with the login
+    /// that asked for the token, where its other tokens can do the same, and the name there of whom it was handed to, if
+    /// docxy saw him sign in.
+    ///
+    /// A token of another registry grants nothing here and stays here. So does one that we don't know, because it may be
+    /// another's (handed out before a restart): its client is denied, and fetches one that we know. Only where the door
+    /// itself names the registry (`names_registry`) it is for that one, as the client's whole sign-in is.
     pub fn permit(
         &self,
         token: &TokenText,
         registry: &RegistryName,
         repository: Option<&Repository>,
+        names_registry: bool,
     ) -> (Permit, Option<Box<str>>) {
         let text = token.expose();
-        if same(text, ANONYMOUS) || OWN_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
-            let (right, user) = self.right_of(token, registry, repository);
-            let Right::Basic { credential, .. } = &right else {
-                return (Permit::Try(right), user);
+        if made_here::is_token(text.as_bytes()) {
+            return match self.known(token) {
+                Known::Sealed {
+                    registry: of,
+                    opens,
+                    credential,
+                } if of == *registry && opens.covers(repository) => {
+                    let user = credential.username.as_str().into();
+                    let secret = ClientSecret::Password(credential.clone());
+                    let login = LoginKey::of(&self.sealer, registry, &secret);
+                    let right = Right::Basic {
+                        registry: of,
+                        credential,
+                    };
+                    (Permit::TryFor(right, login), Some(user))
+                }
+                _ => (Permit::Try(Right::Anonymous), None),
             };
-            let secret = ClientSecret::Password(credential.clone());
-            let login = LoginKey::of(&self.sealer, registry, &secret);
-            return (Permit::TryFor(right, login), user);
         }
         let right = Right::Bearer {
             registry: registry.clone(),
             token: token.clone(),
         };
         let Some(known) = self.handed_out.get(&self.keys.of(text)) else {
+            let right = if names_registry { right } else { Right::Anonymous };
             return (Permit::Try(right), None);
         };
         if known.registry != *registry {
@@ -104,7 +134,7 @@ mod tests {
         }
         let login_of = |token: &str, name: &'static str| {
             let token = TokenText::new(token.into());
-            match tokens.permit(&token, &hub, Some(&repository(name))).0 {
+            match tokens.permit(&token, &hub, Some(&repository(name)), true).0 {
                 Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
                 _ => None,
             }
@@ -118,7 +148,7 @@ mod tests {
         assert_eq!(login_of("one", "team/app"), None);
         assert_eq!(login_of("two", "team/app"), one);
         let elsewhere = RegistryName::parse("ghcr.io").expect("a name");
-        let (permit, _) = tokens.permit(&Secret::new("two".into()), &elsewhere, None);
+        let (permit, _) = tokens.permit(&Secret::new("two".into()), &elsewhere, None, true);
         assert!(matches!(permit, Permit::Try(Right::Anonymous)));
     }
 }

@@ -34,13 +34,18 @@ impl Default for Size {
 pub struct Pool {
     /// Those who hash and those who wait.
     places: Arc<Semaphore>,
+    /// Of those, the ones for whoever was wrong lately: the rest is kept for everyone else, however many guess.
+    open_to_guessers: Arc<Semaphore>,
     hands: Arc<Semaphore>,
     runs: Arc<Runs>,
 }
 
 /// The right to wait for a hand.
 #[derive(Debug)]
-pub struct Place(OwnedSemaphorePermit);
+pub struct Place {
+    _place: OwnedSemaphorePermit,
+    _of_guessers: Option<OwnedSemaphorePermit>,
+}
 
 /// How often each function ran, by kind and cost.
 #[derive(Debug, Default)]
@@ -49,8 +54,10 @@ pub struct Runs(Mutex<BTreeMap<Cost, u64>>);
 impl Pool {
     pub fn new(size: Size) -> Self {
         let hashing = size.hashing.max(1);
+        let places = hashing + size.waiting;
         Self {
-            places: Arc::new(Semaphore::new(hashing + size.waiting)),
+            places: Arc::new(Semaphore::new(places)),
+            open_to_guessers: Arc::new(Semaphore::new((places * 3 / 4).max(1))),
             hands: Arc::new(Semaphore::new(hashing)),
             runs: Arc::default(),
         }
@@ -58,7 +65,18 @@ impl Pool {
 
     /// `None`: too many wait already.
     pub fn enter(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(Place)
+        Some(Place {
+            _of_guessers: None,
+            _place: Arc::clone(&self.places).try_acquire_owned().ok()?,
+        })
+    }
+
+    /// The same, for an address from which something wrong came lately.
+    pub fn enter_as_guesser(&self) -> Option<Place> {
+        Some(Place {
+            _of_guessers: Some(Arc::clone(&self.open_to_guessers).try_acquire_owned().ok()?),
+            _place: Arc::clone(&self.places).try_acquire_owned().ok()?,
+        })
     }
 
     /// Runs the work on a thread of its own once a hand is free. `None`: the process is ending, or the work panicked.
@@ -71,7 +89,7 @@ impl Pool {
         let runs = Arc::clone(&self.runs);
         let hashing = tokio::task::spawn_blocking(move || {
             let done = work(&runs);
-            drop((hand, place.0));
+            drop((hand, place));
             done
         });
         hashing.await.ok()

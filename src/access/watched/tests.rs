@@ -179,9 +179,13 @@ async fn the_watch_waits_until_nobody_writes() {
     // htpasswd empties the file and writes it again; a look in between must not lock everybody out.
     let world = World::new();
     let (end, until) = tokio::sync::oneshot::channel::<()>();
-    let watching = Arc::clone(&world.sum).watch(Duration::from_secs(1), async {
-        let _ = until.await;
-    });
+    let watching = Arc::clone(&world.sum).watch(
+        Duration::from_secs(1),
+        async {
+            let _ = until.await;
+        },
+        || (),
+    );
     let watching = tokio::spawn(watching);
     tokio::time::sleep(Duration::from_millis(950)).await;
     for lines in 0..15 {

@@ -23,12 +23,12 @@ fn only_what_the_upstream_answered_for_is_linked() {
         assert!(shelf.store.linked(stranger, &blob).is_none());
     }
     shelf.store.mark_public(&public);
-    assert!(shelf.store.linked_in_public(&blob).is_none());
+    assert!(shelf.store.linked_in_public(&blob, |_| true).is_none());
     shelf.store.link(&public, &blob, None);
-    let proof = shelf.store.linked_in_public(&blob).unwrap();
+    let proof = shelf.store.linked_in_public(&blob, |_| true).unwrap();
     assert_eq!(proof.name(), &public);
     shelf.store.unmark_public(&public);
-    assert!(shelf.store.linked_in_public(&blob).is_none());
+    assert!(shelf.store.linked_in_public(&blob, |_| true).is_none());
     shelf.store.unlink(&private, &blob);
     assert!(shelf.store.linked(&private, &blob).is_none());
 }

@@ -11,6 +11,7 @@ use super::indented;
 use crate::access::policy::{Asked, Decision, Policy, Question};
 use crate::access::{Addresses, By, Subject, User};
 use crate::app;
+use crate::cli::token::Place;
 use crate::config::schema::{AuthMode, Clients, Effect, Schema};
 use crate::config::values::{Pattern, show_duration};
 use crate::config::{Loaded, show, validate};
@@ -20,7 +21,7 @@ use crate::pull::PROOF;
 /// For whom it is asked.
 pub(super) struct Asker {
     user: Option<User>,
-    /// Is there such a user? A token's name is believed.
+    /// Is there such a user, or token?
     exists: bool,
     address: Option<IpAddr>,
 }
@@ -30,7 +31,10 @@ impl Asker {
         let known: BTreeSet<String> = validate::user_names(schema);
         let exists = user
             .as_ref()
-            .is_some_and(|name| known.contains(name) || name.starts_with("token:"));
+            .is_some_and(|name| match name.strip_prefix("token:") {
+                Some(token) => is_token(schema, token),
+                None => known.contains(name),
+            });
         let user = user.map(|name| User {
             groups: schema
                 .access
@@ -57,6 +61,12 @@ impl Asker {
         }
     }
 
+    fn is_token(&self) -> bool {
+        self.user
+            .as_ref()
+            .is_some_and(|user| user.name.starts_with("token:"))
+    }
+
     fn text(&self) -> String {
         let who = match &self.user {
             None => "somebody who has not signed in".to_owned(),
@@ -68,6 +78,17 @@ impl Asker {
             None => who,
         }
     }
+}
+
+/// A name that nobody can look up is believed: who asks may not read the tokens' file.
+fn is_token(schema: &Schema, name: &str) -> bool {
+    let tokens = Place::find(schema).and_then(|place| place.list());
+    // One that a user stands behind goes by the user's name.
+    tokens.map_or(true, |tokens| {
+        tokens
+            .iter()
+            .any(|token| token.name == name && token.user.is_none())
+    })
 }
 
 /// May he, and why?
@@ -187,6 +208,10 @@ impl<'a> Access<'a> {
                 "{} is for docxy's own users here: sign in first",
                 self.image.name.registry
             ),
+            Verdict::NoSuchUser if self.asker.is_token() => {
+                "there is no such access token (or it has a user's name in the rules): `docxy token list` shows them all"
+                    .to_owned()
+            }
             Verdict::NoSuchUser => "there is no such user in user_files".to_owned(),
             Verdict::Rules(Decision { by, .. }) => match by {
                 By::NoRule if count == 0 => "there are no [[access.rules]]".to_owned(),

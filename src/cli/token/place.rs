@@ -12,7 +12,7 @@ use crate::cli::running::Running;
 use crate::config::Schema;
 
 /// The same answers either way.
-pub(super) enum Place {
+pub(in crate::cli) enum Place {
     Running(Running),
     Offline(Box<Accounts>),
 }

@@ -21,7 +21,7 @@ impl Setting for AccessRule {
         };
         let mut fields = Fields::new(table, &node.origin);
         let effect = fields.required("effect", at);
-        let users = fields.optional("users", at);
+        let users = fields.optional::<Vec<Pattern>>("users", at);
         let groups = fields.optional("groups", at);
         let addresses = fields.optional("addresses", at);
         let registry = fields.optional_or("registry", Pattern::everything(), at);
@@ -31,7 +31,7 @@ impl Setting for AccessRule {
         fields.finish(at)?;
         Some(Self {
             effect: effect?,
-            users: users?,
+            users: users?.into_iter().map(Pattern::across_slashes).collect(),
             groups: groups?,
             addresses: addresses?,
             registry: registry?,

@@ -30,6 +30,21 @@ pub(super) fn keeps_somebody_out(access: &Access) -> bool {
         && access.deny_address_files.is_empty())
 }
 
+/// Does anything under `[access]` depend on where a client is?
+pub(super) fn goes_by_address(schema: &Schema) -> bool {
+    let access = &schema.access;
+    let limits = access.requests_per_minute > 0 || access.concurrent > 0;
+    let users = schema
+        .enabled_registries()
+        .any(|(_, registry)| knows_users(schema, registry));
+    let rules = access.rules.iter().any(|rule| !rule.addresses.is_empty());
+    let lists = !(access.allow_addresses.is_empty()
+        && access.deny_addresses.is_empty()
+        && access.allow_address_files.is_empty()
+        && access.deny_address_files.is_empty());
+    limits || users || rules || lists
+}
+
 /// The passwords of the shared host are docxy's users' or those of registries, never both (threat S1).
 fn login_of_two_kinds(schema: &Schema, findings: &mut Findings<'_>) {
     let of = |name: &RegistryName| {
@@ -39,12 +54,13 @@ fn login_of_two_kinds(schema: &Schema, findings: &mut Findings<'_>) {
             .map(|registry| schema.clients_of(registry))
     };
     let names = schema.login_registries.as_deref().unwrap_or_default();
-    let Some((first, rest)) = names
-        .split_first()
-        .filter(|(first, _)| of(first) == Some(Clients::Users))
-    else {
+    let Some((first, rest)) = names.split_first() else {
         return;
     };
+    if of(first) != Some(Clients::Users) {
+        login_of_docxys_users_elsewhere(schema, first, findings);
+        return;
+    }
     if let Some(other) = rest.iter().find(|name| of(name) == Some(Clients::Passthrough)) {
         findings.warn(
             "login_registries",
@@ -52,6 +68,27 @@ fn login_of_two_kinds(schema: &Schema, findings: &mut Findings<'_>) {
                 "{first} is for docxy's own users, so no password typed for the shared host goes to {other}"
             ),
             format!("take {other} out, and give it a host of its own: hosts under [registries.\"{other}\"]"),
+        );
+    }
+}
+
+/// `docker login` names no registry: what docxy's users type there must not go to one.
+fn login_of_docxys_users_elsewhere(schema: &Schema, first: &RegistryName, findings: &mut Findings<'_>) {
+    let takes_passwords = schema.registries.get(first).is_some_and(|registry| {
+        registry.enabled
+            && registry.auth == AuthMode::Passthrough
+            && schema.clients_of(registry) == Clients::Passthrough
+    });
+    let ours = schema
+        .enabled_registries()
+        .find(|(_, registry)| knows_users(schema, registry));
+    if let Some((ours, _)) = ours.filter(|_| takes_passwords) {
+        findings.warn(
+            "login_registries",
+            format!("what docxy's own users (of {ours}) type at `docker login` for the shared host is shown to {first}"),
+            format!(
+                "name {ours} first, and give {first} a host of its own: hosts under [registries.\"{first}\"]"
+            ),
         );
     }
 }

@@ -39,15 +39,19 @@ pub(super) fn check(at: At<'_>, registry: &Registry, findings: &mut Findings<'_>
         return;
     }
     if registry.credentials.is_empty() && own.sources().is_empty() {
-        let list = match at {
-            At::Section(_) => ", or credentials = [...]",
-            At::Entry(..) => "",
-        };
-        let fix = format!(
-            "add username and password_file (or password_env, or exec{list}) {}",
-            said.here()
-        );
-        said.problem("auth", "\"configured\" needs a credential", &fix);
+        match at {
+            At::Entry(..) => {
+                let fix = format!("add password_file (or password_env) {}", said.here());
+                said.problem("username", "there is a user, but no password", &fix);
+            }
+            At::Section(_) => {
+                let fix = format!(
+                    "add username and password_file (or password_env, or exec, or credentials = [...]) {}",
+                    said.here()
+                );
+                said.problem("auth", "\"configured\" needs a credential", &fix);
+            }
+        }
         return;
     }
     // `credentials` alone needs no username beside it.

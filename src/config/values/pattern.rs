@@ -64,6 +64,22 @@ impl Pattern {
         })
     }
 
+    /// The same pattern for names in which a slash is a letter like any other.
+    #[must_use]
+    pub fn across_slashes(self) -> Self {
+        let across = match &self.matcher {
+            Matcher::Glob(_) => GlobBuilder::new(&self.text).literal_separator(false).build().ok(),
+            Matcher::Everything | Matcher::Regex(_) => None,
+        };
+        match across {
+            Some(glob) => Self {
+                matcher: Matcher::Glob(glob.compile_matcher()),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// `**`
     pub fn everything() -> Self {
         Self {
@@ -144,6 +160,24 @@ mod tests {
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
             assert_eq!(parsed.matches(candidate), expected, "{pattern} on {candidate}");
+        }
+    }
+
+    #[test]
+    fn a_star_among_people_is_everybody() {
+        // Who denies `*` means `corp/ann` too: names have no folders.
+        for (pattern, name, expected) in [
+            ("*", "corp/ann", true),
+            ("*", "token:ci", true),
+            ("corp/*", "corp/eu/ann", true),
+            ("a?n", "a/n", true),
+            ("corp/*", "ann", false),
+            ("**", "corp/ann", true),
+            ("/^corp/", "corp/ann", true),
+        ] {
+            let parsed = Pattern::parse(pattern).unwrap().across_slashes();
+            assert_eq!(parsed.matches(name), expected, "{pattern} on {name}");
+            assert_eq!(parsed.as_str(), pattern);
         }
     }
 

@@ -43,7 +43,7 @@ enum Before {
     /// Nothing stands in the way of asking whoever may be asked.
     Nothing,
     /// The registry itself answered about what an earlier try left.
-    Own(Result<Download, Error>),
+    Own(Box<Result<Download, Error>>),
     /// The registry can't be asked about it: it must go.
     Unvouched,
 }
@@ -64,7 +64,7 @@ impl Work {
         while let Some(claim) = self.fill.claim(number) {
             let asked = Instant::now();
             let answer = match self.before(&leader, &claim, begun).await {
-                Before::Own(answer) => answer,
+                Before::Own(answer) => *answer,
                 Before::Nothing => {
                     let sources = self.pull.sources(&self.cached, &claim.name);
                     self.ask(&leader, &claim, begun, sources).await
@@ -176,7 +176,7 @@ impl Work {
         }
         match timeout(HAND_OVER, self.ask(leader, claim, begun, Sources::Authority)).await {
             Ok(Err(error)) if !error.is_verdict() && !error.is_other_bytes() => Before::Unvouched,
-            Ok(answer) => Before::Own(answer),
+            Ok(answer) => Before::Own(Box::new(answer)),
             Err(_) => {
                 upstream.is_late();
                 Before::Unvouched

@@ -76,10 +76,12 @@ impl Pull {
             // An empty blob has no first byte; and a part tells how long the whole is.
             _ => answer.headers.get(header::CONTENT_RANGE).map(ContentRange::parse),
         };
-        let (Some(Ok(ContentRange::Unsatisfied { length }))
-        | Some(Ok(ContentRange::Part {
-            length: Some(length), ..
-        }))) = length
+        let Some(Ok(
+            ContentRange::Unsatisfied { length }
+            | ContentRange::Part {
+                length: Some(length), ..
+            },
+        )) = length
         else {
             let ask = wanted.ask(Method::Get, None, headers.clone());
             return self.ask(wanted, &ask, Missing::Blob).await;

@@ -57,8 +57,9 @@ fn without_rules_every_tag_is_asked_for_and_outlives_an_outage() {
             after_error(rule, (30 * DAY).saturating_sub(Duration::from_secs(1)), class),
             expected
         );
+        assert_eq!(after_error(rule, 30 * DAY, class), expected, "{class:?}");
         assert_eq!(
-            after_error(rule, 30 * DAY, class),
+            after_error(rule, 30 * DAY + Duration::from_mins(1), class),
             AfterError::Refuse,
             "{class:?}"
         );
@@ -87,8 +88,16 @@ fn a_rule_says_when() {
         assert_eq!(decide(&rule, age), decision, "{age:?}");
     }
     let after = |age| after_error(&rule, age, ErrorClass::Connect);
-    assert_eq!(after(just_under(70)), AfterError::Stale);
-    assert_eq!(after(minute(70)), AfterError::Refuse);
+    assert_eq!(after(minute(70)), AfterError::Stale);
+    assert_eq!(after(just_under(71)), AfterError::Stale);
+    assert_eq!(after(minute(71)), AfterError::Refuse);
+    let short = Rule {
+        max_stale: minute(5),
+        ..rule.clone()
+    };
+    let after_short = |age| after_error(&short, age, ErrorClass::Connect);
+    assert_eq!(after_short(just_under(15)), AfterError::Stale);
+    assert_eq!(after_short(minute(15)), AfterError::Refuse);
 
     assert_eq!(decide(&fresh(Fresh::Immutable), Duration::MAX), Decision::Fresh);
     assert_eq!(decide(&fresh(Fresh::Never), Duration::ZERO), Decision::Revalidate);

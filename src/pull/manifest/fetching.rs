@@ -59,7 +59,7 @@ impl Pull {
         let Verified { document, status } = match &reference {
             Reference::Digest(digest) => self.from_anyone(cached, claim, digest, accept).await?,
             // What a tag means only the registry itself can say.
-            Reference::Tag(_) => self.from_authority(cached, claim, &reference, accept).await?,
+            Reference::Tag(_) => Box::pin(self.from_authority(cached, claim, &reference, accept)).await?,
         };
         let digest = &document.digest;
         // Before it is stored: bytes without a link would be anybody's who claims them.
@@ -84,7 +84,7 @@ impl Pull {
         let reference = Reference::Digest(digest.clone());
         let sources = self.sources(cached, &claim.name);
         let Sources::Anyone(public) = &sources else {
-            return self.from_authority(cached, claim, &reference, accept).await;
+            return Box::pin(self.from_authority(cached, claim, &reference, accept)).await;
         };
         let upstream = self.upstream(&claim.name.registry)?;
         let places = upstream.places(&sources);
@@ -93,7 +93,7 @@ impl Pull {
             let is_last = number + 1 == places.len();
             match place {
                 Place::Authority => {
-                    let asking = self.from_authority(cached, claim, &reference, accept);
+                    let asking = Box::pin(self.from_authority(cached, claim, &reference, accept));
                     match in_time(asking, is_last)
                         .await
                         .unwrap_or_else(|| Err(late(upstream)))
@@ -103,7 +103,7 @@ impl Pull {
                     }
                 }
                 Place::Mirror(mirror) => {
-                    let asking = from_mirror(cached, mirror, public, digest, accept);
+                    let asking = Box::pin(from_mirror(cached, mirror, public, digest, accept));
                     match in_time(asking, is_last)
                         .await
                         .unwrap_or_else(|| Err(mirror.late()))
@@ -177,7 +177,7 @@ impl Pull {
         digest: &Digest,
     ) -> Option<Result<Pulled, Error>> {
         let reference = Reference::Digest(digest.clone());
-        let asking = self.forward_manifest(wanted, &reference);
+        let asking = Box::pin(self.forward_manifest(wanted, &reference));
         if self.sources(cached, &claim.name) == Sources::Authority {
             return Some(asking.await);
         }

@@ -24,6 +24,13 @@ use crate::upstream::places::{HAND_OVER, Place};
 use crate::upstream::site::{Role, Site};
 use crate::upstream::{Ask, Method, Right, Sources, Upstream, mirror, standing};
 
+/// How long a place that may be being restarted is asked again: a little longer than a process needs, and short beside what
+/// clients wait for a head (30 s).
+const RESTART: Duration = Duration::from_secs(4);
+
+/// Before the second try; each further one waits twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
 /// One place after the other, until one has it or the registry itself says no.
 pub(in crate::upstream) async fn begin(
     upstream: &Upstream,
@@ -157,7 +164,7 @@ async fn at(
         Health::Well => Instant::now(),
         Health::Suspect => asked,
     };
-    let answer = first(all, source, errand, slot);
+    let answer = first(all, source, errand, slot, turn);
     match tokio::time::timeout_at(since + limit, answer).await {
         Ok(outcome) => outcome,
         Err(_) => Err(source.late(limit).into()),
@@ -192,6 +199,7 @@ async fn first(
     source: &Arc<AtSite>,
     errand: Errand,
     slot: Slot,
+    turn: Turn,
 ) -> Result<Download, Refusal> {
     let site = source.site();
     let mut rules = Rules::of(&site.config);
@@ -208,11 +216,11 @@ async fn first(
     };
     let mut span = wanted;
     let asked = Instant::now();
-    let (mut landed, mut anonymous) = ask(source, span, &mut counters).await?;
+    let (mut landed, mut anonymous) = ask(source, span, &mut counters, turn).await?;
     if landed.answer.status() == StatusCode::RANGE_NOT_SATISFIABLE && span != Span::ALL {
         // Nothing is there behind what we have, or so it says: the whole blob tells.
         span = Span::ALL;
-        (landed, anonymous) = ask(source, span, &mut counters).await?;
+        (landed, anonymous) = ask(source, span, &mut counters, turn).await?;
     }
     site.standing
         .note(landed.answer.status(), landed.answer.headers());
@@ -320,20 +328,39 @@ impl Start {
     }
 }
 
-/// A connection that broke before an answer is worth one more try: it may have been the last of an old server. Everything
-/// else is better told at once.
-async fn ask(source: &AtSite, span: Span, counters: &mut Counters) -> Result<(Landed, bool), Failure> {
+/// A connection that broke before an answer is worth one more try at once: it may have been the last of an old server. A place
+/// that answered until now and can't be reached is perhaps being restarted, and where there is no other, it is asked again
+/// for a moment. Everything else is better told at once.
+async fn ask(
+    source: &AtSite,
+    span: Span,
+    counters: &mut Counters,
+    turn: Turn,
+) -> Result<(Landed, bool), Failure> {
     let headers = span.headers();
-    counters.requests += 1;
-    match source.ask_registry(&headers).await {
-        Err(Failure::Unreachable {
-            cause: Cause::Closed, ..
-        }) => {
-            counters.requests += 1;
-            counters.retries += 1;
-            source.ask_registry(&headers).await
+    let mut patience = match (turn, source.site().health()) {
+        (Turn::Last(limit), Health::Well) => limit.min(RESTART),
+        (Turn::Early(_), _) | (_, Health::Suspect) => Duration::ZERO,
+    };
+    let mut pause = FIRST_PAUSE;
+    let mut was_closed = false;
+    loop {
+        counters.requests += 1;
+        match source.ask_registry(&headers).await {
+            Err(Failure::Unreachable {
+                cause: Cause::Closed, ..
+            }) if !was_closed => was_closed = true,
+            Err(Failure::Unreachable {
+                cause: Cause::Closed | Cause::Refused | Cause::Connect(_),
+                ..
+            }) if patience > pause => {
+                tokio::time::sleep(pause).await;
+                patience -= pause;
+                pause *= 2;
+            }
+            outcome => return outcome,
         }
-        outcome => outcome,
+        counters.retries += 1;
     }
 }
 

@@ -150,9 +150,11 @@ async fn only_a_trusted_hop_can_say_where_somebody_is() {
         (TRUSTED, lists, "10.6.0.1, 10.0.0.1", 200),
         (TRUSTED, lists, "10.6.0.1, 10.0.0.1, 127.0.0.9", 200),
         (TRUSTED, lists, "10.0.0.1, 192.0.2.1", 403),
-        (TRUSTED, lists, "10.0.0.1, garbage", 200),
-        (TRUSTED, closed, "10.0.0.1, garbage", 403),
-        (TRUSTED, closed, "garbage", 403),
+        // One that can't be read is nobody, and not the proxy.
+        (TRUSTED, lists, "10.0.0.1, garbage", 400),
+        (TRUSTED, closed, "10.0.0.1, garbage", 400),
+        (TRUSTED, closed, "garbage", 400),
+        (TRUSTED, lists, "garbage, 10.0.0.1:567", 200),
     ];
     let (hub, ghcr) = (hub(Auth::Open).start().await, ghcr(Auth::Open).start().await);
     for (trusted, lists, header, expected) in table {

@@ -331,3 +331,35 @@ async fn sign_ins_that_are_not_checked_are_counted() {
     assert_eq!(counted, refused);
     println!("30 guesses, {refused} of them not checked, and counted");
 }
+
+#[tokio::test]
+async fn a_password_that_is_being_checked_is_one_of_its_addresss_requests() {
+    // Checking one keeps a processor busy: who may have two requests under way may not have sixteen checked at once.
+    let (hub, ghcr) = (hub(Auth::Open).start().await, ghcr(Auth::Open).start().await);
+    let slow = bcrypt::hash("right", 11).expect("a hash");
+    let app = Pair::app(&hub, &ghcr)
+        .config("[access]\nuser_files = [\"users\"]\nclients = \"users\"\nconcurrent = 2\n")
+        .file("users", format!("ann:{slow}\n"))
+        .start()
+        .await;
+    let ask = |number: usize| {
+        Request::get(MANIFEST)
+            .basic("ann", &format!("wrong-{number}"))
+            .send(app.addr())
+    };
+    let answers = futures_util::future::join_all((0..12).map(ask)).await;
+    let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    let counted = figures(&app)
+        .await
+        .sum("docxy_refused_total", &[("reason", "concurrent")]);
+    println!(
+        "12 passwords at once, 2 allowed: {} checked, {} refused",
+        of(401),
+        of(429)
+    );
+    assert_eq!(of(401) + of(429), 12);
+    assert!((1..=4).contains(&of(401)), "{}", of(401));
+    assert!(counted >= 8, "{counted}");
+    let answer = Request::get(MANIFEST).basic("ann", "right").send(app.addr());
+    assert_eq!(answer.await.status, 200);
+}

@@ -91,6 +91,25 @@ fn why_one_gets_it_and_the_other_does_not() {
 }
 
 #[test]
+fn a_token_that_is_not_there_gets_nothing() {
+    // Whoever mistypes a token's name must not be told that it may pull.
+    let (folder, path) = configured("[access]\nclients = \"users\"\n");
+    for arguments in [&["--name", "ci"][..], &["--name", "of-ann", "--user", "ann"]] {
+        story(docxy(&path).args(["token", "create"]).args(arguments));
+    }
+    let ask = |question: &str| explained(&path, folder.path(), &[question]);
+    let there = ask("--user token:ci redis");
+    assert!(there.contains("may pull:  yes"), "{there}");
+    for name in ["c1", "of-ann"] {
+        let missing = ask(&format!("--user token:{name} redis"));
+        assert!(
+            missing.contains("may pull:  NO") && missing.contains("no such access token"),
+            "{missing}"
+        );
+    }
+}
+
+#[test]
 fn with_nothing_configured() {
     // The first thing that a newcomer explains is a public image on a docxy without rules.
     let (folder, path) = configured("");

@@ -112,3 +112,56 @@ fn files_of_users_are_looked_at() {
     }
     insta::assert_snapshot!(said);
 }
+
+#[test]
+fn a_star_in_users_is_everybody_who_signed_in() {
+    // Names from a directory have slashes: a deny of `*` that misses corp/ann is no deny.
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[access]\nclients = \"users\"\nuser_files = [\"users\"]\n[[access.rules]]\neffect = \"deny\"\n\
+                users = [\"*\"]\nrepository = \"team/*\"\n";
+    let loaded = load_text(&folder.path().join("docxy.toml"), text, &nothing()).unwrap();
+    let rule = &loaded.schema.access.rules[0];
+    for name in ["ann", "corp/ann", "token:ci"] {
+        assert!(rule.users[0].matches(name), "{name}");
+    }
+    assert!(!rule.repository.matches("team/a/b"), "repositories have folders");
+}
+
+#[test]
+fn networks_that_hold_more_than_proxies_are_told_where_addresses_count() {
+    // Whoever is in trusted_proxies may write any address; a whole company there makes lists and limits a courtesy.
+    let folder = tempfile::tempdir().unwrap();
+    let users = "[access]\nclients = \"users\"\nuser_files = [\"users\"]\n";
+    for (networks, access, warned) in [
+        ("\"10.0.0.0/8\"", users, true),
+        (
+            "\"10.0.0.0/27\"",
+            "[access]\ndeny_addresses = [\"192.0.2.1\"]\n",
+            true,
+        ),
+        (
+            "\"10.0.0.5\", \"2001:db8::/64\"",
+            "[access]\nrequests_per_minute = 60\n",
+            true,
+        ),
+        (
+            "\"10.0.0.0/8\"",
+            "[[access.rules]]\neffect = \"deny\"\naddresses = [\"192.0.2.1\"]\n",
+            true,
+        ),
+        (
+            "\"10.0.0.0/28\", \"2001:db8::/120\", \"127.0.0.0/8\"",
+            users,
+            false,
+        ),
+        ("\"10.0.0.0/8\"", "", false),
+    ] {
+        let text = format!("trusted_proxies = [{networks}]\n{access}");
+        let loaded = load_text(&folder.path().join("docxy.toml"), &text, &nothing()).unwrap();
+        let told = loaded
+            .warnings
+            .iter()
+            .any(|warning| warning.to_string().contains("can claim any address"));
+        assert_eq!(told, warned, "{text}");
+    }
+}

@@ -106,6 +106,9 @@ fn shown_configuration_loads_again() {
          [network]\nproxy = { url = \"socks5://p.example.com:1080\", no_proxy = [\"a.example.com\"], remote_dns = true }\n\
          hosts = { \"ghcr.io\" = [\"192.0.2.1\", \"2001:db8::1\"] }\n\
          [registries.\"harbor.example.com:8443\"]\naliases = [\"harbor\"]\nproxy = \"direct\"\n\
+         urls = [\"https://harbor.example.com:8443\", { url = \"https://m.example.com/hub\", role = \"mirror\", \
+         username = \"u\", password_file = \"/p\", realms = [\"a.example.com\"], tls_verify = false, proxy = \"none\" }]\n\
+         mirrors_first = true\n\
          [cache]\ninactive = \"90d\"\n[[cache.tags]]\nregistry = \"ghcr.io\"\ntag = '/^v\\d+$/'\nfresh = \"1h\"\n\
          [[cache.tags]]\nfresh = \"immutable\"\nstale = []\n",
         &nothing(),

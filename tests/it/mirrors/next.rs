@@ -304,8 +304,8 @@ async fn a_layer_of_several_segments_is_mended_from_two_places() {
 #[tokio::test]
 async fn a_blob_that_the_cache_has_no_room_for_comes_from_a_mirror_too() {
     // A layer larger than the cache goes past it; an outage of the registry is no reason that it comes from nowhere.
-    let config = "[cache]\nmax_size = \"4MiB\"\nmin_free = \"0B\"";
-    let places = Places::of(image_of(13, &[6_000_000]), 1, config).await;
+    let config = "[cache]\nmax_size = \"8MiB\"\nmin_free = \"0B\"";
+    let places = Places::of(image_of(13, &[12_000_000]), 1, config).await;
     places.public().await;
     places.own_fails(&Fault::Status(503));
     let layer = places.layer();

@@ -8,7 +8,7 @@ type Check = fn(&[u8]);
 #[test]
 fn every_file_of_the_corpora_holds() {
     // Whatever a fuzzer once found must never come back, also for those who have no nightly compiler.
-    let targets: [(&str, Check); 8] = [
+    let targets: [(&str, Check); 10] = [
         ("challenge", checks::challenge),
         ("endpoint", checks::endpoint),
         ("error_body", checks::error_body),
@@ -17,6 +17,8 @@ fn every_file_of_the_corpora_holds() {
         ("range", checks::range),
         ("registry_name", checks::registry_name),
         ("scope", checks::scope),
+        ("sealed", checks::sealed),
+        ("token_scope", checks::token_scope),
     ];
     for (target, check) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,5 +49,5 @@ fn every_target_has_a_corpus_that_runs() {
         names
     };
     assert_eq!(names("fuzz_targets"), names("corpus"));
-    assert_eq!(names("corpus").len(), 8);
+    assert_eq!(names("corpus").len(), 10);
 }

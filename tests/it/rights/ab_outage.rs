@@ -176,6 +176,30 @@ async fn after_a_month_in_the_dark_public_images_come_and_private_ones_do_not() 
 }
 
 #[tokio::test]
+async fn a_docxy_that_keeps_running_serves_public_tags_on_the_thirtieth_day() {
+    // The same promise to whoever does not restart docxy: thirty days are thirty days, however long the question takes.
+    for line in [Line::BlackHole, Line::Refusing] {
+        let mut time = Time::new();
+        let docxy = warm(&time).await;
+        docxy.stub.turn(line).await;
+        time.advance(30 * DAY);
+        let answers = ask(&docxy, &docxy.client(), PUBLIC, "7").await;
+        println!(
+            "S4 30 days in the dark: {} of {} public requests served",
+            right(&answers),
+            answers.len()
+        );
+        assert_eq!(right(&answers), answers.len(), "{}", answers[0].0.everything());
+        time.advance(2 * MINUTE);
+        let late = docxy
+            .client()
+            .once("GET", &format!("/v2/{PUBLIC}/manifests/7"))
+            .await;
+        assert!(late.status >= 400, "max_stale is over: {}", late.everything());
+    }
+}
+
+#[tokio::test]
 async fn a_proved_right_lasts_an_hour_in_the_dark_and_no_longer() {
     // Alice goes on with her work while the line is mended; bob, who never had the right, finds nothing.
     for line in [Line::BlackHole, Line::Refusing] {

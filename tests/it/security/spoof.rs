@@ -118,3 +118,42 @@ async fn nothing_a_stranger_claims_changes_anything() {
     }
     println!("S8: {tried} spoofs, 0 changed the realm, the registry or the logged client");
 }
+
+#[tokio::test]
+async fn a_client_whose_address_cannot_be_read_is_not_taken_for_the_proxy() {
+    // The proxy may pull and its clients may not: one byte that is no text in what a client wrote, which proxies append
+    // to, must not make it the proxy.
+    let pair = Pair::open(
+        "trusted_proxies = [\"127.0.0.1\"]\n[access]\nallow_addresses = [\"127.0.0.1\", \"10.0.0.0/8\"]\n",
+    )
+    .await;
+    let ask = |line: &str| {
+        Request::get("/v2/library/redis/manifests/7")
+            .header("X-Forwarded-For", line)
+            .send(pair.app.addr())
+    };
+    // Each with what the proxy appended, and bytes over 127 before it.
+    let appended = [
+        ("203.0.113.9", 403),
+        ("203.0.113.9:567", 403),
+        ("[2001:db8::1]:5", 403),
+        ("10.0.0.1", 200),
+        ("unknown", 400),
+        ("_hidden", 400),
+        ("\u{e9}", 400),
+    ];
+    for (entry, status) in appended {
+        for before in ["", "10.0.0.1, ", "10.0.0.1\u{80}, ", "\u{ff}\u{fe}, "] {
+            let answer = ask(&format!("{before}{entry}")).await;
+            assert_eq!(answer.status, status, "{before}{entry}");
+        }
+    }
+    // No line at all, or an empty one, is the proxy's own question.
+    assert_eq!(ask("").await.status, 200);
+    let (_, message) = ask("unknown").await.oci_error();
+    assert!(message.contains("trusted_proxies"), "{message}");
+    println!(
+        "S8: {} lines of a trusted proxy's, 0 were taken for the proxy's own",
+        4 * appended.len()
+    );
+}

@@ -105,11 +105,11 @@ async fn changes_that_htpasswd_makes_are_seen_by_a_running_docxy_and_nobody_else
     htpasswd(&["-b", "-B", "-C", "4"], &file, &["ann", "right"]);
     let users = load(&file).expect("users");
     let of_ann = users.fingerprint("ann");
-    let watching = tokio::spawn(
-        users
-            .clone()
-            .watch(Duration::from_millis(10), std::future::pending()),
-    );
+    let watching = tokio::spawn(users.clone().watch(
+        Duration::from_millis(10),
+        std::future::pending(),
+        || (),
+    ));
     let changing = tokio::task::spawn_blocking({
         let file = file.clone();
         move || {

@@ -2,7 +2,7 @@
 
 use crate::support::{
     pair::{GHCR_PASSWORD, HUB_PASSWORD, Pair, assert_no_secret_crossed, ghcr, hub},
-    puller::token_in,
+    puller::{challenge, token_in},
     stub::{Auth, Door},
 };
 
@@ -45,7 +45,8 @@ async fn a_token_goes_only_where_it_came_from() {
 
 #[tokio::test]
 async fn a_token_docxy_does_not_know_goes_only_to_the_registry_named() {
-    // After a restart, or fetched elsewhere: the request itself says whose it is.
+    // After a restart, or fetched elsewhere: `?ns=` and virtual hosts say whose it is. A path of the shared host does not: one
+    // client holds tokens of several registries for that, and it fetches a new one when it is denied.
     let pair = Pair::signed("").await;
     let direct = crate::support::puller::Puller::at(pair.ghcr.addr()).login("alice", GHCR_PASSWORD);
     let realm = format!("{}/token", pair.ghcr.url());
@@ -63,6 +64,27 @@ async fn a_token_docxy_does_not_know_goes_only_to_the_registry_named() {
         .await;
     garbage.assert_status(&[401], &pair.ghcr);
     assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
+    for path in ["/v2/ghcr.io/acme/app/manifests/1", "/v2/acme/app/manifests/1"] {
+        let answer = pair.client().ask_with(path, &token).await;
+        answer.assert_status(&[401], &pair.ghcr);
+        assert!(
+            challenge(&answer).realm.ends_with("/auth/token"),
+            "{}",
+            answer.everything()
+        );
+    }
+    let hub = pair.hub.secrets_seen();
+    assert!(
+        !hub.iter().any(|seen| seen.contains(&token)),
+        "{}",
+        pair.hub.story()
+    );
+    let ghcr = pair.ghcr.secrets_seen();
+    assert!(
+        !ghcr.iter().any(|seen| seen.contains("canary-garbage")),
+        "{}",
+        pair.ghcr.story()
+    );
 }
 
 #[tokio::test]
@@ -139,8 +161,8 @@ async fn basic_on_the_data_path_is_for_the_registry_named_or_nobody() {
 }
 
 #[tokio::test]
-async fn a_token_nobody_knows_is_shown_at_v2_to_the_login_registry_alone() {
-    // After a restart docxy has forgotten whose token it is: `/v2/` of the shared host asks where logins there go (S1).
+async fn a_token_nobody_knows_is_shown_at_v2_to_the_registry_named_alone() {
+    // After a restart docxy has forgotten whose token it is: `/v2/` of the shared host tells its client to fetch another (S1).
     let pair = Pair::start(
         hub(Auth::Token),
         ghcr(Auth::Token),
@@ -148,6 +170,13 @@ async fn a_token_nobody_knows_is_shown_at_v2_to_the_login_registry_alone() {
     )
     .await;
     let answer = pair.client().ask_with("/v2/", "forgotten-canary").await;
+    answer.assert_status(&[401], &pair.ghcr);
+    pair.assert_nobody_asked("a token that nobody knows");
+    let answer = pair
+        .client()
+        .ns("ghcr.io")
+        .ask_with("/v2/", "forgotten-canary")
+        .await;
     answer.assert_status(&[401], &pair.ghcr);
     assert_eq!(pair.hub.requests().len(), 0, "{}", pair.hub.story());
     assert!(

@@ -389,7 +389,9 @@ async fn before_the_first_byte_every_answer_is_the_callers() {
         matches!(&refusal, Refusal::Failed(Failure::Unreachable { .. })),
         "{refusal:?}"
     );
-    assert_eq!(registry.requests().len(), 2);
+    // It was well until now, so it may be being restarted: a few more questions in four seconds, and no more.
+    let asked = registry.requests().len();
+    assert!((4..=10).contains(&asked), "{asked}");
 }
 
 #[tokio::test]

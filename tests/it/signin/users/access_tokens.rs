@@ -266,3 +266,43 @@ async fn uses_are_remembered_and_made_ones_are_found_after_a_restart() {
         assert_eq!(answer.status, 200, "{}", answer.everything());
     }
 }
+
+#[tokio::test]
+async fn a_token_made_for_somebody_ends_with_him_for_good() {
+    // Bob leaves, and another bob comes: what the first one's robot kept must not open what the second may have.
+    let pair = world("").await;
+    let create = async |name: &str, user: &str| {
+        token_command(&pair.app, &["create", "--name", name, "--user", user]).await
+    };
+    let (of_ann, of_bob) = (create("a", "ann").await, create("b", "bob").await);
+    assert_eq!(status(&pair, IMAGE, &of_bob).await, 200);
+    replace_users(&pair.app, &[ANN]);
+    until("bob's token to be gone", async || {
+        listed(&pair.app).await.len() == 1
+    })
+    .await;
+    assert_eq!(status(&pair, IMAGE, &of_bob).await, 401);
+    replace_users(&pair.app, &[ANN, BOB]);
+    until("bob to be back", async || {
+        let basic = Request::get(IMAGE).basic(BOB.0, BOB.1).send(pair.app.addr());
+        basic.await.status == 200
+    })
+    .await;
+    assert_eq!(status(&pair, IMAGE, &of_bob).await, 401, "it does not wake up");
+    assert_eq!(status(&pair, IMAGE, &of_ann).await, 200);
+    // While docxy was not there, too.
+    let home = pair.app.home();
+    pair.app.stop().await;
+    fs::write(home.path().join("users"), super::user_file(&[BOB])).unwrap();
+    let app = with_users(Pair::app(&pair.hub, &pair.ghcr))
+        .config("[registries.\"docker.io\"]\nclients = \"users\"\n")
+        .file("users", super::user_file(&[BOB]))
+        .home(&home)
+        .start()
+        .await;
+    let line = app.logged("the end of ann's token", |line| {
+        line.to_string().contains("ended with its user")
+    });
+    assert!(line.await.to_string().contains("\"ann\""));
+    assert!(listed(&app).await.is_empty());
+}

@@ -12,8 +12,8 @@ fn network(address: &str) -> Network {
 fn wait(all: &BackOff, from: Network) -> Option<u64> {
     match all.judge(from) {
         Ok(()) => None,
-        Err(SignInError::BackOff { retry_after }) => Some(retry_after.as_secs()),
-        Err(other) => panic!("{other:?}"),
+        Err(Held::Waits { retry_after }) => Some(retry_after.as_secs()),
+        Err(other @ Held::Busy { .. }) => panic!("{other:?}"),
     }
 }
 
@@ -43,7 +43,7 @@ async fn a_row_ends_with_a_right_password_or_a_quarter_of_an_hour() {
     fail();
     advance(Duration::from_secs(1)).await;
     all.begin(from).expect("a try").right();
-    assert_eq!(all.len(), 0, "nothing is left to remember");
+    assert_eq!(all.count(), 0, "nothing is left to remember");
     all.wrong(from);
     assert_eq!(wait(&all, from), None);
     fail();
@@ -77,11 +77,48 @@ async fn an_ipv6_customer_is_one_address_and_a_mapped_one_is_its_ipv4() {
         all.wrong(network(&format!("2001:db8:1:2:{host}::1")));
         all.wrong(network("192.0.2.1"));
     }
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.count(), 2);
     assert_eq!(wait(&all, network("2001:db8:1:2:ffff::")), Some(1));
     assert_eq!(wait(&all, network("2001:db8:1:3::1")), None);
     assert_eq!(wait(&all, network("::ffff:192.0.2.1")), Some(1));
     assert_eq!(wait(&all, network("::ffff:192.0.2.2")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_with_many_networks_is_no_way_to_guess_for_ever() {
+    // A customer has a /48, which is 65,536 networks with five free guesses each; his provider's others are not he.
+    let all = Arc::new(BackOff::default());
+    let mut guesses = 0;
+    for number in 0..1000 {
+        let from = network(&format!("2001:db8:1:{number:x}::1"));
+        while let Ok(attempt) = all.begin(from) {
+            attempt.wrong();
+            guesses += 1;
+        }
+    }
+    assert_eq!(guesses, FREE_OF_SITE);
+    assert_eq!(wait(&all, network("2001:db8:1:ffff::1")), Some(1));
+    assert_eq!(wait(&all, network("2001:db8:2::1")), None);
+    // The site's first network is not the site.
+    assert_eq!(wait(&all, network("2001:db8:3::1")), None);
+    for _ in 0..FREE {
+        all.wrong(network("2001:db8:3::1"));
+    }
+    assert_eq!(wait(&all, network("2001:db8:3:1::1")), None);
+    advance(Duration::from_secs(1)).await;
+    all.begin(network("2001:db8:1:ffff::1")).expect("a try").right();
+    let colleague = network("2001:db8:1:fffe::1");
+    for _ in 1..FREE {
+        assert_eq!(
+            wait(&all, colleague),
+            None,
+            "one who is right forgives five of the site's"
+        );
+        all.begin(colleague).expect("a try").wrong();
+    }
+    all.begin(network("2001:db8:1:fffd::1")).expect("a try").wrong();
+    assert!(wait(&all, colleague).is_some());
+    println!("{guesses} guesses at once from a /48");
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,10 +134,10 @@ async fn the_table_is_bounded_and_forgets_the_oldest_first() {
             advance(Duration::from_millis(10)).await;
         }
         all.wrong(Network::of(IpAddr::from((0x0a00_0000 + number).to_be_bytes())));
-        most = most.max(all.len());
+        most = most.max(all.count());
     }
     assert_eq!(most, ADDRESSES);
     assert!(wait(&all, guesser).is_some());
     trying.wrong();
-    assert!(all.rows().contains_key(&network("192.0.2.2")));
+    assert!(all.tables().networks.contains_key(&network("192.0.2.2")));
 }
