@@ -11,6 +11,7 @@ mod router;
 mod serve;
 mod socket;
 mod tokens;
+mod upstreams;
 mod verify;
 
 use std::net::SocketAddr;

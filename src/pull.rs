@@ -146,6 +146,11 @@ impl Pull {
         })
     }
 
+    /// All of them, in no order.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+
     /// What the target's endpoint asks for. `Base` and `Upload` are the server's own business.
     ///
     /// Whatever waits for an upstream or the disk is boxed, here and in what this calls: every request carries the room

@@ -46,6 +46,17 @@ pub enum ChallengeWhen {
     Always,
 }
 
+/// What a client is told when the registry's rate limit is used up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenLimited {
+    /// 429
+    TooManyRequests,
+    /// 404
+    NotFound,
+    /// 503
+    Unavailable,
+}
+
 /// What routing and access know of one registry.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -58,6 +69,7 @@ pub struct Registry {
     pub clients: Clients,
     pub auth: Auth,
     pub challenge: ChallengeWhen,
+    pub when_limited: WhenLimited,
     /// Its repositories of one component are known to it with `library/` in front.
     pub library_prefix: bool,
     /// Rules, lists of addresses or users keep somebody out: no cache in front of docxy may keep its answers for everyone.

@@ -93,7 +93,7 @@ impl Decisions {
 mod tests {
     use super::*;
     use crate::oci::RegistryName;
-    use crate::route::{Auth, ChallengeWhen, Clients};
+    use crate::route::{Auth, ChallengeWhen, Clients, WhenLimited};
 
     fn registry() -> Arc<Registry> {
         Arc::new(Registry {
@@ -103,6 +103,7 @@ mod tests {
             clients: Clients::Open,
             auth: Auth::Anonymous,
             challenge: ChallengeWhen::Denied,
+            when_limited: WhenLimited::TooManyRequests,
             library_prefix: false,
             restricted: false,
             enabled: true,

@@ -1,5 +1,7 @@
 //! What is said on the socket, in JSON, by docxy and by `docxy cache` alike.
 
+pub mod upstreams;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ pub const USAGE: &str = "/api/v1/cache/usage";
 pub const REMOVE: &str = "/api/v1/cache/remove";
 pub const VERIFY: &str = "/api/v1/cache/verify";
 pub const COLLECT: &str = "/api/v1/cache/collect";
+pub const UPSTREAMS: &str = "/api/v1/upstreams";
 pub const EXPLAIN: &str = "/api/v1/explain";
 pub const TOKENS: &str = "/api/v1/tokens";
 pub const CREATE_TOKEN: &str = "/api/v1/tokens/create";

@@ -59,6 +59,7 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
         api::VERIFY,
         api::COLLECT,
         api::EXPLAIN,
+        api::UPSTREAMS,
         api::TOKENS,
         api::CREATE_TOKEN,
         api::REVOKE_TOKEN,

@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::verify::{self, Turn};
-use super::{Parts, api, cache, explain, tokens};
+use super::{Parts, api, cache, explain, tokens, upstreams};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
@@ -32,6 +32,7 @@ pub(super) fn operator(parts: Parts) -> Router {
         .route(api::REMOVE, post(cache::remove))
         .route(api::COLLECT, post(cache::collect))
         .route(api::EXPLAIN, get(explain::explain))
+        .route(api::UPSTREAMS, get(upstreams::list))
         .route(api::TOKENS, get(tokens::list))
         .route(api::CREATE_TOKEN, post(tokens::create))
         .route(api::REVOKE_TOKEN, post(tokens::revoke))
@@ -42,6 +43,7 @@ pub(super) fn operator(parts: Parts) -> Router {
 }
 
 async fn text(State(parts): State<Parts>) -> Result<Response, Refusal> {
+    upstreams::measure(&parts);
     let text = parts.metrics.text().map_err(Refusal::broken)?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

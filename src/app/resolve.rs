@@ -270,6 +270,11 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
             ChallengeMode::Auto => route::ChallengeWhen::Denied,
             ChallengeMode::Always => route::ChallengeWhen::Always,
         },
+        when_limited: match registry.rate_limited {
+            schema::WhenLimited::TooManyRequests => route::WhenLimited::TooManyRequests,
+            schema::WhenLimited::NotFound => route::WhenLimited::NotFound,
+            schema::WhenLimited::Unavailable => route::WhenLimited::Unavailable,
+        },
         library_prefix: registry.library_prefix,
         restricted: restricted || schema.clients_of(registry) == Clients::Users,
         enabled: registry.enabled,

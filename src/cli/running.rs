@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::access::issued::{self, Wanted};
+use crate::admin::api::upstreams::Upstreams;
 use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal, Revocation};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
 use crate::oci::{Digest, FullName, Tag};
@@ -118,6 +119,11 @@ impl Running {
             &format!("{}?{}", api::EXPLAIN, query.finish()),
             Bytes::new(),
         )
+    }
+
+    /// How it stands with its registries.
+    pub fn upstreams(&self) -> anyhow::Result<Upstreams> {
+        self.ask(Method::GET, api::UPSTREAMS, Bytes::new())
     }
 
     pub fn access_tokens(&self) -> anyhow::Result<AccessTokens> {

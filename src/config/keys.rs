@@ -48,6 +48,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("clients", &mut registry.clients);
     visit.key("auth", &mut registry.auth);
     visit.key("challenge", &mut registry.challenge);
+    visit.key("rate_limited", &mut registry.rate_limited);
     visit.key("username", &mut registry.username);
     visit.key("password", &mut registry.password);
     visit.key("password_file", &mut registry.password_file);

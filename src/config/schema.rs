@@ -285,6 +285,7 @@ pub struct Registry {
     pub clients: Option<Clients>,
     pub auth: AuthMode,
     pub challenge: ChallengeMode,
+    pub rate_limited: WhenLimited,
     /// For `auth = "configured"`; see [`Registry::accounts`].
     pub username: Option<String>,
     pub password: Option<Secret<String>>,
@@ -325,6 +326,17 @@ pub enum AuthMode {
     Passthrough,
     /// docxy signs in for everybody.
     Configured,
+}
+
+/// What clients are told when the registry's limit is used up and nothing stored helps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenLimited {
+    /// 429, with when to come back.
+    TooManyRequests,
+    /// 404: the client asks its next mirror, or the registry itself.
+    NotFound,
+    /// 503: the same, for clients that take a 404 for the last word.
+    Unavailable,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -436,6 +448,7 @@ impl Default for Registry {
             clients: None,
             auth: AuthMode::Passthrough,
             challenge: ChallengeMode::Auto,
+            rate_limited: WhenLimited::TooManyRequests,
             username: None,
             password: None,
             password_file: None,

@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode};
 use super::freshness::ErrorClass;
 use super::outcome::{Blame, Outcome};
 use crate::oci::manifest::ManifestError;
-use crate::oci::{Digest, ErrorBody, RegistryName};
+use crate::oci::{Digest, Endpoint, ErrorBody, RegistryName};
 use crate::upstream::{Failure, is_verdict};
 
 /// What was asked for, as messages name it.
@@ -18,6 +18,16 @@ pub enum Missing {
 }
 
 impl Missing {
+    /// What an endpoint is asked for.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Manifest(..) | Endpoint::Referrers(..) => Self::Manifest,
+            Endpoint::Blob(..) => Self::Blob,
+            Endpoint::Tags(_) | Endpoint::Catalog => Self::Repository,
+            Endpoint::Base | Endpoint::Upload(_) => Self::Path,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
@@ -257,6 +267,11 @@ impl Error {
     /// The registry does not answer, whoever asks.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self.class(), Some(ErrorClass::Connect | ErrorClass::Timeout))
+    }
+
+    /// The registry wants fewer requests, or docxy spares it them.
+    pub fn is_rate_limit(&self) -> bool {
+        matches!(self.class(), Some(ErrorClass::RateLimited))
     }
 
     /// The registry itself has said no: nobody else is asked.

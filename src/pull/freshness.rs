@@ -186,7 +186,7 @@ impl ErrorClass {
             Failure::ForeignCredential { .. } | Failure::NotAskable { .. } => None,
             // Without a token from a realm that is trusted nobody has said that this client may have the image.
             Failure::Denied { .. } | Failure::RealmRefused { .. } => Some(Self::Denied),
-            Failure::RateLimited { .. } => Some(Self::RateLimited),
+            Failure::RateLimited { .. } | Failure::Spent { .. } => Some(Self::RateLimited),
             Failure::Timeout { .. } => Some(Self::Timeout),
             // A helper that fetches credentials fails with the network; a captive portal's DNS answers with an address
             // that is refused: in both cases the registry can't be asked.

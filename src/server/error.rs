@@ -12,9 +12,9 @@ use crate::access::addresses::KeptOut;
 use crate::access::identity::IdentityError;
 use crate::access::limits::Exceeded;
 use crate::oci::endpoint::EndpointError;
-use crate::oci::{Code, ContentRange, ErrorBody};
+use crate::oci::{Code, ContentRange, Endpoint, ErrorBody};
 use crate::pull::{Error, Missing};
-use crate::route::RouteError;
+use crate::route::{RouteError, WhenLimited};
 use crate::serve::CachePolicy;
 use crate::upstream::Failure;
 
@@ -72,6 +72,17 @@ impl Problem {
             .headers
             .push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         problem
+    }
+
+    /// A registry's 429 under the status that its clients can be sent on with: some ask again at once, five times, when they
+    /// see a 429, and ask another mirror, or the registry itself, when they see this (`rate_limited`).
+    pub fn under(mut self, when: WhenLimited, endpoint: &Endpoint) -> Self {
+        (self.status, self.body.code) = match when {
+            WhenLimited::TooManyRequests => return self,
+            WhenLimited::NotFound => (StatusCode::NOT_FOUND, unknown(Missing::of(endpoint))),
+            WhenLimited::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        };
+        self
     }
 
     /// 403 by the operator's rules. Which one it was is for his log: a client must not learn how they are made.
@@ -202,9 +213,7 @@ impl From<Error> for Problem {
             Error::Upstream(Failure::Denied { .. })
             | Error::NotShown { .. }
             | Error::CatalogNeedsOwnRight { .. } => (StatusCode::FORBIDDEN, Code::Denied),
-            Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests)
-            }
+            _ if error.is_rate_limit() => (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests),
             Error::Upstream(failure) if failure.timed_out() => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
             }
@@ -228,7 +237,7 @@ impl From<Error> for Problem {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown)
             }
             Error::Offline { .. } => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
-            // A refusal that is no registry's own error comes from some box in between.
+            // Above, by their meaning; and a refusal that is no registry's own error comes from some box in between.
             Error::Upstream(_)
             | Error::Rejected { said: None, .. }
             | Error::Unavailable { .. }
@@ -240,6 +249,7 @@ impl From<Error> for Problem {
             | Error::TooLarge { .. }
             | Error::NoLength { .. }
             | Error::WrongRange { .. }
+            | Error::RateLimited { .. }
             | Error::BadList { .. } => (StatusCode::BAD_GATEWAY, Code::Unavailable),
         };
         let mut problem = Self::new(status, code, message);
@@ -268,6 +278,9 @@ fn headers_of(error: Error) -> Vec<(HeaderName, HeaderValue)> {
         Error::Upstream(Failure::RateLimited { retry_after, .. }) => {
             let value = retry_after.and_then(|value| HeaderValue::from_str(&value).ok());
             vec![(header::RETRY_AFTER, value.unwrap_or(RETRY_AFTER))]
+        }
+        Error::Upstream(Failure::Spent { retry_after, .. }) => {
+            vec![(header::RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)))]
         }
         Error::RangeNotSatisfiable {
             length: Some(length), ..

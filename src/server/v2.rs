@@ -317,8 +317,10 @@ impl Asker<'_> {
                 };
                 self.sign_in(again, &message, upstream_status)
             }
-            Error::Upstream(Failure::RateLimited { .. }) | Error::RateLimited { .. }
-                if passthrough && *identity == Identity::Nobody && self.base_url().is_some() =>
+            _ if error.is_rate_limit()
+                && passthrough
+                && *identity == Identity::Nobody
+                && self.base_url().is_some() =>
             {
                 let message =
                     format!("the anonymous rate limit of {name} is used up; sign in to use your own");
@@ -331,6 +333,12 @@ impl Asker<'_> {
                     Again::InsufficientScope
                 };
                 self.sign_in(again, &error.to_string(), None)
+            }
+            _ if error.is_rate_limit() => {
+                let registry = &self.target.registry;
+                refused_as(error, |problem| {
+                    problem.under(registry.when_limited, &self.target.endpoint)
+                })
             }
             _ => refused(error),
         }
@@ -368,9 +376,13 @@ impl Asker<'_> {
 }
 
 pub(super) fn refused(error: Error) -> Stop {
+    refused_as(error, |problem| problem)
+}
+
+fn refused_as(error: Error, shown: impl FnOnce(Problem) -> Problem) -> Stop {
     let (outcome, upstream_status) = (error.outcome(), error.upstream_status());
     Stop::Refused(Box::new(Refused {
-        problem: error.into(),
+        problem: shown(error.into()),
         outcome,
         upstream_status,
     }))

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +38,10 @@ pub struct Names {
     pub integrity_failures: Family<Place, Counter>,
     pub disk_errors: Counter,
     pub repositories_withdrawn: Family<OnWithdrawal, Counter>,
+    upstream_rate_limited: Family<Upstream, Counter>,
+    upstream_quota_limit: Family<Credential, Gauge>,
+    upstream_quota_remaining: Family<Credential, Gauge>,
+    upstream_quota_reset_seconds: Family<Credential, Gauge>,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
 }
@@ -139,6 +145,28 @@ pub struct OnWithdrawal {
     pub why: &'static str,
 }
 
+/// Of `docxy_upstream_rate_limited_total`. Registries are those of the configuration.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Upstream {
+    pub registry: String,
+}
+
+/// Of `docxy_upstream_quota_...`: names of credentials are the configuration's too.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Credential {
+    pub registry: String,
+    pub credential: String,
+}
+
+/// What a registry allows one credential, as it said last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowance {
+    pub limit: u64,
+    pub remaining: u64,
+    /// Until all of it is back.
+    pub reset: Duration,
+}
+
 /// Why a repository is public no more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Why {
@@ -163,6 +191,44 @@ impl Names {
         self.repositories_withdrawn
             .get_or_create(&OnWithdrawal { why })
             .inc();
+    }
+}
+
+impl Names {
+    /// As many 429 came from this registry.
+    pub fn limited(&self, registry: &str, times: u64) {
+        let registry = registry.to_owned();
+        let counter = self.upstream_rate_limited.get_or_create(&Upstream { registry });
+        counter.inner().store(times, Ordering::Relaxed);
+    }
+
+    /// What is known of a credential now; of one of which nothing is, there is no figure.
+    pub fn allow(&self, registry: &str, credential: &str, allowance: Option<Allowance>) {
+        let labels = Credential {
+            registry: registry.to_owned(),
+            credential: credential.to_owned(),
+        };
+        for (gauge, value) in [
+            (&self.upstream_quota_limit, allowance.map(|known| known.limit)),
+            (
+                &self.upstream_quota_remaining,
+                allowance.map(|known| known.remaining),
+            ),
+            (
+                &self.upstream_quota_reset_seconds,
+                allowance.map(|known| known.reset.as_secs()),
+            ),
+        ] {
+            match value {
+                Some(value) => {
+                    let value = i64::try_from(value).unwrap_or(i64::MAX);
+                    gauge.get_or_create(&labels).set(value);
+                }
+                None => {
+                    gauge.remove(&labels);
+                }
+            }
+        }
     }
 }
 
@@ -232,6 +298,26 @@ impl Metrics {
             "repositories_withdrawn",
             "Repositories that were public and are so no more, by why",
             self.repositories_withdrawn.clone(),
+        );
+        registry.register(
+            "upstream_rate_limited",
+            "Answers of 429, by registry",
+            self.upstream_rate_limited.clone(),
+        );
+        registry.register(
+            "upstream_quota_limit",
+            "Pulls that a registry allows a credential",
+            self.upstream_quota_limit.clone(),
+        );
+        registry.register(
+            "upstream_quota_remaining",
+            "Pulls that are left of them, as the registry said last",
+            self.upstream_quota_remaining.clone(),
+        );
+        registry.register(
+            "upstream_quota_reset_seconds",
+            "Time until all of them are back at the latest",
+            self.upstream_quota_reset_seconds.clone(),
         );
         registry.register(
             "cache_bytes",

@@ -1,6 +1,7 @@
 //! What a request shows to the registry: nothing, a token, a password. Learns how the registry wants to be asked from its
 //! challenges and remembers it, so that most requests need no second try.
 
+mod metered;
 mod own;
 
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use http::{HeaderMap, Method, StatusCode};
 
 use tokio::time::Instant;
 
+use self::metered::Tally;
 use super::credentials::Proof;
 use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
 use super::place::{self, Origin};
-use super::pool::{Member, Pool};
+use super::pool::Pool;
+use super::quota::{ANONYMOUS, Cost, Quota};
 use super::realm::Realm;
 use super::site::Role;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
@@ -46,6 +49,9 @@ pub(super) struct Auth {
     tokens: Tokens,
     identities: Identities,
     pool: Pool,
+    /// Of the address that docxy asks from.
+    anonymous: Quota,
+    tally: Tally,
 }
 
 /// In whose name a question is asked.
@@ -54,15 +60,14 @@ enum As<'a> {
     Nobody,
     /// A client's token, which goes out as it is.
     Token(&'a TokenText),
-    Client(&'a Proof),
-    /// One of docxy's own accounts, with what it shows now.
-    Member(&'a Member, &'a Proof),
+    /// A client's credential, or what one of docxy's own accounts shows now.
+    With(&'a Proof),
 }
 
 impl<'a> As<'a> {
     fn proof(self) -> Option<&'a Proof> {
         match self {
-            Self::Client(proof) | Self::Member(_, proof) => Some(proof),
+            Self::With(proof) => Some(proof),
             Self::Nobody | Self::Token(_) => None,
         }
     }
@@ -96,6 +101,8 @@ impl Auth {
             tokens: Tokens::new(config.name.clone()),
             identities: Identities::new(),
             pool: Pool::new(config.name.clone(), config.credentials.clone()),
+            anonymous: Quota::new(&config.name, ANONYMOUS),
+            tally: Tally::default(),
             config,
             role,
             transport,
@@ -106,25 +113,37 @@ impl Auth {
         &self.pool
     }
 
-    /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
-    /// 403 that stays is in the answer, or in the failure.
+    /// As [`Self::ask_at`], for what costs nothing.
     pub async fn ask(
         &self,
         question: &Question<'_>,
         right: &Right,
         scopes: &[Scope],
     ) -> Result<(Landed, bool), Failure> {
+        self.ask_at(Cost::Nothing, question, right, scopes).await
+    }
+
+    /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
+    /// 403 that stays is in the answer, or in the failure; so is a 429 that nothing could be done about.
+    pub async fn ask_at(
+        &self,
+        cost: Cost,
+        question: &Question<'_>,
+        right: &Right,
+        scopes: &[Scope],
+    ) -> Result<(Landed, bool), Failure> {
         self.own(right)?;
+        self.tally.ask();
         match right {
             Right::Configured if !self.pool.is_empty() => {
                 // Long, with many a wait in it: not within the future of every request.
-                Box::pin(self.ask_with_own(question, scopes)).await
+                Box::pin(self.ask_with_own(cost, question, scopes)).await
             }
-            Right::Configured | Right::Anonymous => self.ask_as(question, As::Nobody, scopes).await,
-            Right::Bearer { token, .. } => self.ask_as(question, As::Token(token), scopes).await,
+            Right::Configured | Right::Anonymous => self.ask_as_nobody(cost, question, scopes).await,
+            Right::Bearer { token, .. } => self.ask_as_client(question, As::Token(token), scopes).await,
             Right::Basic { credential, .. } => {
                 let proof = Proof::Password(credential.clone());
-                self.ask_as(question, As::Client(&proof), scopes).await
+                self.ask_as_client(question, As::With(&proof), scopes).await
             }
         }
     }
@@ -137,7 +156,7 @@ impl Auth {
     ) -> Result<(Landed, bool), Failure> {
         let begun = Instant::now();
         let mut shown = self.before(question, name, scopes).await?;
-        let landed = self.ask_once(question, name, shown.as_ref()).await?;
+        let landed = self.ask_once(question, shown.as_ref()).await?;
         if !refused(&landed) || matches!(name, As::Token(_)) {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
@@ -162,7 +181,7 @@ impl Auth {
             return Ok((landed, true));
         }
         drop(landed);
-        let landed = self.ask_once(question, name, shown.as_ref()).await?;
+        let landed = self.ask_once(question, shown.as_ref()).await?;
         if refused(&landed) {
             self.forget(shown.as_ref());
         }
@@ -213,12 +232,7 @@ impl Auth {
         }
     }
 
-    async fn ask_once(
-        &self,
-        question: &Question<'_>,
-        name: As<'_>,
-        shown: Option<&Shown>,
-    ) -> Result<Landed, Failure> {
+    async fn ask_once(&self, question: &Question<'_>, shown: Option<&Shown>) -> Result<Landed, Failure> {
         let question = Question {
             registry: question.registry,
             method: question.method.clone(),
@@ -227,22 +241,7 @@ impl Auth {
             authorization: shown.map(|shown| &shown.authorization),
             max_redirects: question.max_redirects,
         };
-        let landed = fetch::follow(&self.transport, &question).await?;
-        if landed.at_registry {
-            self.book(name, shown, &landed);
-        }
-        Ok(landed)
-    }
-
-    /// Here the registry's answer is known together with whose account it was asked with: none where nothing of anybody's
-    /// was shown. The allowances are booked here.
-    #[expect(clippy::unused_self, reason = "the place where allowances are booked")]
-    fn book(&self, name: As<'_>, shown: Option<&Shown>, landed: &Landed) {
-        let account = match name {
-            As::Member(member, _) if !is_anonymous(shown) => member.name(),
-            _ => "",
-        };
-        tracing::trace!(account, status = landed.answer.status().as_u16(), "answered");
+        fetch::follow(&self.transport, &question).await
     }
 
     /// A client's credential is for the registry that it names, and for no other, nor for a mirror of it (threats S1, S16).

@@ -28,6 +28,15 @@ pub enum Failure {
         registry: RegistryName,
         retry_after: Option<String>,
     },
+    /// docxy does not ask now: whatever it could show is used up, or the registry wants to be left alone (threat R2).
+    #[error(
+        "{registry}: its rate limit is used up; docxy asks it again in {} s",
+        retry_after.as_millis().div_ceil(1000)
+    )]
+    Spent {
+        registry: RegistryName,
+        retry_after: Duration,
+    },
     /// A client's credential was about to be shown to a registry it is not for (threat S1).
     #[error("a credential for {issued_for} was offered for {registry}; docxy never sends it there")]
     ForeignCredential {
@@ -173,6 +182,7 @@ impl Failure {
         match self {
             Self::Denied { registry, .. }
             | Self::RateLimited { registry, .. }
+            | Self::Spent { registry, .. }
             | Self::ForeignCredential { registry, .. }
             | Self::CredentialUnavailable { registry, .. }
             | Self::NotAskable { registry, .. }
@@ -215,6 +225,7 @@ impl Failure {
             | Self::RestRefused { .. }
             | Self::MirrorRefused { .. }
             | Self::OtherBytes { .. }
+            | Self::Spent { .. }
             | Self::TokenService { .. } => Blame::Upstream,
         }
     }
@@ -233,6 +244,7 @@ impl Failure {
             ),
             Self::Denied { own: None, .. }
             | Self::RateLimited { .. }
+            | Self::Spent { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
@@ -305,7 +317,8 @@ impl Failure {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::Broken { .. }
-            | Self::RateLimited { .. } => true,
+            | Self::RateLimited { .. }
+            | Self::Spent { .. } => true,
             Self::TokenService { status, .. } => status.is_server_error(),
             _ => false,
         }
@@ -336,6 +349,8 @@ impl Failure {
             | Self::Timeout { .. }
             | Self::StorageRefused { .. }
             | Self::Broken { .. }
+            | Self::RateLimited { .. }
+            | Self::Spent { .. }
             | Self::CredentialUnavailable { .. } => true,
             Self::RestRefused { status, .. } => {
                 *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()

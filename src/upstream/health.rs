@@ -236,6 +236,7 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
         | Failure::Broken { .. }
         | Failure::ForeignCredential { .. }
         | Failure::CredentialUnavailable { .. }
+        | Failure::Spent { .. }
         | Failure::NotAskable { .. }
         | Failure::AddressRefused { .. }
         | Failure::UncheckedRedirect { .. } => None,

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use self::sights::Sights;
 use super::credentials::{CredentialSource, Credentials};
+use super::quota::Quota;
 use super::{Failure, Upstream};
 use crate::oci::RegistryName;
 
@@ -54,6 +55,7 @@ pub struct Member {
     name: String,
     key: String,
     pub(super) credentials: Credentials,
+    quota: Quota,
     health: Mutex<Health>,
 }
 
@@ -93,6 +95,7 @@ impl Pool {
         let members = (0..).zip(accounts).take(MAX_MEMBERS).map(|(place, account)| {
             Arc::new(Member {
                 id: MemberId(place),
+                quota: Quota::new(&registry, &account.name),
                 name: account.name,
                 key: account.key,
                 credentials: Credentials::new(registry.clone(), account.source),
@@ -120,14 +123,15 @@ impl Pool {
         self.members.is_empty()
     }
 
-    /// The best one to ask with now, without those passed over and those that rest after a failure.
+    /// The one to ask with now: that of which the most is left, without those passed over and those that rest after a
+    /// failure. The first in the configuration among equals.
     pub fn choose(&self, passed_over: &[MemberId]) -> Option<Arc<Member>> {
         let now = Instant::now();
-        let mut usable = self
+        let usable = self
             .members
             .iter()
             .filter(|member| !passed_over.contains(&member.id) && !member.rests(now));
-        usable.next().cloned()
+        usable.rev().max_by_key(|member| member.quota.left()).cloned()
     }
 
     /// Those that rest, but whose file was changed, are tried at once: an operator who has put things right wants to see it.
@@ -249,6 +253,11 @@ impl Member {
         &self.key
     }
 
+    /// What is left of its allowance.
+    pub(super) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
     pub fn state(&self) -> State {
         self.health().state.clone()
     }
@@ -279,6 +288,7 @@ impl Upstream {
 mod tests {
     use super::*;
     use crate::config::values::{Credential, Secret};
+    use crate::upstream::quota::Cost;
 
     fn pool(names: &[&str]) -> Pool {
         let accounts = names.iter().map(|name| Account {
@@ -320,6 +330,31 @@ mod tests {
         pool.fails(&one, &REFUSED);
         tokio::time::advance(FIRST_REST).await;
         assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_member_with_the_most_left_is_next() {
+        // Else the first account is empty while the others are full, and its owner is the one who complains.
+        let pool = pool(&["one", "two", "three"]);
+        let left = |place: usize, left: u32| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("ratelimit-limit", 100.into());
+            headers.insert("ratelimit-remaining", left.into());
+            let member = &pool.members()[place];
+            member.quota().note(StatusCode::OK, &headers, Cost::Counted);
+        };
+        assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+        left(0, 99);
+        // Of those that are not known yet the first.
+        assert_eq!(chosen(&pool, &[]), Some("two".to_owned()));
+        left(1, 50);
+        left(2, 50);
+        assert_eq!(chosen(&pool, &[]), Some("one".to_owned()));
+        left(0, 0);
+        assert_eq!(chosen(&pool, &[]), Some("two".to_owned()));
+        assert_eq!(chosen(&pool, &[pool.members()[1].id()]), Some("three".to_owned()));
+        left(1, 9);
+        assert_eq!(chosen(&pool, &[]), Some("three".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -112,6 +112,7 @@ fn of_failure(failure: &Failure) -> Verdict {
                 .as_deref()
                 .and_then(|text| delay(text, SystemTime::now())),
         ),
+        Failure::Spent { retry_after, .. } => Verdict::Later(Some(*retry_after)),
         Failure::TokenService { status, .. } | Failure::RestRefused { status, .. } => {
             of_status(*status, None)
         }

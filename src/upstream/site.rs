@@ -10,6 +10,7 @@ use super::download::Slots;
 use super::failure::{Failure, Phase};
 use super::fetch::{Landed, Question};
 use super::health::{self, Breaker, Health, Suspicion};
+use super::quota::Cost;
 use super::redacted::RedactedUrl;
 use super::standing::Standing;
 use super::transport::{Transport, host_and_port};
@@ -99,7 +100,7 @@ impl Site {
         };
         let outcome = self
             .auth
-            .ask(&question, right, &place::scopes(base, &endpoint))
+            .ask_at(Cost::of(ask), &question, right, &place::scopes(base, &endpoint))
             .await;
         self.health.note(&outcome);
         let (landed, anonymous) = outcome?;

@@ -13,7 +13,7 @@ mod proxies;
 mod redirects;
 mod roads;
 mod secrets;
-mod stub;
+pub mod stub;
 mod timeouts;
 mod tls;
 mod tokens;

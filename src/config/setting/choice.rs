@@ -6,9 +6,9 @@ use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
         AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, StaleOn, TlsVersion, Verify,
-        Withdrawn,
+        WhenLimited, Withdrawn,
     },
-    tree::Node,
+    tree::{Node, Value},
 };
 
 /// Makes a type a setting by listing its words.
@@ -53,6 +53,35 @@ choice!(Verify, "\"first\", \"always\" or \"scrub\"",
 choice!(StaleOn, "\"connect\", \"timeout\", \"5xx\", \"429\", \"denied\" or \"missing\"",
     "connect" => StaleOn::Connect, "timeout" => StaleOn::Timeout, "5xx" => StaleOn::Server,
     "429" => StaleOn::RateLimited, "denied" => StaleOn::Denied, "missing" => StaleOn::Missing);
+
+impl Setting for WhenLimited {
+    const EXPECTED: &'static str = "429, 404 or 503";
+
+    fn read(node: &Node, at: &mut Reading<'_>) -> Option<Self> {
+        let (Value::Integer(text) | Value::Raw(text)) = &node.value else {
+            return at.expected(node, "429, 404 or 503, without quotes");
+        };
+        match text.as_str() {
+            "429" => Some(Self::TooManyRequests),
+            "404" => Some(Self::NotFound),
+            "503" => Some(Self::Unavailable),
+            other => at.fail(
+                &node.origin,
+                format!("expected {}, found {other}", Self::EXPECTED),
+                None,
+            ),
+        }
+    }
+
+    fn show(&self) -> Option<Json> {
+        let status = match self {
+            Self::TooManyRequests => 429,
+            Self::NotFound => 404,
+            Self::Unavailable => 503,
+        };
+        Some(status.into())
+    }
+}
 
 fn read_choice<T: Copy>(
     node: &Node,

@@ -195,6 +195,13 @@ fn failures_are_sorted_by_what_they_mean() {
             Some(ErrorClass::RateLimited),
         ),
         (
+            Failure::Spent {
+                registry: registry(),
+                retry_after: Duration::from_mins(1),
+            },
+            Some(ErrorClass::RateLimited),
+        ),
+        (
             Failure::Denied {
                 registry: registry(),
                 status: StatusCode::FORBIDDEN,

@@ -48,7 +48,12 @@ impl Asking {
             Standing::Entitled => self.cached.store.manifests_in(&self.claim.name).is_some(),
             Standing::Lapsed | Standing::Unproved => self.claim.is_own(),
         };
-        if (head_first || wants == Wants::Digest)
+        // Where pulls are scarce it costs none to see first whether the bytes are here, under another name perhaps.
+        let scarce = || {
+            let upstream = self.pull.upstream(&self.claim.name.registry);
+            upstream.is_ok_and(|upstream| upstream.is_short(&self.claim.right))
+        };
+        if (head_first || wants == Wants::Digest || scarce())
             && let Some(head) = self.head().await?
         {
             return self.after_head(head, wants).await;

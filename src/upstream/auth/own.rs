@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method, StatusCode};
 
+use super::metered::is_limited;
 use super::{As, Auth, Scheme, fetch_token};
 use crate::oci::{Endpoint, Scope};
 use crate::upstream::credentials::Proof;
@@ -9,6 +10,7 @@ use crate::upstream::failure::Failure;
 use crate::upstream::fetch::{Landed, Question};
 use crate::upstream::place;
 use crate::upstream::pool::{Fault, Member, MemberId};
+use crate::upstream::quota::Cost;
 
 type Outcome = Result<(Landed, bool), Failure>;
 
@@ -20,6 +22,8 @@ enum Turn {
     Denied(Outcome),
     /// The account is of no use; why is noted.
     Failed,
+    /// Its limit is used up, or the registry wants fewer requests with it: the next one is asked with at once.
+    Limited(Outcome),
 }
 
 /// What the registry says about a credential as such.
@@ -32,7 +36,12 @@ enum Word {
 impl Auth {
     /// Those that fail are passed over, and so are those that have no right in this repository. Without any that works the
     /// registry decides what everyone may have.
-    pub(super) async fn ask_with_own(&self, question: &Question<'_>, scopes: &[Scope]) -> Outcome {
+    pub(super) async fn ask_with_own(
+        &self,
+        cost: Cost,
+        question: &Question<'_>,
+        scopes: &[Scope],
+    ) -> Outcome {
         let pool = &self.pool;
         pool.look_again().await;
         // Of a lone account there is nothing to remember.
@@ -43,6 +52,7 @@ impl Auth {
         let mut denied: Vec<MemberId> = Vec::new();
         let mut forbidden: Vec<MemberId> = Vec::new();
         let mut denial: Option<Outcome> = None;
+        let mut limited: Option<Outcome> = None;
         loop {
             let member = match pool.choose(&passed_over) {
                 Some(member) => member,
@@ -54,8 +64,9 @@ impl Auth {
                 None => break,
             };
             passed_over.push(member.id());
-            match self.ask_as_member(question, &member, scopes).await {
+            match self.ask_as_member(cost, question, &member, scopes).await {
                 Turn::Failed => {}
+                Turn::Limited(outcome) => limited = Some(sooner(limited, outcome)),
                 Turn::Final(outcome) => {
                     let given = matches!(&outcome, Ok((landed, false)) if is_given(landed));
                     if let Some(name) = repository.filter(|_| given) {
@@ -80,6 +91,10 @@ impl Auth {
                 }
             }
         }
+        if let Some(limited) = limited {
+            // That others may not have it says nothing: one that may was not heard.
+            return self.ask_without_account(limited, cost, question, scopes).await;
+        }
         match denial {
             Some(outcome) => {
                 if let Some(name) = repository {
@@ -87,11 +102,17 @@ impl Auth {
                 }
                 self.told(outcome)
             }
-            None => self.told(self.ask_as(question, As::Nobody, scopes).await),
+            None => self.told(self.ask_as_nobody(cost, question, scopes).await),
         }
     }
 
-    async fn ask_as_member(&self, question: &Question<'_>, member: &Member, scopes: &[Scope]) -> Turn {
+    async fn ask_as_member(
+        &self,
+        cost: Cost,
+        question: &Question<'_>,
+        member: &Member,
+        scopes: &[Scope],
+    ) -> Turn {
         let fails = |fault| {
             self.pool.fails(member, &fault);
             Turn::Failed
@@ -102,7 +123,11 @@ impl Auth {
         };
         let mut is_second = false;
         loop {
-            let outcome = self.ask_as(question, As::Member(member, &proof), scopes).await;
+            let asking = Box::pin(self.ask_as(question, As::With(&proof), scopes));
+            let outcome = self.metered(member.quota(), cost, asking).await;
+            if is_limited(&outcome) {
+                return Turn::Limited(outcome);
+            }
             let word = match &outcome {
                 Err(Failure::CredentialUnavailable { reason, .. }) => {
                     return fails(Fault::Source(reason.as_str().into()));
@@ -116,9 +141,7 @@ impl Auth {
                 Err(_) | Ok((_, true)) => return Turn::Final(outcome),
                 Ok((landed, false)) if self.is_basic() => match landed.answer.status() {
                     _ if is_denial(landed) => self.word_on(member, &proof).await,
-                    status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                        return Turn::Final(outcome);
-                    }
+                    status if status.is_server_error() => return Turn::Final(outcome),
                     _ => Word::Good,
                 },
                 // A token was made from it.
@@ -161,7 +184,7 @@ impl Auth {
                     .await
                     .map(|_| StatusCode::OK)
             }
-            (Some(Scheme::Basic), Proof::Password(_)) => self.status_of_base(member, proof).await,
+            (Some(Scheme::Basic), Proof::Password(_)) => self.status_of_base(proof).await,
             _ => return Word::Untold,
         };
         match asked {
@@ -172,7 +195,7 @@ impl Auth {
         }
     }
 
-    async fn status_of_base(&self, member: &Member, proof: &Proof) -> Result<StatusCode, Failure> {
+    async fn status_of_base(&self, proof: &Proof) -> Result<StatusCode, Failure> {
         let base = place::base(&self.config);
         let none = HeaderMap::new();
         let question = Question {
@@ -183,9 +206,9 @@ impl Auth {
             authorization: None,
             max_redirects: self.config.max_redirects,
         };
-        let name = As::Member(member, proof);
+        let name = As::With(proof);
         let shown = self.show(&Scheme::Basic, name, &[]).await?;
-        let landed = self.ask_once(&question, name, shown.as_ref()).await?;
+        let landed = self.ask_once(&question, shown.as_ref()).await?;
         Ok(landed.answer.status())
     }
 
@@ -207,6 +230,26 @@ impl Auth {
     }
 }
 
+/// Of two refusals the registry's own word, which says most; of docxy's own the one that ends first.
+fn sooner(before: Option<Outcome>, now: Outcome) -> Outcome {
+    match (before, &now) {
+        (
+            Some(Err(Failure::Spent {
+                retry_after: one,
+                registry,
+            })),
+            Err(Failure::Spent {
+                retry_after: other, ..
+            }),
+        ) => Err(Failure::Spent {
+            retry_after: one.min(*other),
+            registry,
+        }),
+        (Some(word @ Ok(_)), _) => word,
+        _ => now,
+    }
+}
+
 /// Whose rights differ: only a repository's.
 fn repository(scopes: &[Scope]) -> Option<&str> {
     let scope = scopes.first().filter(|scope| scope.is_of_repository())?;
@@ -223,7 +266,7 @@ fn is_missing(landed: &Landed) -> bool {
 }
 
 /// Something of the repository came, or a redirect to it.
-fn is_given(landed: &Landed) -> bool {
+pub(super) fn is_given(landed: &Landed) -> bool {
     let status = landed.answer.status();
     status.is_success() || status == StatusCode::NOT_MODIFIED || status == StatusCode::RANGE_NOT_SATISFIABLE
 }

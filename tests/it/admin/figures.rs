@@ -6,7 +6,7 @@ use std::{
 };
 
 use docxy::telemetry::metrics::{
-    BytesFrom, Eviction, Fill, Mirrored, Place, Reason, Request as RequestLabels, Source, Why,
+    Allowance, BytesFrom, Eviction, Fill, Mirrored, Place, Reason, Request as RequestLabels, Source, Why,
 };
 
 use super::{ask, metrics::Metrics, scraped, socket};
@@ -188,6 +188,13 @@ fn the_manual_names_them_all() {
         .inc();
     metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
     metrics.withdrawn(Why::Denied);
+    metrics.limited("docker.io", 1);
+    let allowance = Allowance {
+        limit: 2,
+        remaining: 1,
+        reset: Duration::from_mins(1),
+    };
+    metrics.allow("docker.io", "ann", Some(allowance));
     let text = Metrics::parse(&metrics.text().unwrap());
     let known: BTreeSet<String> = text
         .samples

@@ -19,20 +19,28 @@ async fn soak_one_counted_get_for_each_manifest() {
 }
 
 async fn pulls(count: usize, images: usize) {
+    // Two accounts, of which each may pull half of the images.
     let name = |n: usize| format!("team/image-{n}");
     let mut stub = StubRegistry::builder()
         .auth(Auth::Token)
         .user("alice", "alice-password")
+        .user("bob", "bob-password")
         .quota(Quota {
             anonymous: 0,
-            signed_in: images as u64,
+            signed_in: images.div_ceil(2) as u64,
             retry_after: Some(3600),
         });
     for n in 0..images {
         stub = stub.image(&name(n), "1", Image::layers(1).seed(130 + n as u64));
     }
     let docxy = Cached::built(stub.start().await, |app| {
-        app.configured("docker.io", "alice", "alice-password")
+        app.config(
+            "[registries.\"docker.io\"]\nauth = \"configured\"\ncredentials = [\n\
+             { username = \"alice\", password_file = \"alice\" },\n\
+             { username = \"bob\", password_file = \"bob\" },\n]\n",
+        )
+        .file("alice", "alice-password")
+        .file("bob", "bob-password")
     })
     .await;
     let mut right = 0;
@@ -44,7 +52,7 @@ async fn pulls(count: usize, images: usize) {
     let gets = docxy.stub.gets("*/manifests/*").len();
     let heads = docxy.stub.heads("*/manifests/*").len();
     println!(
-        "R2 {count} pulls of {images} images, one credential: {right} right, {gets} counted GET, {heads} HEAD"
+        "R2 {count} pulls of {images} images, two accounts: {right} right, {gets} counted GET, {heads} HEAD"
     );
     assert_eq!((right, gets), (count, images), "{}", docxy.stub.story());
 

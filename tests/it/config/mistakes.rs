@@ -72,6 +72,8 @@ fn values_of_the_wrong_kind() {
         "state_path = \"~/docxy\"",
         "[network.hosts]\n\"ghcr.io\" = [\"ten\"]",
         "[registries.\"ghcr.io\"]\nauth = \"configure\"",
+        "[registries.\"ghcr.io\"]\nrate_limited = \"404\"",
+        "[registries.\"ghcr.io\"]\nrate_limited = 418",
         "[registries.\"https://ghcr.io/\"]\nenabled = true",
         "login_registries = [\"ghcr.io/owner\"]",
     ]));

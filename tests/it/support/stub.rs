@@ -119,6 +119,20 @@ impl StubRegistry {
         self.state.faults.clear();
     }
 
+    /// This user, or this address, has so many pulls behind it, wherever they were made.
+    pub fn has_pulled(&self, source: &str, pulls: u64) {
+        self.state.pulls.lock().unwrap().insert(source.to_owned(), pulls);
+    }
+
+    /// Pulls that counted, by whom they counted for.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        let pulls = self.state.pulls.lock().unwrap();
+        pulls
+            .iter()
+            .map(|(source, count)| (source.clone(), *count))
+            .collect()
+    }
+
     /// Makes tokens and signatures older, without waiting.
     pub fn advance(&self, by: Duration) {
         self.state.advance(by);

@@ -25,7 +25,7 @@ pub(super) fn charge(
         if counts && !refused {
             *used += 1;
         }
-        (refused, limit - *used)
+        (refused, limit.saturating_sub(*used))
     };
     let reply = if refused {
         let reply = Reply::error(
