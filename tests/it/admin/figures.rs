@@ -6,7 +6,7 @@ use std::{
 };
 
 use docxy::telemetry::metrics::{
-    Allowance, BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source, Why,
+    Allowance, BytesFrom, Eviction, Fill, Mirrored, Place, Reason, Request as RequestLabels, Source, Why,
 };
 
 use super::{ask, metrics::Metrics, scraped, socket};
@@ -187,6 +187,7 @@ fn the_manual_names_them_all() {
         .get_or_create(&Place { place: "disk" })
         .inc();
     metrics.withdrawn(Why::Denied);
+    metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
     metrics.limited("docker.io", 1);
     let allowance = Allowance {
         limit: 2,
