@@ -14,6 +14,7 @@ pub mod show;
 pub mod validate;
 pub mod values;
 
+mod auth_registries;
 mod docxy_names;
 mod parent;
 mod read;

@@ -13,6 +13,7 @@ mod login;
 mod mirror;
 mod place;
 mod places;
+mod pool;
 mod public;
 mod realm;
 mod redacted;
@@ -30,11 +31,13 @@ use url::Url;
 
 pub use self::body::Body;
 pub use self::confirm::Word;
+pub use self::credentials::CredentialSource;
 pub use self::download::{Download, Errand, Givers, Order, Piece, Refusal};
 pub use self::failure::{Blame, Failure, is_verdict};
 pub use self::health::{Health, Suspicion};
 pub use self::mirror::Mirror;
 pub use self::places::{HAND_OVER, Place};
+pub use self::pool::{Account, Fault, MAX_MEMBERS, Member, MemberId, Pool, State};
 pub use self::public::{Public, Sources};
 pub use self::site::{Role, Site};
 use self::transport::Transport;
@@ -50,8 +53,8 @@ pub struct Config {
     pub url: Url,
     /// Docker Hub only: one-component names get `library/`, in the path and in every scope.
     pub library_prefix: bool,
-    /// Credentials for `Right::Configured`.
-    pub credentials: Option<CredentialSource>,
+    /// docxy's own accounts, for `Right::Configured`.
+    pub credentials: Vec<Account>,
     /// Hosts (name, or name:port) that may be a token realm beside those of the same registrable domain.
     pub realms: Vec<String>,
     /// Largest answer of a token service, bytes (64 KiB).
@@ -64,20 +67,6 @@ pub struct Config {
     pub segment_threshold: u64,
     /// Connections of all downloads together (16).
     pub max_connections: usize,
-}
-
-/// Where docxy's own credential for a registry comes from. Files and helpers are read again when their life ends or after a 401.
-#[derive(Clone, Debug)]
-pub enum CredentialSource {
-    Fixed(Credential),
-    PasswordFile {
-        username: String,
-        path: std::path::PathBuf,
-    },
-    /// A program that prints `{"username","password","expires_in"}` (seconds, optional), or username and password on two lines.
-    Exec {
-        command: Vec<String>,
-    },
 }
 
 #[derive(Clone, Copy, Debug)]

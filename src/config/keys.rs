@@ -53,6 +53,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("password_file", &mut registry.password_file);
     visit.key("password_env", &mut registry.password_env);
     visit.key("exec", &mut registry.exec);
+    visit.key("credentials", &mut registry.credentials);
     visit.key("realms", &mut registry.realms);
     visit.key("allow_private_addresses", &mut registry.allow_private_addresses);
     visit.key("ca_file", &mut registry.ca_file);
@@ -98,6 +99,20 @@ pub const ACCESS_RULE: [&str; 8] = [
     "repository",
     "tag",
     "comment",
+];
+
+/// The fields of one table of a registry's `credentials`.
+pub const CREDENTIAL: [&str; 10] = [
+    "name",
+    "username",
+    "password",
+    "password_file",
+    "password_env",
+    "exec",
+    "helper",
+    "docker_config",
+    "server",
+    "lifetime",
 ];
 
 fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {

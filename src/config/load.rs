@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    docxy_names,
+    auth_registries, docxy_names,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     parent, presets,
@@ -113,8 +113,16 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
 
     let (mut schema, mut origins) = read(tree, &mut problems);
     schema.network.environment_proxies = environment::proxies(&sources.environment, &mut problems);
-    parent::adopt(&mut schema, &mut origins, &mut problems);
     complete(&mut schema, &sources.environment);
+    let environment = &sources.environment;
+    auth_registries::apply(
+        &mut schema,
+        &mut origins,
+        environment,
+        &mut problems,
+        &mut warnings,
+    );
+    parent::adopt(&mut schema, &mut origins, &mut problems);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);
@@ -269,6 +277,9 @@ fn complete(schema: &mut Schema, environment: &Environment) {
             host.make_ascii_lowercase();
         }
         password_of(&mut registry.password_env, environment);
+        for entry in &mut registry.credentials {
+            password_of(&mut entry.password_env, environment);
+        }
         for keys in registry.urls.iter_mut().filter_map(|entry| entry.mirror.as_mut()) {
             keys.realms
                 .iter_mut()

@@ -12,13 +12,14 @@ use crate::oci::RegistryName;
 pub(super) const URL: &str = "parent.url";
 
 /// What a registry that is asked at the parent can't have of its own.
-const SIGN_IN: [&str; 6] = [
+const SIGN_IN: [&str; 7] = [
     "auth",
     "username",
     "password",
     "password_file",
     "password_env",
     "exec",
+    "credentials",
 ];
 
 /// Gives the registries their place at the parent, if there is one.

@@ -190,6 +190,9 @@ impl Reader<'_> {
         if self.prefix == "access" && keys::ACCESS_RULE.contains(&name) {
             return format!("`{name}` belongs under [[access.rules]]");
         }
+        if self.prefix.starts_with("registries.") && keys::CREDENTIAL.contains(&name) {
+            return format!("`{name}` belongs under [[{}.credentials]]", self.prefix);
+        }
         if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
             return format!("did you mean {}?", spell(&join_key(&self.prefix, near)));
         }

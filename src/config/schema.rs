@@ -5,6 +5,7 @@
 
 mod access;
 mod cache;
+mod credentials;
 mod parent;
 mod places;
 
@@ -18,11 +19,12 @@ use std::{
 use ipnet::IpNet;
 use url::Url;
 
-use super::values::{Credential, DnsServer, Secret, Size};
+use super::values::{DnsServer, Secret, Size};
 use crate::oci::RegistryName;
 
 pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
+pub use credentials::{Account, CredentialEntry, Source};
 pub use parent::Parent;
 pub use places::{MirrorKeys, UrlEntry};
 
@@ -283,12 +285,14 @@ pub struct Registry {
     pub clients: Option<Clients>,
     pub auth: AuthMode,
     pub challenge: ChallengeMode,
-    /// For `auth = "configured"`; see [`Registry::credentials`].
+    /// For `auth = "configured"`; see [`Registry::accounts`].
     pub username: Option<String>,
     pub password: Option<Secret<String>>,
     pub password_file: Option<PathBuf>,
     pub password_env: Option<PasswordVariable>,
     pub exec: Vec<String>,
+    /// More accounts, for `auth = "configured"`.
+    pub credentials: Vec<CredentialEntry>,
     /// Hosts (`name` or `name:port`) that may be a token realm beside those of the same registrable domain.
     pub realms: Vec<String>,
     pub allow_private_addresses: bool,
@@ -306,50 +310,6 @@ pub struct Registry {
     /// Connections to this registry and its storage at a time.
     pub max_connections: u32,
     pub enabled: bool,
-}
-
-impl Registry {
-    /// docxy's own credential for this registry, when `auth = "configured"`.
-    pub fn credentials(&self) -> Option<Credentials> {
-        if self.auth == AuthMode::Passthrough {
-            return None;
-        }
-        if !self.exec.is_empty() {
-            return Some(Credentials::Exec {
-                command: self.exec.clone(),
-            });
-        }
-        let username = self.username.clone()?;
-        if let Some(path) = &self.password_file {
-            return Some(Credentials::PasswordFile {
-                username,
-                path: path.clone(),
-            });
-        }
-        let from_env = self
-            .password_env
-            .as_ref()
-            .and_then(|variable| variable.value.as_ref());
-        let password = self.password.as_ref().or(from_env)?;
-        Some(Credentials::Fixed(Credential {
-            username,
-            password: Secret::new(password.expose().clone().into_bytes()),
-        }))
-    }
-}
-
-/// Where the password of [`Registry::credentials`] comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Credentials {
-    Fixed(Credential),
-    /// Read when needed: the file may be rotated.
-    PasswordFile {
-        username: String,
-        path: PathBuf,
-    },
-    Exec {
-        command: Vec<String>,
-    },
 }
 
 /// `password_env = "NAME"`, with what the loader found under that name.
@@ -481,6 +441,7 @@ impl Default for Registry {
             password_file: None,
             password_env: None,
             exec: Vec::new(),
+            credentials: Vec::new(),
             realms: Vec::new(),
             allow_private_addresses: false,
             ca_file: None,

@@ -4,6 +4,7 @@
 mod access;
 mod cache;
 mod choice;
+mod credentials;
 mod network;
 mod places;
 mod proxy;

@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod cache;
+mod credentials;
 mod dns;
 mod files;
 mod folders;
@@ -64,6 +65,21 @@ impl Findings<'_> {
     fn warn_of_rule(&mut self, key: &str, index: usize, what: &str, fix: &str) {
         let warning = Warning(self.finding_of_rule(key, index, what, fix));
         self.warnings.push(warning);
+    }
+
+    /// As [`Self::problem_of_item`], for lists that are no rules.
+    fn problem_of_entry(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let problem = self.finding_of_entry(key, index, what, fix);
+        self.problems.push(problem);
+    }
+
+    fn warn_of_entry(&mut self, key: &str, index: usize, what: &str, fix: &str) {
+        let warning = Warning(self.finding_of_entry(key, index, what, fix));
+        self.warnings.push(warning);
+    }
+
+    fn finding_of_entry(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {
+        self.finding_of_item(key, index, format!("entry {}: {what}", index + 1), fix)
     }
 
     fn finding_of_rule(&self, key: &str, index: usize, what: &str, fix: &str) -> Problem {

@@ -4,6 +4,7 @@ mod dns;
 mod duration;
 mod fresh;
 mod pattern;
+mod private_file;
 mod size;
 
 use std::fmt;
@@ -13,6 +14,7 @@ pub use dns::{DnsServer, DnsServerError, SecureServer};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use fresh::Fresh;
 pub use pattern::{Pattern, PatternError};
+pub use private_file::{Exposed, is_private};
 pub use size::{Size, SizeError};
 
 /// A value that never prints: `Debug` and `Display` show `***` (threat S12).

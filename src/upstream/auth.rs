@@ -1,6 +1,8 @@
 //! What a request shows to the registry: nothing, a token, a password. Learns how the registry wants to be asked from its
 //! challenges and remembers it, so that most requests need no second try.
 
+mod own;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -9,17 +11,18 @@ use http::{HeaderMap, Method, StatusCode};
 
 use tokio::time::Instant;
 
-use super::credentials::Credentials;
+use super::credentials::Proof;
 use super::failure::Failure;
 use super::fetch::{self, Authorization, Landed, Question};
 use super::place::{self, Origin};
+use super::pool::{Member, Pool};
 use super::realm::Realm;
 use super::site::Role;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
 use super::{Config, Right};
-use crate::config::values::Credential;
+use crate::config::values::TokenText;
 use crate::oci::{Challenge, Endpoint, Scope};
 
 /// How a registry wants to be asked.
@@ -42,7 +45,27 @@ pub(super) struct Auth {
     scheme: ArcSwapOption<Scheme>,
     tokens: Tokens,
     identities: Identities,
-    credentials: Option<Credentials>,
+    pool: Pool,
+}
+
+/// In whose name a question is asked.
+#[derive(Clone, Copy, Debug)]
+enum As<'a> {
+    Nobody,
+    /// A client's token, which goes out as it is.
+    Token(&'a TokenText),
+    Client(&'a Proof),
+    /// One of docxy's own accounts, with what it shows now.
+    Member(&'a Member, &'a Proof),
+}
+
+impl<'a> As<'a> {
+    fn proof(self) -> Option<&'a Proof> {
+        match self {
+            Self::Client(proof) | Self::Member(_, proof) => Some(proof),
+            Self::Nobody | Self::Token(_) => None,
+        }
+    }
 }
 
 /// An `Authorization` with what must be known when it is refused.
@@ -72,18 +95,19 @@ impl Auth {
             scheme: ArcSwapOption::empty(),
             tokens: Tokens::new(config.name.clone()),
             identities: Identities::new(),
-            credentials: config
-                .credentials
-                .clone()
-                .map(|source| Credentials::new(config.name.clone(), source)),
+            pool: Pool::new(config.name.clone(), config.credentials.clone()),
             config,
             role,
             transport,
         }
     }
 
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Asks with what `right` allows to show; once more after a 401. The flag says that nobody's rights were shown. A 401 or
-    /// 403 that stays is in the answer.
+    /// 403 that stays is in the answer, or in the failure.
     pub async fn ask(
         &self,
         question: &Question<'_>,
@@ -91,11 +115,30 @@ impl Auth {
         scopes: &[Scope],
     ) -> Result<(Landed, bool), Failure> {
         self.own(right)?;
+        match right {
+            Right::Configured if !self.pool.is_empty() => {
+                // Long, with many a wait in it: not within the future of every request.
+                Box::pin(self.ask_with_own(question, scopes)).await
+            }
+            Right::Configured | Right::Anonymous => self.ask_as(question, As::Nobody, scopes).await,
+            Right::Bearer { token, .. } => self.ask_as(question, As::Token(token), scopes).await,
+            Right::Basic { credential, .. } => {
+                let proof = Proof::Password(credential.clone());
+                self.ask_as(question, As::Client(&proof), scopes).await
+            }
+        }
+    }
+
+    async fn ask_as(
+        &self,
+        question: &Question<'_>,
+        name: As<'_>,
+        scopes: &[Scope],
+    ) -> Result<(Landed, bool), Failure> {
         let begun = Instant::now();
-        let mut credential = self.credential(right).await?;
-        let mut shown = self.before(question, right, &mut credential, scopes).await?;
-        let landed = self.ask_once(question, shown.as_ref()).await?;
-        if !refused(&landed) || matches!(right, Right::Bearer { .. }) {
+        let mut shown = self.before(question, name, scopes).await?;
+        let landed = self.ask_once(question, name, shown.as_ref()).await?;
+        if !refused(&landed) || matches!(name, As::Token(_)) {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
         self.forget(shown.as_ref());
@@ -111,18 +154,15 @@ impl Auth {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
         if scheme == Scheme::Basic && refused_basic {
-            // The same password again helps nobody; another one from the same source may.
-            match self.reread(right, credential.as_ref()).await? {
-                Some(other) => credential = Some(other),
-                None => return Ok((landed, false)),
-            }
+            // The same password again helps nobody.
+            return Ok((landed, false));
         }
-        shown = self.show(&scheme, right, &mut credential, scopes).await?;
+        shown = self.show(&scheme, name, scopes).await?;
         if shown.is_none() {
             return Ok((landed, true));
         }
         drop(landed);
-        let landed = self.ask_once(question, shown.as_ref()).await?;
+        let landed = self.ask_once(question, name, shown.as_ref()).await?;
         if refused(&landed) {
             self.forget(shown.as_ref());
         }
@@ -173,7 +213,12 @@ impl Auth {
         }
     }
 
-    async fn ask_once(&self, question: &Question<'_>, shown: Option<&Shown>) -> Result<Landed, Failure> {
+    async fn ask_once(
+        &self,
+        question: &Question<'_>,
+        name: As<'_>,
+        shown: Option<&Shown>,
+    ) -> Result<Landed, Failure> {
         let question = Question {
             registry: question.registry,
             method: question.method.clone(),
@@ -182,7 +227,22 @@ impl Auth {
             authorization: shown.map(|shown| &shown.authorization),
             max_redirects: question.max_redirects,
         };
-        fetch::follow(&self.transport, &question).await
+        let landed = fetch::follow(&self.transport, &question).await?;
+        if landed.at_registry {
+            self.book(name, shown, &landed);
+        }
+        Ok(landed)
+    }
+
+    /// Here the registry's answer is known together with whose account it was asked with: none where nothing of anybody's
+    /// was shown. The allowances are booked here.
+    #[expect(clippy::unused_self, reason = "the place where allowances are booked")]
+    fn book(&self, name: As<'_>, shown: Option<&Shown>, landed: &Landed) {
+        let account = match name {
+            As::Member(member, _) if !is_anonymous(shown) => member.name(),
+            _ => "",
+        };
+        tracing::trace!(account, status = landed.answer.status().as_u16(), "answered");
     }
 
     /// A client's credential is for the registry that it names, and for no other, nor for a mirror of it (threats S1, S16).
@@ -200,23 +260,14 @@ impl Auth {
         }
     }
 
-    async fn credential(&self, right: &Right) -> Result<Option<Credential>, Failure> {
-        match (right, &self.credentials) {
-            (Right::Basic { credential, .. }, _) => Ok(Some(credential.clone())),
-            (Right::Configured, Some(credentials)) => credentials.current().await.map(Some),
-            (Right::Configured, None) | (Right::Anonymous | Right::Bearer { .. }, _) => Ok(None),
-        }
-    }
-
     /// What to show before anything was refused.
     async fn before(
         &self,
         question: &Question<'_>,
-        right: &Right,
-        credential: &mut Option<Credential>,
+        name: As<'_>,
         scopes: &[Scope],
     ) -> Result<Option<Shown>, Failure> {
-        if let Right::Bearer { token, .. } = right {
+        if let As::Token(token) = name {
             return Ok(Some(Shown {
                 authorization: Authorization {
                     origin: Origin::of(&question.url),
@@ -230,23 +281,17 @@ impl Auth {
             Some(known) => (*known).clone(),
             // A registry may answer 404 rather than 401 to who shows nothing, so that a credential would never be asked
             // for: look first, as dockerd does.
-            None if credential.is_some() => self.scheme().await?,
+            None if name.proof().is_some() => self.scheme().await?,
             None => return Ok(None),
         };
-        self.show(&scheme, right, credential, scopes).await
+        self.show(&scheme, name, scopes).await
     }
 
-    async fn show(
-        &self,
-        scheme: &Scheme,
-        right: &Right,
-        credential: &mut Option<Credential>,
-        scopes: &[Scope],
-    ) -> Result<Option<Shown>, Failure> {
+    async fn show(&self, scheme: &Scheme, name: As<'_>, scopes: &[Scope]) -> Result<Option<Shown>, Failure> {
         let origin = Origin::of(place::base(&self.config));
-        match (scheme, credential.as_ref()) {
+        match (scheme, name.proof()) {
             (Scheme::Open, _) | (Scheme::Basic, None) => Ok(None),
-            (Scheme::Basic, Some(credential)) => Ok(Some(Shown {
+            (Scheme::Basic, Some(Proof::Password(credential))) => Ok(Some(Shown {
                 authorization: Authorization {
                     origin,
                     value: basic(credential),
@@ -254,25 +299,22 @@ impl Auth {
                 token: None,
                 anonymous: false,
             })),
-            (Scheme::Bearer { realm, service }, _) => {
+            (Scheme::Basic, Some(Proof::IdentityToken(_))) => Err(Failure::CredentialUnavailable {
+                registry: self.config.name.clone(),
+                reason: "it is an identity token, which only a token service takes, and the registry asks for a user and \
+                         a password (Basic)"
+                    .to_owned(),
+            }),
+            (Scheme::Bearer { realm, service }, proof) => {
                 let service = self.service(realm, service.as_deref());
-                let (key, token) = match self.token(&service, credential.as_ref(), scopes).await {
-                    Err(denied @ Failure::Denied { .. }) => {
-                        match self.reread(right, credential.as_ref()).await? {
-                            Some(other) => *credential = Some(other),
-                            None => return Err(denied),
-                        }
-                        self.token(&service, credential.as_ref(), scopes).await?
-                    }
-                    outcome => outcome?,
-                };
+                let (key, token) = self.token(&service, proof, scopes).await?;
                 Ok(Some(Shown {
                     authorization: Authorization {
                         origin,
                         value: bearer(&token.value),
                     },
                     token: Some((key, token)),
-                    anonymous: credential.is_none(),
+                    anonymous: proof.is_none(),
                 }))
             }
         }
@@ -281,10 +323,10 @@ impl Auth {
     async fn token(
         &self,
         service: &Service,
-        credential: Option<&Credential>,
+        proof: Option<&Proof>,
         scopes: &[Scope],
     ) -> Result<(Key, Arc<Token>), Failure> {
-        let identity = credential.map_or(Identity::Anonymous, |credential| self.identities.of(credential));
+        let identity = proof.map_or(Identity::Anonymous, |proof| self.identities.of(proof));
         let key = Key::new(&service.realm, service.name.as_deref(), scopes, identity);
         let token = self
             .tokens
@@ -293,24 +335,12 @@ impl Auth {
                 fetch_token(
                     service.clone(),
                     self.transport.clone(),
-                    credential.cloned(),
+                    proof.cloned(),
                     scopes.to_vec(),
                 ),
             )
             .await?;
         Ok((key, token))
-    }
-
-    /// Another credential from the configured source, if the one that was refused is out of date.
-    async fn reread(
-        &self,
-        right: &Right,
-        refused: Option<&Credential>,
-    ) -> Result<Option<Credential>, Failure> {
-        match (right, &self.credentials, refused) {
-            (Right::Configured, Some(credentials), Some(refused)) => credentials.after_refusal(refused).await,
-            _ => Ok(None),
-        }
     }
 
     /// Bearer before Basic: quay.io offers both, and its content wants Bearer.
@@ -342,7 +372,7 @@ impl Auth {
 async fn fetch_token(
     service: Service,
     transport: Transport,
-    credential: Option<Credential>,
+    proof: Option<Proof>,
     scopes: Vec<Scope>,
 ) -> Result<Token, Failure> {
     let wish = Wish {
@@ -350,13 +380,15 @@ async fn fetch_token(
         offline: false,
         client_id: None,
     };
-    match service.token(&transport, &wish, credential.as_ref()).await? {
+    let verdict = match &proof {
+        None => service.token(&transport, &wish, None).await?,
+        Some(Proof::Password(credential)) => service.token(&transport, &wish, Some(credential)).await?,
+        Some(Proof::IdentityToken(token)) => service.refresh(&transport, &wish, token).await?,
+    };
+    match verdict {
         Verdict::Granted { token, .. } => Ok(token),
         Verdict::Refused(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => {
-            Err(Failure::Denied {
-                registry: service.registry,
-                status,
-            })
+            Err(Failure::denied(service.registry, status))
         }
         Verdict::Refused(status) => Err(Failure::TokenService {
             host: super::transport::host_and_port(service.realm.url()),

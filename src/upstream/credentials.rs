@@ -1,38 +1,97 @@
-//! docxy's own credential for a registry: fixed, from a file, or from a helper program; read again when its life ends or
-//! when the registry refuses it.
+//! One of docxy's own credentials for a registry, from wherever it comes: fixed, a file, a program. It is read again before
+//! its life ends, and when the registry refuses it.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+mod docker;
+mod exec;
+mod file;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-use tokio::io::AsyncReadExt;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::CredentialSource;
-use super::failure::Failure;
-use crate::config::values::{Credential, Secret};
+use self::file::Stamp;
+use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::RegistryName;
 
-/// A helper program that takes longer is killed: pulls wait for it.
-const HELPER_LIMIT: Duration = Duration::from_secs(20);
-
-/// Most that is read of a file or of a helper's output. A JSON key of Google Cloud has 2.4 KB.
+/// Most that is read of a file or of a program's output. A JSON key of Google Cloud has 2.4 KB.
 const MAX_SECRET: u64 = 64 * 1024;
+
+/// A century, so that no sum of times overflows.
+const LONGEST_LIFE: Duration = Duration::from_hours(24 * 36_525);
+
+/// After a credential could not be renewed before its end: how soon that is tried again, while the old one is shown.
+const RENEW_AGAIN: Duration = Duration::from_mins(1);
+
+/// Where one of docxy's own credentials comes from. Values only.
+#[derive(Clone, Debug)]
+pub enum CredentialSource {
+    Fixed(Credential),
+    PasswordFile {
+        username: String,
+        path: PathBuf,
+    },
+    /// A program that prints `{"username","password","expires_in"}` (seconds, optional), or username and password on two lines.
+    Exec {
+        command: Vec<String>,
+        /// How long what it prints is good, where it does not say so itself.
+        lifetime: Option<Duration>,
+    },
+    /// `docker-credential-NAME`.
+    Helper {
+        name: String,
+        /// What it is asked for.
+        server: String,
+        lifetime: Option<Duration>,
+    },
+    /// docker's `config.json`, with the helpers that it names.
+    DockerConfig {
+        path: PathBuf,
+        server: String,
+    },
+}
+
+/// What is shown to a registry's token service, or to the registry itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Proof {
+    Password(Credential),
+    /// What a token service gave at a login in place of the password. It takes it back as a refresh token; a registry that
+    /// asks for a user and a password does not.
+    IdentityToken(TokenText),
+}
 
 #[derive(Debug)]
 pub(super) struct Credentials {
     registry: RegistryName,
     source: CredentialSource,
-    /// Held while a file or helper is read: one reading serves all who wait.
-    known: Mutex<Option<Known>>,
+    known: Mutex<Known>,
+    /// Held while the source is read: one reading serves all who wait.
+    reading: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
-    credential: Credential,
-    until: Option<Instant>,
+    current: Option<Current>,
+    /// Of the file, when it was last read.
+    stamp: Option<Stamp>,
+    /// When the source last failed, and why.
+    failed: Option<(Instant, Arc<str>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    proof: Proof,
+    /// From when on it is renewed, and when it ends; `None`: never.
+    renew: Option<Instant>,
+    end: Option<Instant>,
+}
+
+/// What a source said.
+#[derive(Debug)]
+struct Reading {
+    proof: Proof,
+    life: Option<Duration>,
 }
 
 impl Credentials {
@@ -40,283 +99,165 @@ impl Credentials {
         Self {
             registry,
             source,
-            known: Mutex::new(None),
+            known: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
-    pub async fn current(&self) -> Result<Credential, Failure> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref()
-            && known.until.is_none_or(|until| Instant::now() < until)
+    /// `Err` says why there is none; no secret is in it.
+    pub async fn current(&self) -> Result<Proof, Arc<str>> {
+        let asked = Instant::now();
+        let last = match self.known().current.clone() {
+            Some(current) if !current.is_due(asked) => return Ok(current.proof),
+            Some(current) if !current.has_ended(asked) => Some(current.proof),
+            _ => None,
+        };
+        let _reading = match (self.reading.try_lock(), last) {
+            (Ok(reading), _) => reading,
+            // Somebody is renewing it; the old one is good until he has.
+            (Err(_), Some(last)) => return Ok(last),
+            (Err(_), None) => self.reading.lock().await,
+        };
         {
-            return Ok(known.credential.clone());
+            let known = self.known();
+            if let Some(current) = known.current.as_ref().filter(|current| !current.is_due(asked)) {
+                return Ok(current.proof.clone());
+            }
+            // What failed while we waited would fail again.
+            if let Some((at, reason)) = known.failed.as_ref().filter(|(at, _)| *at > asked)
+                && known
+                    .current
+                    .as_ref()
+                    .is_none_or(|current| current.has_ended(*at))
+            {
+                return Err(reason.clone());
+            }
         }
-        let fresh = self
-            .read()
-            .await
-            .map_err(|reason| Failure::CredentialUnavailable {
-                registry: self.registry.clone(),
-                reason,
-            })?;
-        let credential = fresh.credential.clone();
-        *known = Some(fresh);
-        Ok(credential)
+        self.read_again(asked).await
     }
 
-    /// The registry refused `refused`: returns another one if the source has one by now, else None.
-    pub async fn after_refusal(&self, refused: &Credential) -> Result<Option<Credential>, Failure> {
+    /// The registry refused `refused`: another one if the source has one by now, else `None`.
+    pub async fn after_refusal(&self, refused: &Proof) -> Result<Option<Proof>, Arc<str>> {
         {
-            let mut known = self.known.lock().await;
-            if known.as_ref().is_some_and(|known| known.credential == *refused) {
-                *known = None;
+            let mut known = self.known();
+            if known
+                .current
+                .as_ref()
+                .is_some_and(|current| current.proof == *refused)
+            {
+                known.current = None;
             }
         }
         let current = self.current().await?;
         Ok((current != *refused).then_some(current))
     }
 
-    async fn read(&self) -> Result<Known, String> {
-        match &self.source {
-            CredentialSource::Fixed(credential) => Ok(Known {
-                credential: credential.clone(),
-                until: None,
-            }),
-            CredentialSource::PasswordFile { username, path } => Ok(Known {
-                credential: Credential {
-                    username: username.clone(),
-                    password: Secret::new(password_of(path).await?),
-                },
-                until: None,
-            }),
-            CredentialSource::Exec { command } => helper(command).await,
+    /// Its file is another one than when it was last read.
+    pub async fn has_changed(&self) -> bool {
+        let Some(path) = self.source.file() else {
+            return false;
+        };
+        let now = file::stamp(path).await;
+        now != self.known().stamp
+    }
+
+    async fn read_again(&self, asked: Instant) -> Result<Proof, Arc<str>> {
+        let stamp = match self.source.file() {
+            Some(path) => file::stamp(path).await,
+            None => None,
+        };
+        let read = self.source.read().await;
+        let now = Instant::now();
+        let mut known = self.known();
+        known.stamp = stamp;
+        match read {
+            Ok(reading) => {
+                let current = Current::new(reading, asked);
+                let proof = current.proof.clone();
+                known.current = Some(current);
+                known.failed = None;
+                Ok(proof)
+            }
+            Err(reason) => {
+                let reason: Arc<str> = reason.into();
+                known.failed = Some((now, reason.clone()));
+                match known.current.as_mut().filter(|current| !current.has_ended(now)) {
+                    Some(last) => {
+                        last.renew = Some(now + RENEW_AGAIN);
+                        let registry = &self.registry;
+                        tracing::warn!(
+                            %registry, %reason,
+                            "docxy's own credential could not be renewed; the old one is good for a while yet"
+                        );
+                        Ok(last.proof.clone())
+                    }
+                    None => Err(reason),
+                }
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CredentialSource {
+    /// The file whose change is worth a new reading.
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::PasswordFile { path, .. } | Self::DockerConfig { path, .. } => Some(path),
+            Self::Fixed(_) | Self::Exec { .. } | Self::Helper { .. } => None,
+        }
+    }
+
+    async fn read(&self) -> Result<Reading, String> {
+        match self {
+            Self::Fixed(credential) => Ok(Reading::lasting(credential.clone())),
+            Self::PasswordFile { username, path } => Ok(Reading::lasting(Credential {
+                username: username.clone(),
+                password: Secret::new(file::password(path).await?),
+            })),
+            Self::Exec { command, lifetime } => exec::credential(command, *lifetime).await,
+            Self::Helper {
+                name,
+                server,
+                lifetime,
+            } => docker::from_helper(name, server, *lifetime).await,
+            Self::DockerConfig { path, server } => docker::from_config(path, server).await,
         }
     }
 }
 
-async fn password_of(path: &Path) -> Result<Vec<u8>, String> {
-    let owned: PathBuf = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || {
-        use std::io::Read;
-        let mut content = Vec::new();
-        std::fs::File::open(owned)?
-            .take(MAX_SECRET + 1)
-            .read_to_end(&mut content)?;
-        Ok::<_, std::io::Error>(content)
-    });
-    let mut content = match read.await {
-        Ok(Ok(content)) => content,
-        Ok(Err(error)) => return Err(format!("password_file {} can't be read: {error}", path.display())),
-        Err(error) => return Err(format!("password_file {} was not read: {error}", path.display())),
-    };
-    if content.len() as u64 > MAX_SECRET {
-        return Err(format!(
-            "password_file {} has more than {MAX_SECRET} bytes",
-            path.display()
-        ));
-    }
-    // Editors end a file with a newline that nobody means to be part of the password.
-    if content.ends_with(b"\n") {
-        content.pop();
-        if content.ends_with(b"\r") {
-            content.pop();
+impl Reading {
+    fn lasting(credential: Credential) -> Self {
+        Self {
+            proof: Proof::Password(credential),
+            life: None,
         }
     }
-    if content.is_empty() {
-        return Err(format!("password_file {} is empty", path.display()));
+}
+
+impl Current {
+    /// The life counts from before the program was started.
+    fn new(reading: Reading, asked: Instant) -> Self {
+        let life = reading.life.map(|life| life.min(LONGEST_LIFE));
+        Self {
+            proof: reading.proof,
+            // A little early, as with tokens: it must not end on its way.
+            renew: life.map(|life| asked + life.mul_f64(0.8)),
+            end: life.map(|life| asked + life),
+        }
     }
-    Ok(content)
-}
 
-/// Messages name the program but never what it printed.
-async fn helper(command: &[String]) -> Result<Known, String> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Err("exec names no program".to_owned());
-    };
-    let started = Instant::now();
-    let run = async {
-        let mut child = tokio::process::Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("exec {program} can't be started: {error}"))?;
-        let mut printed = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            output
-                .take(MAX_SECRET + 1)
-                .read_to_end(&mut printed)
-                .await
-                .map_err(|error| format!("exec {program}: its output can't be read: {error}"))?;
-        }
-        if printed.len() as u64 > MAX_SECRET {
-            return Err(format!("exec {program} printed more than {MAX_SECRET} bytes"));
-        }
-        let status = child
-            .wait()
-            .await
-            .map_err(|error| format!("exec {program}: {error}"))?;
-        if !status.success() {
-            return Err(format!(
-                "exec {program} failed ({status}); run it by hand to see why"
-            ));
-        }
-        Ok(printed)
-    };
-    let printed = tokio::time::timeout(HELPER_LIMIT, run)
-        .await
-        .map_err(|_| format!("exec {program} was stopped after {HELPER_LIMIT:?}"))??;
-    let printed = parse(&printed).ok_or_else(|| {
-        format!(r#"exec {program} printed neither {{"username": ..., "password": ...}} nor a user name and a password on two lines"#)
-    })?;
-    Ok(Known {
-        credential: printed.credential,
-        // A little early, as with tokens: it must not expire on its way.
-        until: printed.life.map(|life| started + life.mul_f64(0.8)),
-    })
-}
-
-struct Printed {
-    credential: Credential,
-    life: Option<Duration>,
-}
-
-#[derive(Deserialize)]
-struct Json {
-    username: String,
-    password: String,
-    expires_in: Option<u64>,
-}
-
-fn parse(printed: &[u8]) -> Option<Printed> {
-    if printed.trim_ascii_start().starts_with(b"{") {
-        let json: Json = serde_json::from_slice(printed).ok()?;
-        return Some(Printed {
-            credential: Credential {
-                username: json.username,
-                password: Secret::new(json.password.into_bytes()),
-            },
-            // A century at most, so that no sum of times overflows.
-            life: json
-                .expires_in
-                .map(|seconds| Duration::from_secs(seconds.min(3_000_000_000))),
-        });
+    fn is_due(&self, now: Instant) -> bool {
+        self.renew.is_some_and(|renew| now >= renew)
     }
-    let mut lines = printed
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let username = std::str::from_utf8(lines.next()?).ok()?;
-    let password = lines.next()?;
-    (!username.is_empty() && !password.is_empty()).then(|| Printed {
-        credential: Credential {
-            username: username.to_owned(),
-            password: Secret::new(password.to_vec()),
-        },
-        life: None,
-    })
+
+    fn has_ended(&self, now: Instant) -> bool {
+        self.end.is_some_and(|end| now >= end)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(source: CredentialSource) -> Credentials {
-        Credentials::new(RegistryName::parse("r.test").unwrap(), source)
-    }
-
-    fn shell(script: String) -> CredentialSource {
-        CredentialSource::Exec {
-            command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
-        }
-    }
-
-    #[tokio::test]
-    async fn a_rotated_password_file_is_read_again_after_a_refusal() {
-        // An operator who rotates a password must not have to restart docxy.
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("password");
-        std::fs::write(&path, "one\n").unwrap();
-        let credentials = of(CredentialSource::PasswordFile {
-            username: "robot".to_owned(),
-            path: path.clone(),
-        });
-        let one = credentials.current().await.unwrap();
-        assert_eq!(one.password.expose(), b"one");
-        assert_eq!(credentials.after_refusal(&one).await.unwrap(), None);
-        std::fs::write(&path, b"tw:\xff \n").unwrap();
-        assert_eq!(
-            credentials.current().await.unwrap(),
-            one,
-            "only a refusal makes it read again"
-        );
-        let two = credentials.after_refusal(&one).await.unwrap().unwrap();
-        assert_eq!(two.password.expose(), b"tw:\xff ");
-        std::fs::remove_file(&path).unwrap();
-        let missing = credentials.after_refusal(&two).await.unwrap_err().to_string();
-        assert!(missing.contains(&path.display().to_string()), "{missing}");
-    }
-
-    #[tokio::test]
-    async fn a_helper_prints_json_or_two_lines() {
-        // Cloud registries hand out passwords for some hours through a program; both customs of printing must work.
-        let lines = of(shell("printf 'AWS\\nsecret\\n'".to_owned()))
-            .current()
-            .await
-            .unwrap();
-        assert_eq!(
-            (lines.username.as_str(), lines.password.expose().as_slice()),
-            ("AWS", &b"secret"[..])
-        );
-        let json = r#"echo '{"username":"u","password":"p:\"x","expires_in":43200}'"#.to_owned();
-        assert_eq!(
-            of(shell(json)).current().await.unwrap().password.expose(),
-            b"p:\"x"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_helper_runs_again_when_its_credential_ends() {
-        // A 12-hour password must be renewed before it fails a pull.
-        let dir = tempfile::tempdir().unwrap();
-        let count = dir.path().join("count");
-        let script = format!(
-            r#"echo x >> {0}; n=$(wc -l < {0}); echo "{{\"username\":\"u\",\"password\":\"p$n\",\"expires_in\":100}}""#,
-            count.display()
-        );
-        let credentials = of(shell(script));
-        let password = async || credentials.current().await.unwrap().password.expose().clone();
-        assert_eq!(password().await, b"p1");
-        assert_eq!(password().await, b"p1");
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(81)).await;
-        tokio::time::resume();
-        assert_eq!(password().await, b"p2");
-    }
-
-    #[tokio::test]
-    async fn a_broken_helper_is_named_and_its_output_is_not_shown() {
-        // An operator must learn which program failed, and a half-printed secret must not land in the log (S12).
-        for script in [
-            "echo CANARY; exit 3",
-            "echo CANARY",
-            "head -c 70000 /dev/zero",
-            "echo '{\"password\":\"CANARY\"'",
-        ] {
-            let error = of(shell(script.to_owned())).current().await.unwrap_err();
-            assert!(error.to_string().contains("exec /bin/sh"), "{error}");
-            assert!(!format!("{error} {error:?}").contains("CANARY"), "{error:?}");
-        }
-        let missing = of(CredentialSource::Exec {
-            command: vec!["/nonexistent/helper".to_owned()],
-        });
-        assert!(
-            missing
-                .current()
-                .await
-                .unwrap_err()
-                .to_string()
-                .contains("/nonexistent/helper")
-        );
-    }
-}
+mod tests;

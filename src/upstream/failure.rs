@@ -15,10 +15,12 @@ use crate::oci::RegistryName;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// 401 or 403 from the registry or from its token service.
-    #[error("{registry} denied access ({})", status.as_u16())]
+    #[error("{registry} denied access ({}){}", status.as_u16(), owed(own.as_deref()))]
     Denied {
         registry: RegistryName,
         status: StatusCode,
+        /// docxy's own accounts that do not work, and why: with them it might have been given.
+        own: Option<Box<str>>,
     },
     /// 429 from the token service (a 429 from the registry itself is an `Answer`).
     #[error("{registry}: the token service answered 429, too many requests; try again later or sign in")]
@@ -159,6 +161,14 @@ pub enum Blame {
 }
 
 impl Failure {
+    pub fn denied(registry: RegistryName, status: StatusCode) -> Self {
+        Self::Denied {
+            registry,
+            status,
+            own: None,
+        }
+    }
+
     pub fn registry(&self) -> &RegistryName {
         match self {
             Self::Denied { registry, .. }
@@ -214,7 +224,14 @@ impl Failure {
     pub fn for_client(&self) -> String {
         let registry = self.registry();
         match self {
-            Self::Denied { .. }
+            Self::Denied {
+                status, own: Some(_), ..
+            } => format!(
+                "{registry} denied access ({}), and docxy's own credential for it does not work; its operator finds the reason \
+                 in the log",
+                status.as_u16()
+            ),
+            Self::Denied { own: None, .. }
             | Self::RateLimited { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
@@ -427,6 +444,12 @@ fn lift(registry: &RegistryName, realm: &str, reason: &str) -> String {
         return String::new();
     }
     format!("; if it is right, add it: registries.\"{registry}\".realms = [\"{realm}\"]")
+}
+
+fn owed(own: Option<&str>) -> String {
+    own.map_or_else(String::new, |own| {
+        format!("; docxy's own credentials that do not work: {own}")
+    })
 }
 
 fn of(expected: Option<u64>) -> String {

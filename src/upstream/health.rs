@@ -263,6 +263,7 @@ mod tests {
         Err(Failure::Denied {
             registry: registry(),
             status: http::StatusCode::FORBIDDEN,
+            own: None,
         })
     }
 

@@ -105,7 +105,7 @@ mod tests {
             name: crate::oci::RegistryName::parse("docker.io").unwrap(),
             url: Url::parse(url).unwrap(),
             library_prefix,
-            credentials: None,
+            credentials: Vec::new(),
             realms: Vec::new(),
             max_token_answer: 65536,
             timeouts: super::super::Timeouts {

@@ -230,6 +230,7 @@ mod tests {
         let denied = Failure::Denied {
             registry: registry(),
             status: StatusCode::UNAUTHORIZED,
+            own: None,
         };
         let broken = Failure::Broken {
             registry: registry(),

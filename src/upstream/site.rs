@@ -105,10 +105,7 @@ impl Site {
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::Denied {
-                registry: config.name.clone(),
-                status,
-            });
+            return Err(Failure::denied(config.name.clone(), status));
         }
         Ok(landed.into_answer(anonymous))
     }

@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
+use super::credentials::Proof;
 use super::failure::Failure;
 use super::realm::Realm;
-use crate::config::values::{Credential, TokenText};
+use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Scope};
 
 /// At most so many tokens are kept for a registry, and so many bytes of them.
@@ -54,7 +55,7 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Anonymous,
-    /// A keyed hash of user and password; the key lives as long as the process.
+    /// A keyed hash of what proves who it is; the key lives as long as the process.
     Known([u8; 32]),
 }
 
@@ -71,12 +72,21 @@ impl Identities {
         }
     }
 
-    pub fn of(&self, credential: &Credential) -> Identity {
+    pub fn of(&self, proof: &Proof) -> Identity {
         let mut hash = aws_lc_rs::hmac::Context::with_key(&self.key);
-        // The length first: ("a", "bc") and ("ab", "c") differ.
-        hash.update(&(credential.username.len() as u64).to_be_bytes());
-        hash.update(credential.username.as_bytes());
-        hash.update(credential.password.expose());
+        match proof {
+            Proof::Password(credential) => {
+                // The length first: ("a", "bc") and ("ab", "c") differ.
+                hash.update(&(credential.username.len() as u64).to_be_bytes());
+                hash.update(credential.username.as_bytes());
+                hash.update(credential.password.expose());
+            }
+            Proof::IdentityToken(token) => {
+                // No user name is as long.
+                hash.update(&u64::MAX.to_be_bytes());
+                hash.update(token.expose().as_bytes());
+            }
+        }
         let mut identity = [0; 32];
         identity.copy_from_slice(hash.sign().as_ref());
         Identity::Known(identity)
@@ -251,7 +261,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::values::Secret;
+    use crate::config::values::{Credential, Secret};
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
@@ -321,10 +331,9 @@ mod tests {
                         fetches.fetch_add(1, Ordering::SeqCst);
                         started.notify_one();
                         release.notified().await;
-                        outcome.map(|()| token("t", 60)).map_err(|()| Failure::Denied {
-                            registry: registry(),
-                            status: http::StatusCode::FORBIDDEN,
-                        })
+                        outcome
+                            .map(|()| token("t", 60))
+                            .map_err(|()| Failure::denied(registry(), http::StatusCode::FORBIDDEN))
                     }
                 }
             };
@@ -405,10 +414,10 @@ mod tests {
         ) {
             // One person's private image must never be fetched with another's token, or an anonymous one with anybody's (S6).
             let identities = Identities::new();
-            let known = |user: &str, pass: &[u8]| identities.of(&Credential {
+            let known = |user: &str, pass: &[u8]| identities.of(&Proof::Password(Credential {
                 username: user.to_owned(),
                 password: Secret::new(pass.to_vec()),
-            });
+            }));
             let set = |scopes: &[String]| scopes.iter().cloned().collect::<std::collections::BTreeSet<_>>();
             let build = |scopes: &[String], identity| {
                 let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();

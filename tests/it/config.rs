@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose stage can't be set fails")]
 
 mod access;
+mod accounts;
 mod documents;
 mod layers;
 mod mistakes;

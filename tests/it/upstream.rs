@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bodies;
+mod credentials;
 mod dns;
 mod download;
 mod health;

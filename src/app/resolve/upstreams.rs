@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::app::roads::Roads;
-use crate::config::schema::{Credentials, Registry, Schema};
+use crate::config::schema::{self, Registry, Schema, Source};
 use crate::oci::RegistryName;
 use crate::upstream::{self, CredentialSource, Mirror, Upstream, transport};
 
@@ -22,8 +22,11 @@ pub fn upstream(
     let (config, transport) = place(schema, name, registry, roads)?;
     let mut mirrors = Vec::new();
     for (index, mirror) in registry.mirrors() {
-        let (config, transport) =
+        let (mut config, transport) =
             place(schema, name, &mirror, roads).with_context(|| format!("url {}", index + 1))?;
+        for account in &mut config.credentials {
+            account.key = format!("registries.\"{name}\".urls, url {}", index + 1);
+        }
         mirrors.push(Mirror::new(config, transport));
     }
     Ok(Upstream::new(config, transport).with_mirrors(mirrors, registry.mirrors_first))
@@ -45,7 +48,7 @@ fn place(
             .map(|entry| entry.url.clone())
             .with_context(|| format!("registries.\"{name}\".urls is empty"))?,
         library_prefix: registry.library_prefix,
-        credentials: registry.credentials().map(credentials),
+        credentials: registry.accounts(name).into_iter().map(account).collect(),
         realms: registry.realms.clone(),
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts: transport.timeouts,
@@ -57,10 +60,25 @@ fn place(
     Ok((config, transport.build()?))
 }
 
-fn credentials(credentials: Credentials) -> CredentialSource {
-    match credentials {
-        Credentials::Fixed(credential) => CredentialSource::Fixed(credential),
-        Credentials::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
-        Credentials::Exec { command } => CredentialSource::Exec { command },
+fn account(account: schema::Account) -> upstream::Account {
+    let source = match account.source {
+        Source::Fixed(credential) => CredentialSource::Fixed(credential),
+        Source::PasswordFile { username, path } => CredentialSource::PasswordFile { username, path },
+        Source::Exec { command, lifetime } => CredentialSource::Exec { command, lifetime },
+        Source::Helper {
+            name,
+            server,
+            lifetime,
+        } => CredentialSource::Helper {
+            name,
+            server,
+            lifetime,
+        },
+        Source::DockerConfig { path, server } => CredentialSource::DockerConfig { path, server },
+    };
+    upstream::Account {
+        name: account.name,
+        key: account.key,
+        source,
     }
 }

@@ -277,13 +277,19 @@ impl<'a> Access<'a> {
             }
         }];
         match (self.image.registry.auth, self.clients) {
-            (AuthMode::Configured, _) => said.push(format!(
-                "{registry} is asked with docxy's own account{}: whoever may pull here gets what that account gets.",
-                match &self.image.registry.username {
-                    Some(name) => format!(" ({name})"),
-                    None => String::new(),
-                }
-            )),
+            (AuthMode::Configured, _) => {
+                let accounts = self.image.registry.accounts(registry);
+                let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+                said.push(match names[..] {
+                    [name] => format!(
+                        "{registry} is asked with docxy's own account ({name}): whoever may pull here gets what that account gets."
+                    ),
+                    _ => format!(
+                        "{registry} is asked with docxy's own accounts ({}): whoever may pull here gets what any of them gets.",
+                        names.join(", ")
+                    ),
+                });
+            }
             (AuthMode::Passthrough, Clients::Open | Clients::Users) => said.push(format!(
                 "{registry} is asked without an account, so only what is public there can be had; what somebody signs in \
                  with here never goes there."

@@ -5,7 +5,9 @@ mod places;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Findings, access::keeps_somebody_out, addresses, host_of, hosts, listens_beyond_loopback};
+use super::{
+    Findings, access::keeps_somebody_out, addresses, credentials, host_of, hosts, listens_beyond_loopback,
+};
 use crate::{
     config::{
         origin::{Origin, join_key},
@@ -38,7 +40,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             one.own_tls();
         }
         one.connections();
-        one.credentials();
+        credentials::check(one.at, registry, one.findings);
         if registry.auth == AuthMode::Configured
             && schema.clients_of(registry) == Clients::Open
             && !is_at_parent
@@ -49,8 +51,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             one.warn(
                 "auth",
                 "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
-                 whatever this account can"
-                    .to_owned(),
+                 whatever this account can",
                 "add clients = \"users\", rules or a list of addresses (docs/access.md), listen on 127.0.0.1, or use auth = \
                  \"passthrough\"",
             );
@@ -137,7 +138,7 @@ fn virtual_hosts(schema: &Schema, findings: &mut Findings<'_>) {
 
 /// Where the keys of a place stand.
 #[derive(Clone, Copy)]
-enum At<'a> {
+pub(super) enum At<'a> {
     Section(&'a str),
     /// In an entry of the section's `urls`; counted from 0.
     Entry(&'a str, usize),
@@ -159,7 +160,7 @@ impl One<'_, '_, '_> {
             if addresses::is_local(url) && !registry.allow_private_addresses {
                 self.problem(
                     "urls",
-                    format!(
+                    &format!(
                         "{} is an address of this machine or of a private network",
                         host_of(url)
                     ),
@@ -170,7 +171,7 @@ impl One<'_, '_, '_> {
             {
                 self.warn(
                     "urls",
-                    format!("{url} is not encrypted, and the password goes there"),
+                    &format!("{url} is not encrypted, and the password goes there"),
                     "use https://",
                 );
             }
@@ -183,7 +184,7 @@ impl One<'_, '_, '_> {
             if addresses::check_host(host).is_err() || port.parse::<u16>().is_err() {
                 self.problem(
                     "realms",
-                    format!("{:?} is not a host with an optional port", authority_of(realm)),
+                    &format!("{:?} is not a host with an optional port", authority_of(realm)),
                     "write it as in \"auth.example.com\" or \"auth.example.com:8443\"",
                 );
             }
@@ -197,13 +198,13 @@ impl One<'_, '_, '_> {
         if self.registry.ca_file.is_some() {
             self.problem(
                 "ca_file",
-                "has no meaning while tls_verify is false".to_owned(),
+                "has no meaning while tls_verify is false",
                 "take tls_verify = false out: with the CA's file the certificate can be verified",
             );
         }
         self.warn(
             "tls_verify",
-            format!(
+            &format!(
                 "CERTIFICATES OF {} ARE NOT VERIFIED: anyone on the way can read passwords and replace images pulled by tag",
                 self.name
             ),
@@ -215,14 +216,10 @@ impl One<'_, '_, '_> {
     fn own_tls(&mut self) {
         let registry = self.registry;
         match (&registry.client_cert, &registry.client_key) {
-            (Some(_), None) => self.problem(
-                "client_cert",
-                "has no key".to_owned(),
-                "add client_key = \"client.key\"",
-            ),
+            (Some(_), None) => self.problem("client_cert", "has no key", "add client_key = \"client.key\""),
             (None, Some(_)) => self.problem(
                 "client_key",
-                "has no certificate".to_owned(),
+                "has no certificate",
                 "add client_cert = \"client.crt\"",
             ),
             _ => {}
@@ -231,13 +228,13 @@ impl One<'_, '_, '_> {
             if name.parse::<IpAddr>().is_ok() {
                 self.problem(
                     "server_name",
-                    format!("{name} is an address, and SNI is a name"),
+                    &format!("{name} is an address, and SNI is a name"),
                     "write the name in the registry's certificate, as in \"registry.example.com\"",
                 );
             } else if let Err(reason) = addresses::check_host(&name.to_ascii_lowercase()) {
                 self.problem(
                     "server_name",
-                    reason.to_owned(),
+                    reason,
                     "write the name in the registry's certificate, as in \"registry.example.com\"",
                 );
             }
@@ -256,96 +253,8 @@ impl One<'_, '_, '_> {
         {
             self.problem(
                 key,
-                "has no meaning: the url is plain HTTP".to_owned(),
+                "has no meaning: the url is plain HTTP",
                 "write https:// in urls, or take the key out",
-            );
-        }
-    }
-
-    fn credentials(&mut self) {
-        let registry = self.registry;
-        let sources: Vec<&str> = [
-            ("password", registry.password.is_some()),
-            ("password_file", registry.password_file.is_some()),
-            ("password_env", registry.password_env.is_some()),
-            ("exec", !registry.exec.is_empty()),
-        ]
-        .into_iter()
-        .filter_map(|(key, set)| set.then_some(key))
-        .collect();
-        if let [_, second, ..] = sources[..] {
-            let what = format!("the password is given more than once: {}", sources.join(", "));
-            self.problem(second, what, "keep one of them");
-            return;
-        }
-        let source = sources.first().copied();
-        if registry.auth == AuthMode::Passthrough {
-            let unused = source.or(registry.username.as_ref().map(|_| "username"));
-            if let Some(key) = unused {
-                self.problem(
-                    key,
-                    "is never used while auth is \"passthrough\": clients sign in themselves".to_owned(),
-                    &format!("add auth = \"configured\" {}, or take the key out", self.here()),
-                );
-            }
-            return;
-        }
-        match (source, &registry.username) {
-            (None, _) if matches!(self.at, At::Entry(..)) => self.problem(
-                "username",
-                "there is a user, but no password".to_owned(),
-                &format!("add password_file (or password_env) {}", self.here()),
-            ),
-            (None, _) => self.problem(
-                "auth",
-                "\"configured\" needs a credential".to_owned(),
-                &format!(
-                    "add username and password_file (or password_env, or exec) {}",
-                    self.here()
-                ),
-            ),
-            (Some("exec"), Some(_)) => self.problem(
-                "username",
-                "the exec helper names the user".to_owned(),
-                "take username out, or use password_file",
-            ),
-            (Some(key), None) if key != "exec" => self.problem(
-                key,
-                "there is a password, but no user".to_owned(),
-                &format!("add username = \"...\" {}", self.here()),
-            ),
-            _ => {}
-        }
-        if registry.exec.first().is_some_and(String::is_empty) {
-            self.problem(
-                "exec",
-                "the program has no name".to_owned(),
-                "write [\"/path/to/helper\", \"argument\"]",
-            );
-        }
-        if let Some(variable) = registry
-            .password_env
-            .as_ref()
-            .filter(|variable| variable.value.is_none())
-        {
-            // Someone may have put the password itself here.
-            let looks_like_one = !variable.name.bytes().any(|b| b.is_ascii_lowercase());
-            let name = if looks_like_one {
-                &variable.name
-            } else {
-                "of this name"
-            };
-            self.problem(
-                "password_env",
-                format!("the environment has no variable {name}"),
-                "set it for docxy's process, or use password_file",
-            );
-        }
-        if registry.password.is_some() {
-            self.warn(
-                "password",
-                "the password stands in the configuration itself".to_owned(),
-                "put it into a file with mode 0600 and name that by password_file",
             );
         }
     }
@@ -355,7 +264,7 @@ impl One<'_, '_, '_> {
         if !(1..=1024).contains(&count) {
             self.problem(
                 "max_connections",
-                format!("{count} is not between 1 and 1024"),
+                &format!("{count} is not between 1 and 1024"),
                 "write 16, or leave the key out",
             );
         }
@@ -363,27 +272,38 @@ impl One<'_, '_, '_> {
 
     /// For "add ...".
     fn here(&self) -> String {
-        match self.at {
+        self.at.here()
+    }
+
+    fn problem(&mut self, key: &str, what: &str, fix: &str) {
+        self.at.problem(key, what, fix, self.findings);
+    }
+
+    fn warn(&mut self, key: &str, what: &str, fix: &str) {
+        self.at.warn(key, what, fix, self.findings);
+    }
+}
+
+impl At<'_> {
+    /// For "add ...".
+    pub(super) fn here(self) -> String {
+        match self {
             At::Section(section) => format!("under [{section}]"),
             At::Entry(..) => "to the table of this url".to_owned(),
         }
     }
 
-    fn problem(&mut self, key: &str, what: String, fix: &str) {
-        match self.at {
-            At::Section(section) => self.findings.problem(&format!("{section}.{key}"), what, fix),
-            At::Entry(section, index) => {
-                places::problem(section, index, Some(key), &what, fix, self.findings);
-            }
+    pub(super) fn problem(self, key: &str, what: &str, fix: &str, findings: &mut Findings<'_>) {
+        match self {
+            At::Section(section) => findings.problem(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => places::problem(section, index, Some(key), what, fix, findings),
         }
     }
 
-    fn warn(&mut self, key: &str, what: String, fix: &str) {
-        match self.at {
-            At::Section(section) => self.findings.warn(&format!("{section}.{key}"), what, fix),
-            At::Entry(section, index) => {
-                places::warning(section, index, Some(key), &what, fix, self.findings);
-            }
+    pub(super) fn warn(self, key: &str, what: &str, fix: &str, findings: &mut Findings<'_>) {
+        match self {
+            At::Section(section) => findings.warn(&format!("{section}.{key}"), what, fix),
+            At::Entry(section, index) => places::warning(section, index, Some(key), what, fix, findings),
         }
     }
 }

@@ -198,6 +198,7 @@ fn failures_are_sorted_by_what_they_mean() {
             Failure::Denied {
                 registry: registry(),
                 status: StatusCode::FORBIDDEN,
+                own: None,
             },
             Some(ErrorClass::Denied),
         ),

@@ -110,7 +110,7 @@ impl Meter {
         let watched = now.duration_since(self.since);
         match self.phase {
             Phase::Alone if watched >= self.look => {
-                let late = watched - self.look;
+                let late = watched.saturating_sub(self.look);
                 if self.speed(now) >= FAST || late > self.look.mul_f64(TOO_LATE) {
                     self.start(Phase::Alone, now);
                     return Advice::Stay;

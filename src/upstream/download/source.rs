@@ -112,10 +112,7 @@ impl AtSite {
         let (landed, anonymous) = outcome?;
         let status = landed.answer.status();
         if landed.at_registry && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Failure::Denied {
-                registry: site.config.name.clone(),
-                status,
-            });
+            return Err(Failure::denied(site.config.name.clone(), status));
         }
         if has_bytes(status) {
             *self.road() = match &landed.away {

@@ -140,10 +140,10 @@ impl Line {
                 host: "cdn.test".to_owned(),
                 cause: crate::upstream::failure::Cause::Closed,
             })),
-            Some(Fault::Denied) => Err(Trouble::Failed(Failure::Denied {
+            Some(Fault::Denied) => Err(Trouble::Failed(Failure::denied(
                 registry,
-                status: StatusCode::UNAUTHORIZED,
-            })),
+                StatusCode::UNAUTHORIZED,
+            ))),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use docxy::telemetry::metrics::{
-    BytesFrom, Eviction, Fill, Place, Reason, Request as RequestLabels, Source, Why,
+    BytesFrom, Eviction, Fill, Mirrored, Place, Reason, Request as RequestLabels, Source, Why,
 };
 
 use super::{ask, metrics::Metrics, scraped, socket};
@@ -186,6 +186,7 @@ fn the_manual_names_them_all() {
         .integrity_failures
         .get_or_create(&Place { place: "disk" })
         .inc();
+    metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
     metrics.withdrawn(Why::Denied);
     let text = Metrics::parse(&metrics.text().unwrap());
     let known: BTreeSet<String> = text

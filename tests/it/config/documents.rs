@@ -58,7 +58,13 @@ fn the_manual_knows_every_key_and_no_other() {
     }
     let of_tags = keys::TAG_RULE.map(|field| format!("cache.tags.{field}"));
     let of_rules = keys::ACCESS_RULE.map(|field| format!("access.rules.{field}"));
-    let known: BTreeSet<String> = keys::all().into_iter().chain(of_tags).chain(of_rules).collect();
+    let of_accounts = keys::CREDENTIAL.map(|field| format!("registries.\"NAME\".credentials.{field}"));
+    let known: BTreeSet<String> = keys::all()
+        .into_iter()
+        .chain(of_tags)
+        .chain(of_rules)
+        .chain(of_accounts)
+        .collect();
     assert_eq!(
         known.symmetric_difference(&documented).collect::<Vec<_>>(),
         Vec::<&String>::new()

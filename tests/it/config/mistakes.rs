@@ -148,6 +148,68 @@ fn credentials_that_can_not_work() {
 }
 
 #[test]
+fn accounts_that_can_not_work() {
+    // A pool has several tables that look alike; the message must lead to the one that is meant.
+    let one = |entry: &str| {
+        format!(
+            "[registries.\"ghcr.io\"]\nauth = \"configured\"\ncredentials = [\n  {{ username = \"a\", password_file = \"a\" }},\n  {entry},\n]"
+        )
+    };
+    let texts = [
+        one("{ username = \"b\" }"),
+        one("{ password_file = \"b\" }"),
+        one("{ username = \"b\", password_file = \"b\", exec = [\"/helper\"] }"),
+        one("{ username = \"b\", helper = \"ecr-login\" }"),
+        one("{ helper = \"/usr/bin/docker-credential-ecr-login\" }"),
+        one("{ username = \"b\", password_file = \"b\", server = \"x\", lifetime = \"1h\" }"),
+        one("{ exec = [\"\"], lifetime = \"0s\" }"),
+        one("{ username = \"b\", pasword_file = \"b\" }"),
+        one("{ name = \"x\", docker_config = \"c\" }, { name = \"x\", docker_config = \"d\" }"),
+        one("{ username = \"b\", password_env = \"MISSING\" }"),
+        "[registries.\"ghcr.io\"]\nhelper = \"ecr-login\"".to_owned(),
+        "[[registries.\"ghcr.io\".credentials]]\nusername = \"a\"\npassword_file = \"a\"".to_owned(),
+        "[registries.\"ghcr.io\".credentials]\nusername = \"a\"".to_owned(),
+    ];
+    insta::assert_snapshot!(said(&texts.each_ref().map(String::as_str)));
+}
+
+#[test]
+fn variables_of_docker_registry_proxy() {
+    // A variable that is half understood would leave a registry without its password.
+    let mut text = String::new();
+    for (variables, file) in [
+        (&[("AUTH_REGISTRIES", "auth.docker.io:u:p")][..], ""),
+        (
+            &[("AUTH_REGISTRIES", "reg.example.com:u:p docker.io:u ghcr.io:u:p")],
+            "",
+        ),
+        (
+            &[("AUTH_REGISTRIES", "git.example.com:u:p")],
+            "[registries.\"reg.example.com\"]\n[registries.\"old.example.com\"]",
+        ),
+        (
+            &[("AUTH_REGISTRIES", "ghcr.io:u:p quay.io:u:p")],
+            "[registries.\"ghcr.io\"]\nauth = \"passthrough\"\n\
+             [registries.\"quay.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_file = \"p\"",
+        ),
+    ] {
+        let _ = writeln!(text, "<<<\n{variables:?}\n{file}\n>>>");
+        match load_text(std::path::Path::new("docxy.toml"), file, &environment(variables)) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    let _ = writeln!(text, "{warning}");
+                }
+            }
+            Err(problems) => {
+                let _ = writeln!(text, "{problems}");
+            }
+        }
+        text.push('\n');
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn values_that_do_not_go_together() {
     // Each value is fine alone; only together they make a proxy that does not do what was meant.
     insta::assert_snapshot!(said(&[

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use docxy::config::{load_text, schema::Credentials, show, validate};
+use docxy::config::{load_text, schema::Source, show, validate};
 
 use super::{environment, nothing};
 
@@ -22,8 +22,13 @@ password = \"hunter2\"
 auth = \"configured\"
 username = \"u\"
 password_env = \"QUAY_TOKEN\"
+credentials = [
+    { name = \"second\", username = \"v\", password = \"hunter2\" },
+    { username = \"w\", password_env = \"QUAY_TOKEN\" },
+]
 ";
     let sources = environment(&[
+        ("AUTH_REGISTRIES", "auth.docker.io:u:hunter2"),
         ("QUAY_TOKEN", CANARY),
         ("HTTPS_PROXY", "http://me:hunter2@p.example.com"),
     ]);
@@ -43,19 +48,24 @@ password_env = \"QUAY_TOKEN\"
         "{shown}"
     );
     assert!(shown.contains("password = \"***\""), "{shown}");
+    assert!(
+        shown.contains(r#"{ name = "second", password = "***", username = "v" }"#)
+            || shown.contains(r#"{ name = "second", username = "v", password = "***" }"#),
+        "{shown}"
+    );
 
-    let credentials: Vec<Credentials> = loaded
-        .schema
-        .registries
-        .values()
-        .filter_map(docxy::config::schema::Registry::credentials)
+    let registries = &loaded.schema.registries;
+    let accounts: Vec<_> = registries
+        .iter()
+        .flat_map(|(name, registry)| registry.accounts(name))
         .collect();
-    assert_eq!(credentials.len(), 2);
-    for found in credentials {
-        let Credentials::Fixed(credential) = found else {
-            panic!("{found:?}")
+    assert_eq!(accounts.len(), 5);
+    for account in accounts {
+        let Source::Fixed(credential) = account.source else {
+            panic!("{account:?}")
         };
         assert_eq!(credential.password.expose(), CANARY.as_bytes());
+        assert!(!format!("{} {}", account.name, account.key).contains(CANARY));
     }
 }
 
@@ -80,11 +90,24 @@ fn no_mistake_repeats_a_secret() {
         "[registries.\"ghcr.io\"]\npassword = [\"hunter2\"]",
         "[registries.\"ghcr.io\"]\npassword = \"hunter2\"",
         "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"u\"\npassword_env = \"hunter2\"",
+        "[registries.\"ghcr.io\"]\ncredentials = [\"hunter2\"]",
+        "[registries.\"ghcr.io\"]\ncredentials = [{ password = [\"hunter2\"] }]",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\ncredentials = [{ password = \"hunter2\" }]",
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\ncredentials = [{ username = \"u\", password_env = \"hunter2\" }]",
     ] {
         let said = load_text(Path::new("docxy.toml"), text, &nothing())
             .unwrap_err()
             .to_string();
         assert!(!said.contains(CANARY), "{text}\n{said}");
+    }
+    for value in [
+        "docker.io:u:p hunter2",
+        "hunter2.example.com:u:p",
+        "docker.io:u hunter2:ghcr.io:x",
+        "hunter2",
+    ] {
+        let said = docxy::config::load(&environment(&[("AUTH_REGISTRIES", value)])).unwrap_err();
+        assert!(!said.to_string().contains(CANARY), "{value}\n{said}");
     }
     for variable in [
         "HTTPS_PROXY",

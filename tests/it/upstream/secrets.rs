@@ -3,7 +3,7 @@
 use docxy::config::values::Secret;
 use docxy::upstream::{ClientSecret, CredentialSource, Login, Method, Right};
 
-use super::stub::{Setup, Stub, TAGS, answer, ask, basic, bearer, credential};
+use super::stub::{Setup, Stub, TAGS, account, answer, ask, basic, bearer, credential};
 
 /// What a stolen credential would look like on the wire.
 const MARKS: [&str; 4] = ["CANARY", "Q0FOQVJZ", "authorization", "upstream-issued"];
@@ -25,7 +25,7 @@ fn rights() -> [Right; 3] {
 
 fn setup(registry: &Stub) -> Setup {
     let mut setup = Setup::at(&registry.url(""));
-    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup
 }
 

@@ -9,7 +9,7 @@ use docxy::config::values::{Credential, DnsServer, Secret};
 use docxy::oci::{Endpoint, RegistryName};
 use docxy::upstream::transport;
 use docxy::upstream::transport::names::{self, Names};
-use docxy::upstream::{Ask, Config, Method, Right, Timeouts, Upstream};
+use docxy::upstream::{Account, Ask, Config, CredentialSource, Method, Right, Timeouts, Upstream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -227,7 +227,7 @@ impl Setup {
                 name: registry.clone(),
                 url: Url::parse(url).unwrap(),
                 library_prefix: false,
-                credentials: None,
+                credentials: Vec::new(),
                 realms: Vec::new(),
                 max_token_answer: 64 * 1024,
                 timeouts,
@@ -307,6 +307,14 @@ pub fn credential() -> Credential {
     Credential {
         username: "CANARY-user".to_owned(),
         password: Secret::new(PASSWORD.as_bytes().to_vec()),
+    }
+}
+
+pub fn account(source: CredentialSource) -> Account {
+    Account {
+        name: "the account".to_owned(),
+        key: "its key".to_owned(),
+        source,
     }
 }
 

@@ -8,7 +8,7 @@ use docxy::oci::RegistryName;
 use docxy::upstream::{CredentialSource, Failure, Right, Upstream};
 use http::StatusCode;
 
-use super::stub::{Seen, Setup, Step, Stub, TAGS, answer, basic, bearer, credential, get};
+use super::stub::{Seen, Setup, Step, Stub, TAGS, account, answer, basic, bearer, credential, get};
 
 /// `CANARY-user:CANARY-password`
 pub const BASIC: &str = "Basic Q0FOQVJZLXVzZXI6Q0FOQVJZLXBhc3N3b3Jk";
@@ -55,7 +55,7 @@ pub fn asked_for_tokens(stub: &Stub) -> Vec<Seen> {
 
 fn configured(stub: &Stub) -> Upstream {
     let mut setup = Setup::at(&stub.url(""));
-    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup.build()
 }
 
@@ -349,6 +349,7 @@ async fn a_rotated_password_is_taken_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("password");
     std::fs::write(&path, "old").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     for bearer in [false, true] {
         std::fs::write(&path, "old").unwrap();
         let stub = if bearer {
@@ -364,10 +365,10 @@ async fn a_rotated_password_is_taken_up() {
             Stub::start(basic_registry).await
         };
         let mut setup = Setup::at(&stub.url(""));
-        setup.config.credentials = Some(CredentialSource::PasswordFile {
+        setup.config.credentials = vec![account(CredentialSource::PasswordFile {
             username: "CANARY-user".to_owned(),
             path: path.clone(),
-        });
+        })];
         let upstream = setup.build();
         let denied = upstream.send(&get(TAGS), &Right::Configured).await.unwrap_err();
         assert!(matches!(denied, Failure::Denied { .. }), "{denied:?}");
@@ -494,7 +495,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
     // A developer who logs `{upstream:?}` must not log a password or a token (S12).
     let stub = registry(grants(r#"{"token":"CANARY-issued"}"#), &["CANARY-issued"]).await;
     let mut setup = Setup::at(&stub.url(""));
-    setup.config.credentials = Some(CredentialSource::Fixed(credential()));
+    setup.config.credentials = vec![account(CredentialSource::Fixed(credential()))];
     setup.transport.proxy = Some(docxy::upstream::transport::proxy::ProxyConfig::Environment(
         Box::new(docxy::upstream::transport::proxy::Environment {
             https: Some(

@@ -5,8 +5,8 @@ use crate::{
     config::{
         origin::join_key,
         presets::PRESETS,
-        schema::{CacheMode, Registry, Schema, UrlEntry},
-        validate::{Findings, Warning},
+        schema::{AuthMode, CacheMode, Registry, Schema, UrlEntry},
+        validate::{Findings, Warning, credentials},
     },
     oci::RegistryName,
 };
@@ -31,8 +31,8 @@ pub(super) fn check(schema: &Schema, name: &RegistryName, registry: &Registry, f
         one.realms();
         one.trust();
         one.own_tls();
-        if one.registry.credentials().is_some() || one.registry.username.is_some() {
-            one.credentials();
+        if mirror.auth == AuthMode::Configured {
+            credentials::check(At::Entry(&section, index), &mirror, findings);
         }
     }
     let has_mirrors = registry.urls.iter().any(|entry| entry.mirror.is_some());
