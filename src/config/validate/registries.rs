@@ -216,11 +216,7 @@ impl One<'_, '_, '_> {
     fn own_tls(&mut self) {
         let registry = self.registry;
         match (&registry.client_cert, &registry.client_key) {
-            (Some(_), None) => self.problem(
-                "client_cert",
-                "has no key",
-                "add client_key = \"client.key\"",
-            ),
+            (Some(_), None) => self.problem("client_cert", "has no key", "add client_key = \"client.key\""),
             (None, Some(_)) => self.problem(
                 "client_key",
                 "has no certificate",
