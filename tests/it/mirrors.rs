@@ -4,5 +4,5 @@ mod canaries;
 mod first;
 mod next;
 mod rights;
-mod support;
+pub mod support;
 mod word;

@@ -1,6 +1,7 @@
 //! R2: pull limits. How much is asked, with which account, and what clients get when nothing is left.
 
 mod accounts;
+mod elsewhere;
 mod figures;
 mod scarce;
 mod spent;

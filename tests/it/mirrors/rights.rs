@@ -204,6 +204,7 @@ async fn with_an_account_of_docxys_own_public_repositories_are_found_out() {
         anonymous("/v2/library/redis/manifests/") && anonymous("/v2/acme/app/manifests/")
     };
     places.own.until("both to be asked for anonymously", asked).await;
+    places.until_public(REPOSITORY).await;
     places.forget();
     places.own_fails(&Fault::Status(503));
     let other = places.own.image(REPOSITORY, "8").root;

@@ -1,5 +1,7 @@
 //! docxy with a cache before a registry and its mirrors.
 
+use std::time::Duration;
+
 use crate::cache::support::{REPOSITORY, image_of};
 use crate::support::{
     app::{Builder as AppBuilder, TestApp},
@@ -7,6 +9,7 @@ use crate::support::{
     image::{Content, Image},
     puller::Puller,
     stub::{Fault, On, StubRegistry},
+    within,
 };
 
 pub const TAG: &str = "/v2/library/redis/manifests/7";
@@ -65,6 +68,19 @@ impl Places {
     pub async fn public(&self) {
         self.get(TAG).await.assert_is(&self.image().root, &self.own);
         self.forget();
+    }
+
+    /// Waits until docxy has found out, and noted beside the links, that this repository is public.
+    pub async fn until_public(&self, repository: &str) {
+        let name = repository.replace('/', "~");
+        let mark = format!("repositories/docker.io/{name}/public");
+        let mark = self.app.dir().join("cache").join(mark);
+        within(&format!("the mark {}", mark.display()), async {
+            while !mark.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     pub fn forget(&self) {
