@@ -165,6 +165,12 @@ async fn a_wrong_password_at_the_parent_is_told_as_what_it_is() {
     assert!(matches!(answer.status, 401 | 403 | 502), "{}", answer.status);
     assert!(answer.text().contains("docker.io"), "{}", answer.text());
     assert_eq!(hub.requests().len(), 0);
+    let told = near
+        .logged("why the parent refuses", |line| {
+            line["fields"]["reason"].is_string()
+        })
+        .await;
+    assert_eq!(told["fields"]["key"], "parent.password_file", "{told}");
 }
 
 #[tokio::test]

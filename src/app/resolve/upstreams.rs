@@ -19,7 +19,13 @@ pub fn upstream(
     registry: &Registry,
     roads: &Roads,
 ) -> Result<Upstream> {
-    let (config, transport) = place(schema, name, registry, roads)?;
+    let (mut config, transport) = place(schema, name, registry, roads)?;
+    // Whoever looks for what is wrong must find the key that he wrote.
+    if registry.password_file.is_some() && registry.password_file == schema.parent.password_file {
+        for account in &mut config.credentials {
+            "parent.password_file".clone_into(&mut account.key);
+        }
+    }
     let mut mirrors = Vec::new();
     for (index, mirror) in registry.mirrors() {
         let (mut config, transport) =
