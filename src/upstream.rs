@@ -61,6 +61,8 @@ pub struct Config {
     pub credentials: Vec<Account>,
     /// Hosts (name, or name:port) that may be a token realm beside those of the same registrable domain.
     pub realms: Vec<String>,
+    /// Every request to the registry shows a certificate of docxy's: what it gives then is not for everyone.
+    pub shows_certificate: bool,
     /// Largest answer of a token service, bytes (64 KiB).
     pub max_token_answer: usize,
     pub timeouts: Timeouts,

@@ -174,6 +174,8 @@ fn related(schema: &Schema, host: &str) -> Result<BTreeSet<RegistryName>, Fault>
                 && registry
                     .urls
                     .iter()
+                    // What is for a mirror must not be shown to the registry.
+                    .filter(|entry| entry.mirror.is_none())
                     .any(|entry| domain(&entry.url).as_deref() == wanted)
         })
         .map(|(name, _)| name)

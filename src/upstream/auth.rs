@@ -134,7 +134,7 @@ impl Auth {
     ) -> Result<(Landed, bool), Failure> {
         self.own(right)?;
         self.tally.ask();
-        match right {
+        let outcome = match right {
             Right::Configured if !self.pool.is_empty() => {
                 // Long, with many a wait in it: not within the future of every request.
                 Box::pin(self.ask_with_own(cost, question, scopes)).await
@@ -145,7 +145,10 @@ impl Auth {
                 let proof = Proof::Password(credential.clone());
                 self.ask_as_client(question, As::With(&proof), scopes).await
             }
-        }
+        };
+        // A certificate is somebody's rights, too.
+        let certified = self.config.shows_certificate;
+        outcome.map(|(landed, anonymous)| (landed, anonymous && !certified))
     }
 
     async fn ask_as(

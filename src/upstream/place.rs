@@ -107,6 +107,7 @@ mod tests {
             library_prefix,
             credentials: Vec::new(),
             realms: Vec::new(),
+            shows_certificate: false,
             max_token_answer: 65536,
             timeouts: super::super::Timeouts {
                 connect: std::time::Duration::from_secs(5),

@@ -56,6 +56,7 @@ fn place(
         library_prefix: registry.library_prefix,
         credentials: registry.accounts(name).into_iter().map(account).collect(),
         realms: registry.realms.clone(),
+        shows_certificate: registry.client_cert.is_some(),
         max_token_answer: MAX_TOKEN_ANSWER,
         timeouts: transport.timeouts,
         max_redirects: MAX_REDIRECTS,

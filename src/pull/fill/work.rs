@@ -66,7 +66,11 @@ impl Work {
             let answer = match self.before(&leader, &claim, begun).await {
                 Before::Own(answer) => *answer,
                 Before::Nothing => {
-                    let sources = self.pull.sources(&self.cached, &claim.name);
+                    // What came with another's right is there already; only the registry can say that this one may have it.
+                    let sources = match begun {
+                        None => self.pull.sources(&self.cached, &claim.name),
+                        Some(_) => Sources::Authority,
+                    };
                     self.ask(&leader, &claim, begun, sources).await
                 }
                 Before::Unvouched => match leader.restart().await {

@@ -97,7 +97,8 @@ impl Auth {
         }
         match denial {
             Some(outcome) => {
-                if let Some(name) = repository {
+                // One that does not work now was not asked: it may be the one that has the right.
+                if let Some(name) = repository.filter(|_| pool.shortfall().is_none()) {
                     pool.sights.denied(name, &forbidden);
                 }
                 self.told(outcome)

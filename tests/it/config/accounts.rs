@@ -188,6 +188,21 @@ auth = \"configured\"
 }
 
 #[test]
+fn an_account_of_a_mirror_is_not_the_registrys() {
+    // Threat S1: the password of the company's mirror must not be shown to Docker Hub.
+    let file = "[registries.\"docker.io\"]\nurls = [\"https://registry-1.docker.io\", { url = \
+                \"https://mirror.corp.example\", role = \"mirror\" }]\n";
+    for host in ["mirror.corp.example", "auth.corp.example"] {
+        let variable = format!("{host}:u:CANARY");
+        let sources = environment(&[("AUTH_REGISTRIES", &variable)]);
+        let said = load_text(Path::new("docxy.toml"), file, &sources).unwrap_err();
+        let said = said.to_string();
+        assert!(said.contains("neither a registry that docxy knows"), "{said}");
+        assert!(!said.contains("CANARY"), "{said}");
+    }
+}
+
+#[test]
 fn an_account_is_never_the_parents() {
     // What is meant for a registry must not be shown to the docxy that stands before it (S1): better no start.
     let parent = "[parent]\nurl = \"https://far.example.com\"\n";

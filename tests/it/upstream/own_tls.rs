@@ -68,6 +68,13 @@ async fn a_registry_that_demands_a_certificate_gets_the_right_one() {
             .unwrap(),
         200
     );
+    // What a certificate opened is not for everyone, though nobody's password was shown.
+    for certified in [false, true] {
+        let mut setup = with(Some(showing(folder.path(), &ours, &ours)));
+        setup.config.shows_certificate = certified;
+        let answer = setup.build().send(&get(TAGS), &Right::Anonymous).await.unwrap();
+        assert_eq!(answer.anonymous, !certified);
+    }
     for wrong in [None, Some(showing(folder.path(), &ours, &theirs))] {
         let failure = status(with(wrong)).await.unwrap_err();
         assert!(

@@ -229,6 +229,7 @@ impl Setup {
                 library_prefix: false,
                 credentials: Vec::new(),
                 realms: Vec::new(),
+                shows_certificate: false,
                 max_token_answer: 64 * 1024,
                 timeouts,
                 max_redirects: 10,
