@@ -89,7 +89,7 @@ async fn a_registry_that_demands_a_certificate_gets_the_right_one() {
         );
         assert!(failure.to_string().contains("client_cert"), "{failure}");
     }
-    assert_eq!(registry.seen().len(), 1);
+    assert_eq!(registry.seen().len(), 3);
     // And through proxies of each kind that tunnel.
     for scheme in ["http", "socks5", "socks5h"] {
         let relay = Outbound::start().await;
