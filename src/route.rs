@@ -72,6 +72,8 @@ pub struct Registry {
     pub when_limited: WhenLimited,
     /// Its repositories of one component are known to it with `library/` in front.
     pub library_prefix: bool,
+    /// Uploads and deletions are passed on.
+    pub push: bool,
     /// Rules, lists of addresses or users keep somebody out: no cache in front of docxy may keep its answers for everyone.
     pub restricted: bool,
     /// Configured, but switched off: refused with a message that says so.

@@ -105,6 +105,7 @@ mod tests {
             challenge: ChallengeWhen::Denied,
             when_limited: WhenLimited::TooManyRequests,
             library_prefix: false,
+            push: false,
             restricted: false,
             enabled: true,
         })

@@ -82,7 +82,17 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
                 .iter()
                 .map(|entry| binding(entry, certificates.cloned())),
         )
+        .chain(intercept_listeners(schema).map(|entry| binding(entry, None)))
         .collect()
+}
+
+/// The proxy's own listeners, after all others.
+fn intercept_listeners(schema: &Schema) -> impl Iterator<Item = &ListenEntry> {
+    schema
+        .intercept
+        .listen
+        .iter()
+        .filter(|_| schema.intercept.enabled)
 }
 
 pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
@@ -276,6 +286,7 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
             schema::WhenLimited::Unavailable => route::WhenLimited::Unavailable,
         },
         library_prefix: registry.library_prefix,
+        push: registry.push.enabled,
         restricted: restricted || schema.clients_of(registry) == Clients::Users,
         enabled: registry.enabled,
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    schema::{Access, Cache, Limits, Log, Network, Parent, Registry, Schema, Timeouts, Tls},
+    schema::{Access, Cache, Intercept, Limits, Log, Network, Parent, Push, Registry, Schema, Timeouts, Tls},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -35,6 +35,7 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.section("limits", |visit| limits(visit, &mut schema.limits));
     visit.section("network", |visit| network(visit, &mut schema.network));
     visit.section("parent", |visit| parent(visit, &mut schema.parent));
+    visit.section("intercept", |visit| intercept(visit, &mut schema.intercept));
     visit.section("log", |visit| log(visit, &mut schema.log));
     visit.registries("registries", &mut schema.registries);
 }
@@ -66,6 +67,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("proxy", &mut registry.proxy);
     visit.key("max_connections", &mut registry.max_connections);
     visit.key("enabled", &mut registry.enabled);
+    visit.section("push", |visit| push(visit, &mut registry.push));
 }
 
 /// Every key, with `registries."NAME".` in front of a registry's.
@@ -190,6 +192,23 @@ fn parent<V: Visit>(visit: &mut V, parent: &mut Parent) {
     visit.key("allow_private_addresses", &mut parent.allow_private_addresses);
 }
 
+fn intercept<V: Visit>(visit: &mut V, intercept: &mut Intercept) {
+    visit.key("enabled", &mut intercept.enabled);
+    visit.key("listen", &mut intercept.listen);
+    visit.key("main_port", &mut intercept.main_port);
+    visit.key("hosts", &mut intercept.hosts);
+    visit.key("passthrough", &mut intercept.passthrough);
+    visit.key("tunnel", &mut intercept.tunnel);
+    visit.key("auth", &mut intercept.auth);
+    visit.key("ca_cert", &mut intercept.ca_cert);
+    visit.key("ca_key", &mut intercept.ca_key);
+    visit.key("name_constraints", &mut intercept.name_constraints);
+}
+
+fn push<V: Visit>(visit: &mut V, push: &mut Push) {
+    visit.key("enabled", &mut push.enabled);
+}
+
 fn log<V: Visit>(visit: &mut V, log: &mut Log) {
     visit.key("level", &mut log.level);
     visit.key("format", &mut log.format);
@@ -208,9 +227,10 @@ impl Visit for List {
     }
 
     fn section(&mut self, name: &str, keys: impl FnOnce(&mut Self)) {
-        self.prefix = format!("{name}.");
+        let inner = format!("{}{name}.", self.prefix);
+        let outer = std::mem::replace(&mut self.prefix, inner);
         keys(self);
-        self.prefix.clear();
+        self.prefix = outer;
     }
 
     fn registries(&mut self, name: &'static str, registries: &mut BTreeMap<RegistryName, Registry>) {

@@ -6,6 +6,7 @@
 mod access;
 mod cache;
 mod credentials;
+mod intercept;
 mod parent;
 mod places;
 
@@ -25,6 +26,7 @@ use crate::oci::RegistryName;
 pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use credentials::{Account, CredentialEntry, Source};
+pub use intercept::{Intercept, ProxyAuth, Tunnel};
 pub use parent::Parent;
 pub use places::{MirrorKeys, UrlEntry};
 
@@ -59,6 +61,7 @@ pub struct Schema {
     pub limits: Limits,
     pub network: Network,
     pub parent: Parent,
+    pub intercept: Intercept,
     pub log: Log,
     /// Presets and what the person wrote, merged; disabled ones are in it with `enabled = false`.
     pub registries: BTreeMap<RegistryName, Registry>,
@@ -310,6 +313,14 @@ pub struct Registry {
     pub proxy: Option<ProxyList>,
     /// Connections to this registry and its storage at a time.
     pub max_connections: u32,
+    pub push: Push,
+    pub enabled: bool,
+}
+
+/// `[registries."NAME".push]`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Push {
+    /// Uploads, and the deletion of what is there, are passed on.
     pub enabled: bool,
 }
 
@@ -371,6 +382,7 @@ impl Default for Schema {
             limits: Limits::default(),
             network: Network::default(),
             parent: Parent::default(),
+            intercept: Intercept::default(),
             log: Log::default(),
             registries: BTreeMap::new(),
         }
@@ -465,6 +477,7 @@ impl Default for Registry {
             dns: None,
             proxy: None,
             max_connections: 16,
+            push: Push::default(),
             enabled: true,
         }
     }

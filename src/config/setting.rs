@@ -5,6 +5,7 @@ mod access;
 mod cache;
 mod choice;
 mod credentials;
+mod intercept;
 mod network;
 mod places;
 mod proxy;

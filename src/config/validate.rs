@@ -7,6 +7,7 @@ mod credentials;
 mod dns;
 mod files;
 mod folders;
+mod intercept;
 mod parent;
 mod proxies;
 mod registries;
@@ -113,7 +114,8 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    listeners(schema, &mut findings);
+    let mut listened_on = listeners(schema, &mut findings);
+    intercept::check(schema, &mut listened_on, &mut findings);
     public_url(schema, &mut findings);
     hosts("allowed_hosts", &schema.allowed_hosts, &mut findings);
     trusted_proxies(schema, &mut findings);
@@ -133,7 +135,8 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     findings
 }
 
-fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
+/// Returns what is listened on.
+fn listeners(schema: &Schema, findings: &mut Findings<'_>) -> Vec<SocketAddr> {
     let tls = &schema.tls;
     if schema.listen.is_empty() && tls.listen.is_empty() {
         findings.problem(
@@ -173,6 +176,7 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) {
 
     let metrics = schema.metrics_listen.iter().copied();
     listened_on_once("metrics_listen", metrics, &mut seen, findings);
+    seen
 }
 
 /// Who demands certificates at one door must not leave another one open.
@@ -505,6 +509,13 @@ fn listens_beyond_loopback(schema: &Schema) -> bool {
         .listen
         .iter()
         .chain(&schema.tls.listen)
+        .chain(
+            schema
+                .intercept
+                .listen
+                .iter()
+                .filter(|_| schema.intercept.enabled),
+        )
         .any(|entry| !entry.address.ip().is_loopback())
 }
 

@@ -3,6 +3,7 @@
 mod dns;
 mod duration;
 mod fresh;
+mod host_pattern;
 mod pattern;
 mod private_file;
 mod size;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use dns::{DnsServer, DnsServerError, SecureServer};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use fresh::Fresh;
+pub use host_pattern::{HostPattern, HostPatternError};
 pub use pattern::{Pattern, PatternError};
 pub use private_file::{Exposed, is_private};
 pub use size::{Size, SizeError};

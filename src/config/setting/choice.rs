@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
-        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, StaleOn, TlsVersion, Verify,
-        WhenLimited, Withdrawn,
+        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, StaleOn, TlsVersion,
+        Tunnel, Verify, WhenLimited, Withdrawn,
     },
     tree::{Node, Value},
 };
@@ -45,6 +45,9 @@ choice!(LogFormat, "\"auto\", \"text\" or \"json\"",
     "auto" => LogFormat::Auto, "text" => LogFormat::Text, "json" => LogFormat::Json);
 choice!(TlsVersion, "\"1.2\" or \"1.3\"",
     "1.2" => TlsVersion::Tls12, "1.3" => TlsVersion::Tls13);
+
+choice!(Tunnel, "\"none\" or \"all\"", "none" => Tunnel::None, "all" => Tunnel::All);
+choice!(ProxyAuth, "\"none\" or \"users\"", "none" => ProxyAuth::None, "users" => ProxyAuth::Users);
 
 choice!(CacheMode, "\"disk\", \"memory\" or \"off\"",
     "disk" => CacheMode::Disk, "memory" => CacheMode::Memory, "off" => CacheMode::Off);

@@ -68,6 +68,13 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     if let Some(path) = &schema.parent.client_key {
         check(&Place::of("parent.client_key"), path, Privacy::Private);
     }
+    let intercept = &schema.intercept;
+    if let Some(path) = intercept.ca_cert.as_ref().filter(|_| intercept.enabled) {
+        check(&Place::of("intercept.ca_cert"), path, Privacy::Public);
+    }
+    if let Some(path) = intercept.ca_key.as_ref().filter(|_| intercept.enabled) {
+        check(&Place::of("intercept.ca_key"), path, Privacy::Private);
+    }
     for path in proxy_passwords(schema.network.proxy.as_ref()) {
         check(&Place::of("network.proxy"), path, Privacy::Private);
     }
