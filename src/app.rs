@@ -2,6 +2,7 @@
 //! The only file that knows everyone.
 
 pub mod accounts;
+mod intercept;
 mod limits;
 mod resolve;
 mod roads;
@@ -56,7 +57,10 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
         Some(inherited) => inherited,
         None => bindings
             .into_iter()
-            .map(|binding| Listener::bind(binding.address, binding.proxy_protocol, binding.tls))
+            .map(|binding| {
+                Listener::bind(binding.address, binding.proxy_protocol, binding.tls)
+                    .map(|listener| listener.taking_connect(binding.connect))
+            })
             .collect::<Result<_, _>>()?,
     };
     listening();
@@ -179,7 +183,7 @@ fn build(
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses, via);
+    let roads = Roads::new(addresses.clone(), via);
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -190,12 +194,15 @@ fn build(
         let until = drain.clone();
         tokio::spawn(identity.watch(CERTIFICATE_CHECK, async move { until.started().await }));
     }
+    let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
         config: resolve::server(schema, roads.via(), access_log),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
         limits: Limits::new(resolve::request_limits(schema)),
+        intercept,
+        authority: None,
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),

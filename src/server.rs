@@ -1,6 +1,7 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
 mod base;
+mod connect;
 mod error;
 mod gate;
 mod health;
@@ -8,6 +9,7 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod proxied;
 mod redirect;
 mod router;
 mod token;
@@ -24,10 +26,12 @@ pub use redirect::Redirect;
 pub use router::{Front, router};
 
 use crate::access::{Access, Addresses, Limits};
+use crate::intercept::Intercept;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -55,6 +59,10 @@ pub struct Parts {
     /// From where clients may come at all.
     pub addresses: Addresses,
     pub limits: Limits,
+    /// docxy is a proxy too.
+    pub intercept: Option<Intercept>,
+    /// Signs for the hosts that it answers for as one.
+    pub authority: Option<Arc<Authority>>,
     pub pull: Arc<Pull>,
     pub drain: Drain,
     pub metrics: Metrics,

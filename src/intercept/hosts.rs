@@ -26,7 +26,9 @@ pub enum Verdict {
     /// By docxy itself.
     Answer,
     /// Untouched. `private`: also where the host is in a private network, because the operator named it.
-    Pass { private: bool },
+    Pass {
+        private: bool,
+    },
     Refuse(Refused),
 }
 
@@ -40,7 +42,9 @@ pub enum Refused {
     Unknown,
     #[error("it is left out of intercept.hosts in docxy.toml")]
     LeftOut,
-    #[error("only port 443 and the ports that the configuration names are open; add HOST:PORT to intercept.passthrough")]
+    #[error(
+        "only port 443 and the ports that the configuration names are open; add HOST:PORT to intercept.passthrough"
+    )]
     Port,
     #[error("it is docxy itself; add it to NO_PROXY")]
     Own,
@@ -71,7 +75,7 @@ impl Hosts {
     }
 
     /// docxy must not be led to itself: as a name it has, or as an address and port that it listens on.
-    fn is_own(&self, destination: &Destination) -> bool {
+    pub fn is_own(&self, destination: &Destination) -> bool {
         if self.own_names.iter().any(|name| name == destination.host()) {
             return true;
         }

@@ -55,7 +55,9 @@ impl Destination {
             Err(_) => bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase(),
         };
         let labels_are_good = host.parse::<IpAddr>().is_ok()
-            || host.split('.').all(|label| !label.is_empty() && label.len() <= 63);
+            || host
+                .split('.')
+                .all(|label| !label.is_empty() && label.len() <= 63);
         if port == 0 || !labels_are_good {
             return Err(BadDestination);
         }
