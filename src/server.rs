@@ -1,5 +1,6 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod authority;
 mod base;
 mod error;
 mod gate;
@@ -28,6 +29,7 @@ use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Parts {
     pub limits: Limits,
     pub pull: Arc<Pull>,
     pub drain: Drain,
+    /// Signs for the hosts that are intercepted; `None` where nothing is.
+    pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,
