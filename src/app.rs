@@ -2,6 +2,7 @@
 //! The only file that knows everyone.
 
 pub mod accounts;
+pub mod authority;
 mod intercept;
 mod limits;
 mod resolve;
@@ -26,13 +27,14 @@ use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
 use crate::cache::Store;
+use crate::config::Schema;
 use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::server::{self, Parts};
 use crate::telemetry::{AccessLog, Metrics, logging};
-use crate::tls::Certificates;
+use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -40,6 +42,9 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 
 /// How often files of users and of addresses are.
 const ACCESS_CHECK: Duration = Duration::from_secs(1);
+
+/// How often the intercepting authority's are: whoever says `docxy ca activate` waits for it.
+const AUTHORITY_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// `listening` is called once the sockets are open.
@@ -202,7 +207,6 @@ fn build(
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
         limits: Limits::new(resolve::request_limits(schema)),
         intercept,
-        authority: None,
         pull: Arc::new(match store {
             Some(store) => Pull::caching(
                 resolve::pull(schema),
@@ -213,8 +217,20 @@ fn build(
             ),
             None => Pull::forwarding(resolve::pull(schema), upstreams),
         }),
+        authority: authority(schema, &drain)?,
         drain,
         metrics: metrics.clone(),
         sign_in_hint: Once::new(),
     })
+}
+
+/// What signs for the hosts that are intercepted, looked at for as long as docxy serves.
+fn authority(schema: &Schema, drain: &Drain) -> Result<Option<Arc<Authority>>> {
+    let authority = authority::open(schema)?;
+    if let Some(authority) = &authority {
+        let until = drain.clone();
+        let authority = Arc::clone(authority);
+        tokio::spawn(authority.watch(AUTHORITY_CHECK, async move { until.started().await }));
+    }
+    Ok(authority)
 }

@@ -1,5 +1,6 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod authority;
 mod base;
 mod connect;
 mod error;
@@ -61,10 +62,10 @@ pub struct Parts {
     pub limits: Limits,
     /// docxy is a proxy too.
     pub intercept: Option<Intercept>,
-    /// Signs for the hosts that it answers for as one.
-    pub authority: Option<Arc<Authority>>,
     pub pull: Arc<Pull>,
     pub drain: Drain,
+    /// Signs for the hosts that are intercepted; `None` where nothing is.
+    pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,

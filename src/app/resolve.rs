@@ -59,13 +59,17 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
             key: files.key.clone(),
         })
         .collect();
-    let oldest = match schema.tls.min_version {
-        TlsVersion::Tls12 => tls::MinVersion::Tls12,
-        TlsVersion::Tls13 => tls::MinVersion::Tls13,
-    };
+    let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
+}
+
+pub fn min_version(schema: &Schema) -> tls::MinVersion {
+    match schema.tls.min_version {
+        TlsVersion::Tls12 => tls::MinVersion::Tls12,
+        TlsVersion::Tls13 => tls::MinVersion::Tls13,
+    }
 }
 
 pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Vec<Binding> {

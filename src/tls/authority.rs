@@ -248,6 +248,11 @@ impl Authority {
     }
 }
 
+/// The authority of this origin as it is now, if it was made. Blocks on files, and makes none.
+pub fn signers(origin: &Origin) -> Result<Option<Signers>, Error> {
+    origin.look(&aws_lc_rs::default_provider(), Seconds::now())
+}
+
 impl fmt::Debug for Authority {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Authority")

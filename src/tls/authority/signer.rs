@@ -14,6 +14,9 @@ use super::validity::{Seconds, Validity};
 use crate::tls::pair::Contents;
 use crate::tls::{CertificateFiles, Error};
 
+/// In seconds.
+const MONTH: i64 = 30 * 24 * 60 * 60;
+
 /// Checked: what it signs for a permitted name can be verified.
 #[derive(Debug)]
 pub struct Signer {
@@ -38,6 +41,8 @@ pub struct About {
     pub fingerprint: String,
     pub not_before: String,
     pub not_after: String,
+    /// Within a month, or already.
+    pub ends_soon: bool,
     /// Whether it has name constraints at all.
     pub is_constrained: bool,
     pub permitted: Vec<String>,
@@ -108,6 +113,7 @@ impl Signer {
             fingerprint: first.map_or_else(String::new, |certificate| fingerprint(certificate)),
             not_before: self.validity.not_before.to_string(),
             not_after: self.validity.not_after.to_string(),
+            ends_soon: self.validity.is_over(Seconds::now().plus(MONTH)),
             is_constrained: !self.constraints.are_none(),
             permitted: self.constraints.permitted(),
             excluded: self.constraints.excluded(),
