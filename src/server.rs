@@ -1,6 +1,8 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod authority;
 mod base;
+mod connect;
 mod error;
 mod gate;
 mod health;
@@ -8,6 +10,7 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod proxied;
 mod redirect;
 mod router;
 mod token;
@@ -24,10 +27,12 @@ pub use redirect::Redirect;
 pub use router::{Front, router};
 
 use crate::access::{Access, Addresses, Limits};
+use crate::intercept::Intercept;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -55,8 +60,12 @@ pub struct Parts {
     /// From where clients may come at all.
     pub addresses: Addresses,
     pub limits: Limits,
+    /// docxy is a proxy too.
+    pub intercept: Option<Intercept>,
     pub pull: Arc<Pull>,
     pub drain: Drain,
+    /// Signs for the hosts that are intercepted; `None` where nothing is.
+    pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,

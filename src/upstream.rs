@@ -148,6 +148,13 @@ pub enum ClientSecret {
     Refresh(TokenText),
 }
 
+/// A registry's token service, as its challenge names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenService {
+    pub url: Url,
+    pub service: Option<String>,
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub enum LoginAnswer {
@@ -255,6 +262,11 @@ impl Upstream {
     /// Asks the registry's token service with a client's own password or refresh token.
     pub async fn login(&self, login: &Login) -> Result<LoginAnswer, Failure> {
         self.authority.login(login).await
+    }
+
+    /// The token service that the registry named, once it was asked.
+    pub fn token_service(&self) -> Option<TokenService> {
+        self.authority.auth.token_service()
     }
 
     /// `GET /v2/` with this right: is it good for anything here? 401 and 403 are statuses here, not failures.

@@ -10,6 +10,7 @@ use http::HeaderValue;
 
 pub use upstreams::upstream;
 
+use super::intercept::places;
 use super::storage;
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
@@ -58,20 +59,27 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
             key: files.key.clone(),
         })
         .collect();
-    let oldest = match schema.tls.min_version {
-        TlsVersion::Tls12 => tls::MinVersion::Tls12,
-        TlsVersion::Tls13 => tls::MinVersion::Tls13,
-    };
+    let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
 }
 
+pub fn min_version(schema: &Schema) -> tls::MinVersion {
+    match schema.tls.min_version {
+        TlsVersion::Tls12 => tls::MinVersion::Tls12,
+        TlsVersion::Tls13 => tls::MinVersion::Tls13,
+    }
+}
+
 pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Vec<Binding> {
+    let intercept = &schema.intercept;
+    let on_all = intercept.enabled && intercept.takes_on_all();
     let binding = |entry: &ListenEntry, tls| Binding {
         address: entry.address,
         proxy_protocol: entry.proxy_protocol,
         tls,
+        connect: on_all,
     };
     let plain = schema.listen.iter().map(|entry| binding(entry, None));
     plain
@@ -82,7 +90,10 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
                 .iter()
                 .map(|entry| binding(entry, certificates.cloned())),
         )
-        .chain(intercept_listeners(schema).map(|entry| binding(entry, None)))
+        .chain(intercept_listeners(schema).map(|entry| Binding {
+            connect: true,
+            ..binding(entry, None)
+        }))
         .collect()
 }
 
@@ -262,10 +273,14 @@ pub fn policy(schema: &Schema) -> Policy {
 }
 
 fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricted: bool) -> route::Registry {
+    let places = places(name, registry);
     route::Registry {
         name: name.clone(),
         aliases: registry.aliases.clone(),
         hosts: registry.hosts.clone(),
+        authorities: places.authorities,
+        token_hosts: places.token_hosts,
+        plain: places.plain,
         clients: match schema.clients_of(registry) {
             Clients::Open => route::Clients::Open,
             Clients::Users => route::Clients::Users,

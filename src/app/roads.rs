@@ -15,7 +15,7 @@ use crate::tls::{CertificateFiles, Identity};
 use crate::upstream::Timeouts;
 use crate::upstream::transport::names::{self, Names};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig, Step};
-use crate::upstream::transport::{self, OwnTls, Proxies};
+use crate::upstream::transport::{self, Opener, OpenerConfig, OwnTls, Proxies};
 
 /// Idle connections kept to each host of a registry.
 const IDLE_CONNECTIONS: usize = 16;
@@ -69,7 +69,7 @@ impl Roads {
             own_tls: self.own_tls(registry, &trust)?,
             proxy: Some(proxy),
             proxies: self.proxies.clone(),
-            names: self.names(schema, registry)?,
+            names: self.names(schema, schema.dns_of(registry))?,
             allow_private: registry.allow_private_addresses,
             static_hosts: schema.network.hosts.clone().into_iter().collect(),
             ipv6: schema.network.ipv6,
@@ -80,8 +80,7 @@ impl Roads {
     }
 
     /// One set of resolvers for each list of servers.
-    fn names(&self, schema: &Schema, registry: &Registry) -> Result<Names> {
-        let servers = schema.dns_of(registry);
+    fn names(&self, schema: &Schema, servers: &[DnsServer]) -> Result<Names> {
         let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, names)) = known.iter().find(|(list, _)| list == servers) {
             return Ok(names.clone());
@@ -100,6 +99,17 @@ impl Roads {
         let names = config.build();
         known.push((servers.to_vec(), names.clone()));
         Ok(names)
+    }
+
+    /// For what a proxy passes on.
+    pub fn opener(&self, schema: &Schema) -> Result<Opener> {
+        Ok(Opener::new(OpenerConfig {
+            names: self.names(schema, &schema.network.dns)?,
+            static_hosts: schema.network.hosts.clone().into_iter().collect(),
+            ipv6: schema.network.ipv6,
+            connect: schema.timeouts.connect,
+            own: self.listeners.clone(),
+        }))
     }
 
     /// For this place's own url alone.
