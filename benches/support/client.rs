@@ -15,8 +15,12 @@ const DISCARD: usize = 1 << 20;
 
 /// What a registry's clients send with every request.
 pub fn request(path: &str) -> String {
+    request_of("127.0.0.1", path)
+}
+
+fn request_of(host: &str, path: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: \
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: \
          application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, */*\r\n\r\n"
     )
 }
@@ -49,6 +53,7 @@ pub struct Timing {
 /// One keep-alive connection.
 pub struct Connection<S> {
     stream: S,
+    host: &'static str,
     buffer: Vec<u8>,
 }
 
@@ -64,14 +69,20 @@ impl<S: Stream> Connection<S> {
     pub fn over(stream: S) -> Self {
         Self {
             stream,
+            host: "127.0.0.1",
             buffer: vec![0; DISCARD],
         }
+    }
+
+    /// It is asked for under this name.
+    pub fn named(self, host: &'static str) -> Self {
+        Self { host, ..self }
     }
 
     /// Asks, and throws the body away. Anything but a whole 200 of `size` bytes is an error.
     pub fn fetch(&mut self, path: &str, size: u64) -> Result<Timing> {
         let asked = Instant::now();
-        self.stream.write_all(request(path).as_bytes())?;
+        self.stream.write_all(request_of(self.host, path).as_bytes())?;
         let mut left = self.head(path, size)?;
         let mut first = (left < size || size == 0).then(|| asked.elapsed());
         while left > 0 {
