@@ -36,6 +36,7 @@ enum Command {
     },
     /// Print the certificate that clients must trust, never the key; after `rotate`, both certificates
     Export {
+        /// How; der has room for one certificate
         #[arg(long, value_enum, default_value_t = Encoding::Pem)]
         format: Encoding,
         /// Only that of the authority that waits
@@ -54,7 +55,6 @@ enum Command {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Encoding {
     Pem,
-    /// Has room for one certificate
     Der,
 }
 

@@ -224,24 +224,23 @@ impl Authority {
 
     fn take(&self, signers: Signers) {
         let old = self.signing.load();
-        let is_same = old.signers.in_use.about().fingerprint == signers.in_use.about().fingerprint;
-        if !is_same {
-            tracing::info!(
-                "leaves are signed by {} from now on",
-                signers.in_use.about().subject
-            );
-        }
-        if let Some(next) = &signers.next {
-            tracing::info!(
-                "a next intercepting authority waits, {}; it is offered to clients",
-                next.about().subject
-            );
-        }
+        let (before, now) = (old.signers.in_use.about(), signers.in_use.about());
+        let next = signers.next.as_ref().map(Signer::about);
         self.signing.store(Arc::new(Signing {
             signers,
             generation: old.generation.wrapping_add(1),
         }));
         self.leaves.invalidate_all();
+        // Said when it is so.
+        if before.fingerprint != now.fingerprint {
+            tracing::info!("leaves are signed by {} from now on", now.subject);
+        }
+        if let Some(next) = next {
+            tracing::info!(
+                "a next intercepting authority waits, {}; it is offered to clients",
+                next.subject
+            );
+        }
     }
 }
 
