@@ -3,3 +3,4 @@
 
 mod checked;
 mod offered;
+mod shown;

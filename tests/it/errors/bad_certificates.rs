@@ -8,8 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
     IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::{
@@ -52,18 +52,39 @@ fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerCon
     Arc::new(config.unwrap())
 }
 
-async fn pull(urls: &str, roots: &str) -> Response {
+/// The same manifest, through the door that everyone has and through a tunnel, where the client sees docxy's own good
+/// certificate.
+async fn pulls(urls: &str, roots: &str) -> [(&'static str, Response); 2] {
     let app = TestApp::builder()
         .file("ca.pem", roots)
         .config(&format!(
-            "[registries.\"docker.io\"]\nurls = [{urls:?}]\nallow_private_addresses = true\nca_file = \"ca.pem\"\n"
+            "[intercept]\nenabled = true\n\
+             [registries.\"docker.io\"]\nurls = [{urls:?}]\nallow_private_addresses = true\nca_file = \"ca.pem\"\n"
         ))
         .start()
         .await;
-    Request::get(MANIFEST)
-        .header("Accept", "*/*")
+    let ask = || Request::get(MANIFEST).header("Accept", "*/*");
+    let plain = ask().send(app.addr()).await;
+    let offered = Request::get("/ca.der").send(app.addr()).await.body;
+    let tunnelled = ask()
+        .header("Host", "registry-1.docker.io")
+        .through_tunnel("registry-1.docker.io:443")
+        .tls(trusting(offered), "registry-1.docker.io")
         .send(app.addr())
-        .await
+        .await;
+    [("plain", plain), ("tunnel", tunnelled)]
+}
+
+fn trusting(certificate: Vec<u8>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.into()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 #[tokio::test]
@@ -181,18 +202,23 @@ async fn each_bad_certificate_is_502_with_its_reason() {
             .image("library/redis", "7", Image::layers(1))
             .start()
             .await;
-        let answer = pull(&stub.url(), &roots).await;
-        let Some(reason) = reason else {
-            answer.assert_is(&stub.image("library/redis", "7").root, &stub);
-            continue;
-        };
-        assert_eq!(answer.status, 502, "{what}: {}", answer.text());
-        let (_, message) = answer.oci_error();
+        for (door, answer) in pulls(&stub.url(), &roots).await {
+            let Some(reason) = reason else {
+                answer.assert_is(&stub.image("library/redis", "7").root, &stub);
+                continue;
+            };
+            assert_eq!(answer.status, 502, "{what}, {door}: {}", answer.text());
+            let (_, message) = answer.oci_error();
+            assert!(
+                message.contains(reason) && message.contains("docker.io"),
+                "{what}, {door}: {message}"
+            );
+        }
         assert!(
-            message.contains(reason) && message.contains("docker.io"),
-            "{what}: {message}"
+            reason.is_none() || stub.requests().is_empty(),
+            "{what}: {}",
+            stub.story()
         );
-        assert_eq!(stub.requests().len(), 0, "{what}: {}", stub.story());
     }
 }
 
@@ -256,12 +282,13 @@ async fn tls_1_1_is_502_with_its_reason() {
         "{said}"
     );
 
-    let answer = pull(&format!("https://{address}"), &ours.pem()).await;
-    assert_eq!(answer.status, 502, "{}", answer.text());
-    let (_, message) = answer.oci_error();
-    assert!(
-        message.contains("1.2 and 1.3") && message.contains("docker.io"),
-        "{message}"
-    );
+    for (door, answer) in pulls(&format!("https://{address}"), &ours.pem()).await {
+        assert_eq!(answer.status, 502, "{door}: {}", answer.text());
+        let (_, message) = answer.oci_error();
+        assert!(
+            message.contains("1.2 and 1.3") && message.contains("docker.io"),
+            "{door}: {message}"
+        );
+    }
     server.kill().await.unwrap();
 }
