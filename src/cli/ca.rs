@@ -67,7 +67,7 @@ pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<Exit
             show::run(&config, &made(&config)?, form)?;
         }
         Command::Export { format, next, output } => {
-            export(&made(&found(schema)?)?, *format, *next, output.as_deref())?
+            export(&made(&found(schema)?)?, *format, *next, output.as_deref())?;
         }
         Command::Rotate => {
             let config = found(schema)?;

@@ -5,13 +5,10 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::cli::output::{Form, write_json, write_text};
-use crate::tls::authority::{About, Config, Signers};
+use crate::tls::authority::{About, Config, Signer, Signers};
 
 pub(super) fn run(config: &Config, signers: &Signers, form: Form) -> anyhow::Result<()> {
-    let (in_use, next) = (
-        signers.in_use.about(),
-        signers.next.as_ref().map(|next| next.about()),
-    );
+    let (in_use, next) = (signers.in_use.about(), signers.next.as_ref().map(Signer::about));
     match form {
         Form::Json => write_json(&json!({
             "path": config.origin.path(),

@@ -199,19 +199,19 @@ fn what_can_not_sign_is_refused_with_the_reason() {
         (&[&changed(&|params| params.is_ca = IsCa::NoCa)], "CA:TRUE"),
         (
             &[&changed(&|params| {
-                params.key_usages = vec![KeyUsagePurpose::DigitalSignature]
+                params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             })],
             "keyCertSign",
         ),
         (
             &[&changed(&|params| {
-                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             })],
             "serverAuth",
         ),
         (
             &[&changed(&|params| {
-                params.not_after = rcgen::date_time_ymd(2021, 1, 1)
+                params.not_after = rcgen::date_time_ymd(2021, 1, 1);
             })],
             "expired on Jan  1",
         ),
