@@ -93,5 +93,5 @@ pub fn shake_hands(
     while connection.is_handshaking() {
         connection.complete_io(&mut socket)?;
     }
-    Ok(Connection::over(StreamOwned::new(connection, socket)))
+    Ok(Connection::over(StreamOwned::new(connection, socket), name))
 }

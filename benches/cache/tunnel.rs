@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 
 use super::Bench;
-use super::client::{Connection, Timing, crowd};
+use super::client::{Connection, HERE, Timing, crowd};
 use super::field::{Party, rounds};
 use super::figures::{gibibytes, mebibytes};
 use super::library::Blob;
@@ -45,7 +45,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
     Connection::open(docxy.address)?.fetch(&blob.path, blob.size)?;
     let inside = || -> Result<_> {
         let socket = tunnel(docxy.address, &format!("{REGISTRY}:443"))?;
-        Ok(shake_hands(socket, &trust, REGISTRY)?.named(REGISTRY))
+        shake_hands(socket, &trust, REGISTRY)
     };
     let warm = pulls(bench, &docxy, &blob, |party, delays| match party {
         Party::Docxy => crowd(inside, &blob.path, blob.size, delays),
@@ -55,7 +55,7 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
     let to = origin.address.to_string();
     let passed = pulls(bench, &docxy, &blob, |party, delays| match party {
         Party::Docxy => crowd(
-            || Ok(Connection::over(tunnel(docxy.address, &to)?)),
+            || Ok(Connection::over(tunnel(docxy.address, &to)?, HERE)),
             &blob.path,
             blob.size,
             delays,

@@ -13,12 +13,11 @@ use super::process::pause;
 /// The most that is thrown away at once.
 const DISCARD: usize = 1 << 20;
 
-/// What a registry's clients send with every request.
-pub fn request(path: &str) -> String {
-    request_of("127.0.0.1", path)
-}
+/// As what a server on this machine is asked for.
+pub const HERE: &str = "127.0.0.1";
 
-fn request_of(host: &str, path: &str) -> String {
+/// What a registry's clients send with every request.
+pub fn request(host: &str, path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: \
          application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, */*\r\n\r\n"
@@ -61,28 +60,24 @@ impl Connection<TcpStream> {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("{address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self::over(stream))
+        Ok(Self::over(stream, HERE))
     }
 }
 
 impl<S: Stream> Connection<S> {
-    pub fn over(stream: S) -> Self {
+    /// `host` is what the server is asked for as.
+    pub fn over(stream: S, host: &'static str) -> Self {
         Self {
             stream,
-            host: "127.0.0.1",
+            host,
             buffer: vec![0; DISCARD],
         }
-    }
-
-    /// It is asked for under this name.
-    pub fn named(self, host: &'static str) -> Self {
-        Self { host, ..self }
     }
 
     /// Asks, and throws the body away. Anything but a whole 200 of `size` bytes is an error.
     pub fn fetch(&mut self, path: &str, size: u64) -> Result<Timing> {
         let asked = Instant::now();
-        self.stream.write_all(request_of(self.host, path).as_bytes())?;
+        self.stream.write_all(request(self.host, path).as_bytes())?;
         let mut left = self.head(path, size)?;
         let mut first = (left < size || size == 0).then(|| asked.elapsed());
         while left > 0 {
