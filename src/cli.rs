@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out.
 
+mod ca;
 mod cache;
 mod check_config;
 mod client_config;
@@ -7,6 +8,7 @@ mod explain;
 mod healthcheck;
 mod naming;
 mod output;
+mod owner;
 mod running;
 mod table;
 mod token;
@@ -105,6 +107,8 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Make, show and exchange the authority that clients of the intercepting door trust
+    Ca(ca::Arguments),
     /// Show how docxy stands with its registries: which credentials work, what is left of their limits, for how long
     Upstreams(upstreams::Arguments),
     /// Print the files that send a client through docxy
@@ -149,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         Command::Upstreams(wanted) => upstreams::run(&loaded, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {

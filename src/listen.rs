@@ -32,4 +32,4 @@ pub use connection::Connection;
 pub use drain::{Drain, Trigger, drain, watch_signals};
 pub use handler::Service;
 pub use socket::{Binding, Error, Listener};
-pub use turn::{Next, Tunnel, Turn};
+pub use turn::{Carried, Next, Tunnel, Turn};

@@ -60,6 +60,7 @@ pub enum WhenLimited {
 }
 
 /// What routing and access know of one registry.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The name that image references use.

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use url::Url;
 
 use crate::access::private::PrivateError;
 use crate::config::paths::{self, Machine};
 use crate::config::presets::PRESETS;
-use crate::config::schema::{Registry, Schema};
+use crate::config::schema::Schema;
 use crate::config::values::HostPattern;
-use crate::oci::RegistryName;
+use crate::route::Destination;
 use crate::tls::authority::{About, Config, Origin, Signers, Subtree, signers};
 use crate::tls::{self, Authority, CertificateFiles};
 
+use super::intercept::places;
 use super::{resolve, storage};
 
 /// For the process that serves. `None`: nothing is intercepted. Makes docxy's own where there is none; blocking.
@@ -128,10 +128,9 @@ fn permitted(schema: &Schema) -> Vec<Subtree> {
     for preset in PRESETS {
         let hosts = [&[preset.name], preset.aliases, preset.realms].concat();
         trees.extend(hosts.into_iter().filter_map(|host| Subtree::parse(host).ok()));
-        trees.extend(Url::parse(preset.url).ok().as_ref().and_then(host_of));
     }
     for (name, registry) in &schema.registries {
-        trees.extend(hosts(schema, name, registry));
+        trees.extend(places(name, registry).token_hosts.iter().filter_map(tree));
     }
     for pattern in &schema.intercept.hosts {
         let text = pattern.suffix().or_else(|| pattern.literal());
@@ -143,45 +142,21 @@ fn permitted(schema: &Schema) -> Vec<Subtree> {
 /// The hosts of registries that docxy is to answer for, as far as they can be said in advance.
 fn answered_for(schema: &Schema) -> Vec<Subtree> {
     let chosen = &schema.intercept.hosts;
-    let is_chosen = |host: &Subtree| {
-        let text = host.to_string();
-        let matches = |pattern: &HostPattern| pattern.matches(&text, pattern.port());
+    let is_chosen = |place: &Destination| {
+        let matches = |pattern: &HostPattern| pattern.matches(place.host(), place.port());
         chosen.is_empty() || chosen.iter().any(matches)
     };
     let all: BTreeSet<Subtree> = schema
         .enabled_registries()
-        .flat_map(|(name, registry)| hosts(schema, name, registry))
+        .flat_map(|(name, registry)| places(name, registry).token_hosts)
         .filter(is_chosen)
+        .filter_map(|place| tree(&place))
         .collect();
     all.into_iter().collect()
 }
 
-/// Under which a registry and its tokens are asked for.
-fn hosts(schema: &Schema, name: &RegistryName, registry: &Registry) -> Vec<Subtree> {
-    let parent = schema.parent.url.as_ref().and_then(Url::host);
-    // The parent is nobody's registry.
-    let own = registry.urls.iter().filter(|entry| entry.mirror.is_none());
-    let urls = own.filter(|entry| entry.url.scheme() == "https" && entry.url.host() != parent);
-    // A bare word (`harbor`) is for paths: no client knows such a host.
-    let is_host = |host: &&str| host.contains(['.', ':']);
-    let names = std::iter::once(name)
-        .chain(&registry.aliases)
-        .map(RegistryName::host);
-    let realms = registry
-        .realms
-        .iter()
-        .filter_map(|realm| HostPattern::parse(realm).ok());
-    let mut hosts: Vec<Subtree> = names
-        .filter(is_host)
-        .filter_map(|host| Subtree::parse(host).ok())
-        .collect();
-    hosts.extend(urls.filter_map(|entry| host_of(&entry.url)));
-    hosts.extend(realms.filter_map(|realm| Subtree::parse(realm.literal()?).ok()));
-    hosts
-}
-
-fn host_of(url: &Url) -> Option<Subtree> {
-    Subtree::parse(url.host_str()?).ok()
+fn tree(place: &Destination) -> Option<Subtree> {
+    Subtree::parse(place.host()).ok()
 }
 
 #[cfg(test)]
@@ -245,7 +220,7 @@ mod tests {
             "registries.\"harbor.corp.example:8443\".aliases=[\"harbor\", \"old.corp.example\"]",
             "registries.\"harbor.corp.example:8443\".realms=[\"sso.corp.example:9443\"]",
             "registries.\"10.0.0.5:5000\".allow_private_addresses=true",
-            "intercept.hosts=[\"*.pkg.dev\", \"docker.io\", \"*.corp.example\", \"10.0.0.5:5000\"]",
+            "intercept.hosts=[\"*.pkg.dev\", \"docker.io\", \"*.corp.example:8443\", \"old.corp.example\", \"10.0.0.5:5000\"]",
             "parent.url=\"https://parent.example\"",
             "parent.password_file=\"/nowhere\"",
         ]);
@@ -270,7 +245,6 @@ mod tests {
                 "docker.io",
                 "harbor.corp.example",
                 "old.corp.example",
-                "sso.corp.example",
                 "10.0.0.5"
             ]
         );

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use http::HeaderValue;
 use url::Host;
 
-use crate::config::schema::{self, ProxyEntry, Registry, Schema};
+use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
 use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
 use crate::tls::trust::{Roots, Trust};
@@ -57,7 +57,7 @@ impl Roads {
     }
 
     pub fn to(&self, schema: &Schema, name: &RegistryName, registry: &Registry) -> Result<transport::Config> {
-        let proxy = proxy(schema, registry)?;
+        let proxy = proxy(schema, schema.proxy_of(registry))?;
         refuse_own_listeners(&proxy, &self.listeners)?;
         let trust = Trust {
             ca_file: registry.ca_file.clone(),
@@ -109,6 +109,7 @@ impl Roads {
             ipv6: schema.network.ipv6,
             connect: schema.timeouts.connect,
             own: self.listeners.clone(),
+            proxy: proxy(schema, schema.network.proxy.as_ref())?,
         }))
     }
 
@@ -160,8 +161,8 @@ fn timeouts(schema: &Schema) -> Timeouts {
     }
 }
 
-fn proxy(schema: &Schema, registry: &Registry) -> Result<ProxyConfig> {
-    if let Some(list) = schema.proxy_of(registry) {
+fn proxy(schema: &Schema, written: Option<&ProxyList>) -> Result<ProxyConfig> {
+    if let Some(list) = written {
         let steps = list.0.iter().map(step).collect::<Result<_>>()?;
         return Ok(ProxyConfig::List(steps));
     }

@@ -2,7 +2,6 @@
 //! request's extensions; the connection's own task makes it so, and keeps what it has counted and promised: its place among
 //! the connections, its deadlines, its part in the drain.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
-use tokio_util::io::InspectReader;
+use tokio::time::Instant;
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use super::activity::Activity;
 use super::connection::Ended;
@@ -27,11 +27,21 @@ use crate::route::Destination;
 pub enum Next {
     /// TLS is spoken with the client in the destination's place, and the requests inside are docxy's to answer.
     Answer { tls: Arc<ServerConfig>, tunnel: Tunnel },
-    /// Bytes go to and fro until one side ends. `held` goes with it.
+    /// Bytes go to and fro until one side ends, which `held` is told.
     Relay {
         to: TcpStream,
-        held: Box<dyn Any + Send>,
+        held: Box<dyn FnOnce(Carried) + Send>,
     },
+}
+
+/// What went through a tunnel that was passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Carried {
+    /// Bytes from the client, and to it.
+    pub up: u64,
+    pub down: u64,
+    /// From the answer to the CONNECT to the end.
+    pub took: Duration,
 }
 
 /// What a client asked docxy to be its proxy for; an extension of every request inside.
@@ -116,29 +126,41 @@ const SILENT: Duration = Duration::from_mins(10);
 pub(super) async fn relay(
     mut client: Line,
     to: TcpStream,
-    held: Box<dyn Any + Send>,
+    held: Box<dyn FnOnce(Carried) + Send>,
     activity: &Arc<Activity>,
 ) -> Result<(), Ended> {
     let _busy = activity.request(false);
-    let _held = held;
-    let moved = AtomicU64::new(0);
-    let count = |bytes: &[u8]| {
-        moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-    };
+    let begun = Instant::now();
+    let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
     let (from, into) = to.into_split();
-    let mut server = tokio::io::join(InspectReader::new(from, count), into);
-    let copied = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER);
-    tokio::pin!(copied);
-    let mut seen = None;
-    loop {
-        tokio::select! {
-            ended = &mut copied => return ended.map(drop).map_err(Ended::Io),
-            () = tokio::time::sleep(SILENT) => {
-                let now = moved.load(Ordering::Relaxed);
-                if seen.replace(now) == Some(now) {
-                    return Err(Ended::SilentTunnel);
+    let from = InspectReader::new(from, |bytes| add(&down, bytes));
+    let into = InspectWriter::new(into, |bytes| add(&up, bytes));
+    let mut server = tokio::io::join(from, into);
+    let ended = {
+        let copied = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER);
+        tokio::pin!(copied);
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                ended = &mut copied => break ended.map(drop).map_err(Ended::Io),
+                () = tokio::time::sleep(SILENT) => {
+                    let now = Some((up.load(Ordering::Relaxed), down.load(Ordering::Relaxed)));
+                    if seen == now {
+                        break Err(Ended::SilentTunnel);
+                    }
+                    seen = now;
                 }
             }
         }
-    }
+    };
+    held(Carried {
+        up: up.load(Ordering::Relaxed),
+        down: down.load(Ordering::Relaxed),
+        took: begun.elapsed(),
+    });
+    ended
+}
+
+fn add(count: &AtomicU64, bytes: &[u8]) {
+    count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }

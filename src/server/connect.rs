@@ -14,7 +14,7 @@ use super::{Parts, Shared};
 use crate::access::limits::Who;
 use crate::access::{Account, Identity, Refusal};
 use crate::intercept::{Auth, Intercept, Verdict};
-use crate::listen::{Next, Tunnel, Turn};
+use crate::listen::{Carried, Next, Tunnel, Turn};
 use crate::oci::Code;
 use crate::pull::Outcome;
 use crate::route::{Destination, Visit};
@@ -100,7 +100,11 @@ async fn grant(
                 .opener
                 .open(destination.host(), destination.port(), private);
             let to = opened.await.map_err(|error| unopened(&destination, &error))?;
-            let held = Box::new(pass);
+            let held = Box::new(move |carried: Carried| {
+                let Carried { up, down, took } = carried;
+                tracing::info!(target: "docxy::access", %destination, up, down, ?took, "a tunnel ended");
+                drop(pass);
+            });
             turn.into(Next::Relay { to, held });
             Ok(())
         }
@@ -120,7 +124,7 @@ fn unopened(destination: &Destination, error: &OpenError) -> Problem {
     match error {
         OpenError::Forbidden(..) | OpenError::Own(_) => Problem::denied(message),
         OpenError::Slow(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
-        OpenError::Name(_) | OpenError::Connect(_) => {
+        OpenError::Name(_) | OpenError::Connect(_) | OpenError::Proxy { .. } => {
             Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
         }
     }

@@ -22,14 +22,13 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 pub use kept::{Origin, Signers};
 pub use leaf::LeafError;
 pub use make::May;
 pub use name::{LeafName, NotAHost, Subtree};
-pub use signer::About;
+pub use signer::{About, Signer};
 pub use validity::Seconds;
 
 use self::kept::Seen;
@@ -96,7 +95,7 @@ impl Authority {
     /// It can't be used, made or kept; the error names the file and the remedy.
     pub fn open(config: &Config) -> Result<Arc<Self>, Error> {
         let now = Seconds::now();
-        if config.origin.make_first(config.may(), now)? {
+        if config.origin.make_first(config.may())? {
             tracing::info!(
                 "made the intercepting authority in {}; clients must trust its certificate (docxy ca export)",
                 config.origin.path().display()
@@ -104,9 +103,7 @@ impl Authority {
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (signers, seen) = config.origin.read(&provider, now)?;
-        let signers = signers.ok_or_else(|| Error::NoneMade {
-            folder: config.origin.path(),
-        })?;
+        let signers = signers.ok_or_else(|| config.origin.none_made())?;
         let leaf_key = LeafKey::generate(&provider)?;
         let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
         Ok(Arc::new(Self {
@@ -227,24 +224,23 @@ impl Authority {
 
     fn take(&self, signers: Signers) {
         let old = self.signing.load();
-        let is_same = old.signers.in_use.about().fingerprint == signers.in_use.about().fingerprint;
-        if !is_same {
-            tracing::info!(
-                "leaves are signed by {} from now on",
-                signers.in_use.about().subject
-            );
-        }
-        if let Some(next) = &signers.next {
-            tracing::info!(
-                "a next intercepting authority waits, {}; it is offered to clients",
-                next.about().subject
-            );
-        }
+        let (before, now) = (old.signers.in_use.about(), signers.in_use.about());
+        let next = signers.next.as_ref().map(Signer::about);
         self.signing.store(Arc::new(Signing {
             signers,
             generation: old.generation.wrapping_add(1),
         }));
         self.leaves.invalidate_all();
+        // Said when it is so.
+        if before.fingerprint != now.fingerprint {
+            tracing::info!("leaves are signed by {} from now on", now.subject);
+        }
+        if let Some(next) = next {
+            tracing::info!(
+                "a next intercepting authority waits, {}; it is offered to clients",
+                next.subject
+            );
+        }
     }
 }
 
@@ -272,18 +268,13 @@ impl Signers {
     /// See [`Authority::certificates_pem`].
     pub fn pem(&self) -> String {
         let all = std::iter::once(&self.in_use).chain(&self.next);
-        all.filter_map(|signer| signer.anchor()).map(pem_of).collect()
+        all.map(Signer::pem).collect()
     }
 
     /// See [`Authority::certificate_der`].
     pub fn der(&self) -> Vec<u8> {
-        self.in_use.anchor().map_or_else(Vec::new, |der| der.to_vec())
+        self.in_use.der()
     }
-}
-
-fn pem_of(certificate: &CertificateDer<'_>) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.to_vec()), config)
 }
 
 #[cfg(test)]

@@ -68,8 +68,8 @@ pub enum Error {
         path.display()
     )]
     NextWaits { path: PathBuf },
-    #[error("no next authority waits in {}; make one first: docxy ca rotate", folder.display())]
-    NoneWaits { folder: PathBuf },
+    #[error("no next authority waits; make one first: docxy ca rotate")]
+    NoneWaits,
     #[error(
         "the intercepting authority is your own, by ca_cert and ca_key: exchange those two files for another, docxy notices it"
     )]

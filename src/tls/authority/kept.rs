@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::make::{self, May};
 use super::signer::Signer;
@@ -85,46 +85,50 @@ impl Origin {
     }
 
     /// Makes docxy's own where there is none; true when it did. Blocks on files.
-    pub fn make_first(&self, may: May<'_>, now: Seconds) -> Result<bool, Error> {
+    pub fn make_first(&self, may: May<'_>) -> Result<bool, Error> {
         let Some((current, _lock)) = self.alone()? else {
             return Ok(false);
         };
         if kept(&current)?.is_some() {
             return Ok(false);
         }
-        write(&current, make::authority(may, now)?.expose().as_bytes())?;
+        write(
+            &current,
+            make::authority(may, Seconds::now())?.expose().as_bytes(),
+        )?;
         Ok(true)
     }
 
     /// Makes the next authority of docxy's own, which waits until [`Origin::activate`]. Blocks on files.
-    pub fn rotate(&self, may: May<'_>, now: Seconds) -> Result<(), Error> {
+    pub fn rotate(&self, may: May<'_>) -> Result<(), Error> {
         let Some((current, _lock)) = self.alone()? else {
             return Err(Error::OperatorsOwn);
         };
         if kept(&current)?.is_none() {
-            return Err(Error::NoneMade {
-                folder: folder_of(&current),
-            });
+            return Err(self.none_made());
         }
         let next = self.file(NEXT);
         if kept(&next)?.is_some() {
             return Err(Error::NextWaits { path: next });
         }
-        write(&next, make::authority(may, now)?.expose().as_bytes())
+        write(&next, make::authority(may, Seconds::now())?.expose().as_bytes())
     }
 
     /// Puts the next authority in the place of the one in use, which is kept as the previous. Blocks on files.
-    pub fn activate(&self, provider: &CryptoProvider, now: Seconds) -> Result<(), Error> {
+    pub fn activate(&self) -> Result<(), Error> {
         let Some((current, _lock)) = self.alone()? else {
             return Err(Error::OperatorsOwn);
         };
         let next = self.file(NEXT);
         let Some(waiting) = kept(&next)? else {
-            return Err(Error::NoneWaits {
-                folder: folder_of(&next),
-            });
+            return Err(Error::NoneWaits);
         };
-        Signer::read(&waiting, &both(&next), provider, now)?;
+        Signer::read(
+            &waiting,
+            &both(&next),
+            &aws_lc_rs::default_provider(),
+            Seconds::now(),
+        )?;
         if let Some(old) = private::read(&current, LARGEST)? {
             write(&self.file(PREVIOUS), &old)?;
         }
@@ -141,6 +145,17 @@ impl Origin {
     /// The file of the authority in use.
     pub fn path(&self) -> PathBuf {
         self.file(CURRENT)
+    }
+
+    /// Where it is kept after the next one has taken its place.
+    pub fn previous(&self) -> PathBuf {
+        self.file(PREVIOUS)
+    }
+
+    pub fn none_made(&self) -> Error {
+        Error::NoneMade {
+            folder: folder_of(&self.path()),
+        }
     }
 
     /// The lock of docxy's own folder, and the file in use; `None` where the files are the operator's.

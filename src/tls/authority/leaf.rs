@@ -1,5 +1,6 @@
 //! The certificate of one host, for a week.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -176,29 +177,26 @@ fn certificate(
 fn extensions(writer: &mut DERWriterSeq<'_>, signer: &Signer, key: &LeafKey, name: &LeafName) {
     let critical = true;
     extension(writer, 15, critical, |usage| {
-        usage.write_bitvec_bytes(&[0b1000_0000], 1)
+        usage.write_bitvec_bytes(&[0b1000_0000], 1);
     });
     extension(writer, 37, !critical, |usages| {
         usages.write_sequence(|writer| {
             writer
                 .next()
-                .write_oid(&ObjectIdentifier::from_slice(SERVER_AUTH))
+                .write_oid(&ObjectIdentifier::from_slice(SERVER_AUTH));
         });
     });
     extension(writer, 19, critical, |basic| basic.write_sequence(|_| {}));
     extension(writer, 17, critical, |names| {
-        names.write_sequence(|writer| match name.host() {
-            Host::Dns(name) => writer
+        names.write_sequence(|writer| {
+            let (kind, bytes) = match name.host() {
+                Host::Dns(name) => (2, name.as_bytes().to_vec()),
+                Host::Ip(IpAddr::V4(address)) => (7, address.octets().to_vec()),
+                Host::Ip(IpAddr::V6(address)) => (7, address.octets().to_vec()),
+            };
+            writer
                 .next()
-                .write_tagged_implicit(Tag::context(2), |writer| writer.write_ia5_string(name)),
-            Host::Ip(address) => {
-                writer
-                    .next()
-                    .write_tagged_implicit(Tag::context(7), |writer| match address {
-                        std::net::IpAddr::V4(address) => writer.write_bytes(&address.octets()),
-                        std::net::IpAddr::V6(address) => writer.write_bytes(&address.octets()),
-                    })
-            }
+                .write_tagged_implicit(Tag::context(kind), |writer| writer.write_bytes(&bytes));
         });
     });
     extension(writer, 14, !critical, |id| id.write_bytes(&key.key_id));
@@ -250,7 +248,7 @@ fn sequence_of(algorithm: AlgorithmIdentifier) -> Vec<u8> {
     whole
 }
 
-/// UTCTime to the end of 2049, GeneralizedTime afterwards (RFC 5280, 4.1.2.5).
+/// `UTCTime` to the end of 2049, `GeneralizedTime` afterwards (RFC 5280, 4.1.2.5).
 enum Time {
     Utc(UTCTime),
     Generalized(GeneralizedTime),

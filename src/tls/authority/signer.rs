@@ -80,8 +80,13 @@ impl Signer {
     }
 
     /// What clients are to trust: the root, or what is nearest to it in the file.
-    pub fn anchor(&self) -> Option<&CertificateDer<'static>> {
-        self.chain.last()
+    pub fn pem(&self) -> String {
+        self.chain.last().map(pem_of).unwrap_or_default()
+    }
+
+    /// The same.
+    pub fn der(&self) -> Vec<u8> {
+        self.chain.last().map(|der| der.to_vec()).unwrap_or_default()
     }
 
     pub fn key(&self) -> &dyn SigningKey {
@@ -216,7 +221,12 @@ fn key_id(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
         })
 }
 
-pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+pub(super) fn pem_of(certificate: &CertificateDer<'_>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.to_vec()), config)
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let hash = digest::digest(&digest::SHA256, certificate);
     let pairs: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")

@@ -24,6 +24,7 @@ impl Seconds {
         ASN1Time::from_timestamp(self.0).map_err(|_| Error::Clock)
     }
 
+    #[must_use]
     pub fn plus(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds))
     }

@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 
 use crate::tls::MinVersion;
 use crate::tls::authority::leaf::{Leaf, LeafKey};
-use crate::tls::authority::{Authority, Config, LeafName, Origin, Seconds, Subtree, pem_of};
+use crate::tls::authority::signer::pem_of;
+use crate::tls::authority::{Authority, Config, LeafName, Origin, Seconds, Subtree};
 
 pub fn names(texts: &[&str]) -> Vec<Subtree> {
     texts
