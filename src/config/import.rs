@@ -197,9 +197,7 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
     }
     let is_ours = |origin: &Origin| matches!(origin, Origin::Environment(name) if auth_registries::VARIABLES.contains(&name.as_str()));
     for warning in loaded.warnings.iter().filter(|warning| is_ours(&warning.0.origin)) {
-        if !auth_registries::is_in_use(warning) {
-            draft.note(&spot, warning.0.what.clone());
-        }
+        draft.note(&spot, warning.0.what.clone());
     }
     Ok(())
 }

@@ -173,13 +173,23 @@ impl Draft {
             let _ = tree::insert(&mut table, &setting.path, node_of(&setting.value, &setting.from.origin));
         }
         if !self.tags.is_empty() {
-            let origin = self.tags.first().map_or(Origin::Default, |rule| rule.from.origin.clone());
+            let origin = self.tiers_from().unwrap_or(Origin::Default);
             let items = self.tags.iter().map(|rule| node_of(&rule.value(), &rule.from.origin));
             let value = tree::Value::Array(items.collect());
             let path = ["cache", "tags"].map(str::to_owned);
             let _ = tree::insert(&mut table, &path, Node { value, origin });
         }
         table
+    }
+
+    /// The titles of the rules about tags.
+    pub fn tiers(&self) -> impl Iterator<Item = &'static str> {
+        self.tags.iter().map(|rule| rule.title)
+    }
+
+    /// Where the first of them came from: the origin of all of them as a list.
+    pub fn tiers_from(&self) -> Option<Origin> {
+        self.tags.first().map(|rule| rule.from.origin.clone())
     }
 
     /// What a start says about the notes.

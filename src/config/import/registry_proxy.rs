@@ -51,7 +51,7 @@ const READ: [&str; 20] = [
 ];
 
 /// Those for which docxy has no key, and why none is needed. `true` alone is worth a word where a value stands beside.
-const NOT_NEEDED: [(&str, Option<&str>, &str); 17] = [
+const NOT_NEEDED: [(&str, Option<&str>, &str); 16] = [
     ("ALLOW_OWN_AUTH", Some("true"), "with an account of docxy's own for a registry, clients' own accounts are not shown to it; take `auth = \"configured\"` and the account out of its section, and each client signs in as itself"),
     ("ALLOW_PUSH_WITH_OWN_AUTH", Some("true"), "pushing stays off: push.enabled of a registry lets its clients push, with the account that the registry's `auth` says"),
     ("PROXY_REQUEST_BUFFERING", None, "not needed: what is pushed is never buffered"),
@@ -68,7 +68,6 @@ const NOT_NEEDED: [(&str, Option<&str>, &str); 17] = [
     ("CA_SRL_FILE", None, "not needed: serial numbers are random"),
     ("ALLDOMAINS", None, "not needed: each host gets a certificate of its own"),
     ("DO_DEBUG_BUILD", None, "it only counted when the image was built"),
-    ("LANG", None, "it only counted for its debugger"),
 ];
 
 const SENDING: &str = "docxy has no such time limit; timeouts.idle ends a registry's answer that stands still";
@@ -111,7 +110,7 @@ pub(in crate::config) fn translate(variables: &[Variable], default: &Spot, purpo
         default,
         draft,
     };
-    tool.doors();
+    tool.doors(purpose);
     tool.folders(purpose);
     let names = tool.registries();
     tool.cache();
@@ -146,12 +145,16 @@ impl<'a> Tool<'a> {
         Some((variable.value.trim() == "true", variable.spot.clone()))
     }
 
-    fn doors(&mut self) {
+    fn doors(&mut self, purpose: Use<'_>) {
         let default = self.default;
         self.draft.add(&["listen"], PORT, default);
         self.draft.set(&["intercept", "enabled"], true, default);
         self.draft.set(&["intercept", "main_port"], true, default);
         self.draft.set(&["intercept", "tunnel"], "all", default);
+        if let Use::InPlace { .. } = purpose {
+            // The loader itself warns of an open proxy.
+            return;
+        }
         self.draft.note(
             default,
             "hosts that are no registry are still tunnelled to whoever asks, but never into private networks: set \
