@@ -38,7 +38,9 @@ pub(super) fn apply(
     };
     let [between, within] = delimiters(&|name| environment.get(name));
     // In that tool's place: a host that it did not intercept had no account there either.
-    let in_place = environment.get(compat::VARIABLE).is_some_and(|tool| !tool.is_empty());
+    let in_place = environment
+        .get(compat::VARIABLE)
+        .is_some_and(|tool| !tool.is_empty());
     let mut accounts: BTreeMap<RegistryName, Vec<CredentialEntry>> = BTreeMap::new();
     for (index, read) in parse(text, between, within).enumerate() {
         let found = read.and_then(|entry| {

@@ -51,9 +51,19 @@ pub(super) fn predecessor(
     };
     let mut draft = Draft::default();
     let exists = |path: &str| Path::new(path).exists();
-    registry_proxy::translate(&variables(environment), &own, Use::InPlace { exists: &exists }, &mut draft);
+    registry_proxy::translate(
+        &variables(environment),
+        &own,
+        Use::InPlace { exists: &exists },
+        &mut draft,
+    );
     for problem in draft.problems.iter() {
-        problems.push(&problem.origin, &problem.key, problem.what.clone(), problem.fix.clone());
+        problems.push(
+            &problem.origin,
+            &problem.key,
+            problem.what.clone(),
+            problem.fix.clone(),
+        );
     }
     warnings.extend(draft.warnings());
     warnings.push(Warning(Problem {
@@ -75,13 +85,18 @@ impl Predecessor {
         let in_force = self.tiers_from.as_ref() == Some(origins.of("cache.tags"));
         let rules = schema.cache.tags.iter().filter(|_| in_force);
         Compat {
-            tiers: rules.zip(&self.tiers).map(|(rule, title)| (rule.tag.clone(), *title)).collect(),
+            tiers: rules
+                .zip(&self.tiers)
+                .map(|(rule, title)| (rule.tag.clone(), *title))
+                .collect(),
         }
     }
 }
 
 fn variables(environment: &Environment) -> Vec<Variable> {
-    let ours = environment.iter().filter(|(name, _)| registry_proxy::is_variable(name));
+    let ours = environment
+        .iter()
+        .filter(|(name, _)| registry_proxy::is_variable(name));
     ours.map(|(name, value)| Variable {
         name: name.clone(),
         value: value.clone(),

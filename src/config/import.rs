@@ -70,6 +70,7 @@ pub struct Imported {
 pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
     let mut draft = Draft::default();
     let mut variables = Vec::new();
+    let mut mirrors = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         let file = SourceFile::new(input.name);
         let first = index == 0;
@@ -78,13 +79,19 @@ pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
         };
         match tool {
             Tool::DockerRegistryProxy => {
-                variables.extend(env_file::parse(text, &file, registry_proxy::is_variable, &mut draft));
+                variables.extend(env_file::parse(
+                    text,
+                    &file,
+                    registry_proxy::is_variable,
+                    &mut draft,
+                ));
             }
-            Tool::Distribution => distribution::translate(text, &file, first, &mut draft),
+            Tool::Distribution => mirrors.extend(distribution::translate(text, &file, first, &mut draft)),
             Tool::Docxy => older_docxy::translate(text, &file, &mut draft),
-            Tool::DockerProxy => docker_proxy::translate(text, &file, first, &mut draft),
+            Tool::DockerProxy => mirrors.extend(docker_proxy::translate(text, &file, first, &mut draft)),
         }
     }
+    distribution::say_who_may_come(&mirrors, &mut draft);
     if tool == Tool::DockerRegistryProxy {
         let default = Spot {
             origin: Origin::Default,
@@ -94,7 +101,10 @@ pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
         accounts(&variables, &mut draft)?;
     }
     std::mem::take(&mut draft.problems).into_result()?;
-    let names: Vec<String> = inputs.iter().map(|input| input.name.display().to_string()).collect();
+    let names: Vec<String> = inputs
+        .iter()
+        .map(|input| input.name.display().to_string())
+        .collect();
     let title = format!(
         "Made by `docxy config import --from {}` out of {}.",
         tool.name(),
@@ -102,7 +112,11 @@ pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
     );
     let text = draft.to_toml(&title);
     // What is in it together may contradict itself: two ports that are one, a host of two registries.
-    load_text(Path::new("docxy.toml, as it would be made"), &text, &nothing(BTreeMap::new()))?;
+    load_text(
+        Path::new("docxy.toml, as it would be made"),
+        &text,
+        &nothing(BTreeMap::new()),
+    )?;
     Ok(Imported {
         text,
         holds_secret: draft.holds_secret(),
@@ -126,7 +140,11 @@ fn text_of<'t>(input: &Input<'t>, file: &Arc<SourceFile>, draft: &mut Draft) -> 
             let before = &input.text[..error.valid_up_to()];
             let lines = before.iter().filter(|byte| **byte == b'\n').count();
             let at = Spot::line(file, u32::try_from(lines + 1).unwrap_or(u32::MAX), "");
-            draft.problem(&at, "is not UTF-8 text", "name the tool's configuration file, in UTF-8");
+            draft.problem(
+                &at,
+                "is not UTF-8 text",
+                "name the tool's configuration file, in UTF-8",
+            );
             None
         }
     }
@@ -144,7 +162,12 @@ fn document(text: &str, file: &Arc<SourceFile>, draft: &mut Draft) -> Option<Yam
     match Yaml::parse(text) {
         Ok(root) if matches!(root.value, yaml::Value::Map(_)) => Some(root),
         Ok(root) => {
-            fault(root.line, 1, format!("expected keys with values, found {}", root.kind()), draft);
+            fault(
+                root.line,
+                1,
+                format!("expected keys with values, found {}", root.kind()),
+                draft,
+            );
             None
         }
         Err(error) => {
@@ -162,16 +185,28 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
             environment.insert(variable.name.clone(), variable.value.clone());
         }
     }
-    let spot_of = |name: &str| variables.iter().find(|it| it.name == name).map(|it| it.spot.clone());
+    let spot_of = |name: &str| {
+        variables
+            .iter()
+            .find(|it| it.name == name)
+            .map(|it| it.spot.clone())
+    };
     let Some(spot) = spot_of(auth_registries::VARIABLES[0]) else {
         return Ok(());
     };
     if !draft.problems.is_empty() {
         return Ok(());
     }
-    environment.insert(super::compat::VARIABLE.to_owned(), Tool::DockerRegistryProxy.name().to_owned());
+    environment.insert(
+        super::compat::VARIABLE.to_owned(),
+        Tool::DockerRegistryProxy.name().to_owned(),
+    );
     let text = draft.to_toml("");
-    let loaded = match load_text(Path::new("docxy.toml, as it would be made"), &text, &nothing(environment)) {
+    let loaded = match load_text(
+        Path::new("docxy.toml, as it would be made"),
+        &text,
+        &nothing(environment),
+    ) {
         Ok(loaded) => loaded,
         Err(problems) => {
             for problem in problems.iter() {
@@ -196,7 +231,12 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
         account.write(name.as_str(), draft);
     }
     let is_ours = |origin: &Origin| matches!(origin, Origin::Environment(name) if auth_registries::VARIABLES.contains(&name.as_str()));
-    for warning in loaded.warnings.iter().filter(|warning| is_ours(&warning.0.origin)) {
+    // Those of keys are the new file's, and told whenever it is loaded.
+    let told = loaded
+        .warnings
+        .iter()
+        .filter(|it| is_ours(&it.0.origin) && it.0.key.is_empty());
+    for warning in told {
         draft.note(&spot, warning.0.what.clone());
     }
     Ok(())
@@ -212,7 +252,12 @@ fn several(name: &str, entries: &[super::schema::CredentialEntry], spot: &Spot, 
             ("username".to_owned(), username.as_str().into()),
             ("password".to_owned(), password.expose().as_str().into()),
         ];
-        draft.add_secret(&["registries", name, "credentials"], toml::Table::from_iter(account), spot, registries::PASSWORD);
+        draft.add_secret(
+            &["registries", name, "credentials"],
+            toml::Table::from_iter(account),
+            spot,
+            registries::PASSWORD,
+        );
     }
 }
 

@@ -33,7 +33,10 @@ impl Predecessor {
             Endpoint::Blob(..) => Some("blob-by-digest"),
             Endpoint::Manifest(_, Reference::Digest(_)) => Some("manifest-by-digest"),
             Endpoint::Manifest(_, Reference::Tag(tag)) => {
-                let tier = self.tiers.iter().find(|(pattern, _)| pattern.matches(tag.as_str()));
+                let tier = self
+                    .tiers
+                    .iter()
+                    .find(|(pattern, _)| pattern.matches(tag.as_str()));
                 Some(tier.map_or("manifest-default-disabled", |(_, title)| *title))
             }
             _ => None,

@@ -62,7 +62,9 @@ pub(super) fn run(wanted: &Arguments) -> anyhow::Result<()> {
     let inputs: Vec<Input<'_>> = texts.iter().map(|(name, text)| Input { name, text }).collect();
     let imported = match import(tool, &inputs) {
         Ok(imported) => imported,
-        Err(problems) => bail!("nothing was made, because of what is in the old configuration:\n\n{problems}"),
+        Err(problems) => {
+            bail!("nothing was made, because of what is in the old configuration:\n\n{problems}")
+        }
     };
     match &wanted.output {
         Some(path) => save(path, &imported, wanted.force),
@@ -73,7 +75,9 @@ pub(super) fn run(wanted: &Arguments) -> anyhow::Result<()> {
 /// A little more than is taken, so that a larger file is seen to be one.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut text)?;
+    File::open(path)?
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -82,10 +86,17 @@ fn save(path: &Path, imported: &Imported, force: bool) -> anyhow::Result<()> {
     let written = |work: io::Result<()>| work.with_context(|| format!("{} can't be written", path.display()));
     let mode = if imported.holds_secret { 0o600 } else { 0o644 };
     if !force {
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path);
         let file = match file {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{} is there already: name another file, or add --force to replace it", path.display());
+                bail!(
+                    "{} is there already: name another file, or add --force to replace it",
+                    path.display()
+                );
             }
             file => file.with_context(|| format!("{} can't be written", path.display()))?,
         };
@@ -93,7 +104,11 @@ fn save(path: &Path, imported: &Imported, force: bool) -> anyhow::Result<()> {
     } else {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}.new", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&beside);
         let done = file
             .and_then(|file| fill(file, mode, &imported.text))
             .and_then(|()| fs::rename(&beside, path));

@@ -85,7 +85,11 @@ impl Draft {
         let value = value.into();
         if let Some(first) = self.settings.iter().find(|setting| setting.path == path) {
             if first.value != value {
-                let what = format!("{} has its value from {} already", dotted(&path), first.from.comment());
+                let what = format!(
+                    "{} has its value from {} already",
+                    dotted(&path),
+                    first.from.comment()
+                );
                 self.note(from, what);
             }
             return;
@@ -99,7 +103,13 @@ impl Draft {
     }
 
     /// A key whose value is secret.
-    pub fn set_secret(&mut self, path: &[&str], value: impl Into<toml::Value>, from: &Spot, advice: &'static str) {
+    pub fn set_secret(
+        &mut self,
+        path: &[&str],
+        value: impl Into<toml::Value>,
+        from: &Spot,
+        advice: &'static str,
+    ) {
         self.holds_secret = true;
         self.set(path, value, from);
         if let Some(setting) = self.settings.last_mut().filter(|setting| setting.path == path) {
@@ -108,7 +118,13 @@ impl Draft {
     }
 
     /// As [`Self::add`], of something with a secret in it.
-    pub fn add_secret(&mut self, path: &[&str], item: impl Into<toml::Value>, from: &Spot, advice: &'static str) {
+    pub fn add_secret(
+        &mut self,
+        path: &[&str],
+        item: impl Into<toml::Value>,
+        from: &Spot,
+        advice: &'static str,
+    ) {
         self.holds_secret = true;
         self.add(path, item, from);
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.path == path) {
@@ -170,11 +186,18 @@ impl Draft {
         let mut table = Table::new();
         for setting in &self.settings {
             // Keys of one draft are leaves: none is another's table.
-            let _ = tree::insert(&mut table, &setting.path, node_of(&setting.value, &setting.from.origin));
+            let _ = tree::insert(
+                &mut table,
+                &setting.path,
+                node_of(&setting.value, &setting.from.origin),
+            );
         }
         if !self.tags.is_empty() {
             let origin = self.tiers_from().unwrap_or(Origin::Default);
-            let items = self.tags.iter().map(|rule| node_of(&rule.value(), &rule.from.origin));
+            let items = self
+                .tags
+                .iter()
+                .map(|rule| node_of(&rule.value(), &rule.from.origin));
             let value = tree::Value::Array(items.collect());
             let path = ["cache", "tags"].map(str::to_owned);
             let _ = tree::insert(&mut table, &path, Node { value, origin });
@@ -303,18 +326,33 @@ fn section_of(setting: &Setting) -> &[String] {
 /// What a person looks for first comes first; registries last.
 fn rank(section: &[String]) -> usize {
     const ORDER: [&str; 9] = [
-        "intercept", "tls", "access", "cache", "timeouts", "limits", "network", "parent", "log",
+        "intercept",
+        "tls",
+        "access",
+        "cache",
+        "timeouts",
+        "limits",
+        "network",
+        "parent",
+        "log",
     ];
     let Some(name) = section.first() else {
         return 0;
     };
-    1 + ORDER.iter().position(|known| known == name).unwrap_or(ORDER.len())
+    1 + ORDER
+        .iter()
+        .position(|known| known == name)
+        .unwrap_or(ORDER.len())
 }
 
 fn dotted(path: &[String]) -> String {
     path.iter().fold(String::new(), |key, part| {
         let part = join_key("", part);
-        if key.is_empty() { part } else { format!("{key}.{part}") }
+        if key.is_empty() {
+            part
+        } else {
+            format!("{key}.{part}")
+        }
     })
 }
 

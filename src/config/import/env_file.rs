@@ -33,6 +33,12 @@ pub(super) fn parse(
         variables.of_yaml(text, wanted);
     } else {
         variables.of_lines(text);
+        if !variables.list.iter().any(|variable| wanted(&variable.name))
+            && variables.draft.problems.is_empty()
+        {
+            let at = Spot::line(file, 1, "");
+            variables.draft.problem(&at, NOT_OURS, HOW_TO_NAME);
+        }
     }
     variables.list
 }
@@ -74,7 +80,11 @@ impl Variables<'_> {
                 let what = "its value is not in the file: it came from the shell that started the container";
                 self.draft.note(&spot(name), what);
             } else {
-                self.draft.problem(&spot(""), "is not NAME=VALUE", "write one variable a line; a value of several lines needs quotes");
+                self.draft.problem(
+                    &spot(""),
+                    "is not NAME=VALUE",
+                    "write one variable a line; a value of several lines needs quotes",
+                );
             }
             return end;
         };
@@ -103,7 +113,11 @@ impl Variables<'_> {
                 return end;
             }
             // Docker takes a line as it is; a shell ends at the first blank.
-            let raw = if exported { raw.split_whitespace().next().unwrap_or_default() } else { raw };
+            let raw = if exported {
+                raw.split_whitespace().next().unwrap_or_default()
+            } else {
+                raw
+            };
             (raw.to_owned(), end)
         };
         self.push(name, value, &spot(name));
@@ -131,13 +145,14 @@ impl Variables<'_> {
         let mut ours = found.into_iter().filter(is_ours);
         let (Some(node), other) = (ours.next(), ours.next()) else {
             let at = Spot::line(self.file, 1, "");
-            let fix = "name the file with REGISTRIES and the other variables of its container";
-            return self.draft.problem(&at, "holds no variable of this tool's", fix);
+            return self.draft.problem(&at, NOT_OURS, HOW_TO_NAME);
         };
         if let Some(other) = other {
             let at = Spot::line(self.file, other.line, "");
             let fix = "take all but one out of a copy of the file, and import that";
-            return self.draft.problem(&at, "a second container with such variables", fix);
+            return self
+                .draft
+                .problem(&at, "a second container with such variables", fix);
         }
         self.of_environment(node);
     }
@@ -177,7 +192,10 @@ impl Variables<'_> {
             let spot = spot(name);
             match item.get("value") {
                 Some(value) => self.scalar(name, value, &spot),
-                None => self.draft.note(&spot, "its value is not in the file: it comes from a secret or a config map"),
+                None => self.draft.note(
+                    &spot,
+                    "its value is not in the file: it comes from a secret or a config map",
+                ),
             }
         }
     }
@@ -198,14 +216,17 @@ impl Variables<'_> {
         let plain = text.replace("$$", "\u{0}");
         if plain.contains("${") {
             let fix = "write the value itself into a copy of the file; $$ is a dollar sign";
-            return self.draft.problem(spot, "its value is put together by compose (${...})", fix);
+            return self
+                .draft
+                .problem(spot, "its value is put together by compose (${...})", fix);
         }
         self.push(name, plain.replace('\u{0}', "$"), spot);
     }
 
     fn push(&mut self, name: &str, value: String, spot: &Spot) {
         if let Some(before) = self.list.iter_mut().find(|variable| variable.name == name) {
-            self.draft.note(&before.spot, "is written twice; the later one counts");
+            self.draft
+                .note(&before.spot, "is written twice; the later one counts");
             before.value = value;
             before.spot = spot.clone();
             return;
@@ -218,6 +239,8 @@ impl Variables<'_> {
     }
 }
 
+const NOT_OURS: &str = "holds no variable of this tool's";
+const HOW_TO_NAME: &str = "name the file with REGISTRIES and the other variables of its container";
 const MADE_BY_SHELL: &str = "its value is made by a shell ($ or `)";
 const HOW_TO_QUOTE: &str = "write the value itself, in single quotes where a shell reads the file";
 
@@ -274,11 +297,14 @@ fn double_quoted<'t>(inside: &'t str, value: &mut String) -> Result<&'t str, &'s
 
 fn looks_like_yaml(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
-    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+    let first = lines
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .unwrap_or_default();
     let name = first.split('=').next().unwrap_or_default();
     let name = name.strip_prefix("export ").unwrap_or(name).trim();
     let is_assignment = is_name(name);
-    !is_assignment && (first == "---" || first.starts_with("- ") || first.ends_with(':') || first.contains(": "))
+    !is_assignment
+        && (first == "---" || first.starts_with("- ") || first.ends_with(':') || first.contains(": "))
 }
 
 fn is_name(text: &str) -> bool {

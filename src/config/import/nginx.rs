@@ -27,7 +27,9 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (number, behind) = rest.split_at(digits);
-        let letters = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let letters = behind
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(letters);
         let position = match unit {
             "" if behind.is_empty() => UNITS.iter().position(|(name, _)| *name == "s")?,
@@ -78,7 +80,17 @@ mod tests {
         ] {
             assert_eq!(time(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "m", "10x", "30s 1h", "1h 1h", "-1", "99999999999999999999", "90 1m", "1.5h"] {
+        for text in [
+            "",
+            "m",
+            "10x",
+            "30s 1h",
+            "1h 1h",
+            "-1",
+            "99999999999999999999",
+            "90 1m",
+            "1.5h",
+        ] {
             assert_eq!(time(text), None, "{text}");
         }
         assert_eq!(size("32g"), Some(Size::from_gib(32)));

@@ -61,12 +61,22 @@ impl Old<'_> {
         let certificate = self.certificate(tls);
         let Some(server) = server else {
             let spot = Spot::line(self.file, 1, "server");
-            self.draft.problem(&spot, "there is no [server]", "name Docxy's config/default.toml");
+            self.draft
+                .problem(&spot, "there is no [server]", "name Docxy's config/default.toml");
             return;
         };
-        let known = ["http_port", "https_port", "http_enabled", "https_enabled", "behind_proxy", "public_base_url"];
+        let known = [
+            "http_port",
+            "https_port",
+            "http_enabled",
+            "https_enabled",
+            "behind_proxy",
+            "public_base_url",
+        ];
         self.others(server, "server", &known);
-        let behind_proxy = self.switch(server, "behind_proxy").unwrap_or((false, self.at_top("server")));
+        let behind_proxy = self
+            .switch(server, "behind_proxy")
+            .unwrap_or((false, self.at_top("server")));
         let http_port = self.port(server, "http_port", 80);
         let https_port = self.port(server, "https_port", 443);
         let http = self.switch(server, "http_enabled").is_none_or(|(on, _)| on);
@@ -95,11 +105,16 @@ impl Old<'_> {
         }
         match (https, https_port, certificate) {
             (true, Some((port, spot)), Some((files, files_spot))) => {
-                self.draft.add(&["tls", "listen"], format!("0.0.0.0:{port}"), &spot);
+                self.draft
+                    .add(&["tls", "listen"], format!("0.0.0.0:{port}"), &spot);
                 self.draft.add(&["tls", "certificates"], files, &files_spot);
             }
             (true, Some((_, spot)), None) => {
-                self.draft.problem(&spot, "HTTPS is on and [tls] names no certificate", "write cert_path and key_path, or https_enabled = false");
+                self.draft.problem(
+                    &spot,
+                    "HTTPS is on and [tls] names no certificate",
+                    "write cert_path and key_path, or https_enabled = false",
+                );
             }
             _ => {}
         }
@@ -127,7 +142,9 @@ impl Old<'_> {
         ];
         self.others(section, "registry", &KEYS);
         let default = self.string(section, "registry", "default");
-        let upstreams = section.get("upstreams").and_then(|value| value.get_ref().as_array());
+        let upstreams = section
+            .get("upstreams")
+            .and_then(|value| value.get_ref().as_array());
         let Some(upstreams) = upstreams.filter(|list| !list.is_empty()) else {
             if let Some((name, spot)) = self.upstream(section, "registry") {
                 self.draft.set(&["default_registry"], name, &spot);
@@ -143,7 +160,15 @@ impl Old<'_> {
                 self.unknown(upstream, "registry.upstreams");
                 continue;
             };
-            let keys = ["name", "hosts", "upstream_registry", "auth_realm", "auth_service", "auto_library_prefix", "public_base_url"];
+            let keys = [
+                "name",
+                "hosts",
+                "upstream_registry",
+                "auth_realm",
+                "auth_service",
+                "auto_library_prefix",
+                "public_base_url",
+            ];
             self.others(table, "registry.upstreams", &keys);
             let Some((name, _)) = self.upstream(table, "registry.upstreams") else {
                 continue;
@@ -160,19 +185,29 @@ impl Old<'_> {
             }
         }
         if let Some((_, spot)) = default.filter(|_| !found) {
-            self.draft.note(&spot, "no upstream has this name: the default registry is docker.io");
+            self.draft.note(
+                &spot,
+                "no upstream has this name: the default registry is docker.io",
+            );
         }
-        let single = ["upstream_registry", "auth_realm"].iter().find_map(|key| section.get(*key));
+        let single = ["upstream_registry", "auth_realm"]
+            .iter()
+            .find_map(|key| section.get(*key));
         if let Some(value) = single {
             let spot = self.spot(value, "registry.upstream_registry");
-            self.draft.note(&spot, "does not count beside [[registry.upstreams]]");
+            self.draft
+                .note(&spot, "does not count beside [[registry.upstreams]]");
         }
     }
 
     fn upstream(&mut self, table: &Table<'_>, section: &str) -> Option<(String, Spot)> {
         let Some((url, spot)) = self.string(table, section, "upstream_registry") else {
             let spot = self.at_top(section);
-            self.draft.problem(&spot, "an upstream has no upstream_registry", "write it as in \"https://registry-1.docker.io\"");
+            self.draft.problem(
+                &spot,
+                "an upstream has no upstream_registry",
+                "write it as in \"https://registry-1.docker.io\"",
+            );
             return None;
         };
         let name = registries::at(&url, &spot, self.draft)?;
@@ -183,14 +218,19 @@ impl Old<'_> {
         if let Some((on, spot)) = self.switch(table, "auto_library_prefix")
             && on != preset.is_some_and(|preset| preset.library_prefix)
         {
-            self.draft.set(&["registries", &name, "library_prefix"], on, &spot);
+            self.draft
+                .set(&["registries", &name, "library_prefix"], on, &spot);
         }
         Some((name, spot))
     }
 
     /// docxy takes the token service from the registry's challenge; it must know only one on another domain.
     fn realm(&mut self, name: &str, url: &str, realm: &str, spot: &Spot, is_preset: bool) {
-        let host = |text: &str| Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = |text: &str| {
+            Url::parse(text)
+                .ok()
+                .and_then(|url| url.host_str().map(str::to_owned))
+        };
         let (Some(own), Some(other)) = (host(url), host(realm)) else {
             let fix = "write it as in \"https://auth.docker.io/token\"";
             return self.draft.problem(spot, "is not an address", fix);
@@ -206,7 +246,10 @@ impl Old<'_> {
             return Vec::new();
         };
         let spot = self.spot(value, "registry.upstreams.hosts");
-        let items = value.get_ref().as_array().map(|items| items.iter().map(|item| item.get_ref().as_str()));
+        let items = value
+            .get_ref()
+            .as_array()
+            .map(|items| items.iter().map(|item| item.get_ref().as_str()));
         match items.map(Iterator::collect::<Option<Vec<&str>>>) {
             Some(Some(hosts)) => {
                 // A port does not tell hosts apart here.
@@ -214,7 +257,11 @@ impl Old<'_> {
                 hosts.into_iter().map(|text| (host(text), spot.clone())).collect()
             }
             _ => {
-                self.draft.problem(&spot, "is not a list of texts", "write it as in [\"ghcr.example.com\"]");
+                self.draft.problem(
+                    &spot,
+                    "is not a list of texts",
+                    "write it as in [\"ghcr.example.com\"]",
+                );
                 Vec::new()
             }
         }
@@ -251,7 +298,8 @@ impl Old<'_> {
         let spot = self.spot(value, key);
         let read = value.get_ref().as_bool();
         if read.is_none() {
-            self.draft.problem(&spot, "is neither true nor false", "write true or false");
+            self.draft
+                .problem(&spot, "is neither true nor false", "write true or false");
         }
         read.map(|on| (on, spot))
     }
@@ -268,7 +316,8 @@ impl Old<'_> {
         };
         let port = number.filter(|port| *port != 0);
         if port.is_none() {
-            self.draft.problem(&spot, "is not a port", "write a number from 1 to 65535");
+            self.draft
+                .problem(&spot, "is not a port", "write a number from 1 to 65535");
         }
         port.map(|port| (port, spot))
     }
@@ -281,7 +330,10 @@ impl Old<'_> {
 
     /// For what stands nowhere.
     fn at_top(&self, section: &str) -> Spot {
-        let heading = self.text.lines().position(|line| line.trim() == format!("[{section}]"));
+        let heading = self
+            .text
+            .lines()
+            .position(|line| line.trim() == format!("[{section}]"));
         let line = heading.and_then(|at| u32::try_from(at + 1).ok()).unwrap_or(1);
         Spot::line(self.file, line, section)
     }

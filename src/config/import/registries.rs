@@ -14,7 +14,9 @@ pub(super) enum Named {
     /// A registry that docxy knows, by its name here.
     Preset(&'static str),
     /// The token service of one.
-    Realm { of: &'static str },
+    Realm {
+        of: &'static str,
+    },
     Other(String),
 }
 
@@ -29,7 +31,10 @@ pub(super) fn named(host: &str) -> Result<Named, String> {
     if let Some(preset) = PRESETS.iter().find(of_preset) {
         return Ok(Named::Preset(preset.name));
     }
-    if let Some(preset) = PRESETS.iter().find(|preset| preset.realms.contains(&name.as_str())) {
+    if let Some(preset) = PRESETS
+        .iter()
+        .find(|preset| preset.realms.contains(&name.as_str()))
+    {
         return Ok(Named::Realm { of: preset.name });
     }
     Ok(Named::Other(name.as_str().to_owned()))
@@ -46,29 +51,51 @@ pub(super) fn at(address: &str, spot: &Spot, draft: &mut Draft) -> Option<String
         draft.problem(spot, "is not an address of http:// or https://", fix);
         return None;
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        draft.problem(spot, "holds more than a scheme, a host, a port and a path", "give user and password keys of their own");
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        draft.problem(
+            spot,
+            "holds more than a scheme, a host, a port and a path",
+            "give user and password keys of their own",
+        );
         return None;
     }
     let host = url.host_str().unwrap_or_default();
-    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let authority = url
+        .port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let found = match named(&authority) {
         Ok(found) => found,
         Err(_) => {
-            draft.problem(spot, "its host can't be a registry's name here", "write a host name, or a name in front of the address with a section [registries.\"NAME\"]");
+            draft.problem(
+                spot,
+                "its host can't be a registry's name here",
+                "write a host name, or a name in front of the address with a section [registries.\"NAME\"]",
+            );
             return None;
         }
     };
     let name = match found {
         Named::Preset(name) if url.scheme() == "https" && url.path() == "/" => return Some(name.to_owned()),
         Named::Preset(name) | Named::Realm { of: name } => {
-            draft.problem(spot, format!("is a strange address of {name}"), "write https:// and its host");
+            draft.problem(
+                spot,
+                format!("is a strange address of {name}"),
+                "write https:// and its host",
+            );
             return None;
         }
         Named::Other(name) => name,
     };
     let written = url.as_str().trim_end_matches('/').to_owned();
-    draft.set(&["registries", &name, "urls"], toml::Value::Array(vec![written.into()]), spot);
+    draft.set(
+        &["registries", &name, "urls"],
+        toml::Value::Array(vec![written.into()]),
+        spot,
+    );
     if is_inner(&url) {
         draft.set(&["registries", &name, "allow_private_addresses"], true, spot);
     }
@@ -88,7 +115,9 @@ fn is_inner(url: &Url) -> bool {
 fn is_inner_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -125,7 +154,12 @@ impl Account<'_> {
             (Some((username, user_spot)), Some((password, password_spot))) => {
                 draft.set(&["registries", name, "auth"], "configured", &user_spot);
                 draft.set(&["registries", name, "username"], username, &user_spot);
-                draft.set_secret(&["registries", name, "password"], password, &password_spot, PASSWORD);
+                draft.set_secret(
+                    &["registries", name, "password"],
+                    password,
+                    &password_spot,
+                    PASSWORD,
+                );
             }
             (Some((_, spot)), None) => draft.note(&spot, "a user without a password does not sign in"),
             (None, Some((_, spot))) => draft.note(&spot, "a password without a user does not sign in"),
@@ -135,4 +169,5 @@ impl Account<'_> {
 }
 
 /// Above every password.
-pub(super) const PASSWORD: &str = "Better in a file of its own, with mode 0600: password_file = \"/etc/docxy/NAME.password\"";
+pub(super) const PASSWORD: &str =
+    "Better in a file of its own, with mode 0600: password_file = \"/etc/docxy/NAME.password\"";

@@ -52,25 +52,58 @@ const READ: [&str; 20] = [
 
 /// Those for which docxy has no key, and why none is needed. `true` alone is worth a word where a value stands beside.
 const NOT_NEEDED: [(&str, Option<&str>, &str); 16] = [
-    ("ALLOW_OWN_AUTH", Some("true"), "with an account of docxy's own for a registry, clients' own accounts are not shown to it; take `auth = \"configured\"` and the account out of its section, and each client signs in as itself"),
-    ("ALLOW_PUSH_WITH_OWN_AUTH", Some("true"), "pushing stays off: push.enabled of a registry lets its clients push, with the account that the registry's `auth` says"),
-    ("PROXY_REQUEST_BUFFERING", None, "not needed: what is pushed is never buffered"),
+    (
+        "ALLOW_OWN_AUTH",
+        Some("true"),
+        "with an account of docxy's own for a registry, clients' own accounts are not shown to it; take `auth = \"configured\"` and the account out of its section, and each client signs in as itself",
+    ),
+    (
+        "ALLOW_PUSH_WITH_OWN_AUTH",
+        Some("true"),
+        "pushing stays off: push.enabled of a registry lets its clients push, with the account that the registry's `auth` says",
+    ),
+    (
+        "PROXY_REQUEST_BUFFERING",
+        None,
+        "not needed: what is pushed is never buffered",
+    ),
     ("PROXY_SEND_TIMEOUT", None, SENDING),
     ("SEND_TIMEOUT", None, SENDING),
     ("CLIENT_BODY_TIMEOUT", None, SENDING),
     ("PROXY_CONNECT_READ_TIMEOUT", None, TUNNELS),
     ("PROXY_CONNECT_CONNECT_TIMEOUT", None, TUNNELS),
     ("PROXY_CONNECT_SEND_TIMEOUT", None, TUNNELS),
-    ("DEBUG", Some("true"), "`docxy serve --trace-http FILE` records what clients ask and get"),
-    ("DEBUG_HUB", Some("true"), "`docxy serve --trace-http FILE` records what registries are asked and answer; certificates of registries are verified all the same"),
-    ("DEBUG_CA_CERT", Some("true"), "`docxy ca show` prints the authority's certificate"),
-    ("RESOLVERS", None, "it never counted there: the servers came from /etc/resolv.conf, as docxy's do; network.dns names others"),
+    (
+        "DEBUG",
+        Some("true"),
+        "`docxy serve --trace-http FILE` records what clients ask and get",
+    ),
+    (
+        "DEBUG_HUB",
+        Some("true"),
+        "`docxy serve --trace-http FILE` records what registries are asked and answer; certificates of registries are verified all the same",
+    ),
+    (
+        "DEBUG_CA_CERT",
+        Some("true"),
+        "`docxy ca show` prints the authority's certificate",
+    ),
+    (
+        "RESOLVERS",
+        None,
+        "it never counted there: the servers came from /etc/resolv.conf, as docxy's do; network.dns names others",
+    ),
     ("CA_SRL_FILE", None, "not needed: serial numbers are random"),
-    ("ALLDOMAINS", None, "not needed: each host gets a certificate of its own"),
+    (
+        "ALLDOMAINS",
+        None,
+        "not needed: each host gets a certificate of its own",
+    ),
     ("DO_DEBUG_BUILD", None, "it only counted when the image was built"),
 ];
 
-const SENDING: &str = "docxy has no such time limit; timeouts.idle ends a registry's answer that stands still";
+const SENDING: &str =
+    "docxy has no such time limit; timeouts.idle ends a registry's answer that stands still";
 const TUNNELS: &str = "docxy has no time limits of tunnels' own";
 
 /// Where the translation is used.
@@ -104,7 +137,12 @@ pub(in crate::config) fn is_variable(name: &str) -> bool {
 /// Adds what these variables mean. `default` is where values come from that no variable has.
 ///
 /// Accounts are not in it: the loader reads `AUTH_REGISTRIES` itself ([`auth_registries`]).
-pub(in crate::config) fn translate(variables: &[Variable], default: &Spot, purpose: Use<'_>, draft: &mut Draft) {
+pub(in crate::config) fn translate(
+    variables: &[Variable],
+    default: &Spot,
+    purpose: Use<'_>,
+    draft: &mut Draft,
+) {
     let mut tool = Tool {
         variables,
         default,
@@ -196,7 +234,11 @@ impl<'a> Tool<'a> {
             let named = match registries::named(host) {
                 Ok(named) => named,
                 Err(what) => {
-                    self.draft.problem(&spot, what, "write hosts with blanks between them, as in \"quay.io ghcr.io\"");
+                    self.draft.problem(
+                        &spot,
+                        what,
+                        "write hosts with blanks between them, as in \"quay.io ghcr.io\"",
+                    );
                     continue;
                 }
             };
@@ -206,8 +248,10 @@ impl<'a> Tool<'a> {
                 Named::Other(name) if name == "docker.caching.proxy.internal" => {}
                 Named::Other(name) => match token_service_of(&name, &hosts, &with_account) {
                     Some(owner) => {
-                        self.draft.add(&["registries", &owner, "realms"], name.as_str(), &spot);
-                        self.draft.note(&spot, format!("{name} is taken for the token service of {owner}"));
+                        self.draft
+                            .add(&["registries", &owner, "realms"], name.as_str(), &spot);
+                        self.draft
+                            .note(&spot, format!("{name} is taken for the token service of {owner}"));
                     }
                     None => {
                         let url = format!("https://{name}");
@@ -236,7 +280,9 @@ impl<'a> Tool<'a> {
         let (text, spot) = self.text("CACHE_MAX_SIZE", "32g");
         match nginx::size(text).filter(|size| size.bytes() > 0) {
             Some(size) => self.draft.set(&["cache", "max_size"], size.to_string(), &spot),
-            None => self.draft.problem(&spot, "is not a size", "write it as in 32g or 500m"),
+            None => self
+                .draft
+                .problem(&spot, "is not a size", "write it as in 32g or 500m"),
         }
         // Written out there: what nobody asks for goes after 60 days.
         if let Some((time, spot)) = self.time("CACHE_INACTIVE", "60d") {
@@ -281,15 +327,25 @@ impl<'a> Tool<'a> {
                     }
                 }
                 Err(error) => {
-                    let reason = error.to_string().rsplit(": ").next().unwrap_or_default().to_owned();
+                    let reason = error
+                        .to_string()
+                        .rsplit(": ")
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
                     let fix = "docxy's expressions have no look-around and no back-references: write it without, or take the \
                                variable out and write [[cache.tags]]";
-                    self.draft.problem(&spot, format!("is not a regular expression: {reason}"), fix);
+                    self.draft
+                        .problem(&spot, format!("is not a regular expression: {reason}"), fix);
                 }
             }
         }
         if let Some((time, spot)) = self.time("MANIFEST_CACHE_DEFAULT_TIME", DEFAULT_TIME) {
-            let from = if self.get("MANIFEST_CACHE_DEFAULT_TIME").is_some() { &spot } else { &on };
+            let from = if self.get("MANIFEST_CACHE_DEFAULT_TIME").is_some() {
+                &spot
+            } else {
+                &on
+            };
             self.draft.tag_rule("manifest-default", String::new(), time, from);
         }
     }
@@ -297,7 +353,8 @@ impl<'a> Tool<'a> {
     /// A time in docxy's words. `proxy_cache_valid` also takes statuses in front of it.
     fn time(&mut self, name: &str, default: &'a str) -> Option<(String, Spot)> {
         let (text, spot) = self.text(name, default);
-        let is_status = |word: &str| word == "any" || (word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit()));
+        let is_status =
+            |word: &str| word == "any" || (word.len() == 3 && word.bytes().all(|b| b.is_ascii_digit()));
         let words: Vec<&str> = text.split_whitespace().collect();
         let statuses = words.iter().take_while(|word| is_status(word)).count();
         let text = if statuses > 0 && statuses < words.len() {
@@ -306,10 +363,13 @@ impl<'a> Tool<'a> {
             text.to_owned()
         };
         match nginx::time(&text) {
-            Some(time) if time.is_zero() && name.starts_with("MANIFEST_") => Some(("revalidate".to_owned(), spot)),
+            Some(time) if time.is_zero() && name.starts_with("MANIFEST_") => {
+                Some(("revalidate".to_owned(), spot))
+            }
             Some(time) => Some((nginx::show(time), spot)),
             None => {
-                self.draft.problem(&spot, "is not a time", "write it as in 30s, 10m, 1h or 60d");
+                self.draft
+                    .problem(&spot, "is not a time", "write it as in 30s, 10m, 1h or 60d");
                 None
             }
         }
@@ -318,20 +378,23 @@ impl<'a> Tool<'a> {
     fn network(&mut self, names: &[String]) {
         if let Some((true, spot)) = self.is_true("ALLOW_PUSH") {
             for name in names {
-                self.draft.set(&["registries", name, "push", "enabled"], true, &spot);
+                self.draft
+                    .set(&["registries", name, "push", "enabled"], true, &spot);
             }
         }
         if let Some((false, spot)) = self.is_true("VERIFY_SSL") {
             for name in names {
                 self.draft.set(&["registries", name, "tls_verify"], false, &spot);
             }
-            self.draft.note(&spot, "certificates of these registries are not verified: better name their CA (ca_file)");
         }
         if let Some((true, spot)) = self.is_true("DISABLE_IPV6") {
             self.draft.set(&["network", "ipv6"], false, &spot);
         }
         self.limit("PROXY_CONNECT_TIMEOUT", &[&["timeouts", "connect"]]);
-        self.limit("PROXY_READ_TIMEOUT", &[&["timeouts", "headers"], &["timeouts", "idle"]]);
+        self.limit(
+            "PROXY_READ_TIMEOUT",
+            &[&["timeouts", "headers"], &["timeouts", "idle"]],
+        );
         self.limit("CLIENT_HEADER_TIMEOUT", &[&["limits", "header_timeout"]]);
         self.limit("KEEPALIVE_TIMEOUT", &[&["limits", "keep_alive"]]);
         if let Some((true, spot)) = self.is_true("DEBUG_NGINX") {
@@ -355,7 +418,9 @@ impl<'a> Tool<'a> {
                     self.draft.set(key, nginx::show(time), &variable.spot);
                 }
             }
-            None => self.draft.problem(&variable.spot, "is not a time", "write it as in 60s or 5m"),
+            None => self
+                .draft
+                .problem(&variable.spot, "is not a time", "write it as in 60s or 5m"),
         }
     }
 
@@ -364,10 +429,14 @@ impl<'a> Tool<'a> {
             let known = NOT_NEEDED.iter().find(|(name, _, _)| *name == variable.name);
             match known {
                 Some((_, Some(when), _)) if variable.value.trim() != *when => {}
-                Some((_, _, why)) if !variable.value.trim().is_empty() => self.draft.note(&variable.spot, *why),
+                Some((_, _, why)) if !variable.value.trim().is_empty() => {
+                    self.draft.note(&variable.spot, *why)
+                }
                 Some(_) => {}
                 None if is_variable(&variable.name) => {}
-                None => self.draft.note(&variable.spot, "is no variable of docker-registry-proxy's"),
+                None => self
+                    .draft
+                    .note(&variable.spot, "is no variable of docker-registry-proxy's"),
             }
         }
     }
@@ -384,7 +453,9 @@ fn push(names: &mut Vec<String>, name: impl Into<String>) {
 /// token service of the second. Said of a host that is called so, has an account, and has one neighbour without.
 fn token_service_of(name: &str, hosts: &[&str], with_account: &[String]) -> Option<String> {
     let label = name.split('.').next().unwrap_or_default();
-    let called_so = ["git", "auth", "login", "token", "sso"].iter().any(|word| label.starts_with(word));
+    let called_so = ["git", "auth", "login", "token", "sso"]
+        .iter()
+        .any(|word| label.starts_with(word));
     if !called_so || !with_account.iter().any(|host| host == name) {
         return None;
     }

@@ -115,7 +115,12 @@ impl<'t> Reader<'t> {
             match event {
                 Event::DocumentEnd => {}
                 Event::StreamEnd => return Ok(node),
-                _ => return Err(at(span, "a second document begins here: give each a file of its own")),
+                _ => {
+                    return Err(at(
+                        span,
+                        "a second document begins here: give each a file of its own",
+                    ));
+                }
             }
         }
     }
@@ -289,7 +294,8 @@ mod tests {
     #[test]
     fn values_know_their_lines() {
         // A comment in the new file must lead back to the line of the old one.
-        let root = Yaml::parse("# x\nproxy:\n  remoteurl: https://ghcr.io\n  ttl:\n  list: [a, 'null']\n").unwrap();
+        let root =
+            Yaml::parse("# x\nproxy:\n  remoteurl: https://ghcr.io\n  ttl:\n  list: [a, 'null']\n").unwrap();
         let proxy = root.get("proxy").unwrap();
         let url = proxy.get("remoteurl").unwrap();
         assert_eq!((url.text(), url.line), (Some("https://ghcr.io"), 3));
@@ -318,11 +324,21 @@ mod tests {
             let before = format!("*a{}", level - 1);
             bomb += &format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(","));
         }
-        assert!(error(&bomb).contains("more than 50000 values"), "{}", error(&bomb));
+        assert!(
+            error(&bomb).contains("more than 50000 values"),
+            "{}",
+            error(&bomb)
+        );
         assert!(error(&format!("a: {}", "[".repeat(200))).contains("deep"));
         assert!(error(&"- ".repeat(300)).contains("deep"));
-        assert_eq!(error("a: 1\na: 2\n"), "2: this name is written twice: keep one of them");
-        assert_eq!(error("a: &x [*x]\n"), "1: names itself, or an anchor that is not there");
+        assert_eq!(
+            error("a: 1\na: 2\n"),
+            "2: this name is written twice: keep one of them"
+        );
+        assert_eq!(
+            error("a: &x [*x]\n"),
+            "1: names itself, or an anchor that is not there"
+        );
         assert!(error("a: 1\n---\nb: 2\n").starts_with("2: a second document"));
         assert_eq!(error(""), "1: the file is empty");
         assert!(error("a: 'CANARY\n").contains("is not YAML"));

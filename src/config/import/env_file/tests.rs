@@ -8,11 +8,16 @@ use super::*;
 fn read(text: &str) -> (Vec<(String, String, String)>, Vec<String>) {
     let mut draft = Draft::default();
     let file = SourceFile::new(Path::new("x.env"));
-    let list = parse(text, &file, |name| name.starts_with("REGISTR"), &mut draft);
+    let list = parse(text, &file, |name| name != "X" && name != "POSTGRES", &mut draft);
     let place = |spot: &Spot| spot.origin.to_string();
-    let list = list.into_iter().map(|it| (it.name, it.value, place(&it.spot))).collect();
+    let list = list
+        .into_iter()
+        .map(|it| (it.name, it.value, place(&it.spot)))
+        .collect();
     let said = draft.problems.iter().map(ToString::to_string);
-    let said = said.chain(draft.warnings().iter().map(ToString::to_string)).collect();
+    let said = said
+        .chain(draft.warnings().iter().map(ToString::to_string))
+        .collect();
     (list, said)
 }
 
@@ -31,11 +36,19 @@ fn the_forms_that_people_keep_variables_in() {
     // Whoever moves has one of these files; which one is not his problem.
     assert_eq!(
         values("# the proxy\nREGISTRIES=quay.io gcr.io\r\n\n  EMPTY=\nA=it's # kept $5\n"),
-        [pair("REGISTRIES", "quay.io gcr.io"), pair("EMPTY", ""), pair("A", "it's # kept $5")]
+        [
+            pair("REGISTRIES", "quay.io gcr.io"),
+            pair("EMPTY", ""),
+            pair("A", "it's # kept $5")
+        ]
     );
     assert_eq!(
         values("export REGISTRIES=\"quay.io gcr.io\" # ours\nexport A='a $b'\"\\\"c\\$\"\nexport B=b c\n"),
-        [pair("REGISTRIES", "quay.io gcr.io"), pair("A", "a $b\"c$"), pair("B", "b")]
+        [
+            pair("REGISTRIES", "quay.io gcr.io"),
+            pair("A", "a $b\"c$"),
+            pair("B", "b")
+        ]
     );
     assert_eq!(
         values("REGISTRIES='a\nb'\nB=1\n"),
@@ -43,8 +56,14 @@ fn the_forms_that_people_keep_variables_in() {
     );
     let compose = "services:\n  web:\n    environment:\n      - X=1\n  proxy:\n    image: x\n    environment:\n      \
                    REGISTRIES: 'a b'\n      PRICE: \"$$5\"\n      ON: true\n";
-    assert_eq!(values(compose), [pair("REGISTRIES", "a b"), pair("PRICE", "$5"), pair("ON", "true")]);
-    assert_eq!(values("environment:\n  - REGISTRIES=a b\n  - B=c=d\n"), [pair("REGISTRIES", "a b"), pair("B", "c=d")]);
+    assert_eq!(
+        values(compose),
+        [pair("REGISTRIES", "a b"), pair("PRICE", "$5"), pair("ON", "true")]
+    );
+    assert_eq!(
+        values("environment:\n  - REGISTRIES=a b\n  - B=c=d\n"),
+        [pair("REGISTRIES", "a b"), pair("B", "c=d")]
+    );
     let pod = "spec:\n  containers:\n    - name: p\n      env:\n        - name: REGISTRIES\n          value: a\n        - name: B\n          value: \"1\"\n";
     assert_eq!(values(pod), [pair("REGISTRIES", "a"), pair("B", "1")]);
 }
@@ -55,20 +74,42 @@ fn mistakes_have_lines_and_no_values() {
     for (text, expected) in [
         ("A=1\nCANARY x\n", "x.env:2:1: is not NAME=VALUE"),
         ("A=1\n\nB=\"CANARY\n", "x.env:3:1: B: its quote is never closed"),
-        ("B=\"a$(cat CANARY)\"\n", "x.env:1:1: B: its value is made by a shell"),
+        (
+            "B=\"a$(cat CANARY)\"\n",
+            "x.env:1:1: B: its value is made by a shell",
+        ),
         ("export B=$CANARY\n", "x.env:1:1: B: its value is made by a shell"),
-        ("B='x' CANARY\n", "x.env:1:1: B: there is text behind its closing quote"),
+        (
+            "B='x' CANARY\n",
+            "x.env:1:1: B: there is text behind its closing quote",
+        ),
         ("1B=CANARY\n", "x.env:1:1: is not NAME=VALUE"),
-        ("environment:\n  - X=CANARY\n", "x.env:1:1: holds no variable of this tool's"),
-        ("environment:\n  REGISTRIES: \"${CANARY}\"\n", "x.env:2:1: REGISTRIES: its value is put together by compose"),
-        ("a:\n  environment: {REGISTRIES: 1}\nb:\n  environment: {REGISTRIES: 2}\n", "x.env:4:16: a second container"),
+        ("X=CANARY\n", "x.env:1:1: holds no variable of this tool's"),
+        (
+            "environment:\n  - X=CANARY\n",
+            "x.env:1:1: holds no variable of this tool's",
+        ),
+        (
+            "environment:\n  REGISTRIES: \"${CANARY}\"\n",
+            "x.env:2:1: REGISTRIES: its value is put together by compose",
+        ),
+        (
+            "a:\n  environment: {REGISTRIES: 1}\nb:\n  environment: {REGISTRIES: 2}\n",
+            "x.env:4:16: a second container",
+        ),
         ("environment:\n  REGISTRIES: 'x\n", "x.env:"),
-        ("environment:\n  REGISTRIES: [a]\n", "x.env:2:1: REGISTRIES: expected a text, found a list"),
+        (
+            "environment:\n  REGISTRIES: [a]\n",
+            "x.env:2:1: REGISTRIES: expected a text, found a list",
+        ),
     ] {
         let (_, said) = read(text);
         let said = said.join("\n");
         let column_free = expected.replace("4:16", "4:1");
-        assert!(said.starts_with(expected) || said.starts_with(&column_free), "{text:?}: {said}");
+        assert!(
+            said.starts_with(expected) || said.starts_with(&column_free),
+            "{text:?}: {said}"
+        );
         assert!(!said.contains("CANARY"), "{said}");
     }
 }
@@ -77,10 +118,19 @@ fn mistakes_have_lines_and_no_values() {
 fn what_is_not_in_the_file_is_said() {
     // A password that came from the shell is missed at the first pull otherwise.
     let (list, said) = read("REGISTRIES=a\nAUTH_REGISTRIES\nREGISTRIES=b\n");
-    assert_eq!(list[0], ("REGISTRIES".to_owned(), "b".to_owned(), "x.env:3".to_owned()));
+    assert_eq!(
+        list[0],
+        ("REGISTRIES".to_owned(), "b".to_owned(), "x.env:3".to_owned())
+    );
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("x.env:2:1: AUTH_REGISTRIES: its value is not in the file"), "{said:?}");
-    assert!(said[1].starts_with("x.env:1:1: REGISTRIES: is written twice"), "{said:?}");
+    assert!(
+        said[0].starts_with("x.env:2:1: AUTH_REGISTRIES: its value is not in the file"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with("x.env:1:1: REGISTRIES: is written twice"),
+        "{said:?}"
+    );
 }
 
 proptest! {
