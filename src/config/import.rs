@@ -25,6 +25,9 @@ use super::{
     origin::{Origin, Place, Problems, SourceFile},
 };
 
+/// So many mistakes are told; a file with more is another kind of file.
+const MOST_PROBLEMS: usize = 50;
+
 /// Nobody's configuration is larger.
 pub const MAX_BYTES: usize = 1 << 20;
 
@@ -100,7 +103,8 @@ pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
         registry_proxy::translate(&variables, &default, Use::Import, &mut draft);
         accounts(&variables, &mut draft)?;
     }
-    std::mem::take(&mut draft.problems).into_result()?;
+    let sound = std::mem::take(&mut draft.problems).into_result();
+    sound.map_err(|problems| problems.at_most(MOST_PROBLEMS))?;
     let names: Vec<String> = inputs
         .iter()
         .map(|input| input.name.display().to_string())

@@ -8,9 +8,9 @@ const TYPE: &str = "x-docker-registry-proxy-cache-type";
 /// A docxy in its place, with these variables too, before a registry that has two tags.
 async fn in_place(variables: &[(&str, &str)]) -> Single {
     let stub = StubRegistry::builder()
-        .image("library/redis", "7", Image::layers(1))
+        .image("library/redis", "7", Image::layers(3))
         .image("library/redis", "stable", Image::layers(1))
-        .image("library/redis", "1.2.3", Image::layers(1));
+        .image("library/redis", "1.2.3", Image::layers(2));
     let mut all = vec![("DOCXY_COMPAT", "docker-registry-proxy")];
     all.extend_from_slice(variables);
     Single::built(stub, |app| {
