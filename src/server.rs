@@ -10,8 +10,8 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
-mod proxied;
 mod predecessor;
+mod proxied;
 mod redirect;
 mod router;
 mod token;

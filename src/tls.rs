@@ -4,7 +4,7 @@
 
 pub mod authority;
 mod callers;
-pub mod encrypted_key;
+mod encrypted_key;
 mod error;
 pub mod identity;
 mod pair;

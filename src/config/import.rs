@@ -101,7 +101,7 @@ pub fn import(tool: Tool, inputs: &[Input<'_>]) -> Result<Imported, Problems> {
             key: "its default".to_owned(),
         };
         registry_proxy::translate(&variables, &default, Use::Import, &mut draft);
-        accounts(&variables, &mut draft)?;
+        accounts(&variables, &mut draft);
     }
     let sound = std::mem::take(&mut draft.problems).into_result();
     sound.map_err(|problems| problems.at_most(MOST_PROBLEMS))?;
@@ -141,8 +141,8 @@ fn text_of<'t>(input: &Input<'t>, file: &Arc<SourceFile>, draft: &mut Draft) -> 
         }
         Ok(text) => Some(text),
         Err(error) => {
-            let before = &input.text[..error.valid_up_to()];
-            let lines = before.iter().filter(|byte| **byte == b'\n').count();
+            let before = String::from_utf8_lossy(&input.text[..error.valid_up_to()]);
+            let lines = before.matches('\n').count();
             let at = Spot::line(file, u32::try_from(lines + 1).unwrap_or(u32::MAX), "");
             draft.problem(
                 &at,
@@ -182,7 +182,7 @@ fn document(text: &str, file: &Arc<SourceFile>, draft: &mut Draft) -> Option<Yam
 }
 
 /// `AUTH_REGISTRIES` is read by the same code as at a start, against the registries that the draft has.
-fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), Problems> {
+fn accounts(variables: &[env_file::Variable], draft: &mut Draft) {
     let mut environment = Environment::new();
     for variable in variables {
         if auth_registries::VARIABLES.contains(&variable.name.as_str()) {
@@ -196,10 +196,10 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
             .map(|it| it.spot.clone())
     };
     let Some(spot) = spot_of(auth_registries::VARIABLES[0]) else {
-        return Ok(());
+        return;
     };
     if !draft.problems.is_empty() {
-        return Ok(());
+        return;
     }
     environment.insert(
         super::compat::VARIABLE.to_owned(),
@@ -217,7 +217,7 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
                 let fix = problem.fix.clone().unwrap_or_default();
                 draft.problem(&spot, problem.what.clone(), fix);
             }
-            return Ok(());
+            return;
         }
     };
     for (name, registry) in &loaded.schema.registries {
@@ -243,7 +243,6 @@ fn accounts(variables: &[env_file::Variable], draft: &mut Draft) -> Result<(), P
     for warning in told {
         draft.note(&spot, warning.0.what.clone());
     }
-    Ok(())
 }
 
 fn several(name: &str, entries: &[super::schema::CredentialEntry], spot: &Spot, draft: &mut Draft) {

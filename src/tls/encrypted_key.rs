@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _};
 use md5::{Digest as _, Md5};
+use pem::Pem;
 use x509_parser::asn1_rs::{Any, FromDer as _, Oid, Sequence, oid};
 
 /// As that script has it.
@@ -22,13 +23,13 @@ const MOST_ROUNDS: u32 = 1_000_000;
 type Decryptor = cbc::Decryptor<des::TdesEde3>;
 
 /// The key in plain PEM, where it was encrypted by that tool; else the file as it is.
-pub fn opened(file: Vec<u8>) -> Vec<u8> {
+pub(super) fn opened(file: Vec<u8>) -> Vec<u8> {
     let text = std::str::from_utf8(&file).unwrap_or_default();
     let plain = traditional(text)
         .map(|der| ("RSA PRIVATE KEY", der))
         .or_else(|| pkcs8(text).map(|der| ("PRIVATE KEY", der)));
     match plain {
-        Some((label, der)) => pem(label, &der).into_bytes(),
+        Some((label, der)) => pem::encode(&Pem::new(label, der)).into_bytes(),
         None => file,
     }
 }
@@ -50,7 +51,7 @@ fn traditional(text: &str) -> Option<Vec<u8>> {
     let mut key = [0; 24];
     key[..16].copy_from_slice(&first);
     key[16..].copy_from_slice(&second[..8]);
-    decrypt(&key, &iv, &base64(body)?)
+    decrypt(&key, iv, &base64(body)?)
 }
 
 /// PBES2 with PBKDF2 and triple DES.
@@ -100,9 +101,9 @@ fn sequence_of<'d>(algorithm: &'d Sequence<'_>, wanted: &Oid<'_>) -> Option<&'d 
     Some(sequence.data)
 }
 
-fn decrypt(key: &[u8; 24], iv: &[u8; 8], data: &[u8]) -> Option<Vec<u8>> {
+fn decrypt(key: &[u8; 24], iv: [u8; 8], data: &[u8]) -> Option<Vec<u8>> {
     let mut buffer = data.to_vec();
-    let decryptor = Decryptor::new(key.into(), iv.into());
+    let decryptor = Decryptor::new(key.into(), (&iv).into());
     let plain = decryptor.decrypt_padded::<Pkcs7>(&mut buffer).ok()?;
     Some(plain.to_vec())
 }
@@ -121,16 +122,6 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 fn hex(text: &str) -> Option<[u8; 8]> {
     let number = u64::from_str_radix(text.trim(), 16).ok()?;
     Some(number.to_be_bytes())
-}
-
-/// RFC 7468.
-fn pem(label: &str, der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let lines: Vec<_> = body.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
 }
 
 #[cfg(test)]

@@ -81,49 +81,47 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whole or not at all: a file beside it takes its place.
 fn save(path: &Path, imported: &Imported, force: bool) -> anyhow::Result<()> {
-    let written = |work: io::Result<()>| work.with_context(|| format!("{} can't be written", path.display()));
     let mode = if imported.holds_secret { 0o600 } else { 0o644 };
-    if !force {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path);
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!(
-                    "{} is there already: name another file, or add --force to replace it",
-                    path.display()
-                );
-            }
-            file => file.with_context(|| format!("{} can't be written", path.display()))?,
-        };
-        written(fill(file, mode, &imported.text))?;
+    let done = if force {
+        replace(path, mode, &imported.text)
     } else {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.new", std::process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside);
-        let done = file
-            .and_then(|file| fill(file, mode, &imported.text))
-            .and_then(|()| fs::rename(&beside, path));
-        if done.is_err() {
-            // What is left of it may hold passwords.
-            let _ = fs::remove_file(&beside);
-        }
-        written(done)?;
+        create(path, mode).and_then(|file| fill(file, mode, &imported.text))
+    };
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
+            "{} is there already: name another file, or add --force to replace it",
+            path.display()
+        ),
+        done => done.with_context(|| format!("{} can't be written", path.display()))?,
     }
     to_stderr(format_args!(
-        "{} is written. Look through it, then: docxy check-config --config {}",
-        path.display(),
-        path.display()
+        "{path} is written. Look through it, then: docxy --config {path} check-config",
+        path = path.display()
     ));
     Ok(())
+}
+
+/// Whole or not at all: a file beside it takes its place.
+fn replace(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let done = create(Path::new(&beside), mode)
+        .and_then(|file| fill(file, mode, text))
+        .and_then(|()| fs::rename(&beside, path));
+    if done.is_err() {
+        // What is left of it may hold passwords.
+        let _ = fs::remove_file(&beside);
+    }
+    done
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
 }
 
 /// The mode again, whatever the umask took from it.

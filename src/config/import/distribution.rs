@@ -273,7 +273,13 @@ impl Reading<'_> {
         let spot = self.spot(line, &path);
         let text = value.text().unwrap_or_default();
         match path.as_str() {
-            "proxy.remoteurl" | "proxy.username" | "proxy.password" | "proxy.exec" => {}
+            // Read before: the registry, and the certificate that its listener needs.
+            "proxy.remoteurl"
+            | "proxy.username"
+            | "proxy.password"
+            | "proxy.exec"
+            | "http.tls.certificate"
+            | "http.tls.key" => {}
             "log" | "log.accesslog" | "storage" | "storage.filesystem" | "http" | "http.tls"
             | "http.debug" | "auth" | "auth.htpasswd" | "proxy"
                 if matches!(value.value, Value::Map(_)) =>
@@ -294,8 +300,6 @@ impl Reading<'_> {
             "http.debug.prometheus" => self
                 .draft
                 .note(&spot, "metrics are at /metrics of metrics_listen"),
-            // Read with the listener, which needs both.
-            "http.tls.certificate" | "http.tls.key" => {}
             "http.tls.clientcas" => self.client_authorities(value, &spot),
             "http.tls.minimumtls" => match text {
                 "tls1.2" | "tls1.3" => self.once(&["tls", "min_version"], &text[3..], &spot),

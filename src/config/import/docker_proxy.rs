@@ -118,11 +118,10 @@ impl Gateway<'_> {
                 "insecure_skip_verify" if is_true => {
                     self.draft.set(&["registries", &name, "tls_verify"], false, &spot);
                 }
-                "insecure_skip_verify" => {}
                 "enabled" if value.text() == Some("false") => {
                     self.draft.set(&["registries", &name, "enabled"], false, &spot);
                 }
-                "enabled" => {}
+                "enabled" | "insecure_skip_verify" => {}
                 "token_cache_ttl" => self
                     .draft
                     .note(&spot, "not needed: tokens are kept as long as they say"),

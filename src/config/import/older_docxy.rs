@@ -250,21 +250,14 @@ impl Old<'_> {
             .get_ref()
             .as_array()
             .map(|items| items.iter().map(|item| item.get_ref().as_str()));
-        match items.map(Iterator::collect::<Option<Vec<&str>>>) {
-            Some(Some(hosts)) => {
-                // A port does not tell hosts apart here.
-                let host = |host: &str| host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-                hosts.into_iter().map(|text| (host(text), spot.clone())).collect()
-            }
-            _ => {
-                self.draft.problem(
-                    &spot,
-                    "is not a list of texts",
-                    "write it as in [\"ghcr.example.com\"]",
-                );
-                Vec::new()
-            }
-        }
+        let Some(Some(hosts)) = items.map(Iterator::collect::<Option<Vec<&str>>>) else {
+            let fix = "write it as in [\"ghcr.example.com\"]";
+            self.draft.problem(&spot, "is not a list of texts", fix);
+            return Vec::new();
+        };
+        // A port does not tell hosts apart here.
+        let host = |host: &str| host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        hosts.into_iter().map(|text| (host(text), spot.clone())).collect()
     }
 
     fn others(&mut self, table: &Table<'_>, section: &str, known: &[&str]) {

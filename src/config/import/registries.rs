@@ -67,16 +67,10 @@ pub(super) fn at(address: &str, spot: &Spot, draft: &mut Draft) -> Option<String
     let authority = url
         .port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let found = match named(&authority) {
-        Ok(found) => found,
-        Err(_) => {
-            draft.problem(
-                spot,
-                "its host can't be a registry's name here",
-                "write a host name, or a name in front of the address with a section [registries.\"NAME\"]",
-            );
-            return None;
-        }
+    let Ok(found) = named(&authority) else {
+        let fix = "write a host name, or a name in front of the address with a section [registries.\"NAME\"]";
+        draft.problem(spot, "its host can't be a registry's name here", fix);
+        return None;
     };
     let name = match found {
         Named::Preset(name) if url.scheme() == "https" && url.path() == "/" => return Some(name.to_owned()),

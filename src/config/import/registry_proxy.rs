@@ -246,19 +246,18 @@ impl<'a> Tool<'a> {
                 Named::Preset(name) => push(&mut names, name),
                 Named::Realm { .. } => {}
                 Named::Other(name) if name == "docker.caching.proxy.internal" => {}
-                Named::Other(name) => match token_service_of(&name, &hosts, &with_account) {
-                    Some(owner) => {
+                Named::Other(name) => {
+                    if let Some(owner) = token_service_of(&name, &hosts, &with_account) {
                         self.draft
                             .add(&["registries", &owner, "realms"], name.as_str(), &spot);
-                        self.draft
-                            .note(&spot, format!("{name} is taken for the token service of {owner}"));
-                    }
-                    None => {
+                        let what = format!("{name} is taken for the token service of {owner}");
+                        self.draft.note(&spot, what);
+                    } else {
                         let url = format!("https://{name}");
                         self.draft.add(&["registries", &name, "urls"], url, &spot);
                         push(&mut names, name);
                     }
-                },
+                }
             }
         }
         names
@@ -430,7 +429,7 @@ impl<'a> Tool<'a> {
             match known {
                 Some((_, Some(when), _)) if variable.value.trim() != *when => {}
                 Some((_, _, why)) if !variable.value.trim().is_empty() => {
-                    self.draft.note(&variable.spot, *why)
+                    self.draft.note(&variable.spot, *why);
                 }
                 Some(_) => {}
                 None if is_variable(&variable.name) => {}

@@ -322,7 +322,8 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..20 {
             let before = format!("*a{}", level - 1);
-            bomb += &format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(","));
+            let list = vec![before; 10].join(",");
+            bomb = format!("{bomb}a{level}: &a{level} [{list}]\n");
         }
         assert!(
             error(&bomb).contains("more than 50000 values"),

@@ -180,7 +180,7 @@ fn files_that_are_none_end_in_a_message() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..30 {
         let all = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb += &format!("a{level}: &a{level} [{all}]\n");
+        bomb = format!("{bomb}a{level}: &a{level} [{all}]\n");
     }
     let arrays = format!("a = {}", "[".repeat(100_000));
     let hostile: [&[u8]; 9] = [
@@ -209,7 +209,10 @@ fn files_that_are_none_end_in_a_message() {
                 panic!("{tool:?} took {} bytes", text.len());
             };
             let said = problems.to_string();
-            assert!(said.starts_with("old:") && problems.len() <= 50, "{tool:?}: {said}");
+            assert!(
+                said.starts_with("old:") && problems.len() <= 50,
+                "{tool:?}: {said}"
+            );
         }
     }
 }

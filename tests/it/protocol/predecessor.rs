@@ -93,6 +93,40 @@ async fn its_page() {
     );
 }
 
+/// `openssl` as that tool's script runs it.
+fn openssl(folder: &std::path::Path, line: &str) {
+    let mut command = std::process::Command::new("openssl");
+    let output = command
+        .current_dir(folder)
+        .args(line.split(' '))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "openssl {line}: {output:?}");
+}
+
+#[tokio::test]
+async fn its_authority_goes_on() {
+    // Every client trusts it, RSA and a key behind a passphrase as it is; `/ca.crt` must show the same one.
+    let folder = tempfile::tempdir().unwrap();
+    openssl(
+        folder.path(),
+        "genrsa -des3 -passout pass:foobar -out ca.key 2048",
+    );
+    openssl(
+        folder.path(),
+        "req -new -x509 -days 1300 -sha256 -key ca.key -out ca.crt -passin pass:foobar -subj /CN=Mirror",
+    );
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("ca.crt"), path("ca.key"));
+    let docxy = in_place(&[("CA_CRT_FILE", &cert), ("CA_KEY_FILE", &key)]).await;
+    let answer = docxy.send(Request::get("/ca.crt")).await;
+    assert_eq!(answer.status, 200, "{}", docxy.app.log_text());
+    assert_eq!(
+        answer.text().trim(),
+        std::fs::read_to_string(&cert).unwrap().trim()
+    );
+}
+
 #[tokio::test]
 async fn nobody_else_is_given_them() {
     // They tell what is stored, in words that only those ask for who had them before.

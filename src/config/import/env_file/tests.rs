@@ -139,10 +139,11 @@ proptest! {
         entries in prop::collection::btree_map("[A-Z_][A-Z0-9_]{0,8}", "[ -~\n]{0,24}", 1..6),
     ) {
         // Whatever is in a value, quotes and line breaks too: single quotes as a shell wants them.
-        let text: String = entries
-            .iter()
-            .map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\"'\"'")))
-            .collect();
+        let line = |(name, value): (&String, &String)| {
+            let quoted = value.replace('\'', "'\"'\"'");
+            format!("export {name}='{quoted}'\n")
+        };
+        let text = entries.iter().map(line).collect::<Vec<_>>().concat();
         let expected: Vec<_> = entries.into_iter().collect();
         let mut found = values(&text);
         found.sort();
