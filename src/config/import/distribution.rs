@@ -361,9 +361,15 @@ impl Reading<'_> {
                 self.draft.set(&["listen"], toml::Value::Array(Vec::new()), spot);
             }
         } else if let Some(Mirror { name, .. }) = &self.mirror {
+            // A path has no place for a port.
+            let path = if name.contains(':') {
+                "ALIAS/... (`aliases`"
+            } else {
+                &format!("{name}/... (`docxy client-config`")
+            };
             let what = format!(
-                "docxy has one port for all registries: clients of {address} ask for HOST/{name}/... (`docxy client-config`), or \
-                 for a host of its own (`hosts` of [registries])"
+                "docxy has one port for all registries: clients of {address} ask for HOST/{path}), or for a host of its own (`hosts` \
+                 of [registries])"
             );
             self.draft.note(spot, what);
         }
