@@ -4,6 +4,7 @@ mod ca;
 mod cache;
 mod check_config;
 mod client_config;
+mod config;
 mod explain;
 mod healthcheck;
 mod naming;
@@ -29,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app,
     config::{
-        self, Problems, Sources,
+        Problems, Sources,
         load::{Flags, Loaded},
         validate,
     },
@@ -111,6 +112,8 @@ enum Command {
     Ca(ca::Arguments),
     /// Show how docxy stands with its registries: which credentials work, what is left of their limits, for how long
     Upstreams(upstreams::Arguments),
+    /// Make a configuration file of another tool's
+    Config(config::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -130,6 +133,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
         }
     };
+    if let Some(Command::Config(wanted)) = &arguments.command {
+        return match config::run(wanted) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(format!("{error:#}")),
+        };
+    }
     let mut loaded = match load(arguments.common) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
@@ -154,6 +163,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
+        // Answered above, without a configuration.
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
         Command::Upstreams(wanted) => upstreams::run(&loaded, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
@@ -173,7 +184,7 @@ fn load(common: Common) -> Result<Loaded, Problems> {
         log_level: common.log_level,
         set: common.set,
     };
-    config::load(&Sources::of_process(common.config, flags))
+    crate::config::load(&Sources::of_process(common.config, flags))
 }
 
 /// A file that can't be read is found before anything listens.

@@ -10,6 +10,7 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod predecessor;
 mod proxied;
 mod redirect;
 mod router;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+pub use predecessor::Predecessor;
 pub use redirect::Redirect;
 pub use router::{Front, router};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub grace: Duration,
     /// The `Via` of this docxy's own requests upstream.
     pub via: HeaderValue,
+    /// Whose place docxy takes, if anybody's.
+    pub predecessor: Option<Predecessor>,
 }
 
 /// What the handlers work with.

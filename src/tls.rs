@@ -4,6 +4,7 @@
 
 pub mod authority;
 mod callers;
+mod encrypted_key;
 mod error;
 pub mod identity;
 mod pair;

@@ -141,6 +141,9 @@ pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> serv
         form_timeout: schema.limits.header_timeout,
         grace: schema.access.grace,
         via: via.clone(),
+        predecessor: schema.compat.as_ref().map(|compat| server::Predecessor {
+            tiers: compat.tiers.clone(),
+        }),
     }
 }
 

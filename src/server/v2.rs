@@ -150,6 +150,9 @@ async fn answer(
     {
         result = Err(Problem::unmet().into());
     }
+    if let (Some(predecessor), Ok(pulled)) = (&parts.config.predecessor, &mut result) {
+        predecessor.mark(&target.endpoint, pulled.outcome, pulled.response.headers_mut());
+    }
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
     {

@@ -6,6 +6,7 @@ mod cache;
 mod client_config;
 mod explain;
 mod healthcheck;
+mod import;
 mod texts;
 mod token;
 mod why;

@@ -13,6 +13,7 @@ use super::signer::Signer;
 use super::validity::Seconds;
 use crate::access::private;
 use crate::config::values::is_private;
+use crate::tls::encrypted_key::opened;
 use crate::tls::pair::{Contents, Fingerprint, read};
 use crate::tls::{CertificateFiles, Error};
 
@@ -197,7 +198,7 @@ fn kept(path: &Path) -> Result<Option<Contents>, Error> {
 }
 
 fn files_of_operator(files: &CertificateFiles) -> Result<Contents, Error> {
-    let key = read(&files.key)?;
+    let key = opened(read(&files.key)?);
     let exposed = |source| Error::Read {
         path: files.key.clone(),
         source,
