@@ -1,10 +1,11 @@
 //! Several accounts at one registry, asked over real sockets.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use docxy::config::values::{Credential, Secret};
-use docxy::upstream::{Account, CredentialSource, Failure, Fault, Right, State, Upstream};
+use docxy::upstream::{Account, CredentialSource, Failure, Fault, Right, State, Timeouts, Upstream};
 use http::StatusCode;
 
 use super::super::stub::{Seen, Setup, Step, Stub, TAGS, answer, get};
@@ -282,4 +283,46 @@ async fn an_outage_of_the_token_service_is_no_failing_account() {
     assert!(matches!(failure, Failure::TokenService { .. }), "{failure:?}");
     assert!(states(&upstream).iter().all(|(_, works)| *works));
     assert_eq!(asked_for_tokens(&stub).len(), 1);
+}
+
+#[tokio::test]
+async fn silence_about_a_password_is_no_refusal_of_it() {
+    // The token service stalls between two answers: the account is not at fault, and what it may read is not denied.
+    let stub = Stub::start(|seen| {
+        if seen.target.starts_with("/token") {
+            return match (user_of(seen).as_deref(), seen.target.contains("scope=")) {
+                (Some("one"), true) => answer(401, &[], "{}"),
+                (Some("one"), false) => vec![Step::Hang],
+                _ => answer(200, &[], r#"{"token":"of-two"}"#),
+            };
+        }
+        match seen.header("authorization") {
+            Some("Bearer of-two") if seen.target == TAGS => answer(200, &[], "content"),
+            Some(_) => answer(404, &[], "{}"),
+            None => {
+                let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+                answer(401, &[("WWW-Authenticate", &realm)], "{}")
+            }
+        }
+    })
+    .await;
+    let with = |accounts: &[&str]| {
+        let mut setup = Setup::at(&stub.url(""));
+        setup.config.credentials = accounts.iter().map(|user| fixed(user)).collect();
+        let timeouts = Timeouts {
+            headers: Duration::from_millis(300),
+            ..setup.config.timeouts
+        };
+        setup.timeouts(timeouts).build()
+    };
+    let other = get("/v2/x/y/tags/list");
+    // What everyone may have comes; another account may be given what this one was not; where nobody is, nothing was decided.
+    for (accounts, anonymous) in [(vec!["one"], true), (vec!["one", "two"], false)] {
+        let upstream = with(&accounts);
+        let answer = upstream.send(&get(TAGS), &Right::Configured).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.anonymous), (200, anonymous));
+        let failure = upstream.send(&other, &Right::Configured).await.unwrap_err();
+        assert!(matches!(failure, Failure::Timeout { .. }), "{failure:?}");
+        assert!(states(&upstream).iter().all(|(_, works)| *works));
+    }
 }
