@@ -20,6 +20,7 @@ use super::standing::Standing;
 use super::{BuildError, Call, Config, NamedBy, Transport};
 use crate::oci::RegistryName;
 use crate::upstream::failure::{Cause, Failure, Phase};
+use crate::upstream::place::Origin;
 
 /// Which proxies can be used at all, for all registries: one that failed for one is passed over for all.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +95,11 @@ impl Road {
         })
     }
 
+    /// A proxy that is told a name would go where that leads, which is not where the url does.
+    pub fn takes_other_names(&self) -> bool {
+        self.proxy.as_ref().is_none_or(Proxy::resolves_here)
+    }
+
     fn is_well(&self) -> bool {
         self.standing.is_well() && self.here.is_well()
     }
@@ -158,13 +164,22 @@ impl Transport {
         &self,
         call: &Call,
     ) -> Result<Response<reqwest::Body>, Failure> {
-        let roads = self.roads.to(&call.url);
+        let roads = self.able(self.roads.to(&call.url), call);
         match roads[..] {
             [] => Err(self.not_askable("its proxy was not built")),
             // Boxed: what everybody awaits inside of much else should be small.
             [only] => Box::pin(self.send_over(only, call)).await,
             _ => Box::pin(self.exchange_over(&roads, call)).await,
         }
+    }
+
+    /// Without those that can't reach a host with a `server_name`; where none can, all of them, so that it is said why.
+    fn able<'a>(&self, roads: Vec<&'a Road>, call: &Call) -> Vec<&'a Road> {
+        if !self.named_otherwise.contains(&Origin::of(&call.url)) {
+            return roads;
+        }
+        let able: Vec<_> = roads.iter().copied().filter(|road| road.takes_other_names()).collect();
+        if able.is_empty() { roads } else { able }
     }
 
     async fn exchange_over(&self, roads: &[&Road], call: &Call) -> Result<Response<reqwest::Body>, Failure> {
