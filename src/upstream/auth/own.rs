@@ -85,7 +85,8 @@ impl Auth {
                     let is_missing = matches!(&outcome, Ok((landed, _)) if is_missing(landed));
                     let is_told = seen.is_some_and(|seen| seen.is_told_all(&member));
                     if repository.is_none() || (is_missing && is_told) {
-                        return self.told(outcome);
+                        let may_see = seen.is_some_and(|seen| seen.has_given(&member));
+                        return if may_see { outcome } else { self.told(outcome) };
                     }
                     denied.push(member.id());
                     if !is_missing {
@@ -226,16 +227,21 @@ impl Auth {
         matches!(self.scheme.load_full().as_deref(), Some(Scheme::Basic))
     }
 
-    /// A denial names the accounts that could not be asked with: they might have been given it.
-    fn told(&self, outcome: Outcome) -> Outcome {
-        let status = match &outcome {
-            Err(Failure::Denied { status, .. }) => *status,
-            Ok((landed, _)) if is_denial(landed) => landed.answer.status(),
-            _ => return outcome,
-        };
+    /// A denial names the accounts that could not be asked with: they might have been given it. What is missing may be so
+    /// for all the others alone.
+    fn told(&self, mut outcome: Outcome) -> Outcome {
         if self.pool.shortfall().is_none() {
             return outcome;
         }
+        let status = match &mut outcome {
+            Err(Failure::Denied { status, .. }) => *status,
+            Ok((landed, _)) if is_denial(landed) => landed.answer.status(),
+            Ok((landed, _)) => {
+                landed.unheard = is_missing(landed);
+                return outcome;
+            }
+            Err(_) => return outcome,
+        };
         Err(self.pool.denial(status))
     }
 }
