@@ -1,6 +1,8 @@
 //! Several accounts at one registry, asked over real sockets.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -325,4 +327,35 @@ async fn silence_about_a_password_is_no_refusal_of_it() {
         assert!(matches!(failure, Failure::Timeout { .. }), "{failure:?}");
         assert!(states(&upstream).iter().all(|(_, works)| *works));
     }
+}
+
+#[tokio::test]
+async fn what_was_missing_while_an_account_failed_is_asked_of_it_when_it_works() {
+    // "All were asked, and nobody has it" must not be remembered of a day on which one of them could not be asked.
+    let works = Arc::new(AtomicBool::new(false));
+    let is_open = works.clone();
+    let stub = tokens(
+        move |user, _| match user {
+            Some("one") => Ok("of-one"),
+            Some("two") if is_open.load(Ordering::SeqCst) => Ok("of-two"),
+            _ => Err(401),
+        },
+        |token| if token == "of-two" { 200 } else { 404 },
+    )
+    .await;
+    let upstream = with(&stub, vec![fixed("one"), fixed("two")]);
+    let ask = async || {
+        let answer = upstream.send(&get(TAGS), &Right::Configured).await.unwrap();
+        answer.status.as_u16()
+    };
+    assert_eq!((ask().await, ask().await), (404, 404));
+    assert_eq!(
+        states(&upstream),
+        [("one".to_owned(), true), ("two".to_owned(), false)]
+    );
+    works.store(true, Ordering::SeqCst);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    assert_eq!(ask().await, 200);
 }
