@@ -181,7 +181,9 @@ impl Pull {
             }
             (Endpoint::Blob(_, digest), Some(cached)) => self.cached_blob(cached, wanted, digest).await,
             (Endpoint::Blob(_, digest), None) => Box::pin(self.forward_blob(wanted, digest)).await,
-            (Endpoint::Base | Endpoint::Upload(_), _) => Err(Error::missing(&target.registry.name, Missing::Path)),
+            (Endpoint::Base | Endpoint::Upload(_), _) => {
+                Err(Error::missing(&target.registry.name, Missing::Path))
+            }
             _ if cached.is_some_and(|cached| cached.config.offline) => Err(Error::Offline {
                 registry: target.registry.name.clone(),
                 what: Missing::Repository,
@@ -228,7 +230,7 @@ impl Pull {
             .target
             .endpoint
             .repository()
-            .ok_or_else(|| Error::missing(&registry, Missing::Path))?;
+            .ok_or_else(|| Error::missing(registry, Missing::Path))?;
         let name = FullName {
             registry: registry.clone(),
             repository: self.upstream(registry)?.canonical(repository)?,

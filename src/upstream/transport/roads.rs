@@ -178,7 +178,11 @@ impl Transport {
         if !self.named_otherwise.contains(&Origin::of(&call.url)) {
             return roads;
         }
-        let able: Vec<_> = roads.iter().copied().filter(|road| road.takes_other_names()).collect();
+        let able: Vec<_> = roads
+            .iter()
+            .copied()
+            .filter(|road| road.takes_other_names())
+            .collect();
         if able.is_empty() { roads } else { able }
     }
 

@@ -200,7 +200,9 @@ async fn what_one_right_began_no_mirror_opens_to_another() {
     places.public().await;
     let layer = places.layer();
     // The mirror has not got it yet while alice asks.
-    places.mirror().fault(On::get("*/blobs/*").first(2), Fault::Status(404));
+    places
+        .mirror()
+        .fault(On::get("*/blobs/*").first(2), Fault::Status(404));
     let gate = Gate::after(CUT);
     let broken = Fault::All(vec![Fault::Body(gate.clone()), Fault::CutAt(CUT + 1000)]);
     places.own.fault(On::get("*/blobs/*").nth(1), broken);

@@ -44,7 +44,7 @@ impl Closed {
     fn configure(self, app: Builder, ca: &TestCa) -> Builder {
         let shown = ca.issue(&["docxy"]);
         let app = match self {
-            Self::No => app,
+            Self::No | Self::ByCertificateAndLogin => app,
             Self::ByUsers => with_users(app).config("[registries.\"docker.io\"]\nclients = \"users\"\n"),
             Self::ByRules => app.config(&format!(
                 "[[access.rules]]\neffect = \"deny\"\naddresses = [\"{OTHER}\"]\nregistry = \"docker.io\"\n\
@@ -53,7 +53,6 @@ impl Closed {
             Self::ByDocxysCredential => with_users(app.configured("docker.io", "robot", "robot-password"))
                 .config("[registries.\"docker.io\"]\nclients = \"users\"\n"),
             Self::ByCertificate => app.config("[registries.\"docker.io\"]\nclients = \"open\"\n"),
-            Self::ByCertificateAndLogin => app,
         };
         let app = if self.has_certificate() {
             app.config(
