@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     ab_leaks::Secrets,
-    ab_vectors::{Door, PUBLIC, Shown, Vector, token},
+    ab_vectors::{Door, PUBLIC, Shown, Thing, Vector, token},
     time::Time,
 };
 use crate::cache::support::Cached;
@@ -52,8 +52,8 @@ async fn world(auth: Auth, time: &Time, withdrawn: Option<&'static str>) -> (Cac
     }
     // What is still arriving is not served on: its end may be behind its last byte.
     if withdrawn.is_some() {
-        for content in image.children.iter().chain(&image.blobs).chain([&image.root]) {
-            docxy.stored(content).await;
+        for content in Thing::all(&image).into_iter().filter_map(|thing| thing.content) {
+            docxy.stored(&content).await;
         }
     }
     (docxy, image)
