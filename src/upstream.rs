@@ -132,6 +132,9 @@ pub struct Answer {
     /// `false`: the body ends only with the connection (HTTP/1 without Content-Length and without chunks), so that a cut
     /// can't be told from the end. A blob of this kind must not be passed on as whole.
     pub length_known: bool,
+    /// A 404, while one of docxy's own accounts could not be asked with. That one may be who is shown it: a registry may hide
+    /// from all others what is private.
+    pub unheard: bool,
 }
 
 /// What a token request of a client asks for, after the registry has been decided.

@@ -173,6 +173,7 @@ fn commons(schema: &Schema) -> HashSet<RegistryName> {
     let policy = policy(schema);
     let is_common = |(name, registry): &(&RegistryName, &Registry)| {
         registry.auth != AuthMode::Configured
+            && registry.client_cert.is_none()
             && schema.clients_of(registry) != Clients::Users
             && !policy.restricts(name)
     };
@@ -292,6 +293,8 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
         auth: match (registry.auth, schema.clients_of(registry)) {
             (AuthMode::Configured, _) => route::Auth::Configured,
             (AuthMode::Passthrough, Clients::Passthrough) => route::Auth::Passthrough,
+            // What the certificate opens is docxy's own, as what a password opens.
+            (AuthMode::Passthrough, _) if registry.client_cert.is_some() => route::Auth::Configured,
             (AuthMode::Passthrough, Clients::Open | Clients::Users) => route::Auth::Anonymous,
         },
         challenge: match registry.challenge {

@@ -52,6 +52,8 @@ pub(super) struct Landed {
     pub host: String,
     /// Where it was, when that is away from the registry: the same may be asked there again (`follow_from`).
     pub away: Option<Place>,
+    /// As `Answer::unheard`.
+    pub unheard: bool,
 }
 
 /// A URL away from the registry, at which its redirects once ended; mostly signed, and good for some minutes. Only
@@ -266,6 +268,7 @@ fn landed(
         length_known,
         host,
         away,
+        unheard: false,
     })
 }
 

@@ -179,6 +179,7 @@ impl Landed {
             anonymous,
             redirects: self.redirects,
             length_known: self.length_known,
+            unheard: self.unheard,
         }
     }
 }
