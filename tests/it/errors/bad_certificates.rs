@@ -190,7 +190,7 @@ async fn each_bad_certificate_is_502_with_its_reason() {
         (
             "an authority's certificate",
             server(&ours, |params| {
-                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             }),
             Some("the TLS handshake failed"),
         ),

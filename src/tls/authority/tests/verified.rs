@@ -154,7 +154,7 @@ fn go(authority: &Authority, host: &str) -> Result<(), String> {
                 Ok(1) => {
                     asked |= rustls::Stream::new(&mut tls, &mut tcp)
                         .read(&mut byte)
-                        .is_ok_and(|read| read == 1)
+                        .is_ok_and(|read| read == 1);
                 }
                 _ => return asked,
             }
@@ -168,9 +168,10 @@ fn go(authority: &Authority, host: &str) -> Result<(), String> {
         .output()
         .expect("skopeo runs");
     drop(TcpStream::connect(("127.0.0.1", port)));
-    match server.join().expect("no panic") {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    if server.join().expect("no panic") {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
