@@ -12,7 +12,7 @@ use crate::config::presets::PRESETS;
 use crate::config::schema::Schema;
 use crate::config::values::HostPattern;
 use crate::route::Destination;
-use crate::tls::authority::{About, Config, Origin, Signers, Subtree, signers};
+use crate::tls::authority::{Config, Origin, Signers, Subtree, signers};
 use crate::tls::{self, Authority, CertificateFiles};
 
 use super::intercept::places;
@@ -109,17 +109,15 @@ fn warnings(schema: &Schema, signers: &Signers) -> Vec<String> {
              make it with docxy ca rotate"
         ));
     }
-    warnings.extend(ends(&about));
+    if let Some(lapse) = &about.lapse {
+        let remedy = if is_own {
+            "make the next one with docxy ca rotate, and install it on the clients"
+        } else {
+            "renew ca_cert"
+        };
+        warnings.push(format!("the intercepting authority {lapse}: {remedy}"));
+    }
     warnings
-}
-
-fn ends(about: &About) -> Option<String> {
-    about.ends_soon.then(|| {
-        format!(
-            "the intercepting authority ends on {}: clients must trust another one by then",
-            about.not_after
-        )
-    })
 }
 
 /// What docxy's own may sign for, once it is made: every registry that is known or configured, and their hosts for tokens.

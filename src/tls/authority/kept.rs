@@ -54,7 +54,14 @@ impl Origin {
             Self::Files(files) => {
                 let contents = files_of_operator(files)?;
                 let seen = [Some(contents.fingerprint()), None];
-                let in_use = Signer::read(&contents, files, provider, now)?;
+                let in_use = Signer::read(&contents, files, provider)?;
+                // docxy's own is only warned about: with a clock that is wrong, everything else still serves.
+                if in_use.validity().is_over(now) {
+                    return Err(Error::NoAuthority {
+                        path: files.cert.clone(),
+                        detail: format!("it expired on {}", in_use.validity().not_after),
+                    });
+                }
                 Ok((Some(Signers { in_use, next: None }), seen))
             }
             Self::State(_) => {
@@ -64,10 +71,10 @@ impl Origin {
                 let [Some(contents), waiting] = &held else {
                     return Ok((None, seen));
                 };
-                let in_use = Signer::read(contents, &both(&current), provider, now)?;
+                let in_use = Signer::read(contents, &both(&current), provider)?;
                 let next = waiting
                     .as_ref()
-                    .map(|contents| Signer::read(contents, &both(&next), provider, now))
+                    .map(|contents| Signer::read(contents, &both(&next), provider))
                     .transpose()?;
                 Ok((Some(Signers { in_use, next }), seen))
             }
@@ -124,12 +131,7 @@ impl Origin {
         let Some(waiting) = kept(&next)? else {
             return Err(Error::NoneWaits);
         };
-        Signer::read(
-            &waiting,
-            &both(&next),
-            &aws_lc_rs::default_provider(),
-            Seconds::now(),
-        )?;
+        Signer::read(&waiting, &both(&next), &aws_lc_rs::default_provider())?;
         if let Some(old) = private::read(&current, LARGEST)? {
             write(&self.file(PREVIOUS), &old)?;
         }

@@ -41,8 +41,8 @@ pub struct About {
     pub fingerprint: String,
     pub not_before: String,
     pub not_after: String,
-    /// Within a month, or already.
-    pub ends_soon: bool,
+    /// What is wrong with its dates, or will be within a month, in words.
+    pub lapse: Option<String>,
     /// Whether it has name constraints at all.
     pub is_constrained: bool,
     pub permitted: Vec<String>,
@@ -55,10 +55,9 @@ impl Signer {
         contents: &Contents,
         files: &CertificateFiles,
         provider: &CryptoProvider,
-        now: Seconds,
     ) -> Result<Self, Error> {
         let pair = contents.parse(files, provider)?.certified;
-        Checked::of(&pair.cert, now)
+        Checked::of(&pair.cert)
             .map(|checked| Self {
                 chain: pair.cert.clone(),
                 sent: checked.sent,
@@ -118,10 +117,27 @@ impl Signer {
             fingerprint: first.map_or_else(String::new, |certificate| fingerprint(certificate)),
             not_before: self.validity.not_before.to_string(),
             not_after: self.validity.not_after.to_string(),
-            ends_soon: self.validity.is_over(Seconds::now().plus(MONTH)),
+            lapse: self.lapse(Seconds::now()),
             is_constrained: !self.constraints.are_none(),
             permitted: self.constraints.permitted(),
             excluded: self.constraints.excluded(),
+        }
+    }
+}
+
+impl Signer {
+    fn lapse(&self, now: Seconds) -> Option<String> {
+        let Validity {
+            not_before,
+            not_after,
+        } = self.validity;
+        if self.validity.is_over(now) {
+            Some(format!("expired on {not_after}"))
+        } else if now < not_before {
+            Some(format!("is not valid before {not_before}"))
+        } else {
+            let soon = self.validity.is_over(now.plus(MONTH));
+            soon.then(|| format!("expires on {not_after}"))
         }
     }
 }
@@ -138,7 +154,7 @@ struct Checked {
 impl Checked {
     /// # Errors
     /// In words, what keeps it from signing.
-    fn of(chain: &[CertificateDer<'_>], now: Seconds) -> Result<Self, String> {
+    fn of(chain: &[CertificateDer<'_>]) -> Result<Self, String> {
         let parsed = chain
             .iter()
             .map(|certificate| X509Certificate::from_der(certificate).map(|(_, parsed)| parsed))
@@ -168,13 +184,10 @@ impl Checked {
             constraints.add(certificate)?;
             validity = validity.and(Validity::of(certificate));
         }
-        if validity.is_over(now) {
-            return Err(format!("it expired on {}", validity.not_after));
-        }
-        let sent = parsed
-            .iter()
-            .filter(|certificate| certificate.subject().as_raw() != certificate.issuer().as_raw())
-            .count();
+        let is_root = |certificate: &X509Certificate<'_>| {
+            certificate.subject().as_raw() == certificate.issuer().as_raw()
+        };
+        let sent = parsed.len() - usize::from(parsed.last().is_some_and(is_root));
         Ok(Self {
             sent,
             subject: first.subject().as_raw().to_vec(),

@@ -212,3 +212,14 @@ fn looking_makes_nothing() {
     assert!(signers(&origin).expect("readable").is_none());
     assert!(!folder.path().join("state").exists());
 }
+
+#[test]
+fn without_a_place_the_message_says_which_keys_help() {
+    // A read-only container: an authority that is another at each start is one that nobody trusts.
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("file"), "").expect("written");
+    let said = refusal(&folder.path().join("file/state"));
+    for word in ["state_path", "ca_cert"] {
+        assert!(said.contains(word), "{said}");
+    }
+}

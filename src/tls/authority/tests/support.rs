@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::tls::MinVersion;
-use crate::tls::authority::leaf::{Leaf, LeafKey};
+use crate::tls::authority::leaf::Leaf;
 use crate::tls::authority::signer::pem_of;
 use crate::tls::authority::{Authority, Config, LeafName, Origin, Seconds, Subtree};
 
@@ -39,11 +40,23 @@ pub fn open(state: &Path, permitted: &[&str]) -> Arc<Authority> {
 
 /// A leaf for any name, whatever the constraints say: what a stolen key could sign.
 pub fn forged(authority: &Authority, host: &str) -> CertificateDer<'static> {
-    let key = LeafKey::generate(&default_provider()).expect("a key");
     let signing = authority.signing.load();
-    Leaf::sign(&signing.signers.in_use, &key, &name(host), Seconds::now())
-        .expect("a leaf")
-        .certificate
+    Leaf::sign(
+        &signing.signers.in_use,
+        &authority.leaf_key,
+        &name(host),
+        Seconds::now(),
+    )
+    .expect("a leaf")
+    .certificate
+}
+
+/// A server that shows it.
+pub fn forged_server(authority: &Authority, host: &str) -> Arc<ServerConfig> {
+    let certified = CertifiedKey::new(vec![forged(authority, host)], authority.leaf_key.key());
+    let mut config = authority.template.clone();
+    config.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Arc::new(config)
 }
 
 /// The chain that clients get.

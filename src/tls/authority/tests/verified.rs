@@ -1,5 +1,8 @@
 //! What verifiers say of leaves, for names that are permitted and for those that are not.
 
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -7,7 +10,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{RootCertStore, client::danger::ServerCertVerifier};
 
-use super::support::{chain, config, forged, name, open, openssl};
+use super::support::{chain, config, forged, forged_server, name, open, openssl};
 use crate::tls::LeafError;
 use crate::tls::authority::Authority;
 
@@ -130,5 +133,65 @@ fn without_constraints_every_name_is_signed_for() {
     let roots = authority.certificates_pem();
     for (host, _) in HOSTS {
         openssl(&roots, &chain(&authority, host), host).expect(host);
+    }
+}
+
+/// What a client written in Go says of this certificate, which a server at `host` shows; `Ok` where it went on to ask.
+fn go(authority: &Authority, host: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, authority.certificates_pem()).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let config = forged_server(authority, host);
+    let server = std::thread::spawn(move || {
+        let mut asked = false;
+        // Until the test's own connection, which says nothing.
+        while let Ok((mut tcp, _)) = listener.accept() {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut byte = [0];
+            match tcp.peek(&mut byte) {
+                Ok(1) => {
+                    asked |= rustls::Stream::new(&mut tls, &mut tcp)
+                        .read(&mut byte)
+                        .is_ok_and(|read| read == 1);
+                }
+                _ => return asked,
+            }
+        }
+        asked
+    });
+    let output = Command::new("skopeo")
+        .args(["inspect", "--raw", &format!("docker://{host}:{port}/a/b:1")])
+        .env("SSL_CERT_FILE", &roots)
+        .env("SSL_CERT_DIR", folder.path().join("none"))
+        .output()
+        .expect("skopeo runs");
+    drop(TcpStream::connect(("127.0.0.1", port)));
+    if server.join().expect("no panic") {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+#[test]
+fn go_holds_the_authority_to_its_constraints() {
+    // dockerd, containerd and podman use Go's verifier, which is the one that counts most.
+    for (permitted, host, said) in [
+        ("localhost", "localhost", None),
+        ("127.0.0.0/8", "127.0.0.1", None),
+        ("ghcr.io", "localhost", Some("not permitted by any constraint")),
+        ("ghcr.io", "127.0.0.1", Some("excluded by constraint")),
+        ("10.0.0.0/8", "127.0.0.1", Some("not permitted by any constraint")),
+        ("127.0.0.1", "localhost", Some("x509")),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = open(folder.path(), &[permitted]);
+        match (go(&authority, host), said) {
+            (Ok(()), None) => {}
+            (Err(error), Some(said)) => assert!(error.contains(said), "{permitted}, {host}: {error}"),
+            (outcome, _) => panic!("{permitted}, {host}: {outcome:?}"),
+        }
     }
 }
