@@ -49,7 +49,7 @@ async fn its_two_header_lines() {
     );
     assert_eq!(lines(&docxy, &tag("7")).await, words("MISS", "manifest-default"));
     let image = docxy.image();
-    let digest = tag(&image.digest().to_string());
+    let digest = tag(image.digest());
     assert_eq!(lines(&docxy, &digest).await, words("HIT", "manifest-by-digest"));
     let blob = format!("/v2/library/redis/blobs/{}", image.blobs[0].digest);
     assert_eq!(lines(&docxy, &blob).await, words("MISS", "blob-by-digest"));
