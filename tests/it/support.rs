@@ -11,6 +11,7 @@ pub mod puller;
 pub mod relay;
 pub mod single;
 pub mod stub;
+pub mod through;
 
 mod selftest;
 

@@ -8,10 +8,12 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::{
     image::{Content, sha256},
     stub::StubRegistry,
+    through::{Proxy, host_of},
     within,
 };
 
@@ -23,6 +25,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     tls: Option<(Arc<ClientConfig>, String)>,
+    through: Option<(Proxy, String)>,
 }
 
 impl Request {
@@ -33,6 +36,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             tls: None,
+            through: None,
         }
     }
 
@@ -75,6 +79,13 @@ impl Request {
         self
     }
 
+    /// Inside a tunnel to this place (`HOST:PORT`), whose address `send` is told is the proxy's. What the proxy says where it
+    /// makes no tunnel is the answer.
+    pub fn through(mut self, proxy: &Proxy, place: &str) -> Self {
+        self.through = Some((proxy.clone(), place.to_owned()));
+        self
+    }
+
     /// Sends, and reads the whole answer.
     pub async fn send(self, to: SocketAddr) -> Response {
         let what = format!("the answer to {} {}", self.method, self.target);
@@ -96,17 +107,16 @@ impl Request {
     pub async fn try_open(&self, to: SocketAddr) -> io::Result<Open> {
         let tcp = TcpStream::connect(to).await?;
         tcp.set_nodelay(true)?;
-        let mut stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(tcp),
-            Some((trust, name)) => {
-                let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-                Box::new(
-                    tokio_rustls::TlsConnector::from(Arc::clone(trust))
-                        .connect(name, tcp)
-                        .await?,
-                )
-            }
-        };
+        let mut stream: Box<dyn Stream> = Box::new(tcp);
+        if let Some((trust, name)) = &self.tls {
+            stream = Box::new(secured(trust, name, stream).await?);
+        }
+        if let Some((proxy, place)) = &self.through {
+            stream = match proxy.ask_over(stream, place).await? {
+                Ok(stream) => Box::new(secured(&proxy.trust(&[]), host_of(place), stream).await?),
+                Err(refusal) => return Ok(*refusal),
+            };
+        }
         stream.write_all(&self.wire(to)).await?;
         stream.flush().await?;
         Open::read_head(stream, self.method == "HEAD").await
@@ -115,6 +125,10 @@ impl Request {
     fn wire(&self, to: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if !self.has("Host") {
+            let to = match &self.through {
+                Some((_, place)) => place.strip_suffix(":443").unwrap_or(place).to_owned(),
+                None => to.to_string(),
+            };
             let _ = write!(head, "Host: {to}\r\n");
         }
         if !self.body.is_empty() {
@@ -319,6 +333,12 @@ impl Open {
         }
     }
 
+    /// What follows the head, as it comes.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        assert!(self.buffer.is_empty(), "bytes came with the head");
+        self.stream
+    }
+
     pub fn into_response(self, body: Vec<u8>) -> Response {
         Response {
             status: self.status,
@@ -328,7 +348,8 @@ impl Open {
         }
     }
 
-    async fn read_head(stream: Box<dyn Stream>, head_only: bool) -> io::Result<Self> {
+    /// Reads an answer's head.
+    pub async fn read_head(stream: Box<dyn Stream>, head_only: bool) -> io::Result<Self> {
         let mut open = Self {
             stream,
             buffer: Vec::new(),
@@ -434,8 +455,15 @@ impl Open {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// Bytes to and fro.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn secured<S: Stream>(trust: &Arc<ClientConfig>, name: &str, stream: S) -> io::Result<TlsStream<S>> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(trust));
+    connector.connect(name, stream).await
+}
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)

@@ -147,6 +147,8 @@ pub(super) struct Options {
     pub realm: Option<String>,
     pub ca: Option<Arc<TestCa>>,
     pub certificate_names: Vec<String>,
+    /// Of the registry, and of its token service.
+    pub names: Option<(String, String)>,
 }
 
 impl Options {
@@ -177,6 +179,7 @@ impl Builder {
             realm: None,
             ca: None,
             certificate_names: Vec::new(),
+            names: None,
         };
         Self {
             options,
@@ -263,6 +266,12 @@ impl Builder {
     /// The certificate is for these names and no others.
     pub fn certificate_names(mut self, names: &[&str]) -> Self {
         self.options.certificate_names = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// It and its token service call themselves by these names, which must be resolved for docxy.
+    pub fn named(mut self, registry: &str, token: &str) -> Self {
+        self.options.names = Some((registry.to_owned(), token.to_owned()));
         self
     }
 
