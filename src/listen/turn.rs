@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub enum Next {
 #[derive(Clone, Debug)]
 pub struct Tunnel {
     pub destination: Arc<Destination>,
+    /// Who asked for it, which requests inside can't say otherwise.
+    pub client: IpAddr,
     /// Who signed in to the proxy.
     pub account: Option<Account>,
     /// The handshake was for the same name. Without TLS there is none.

@@ -5,6 +5,7 @@ pub mod ca;
 pub mod client;
 pub mod dns;
 pub mod image;
+pub mod network;
 pub mod pair;
 pub mod proxy;
 pub mod puller;

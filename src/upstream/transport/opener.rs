@@ -116,7 +116,7 @@ impl Opener {
 }
 
 /// Only this machine's own addresses can be bound.
-fn is_this_machines(address: IpAddr) -> bool {
+pub fn is_this_machines(address: IpAddr) -> bool {
     address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 

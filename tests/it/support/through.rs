@@ -2,8 +2,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use http_body_util::Empty;
-use hyper::client::conn::http2;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -27,6 +27,9 @@ pub struct Proxy {
     authorization: Option<String>,
 }
 
+/// Where the authority is in the state folder.
+const KEPT: &str = "ca/current.key";
+
 /// A tunnel in which nothing was said yet.
 pub type Tunnel = Box<dyn Stream>;
 /// TLS in it.
@@ -42,8 +45,18 @@ impl Proxy {
     pub async fn at(address: SocketAddr) -> Self {
         let answer = Request::get("/ca.crt").send(address).await;
         assert_eq!(answer.status, 200, "{}", answer.everything());
+        Self::trusted(address, &answer.body)
+    }
+
+    /// This docxy, whose authority was copied from its folder: where nothing may be asked for.
+    pub fn known(app: &TestApp) -> Self {
+        let file = app.dir().join("state").join(KEPT);
+        Self::trusted(app.addr(), &std::fs::read(file).unwrap())
+    }
+
+    fn trusted(address: SocketAddr, pem: &[u8]) -> Self {
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&answer.body) {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
             roots.add(certificate.unwrap()).unwrap();
         }
         Self {
@@ -136,25 +149,72 @@ impl Proxy {
         }
     }
 
-    /// TLS in a tunnel, with HTTP/1.1 in it.
-    pub async fn inside(&self, place: &str) -> Inside {
-        secured(self.tunnel(place).await, &self.trust(&["http/1.1"]), host_of(place)).await
+    /// TLS in a tunnel, which offers these protocols.
+    pub async fn inside(&self, place: &str, protocols: &[&str]) -> Inside {
+        secured(self.tunnel(place).await, &self.trust(protocols), host_of(place)).await
     }
 
-    /// The same with HTTP/2.
-    pub async fn http2(&self, place: &str) -> Http2 {
-        let inside = secured(self.tunnel(place).await, &self.trust(&["h2", "http/1.1"]), host_of(place)).await;
-        assert_eq!(inside.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(inside))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
-        sender
+    /// A connection of HTTP/1.1 in a tunnel.
+    pub async fn http1(&self, place: &str) -> Http {
+        Http::one(self.inside(place, &["http/1.1"]).await).await
+    }
+
+    /// The same of HTTP/2.
+    pub async fn http2(&self, place: &str) -> Http {
+        Http::two(self.inside(place, &["h2", "http/1.1"]).await).await
     }
 }
 
-/// Requests without bodies.
-pub type Http2 = http2::SendRequest<Empty<bytes::Bytes>>;
+/// A connection for many requests, one after the other, or with HTTP/2 at once.
+pub enum Http {
+    One(http1::SendRequest<Empty<bytes::Bytes>>),
+    Two(http2::SendRequest<Empty<bytes::Bytes>>),
+}
+
+impl Http {
+    pub async fn one(stream: Inside) -> Self {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self::One(sender)
+    }
+
+    pub async fn two(stream: Inside) -> Self {
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        Self::Two(sender)
+    }
+
+    /// One request; with HTTP/2 the target is a whole URL, with HTTP/1.1 the lines have a `Host`.
+    pub async fn send(&mut self, request: http::request::Builder) -> hyper::Result<Response> {
+        let request = request.body(Empty::new()).unwrap();
+        let answer = match self {
+            Self::One(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Self::Two(sender) => sender.send_request(request).await?,
+        };
+        let (head, body) = answer.into_parts();
+        Ok(Response {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.collect().await?.to_bytes().to_vec(),
+            complete: true,
+        })
+    }
+
+    /// GET of a path at a host.
+    pub async fn get(&mut self, host: &str, path: &str) -> Response {
+        let request = match self {
+            Self::One(_) => http::Request::get(path).header("host", host),
+            Self::Two(_) => http::Request::get(format!("https://{host}{path}")),
+        };
+        within(path, self.send(request)).await.unwrap()
+    }
+}
 
 /// The handshake inside, for this name.
 pub async fn secured(tunnel: Tunnel, config: &Arc<ClientConfig>, name: &str) -> Inside {

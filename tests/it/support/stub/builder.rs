@@ -145,6 +145,7 @@ pub(super) struct Options {
     pub page: Option<usize>,
     pub link: LinkForm,
     pub realm: Option<String>,
+    pub service: String,
     pub ca: Option<Arc<TestCa>>,
     pub certificate_names: Vec<String>,
     /// Of the registry, and of its token service.
@@ -177,6 +178,7 @@ impl Builder {
             page: None,
             link: LinkForm::Relative,
             realm: None,
+            service: "scripted".to_owned(),
             ca: None,
             certificate_names: Vec::new(),
             names: None,
@@ -254,6 +256,12 @@ impl Builder {
     /// The challenge names this realm instead of the stub's own token service (a hostile one).
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.options.realm = Some(realm.into());
+        self
+    }
+
+    /// What the challenge calls the service.
+    pub fn service(mut self, service: &str) -> Self {
+        self.options.service = service.to_owned();
         self
     }
 
