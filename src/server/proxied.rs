@@ -67,9 +67,13 @@ fn in_absolute_form(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<
     if head.version >= Version::HTTP_2 || head.uri.authority().is_none() {
         return Ok(None);
     }
-    let Ok(destination) = Destination::of(host, HTTP) else {
-        return Ok(None);
-    };
+    let destination = Destination::of(host, HTTP).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code::Unsupported,
+            format!("docxy is no proxy for http://{host}: {error}"),
+        )
+    })?;
     let behind = parts.routes.behind(&destination);
     if intercept.hosts.is_own(&destination) {
         return Ok(None);

@@ -16,9 +16,10 @@ use crate::support::{ca::TestCa, puller::Puller, through::Proxy};
 
 /// Each way in which a certificate can be bad, the name of the registry, and a word of the reason.
 fn all(ca: &TestCa) -> Vec<(&'static str, Arc<ServerConfig>, &'static str)> {
-    let unknown = TestCa::new();
+    let unknown = TestCa::with(|params| params.distinguished_name.push(DnType::CommonName, "unknown"));
     let alone = TestCa::with(|params| {
         params.is_ca = rcgen::IsCa::NoCa;
+        params.distinguished_name.push(DnType::CommonName, "alone");
         params.subject_alt_names = vec![rcgen::SanType::DnsName("alone.test".try_into().unwrap())];
     });
     vec![
@@ -61,6 +62,7 @@ async fn a_bad_certificate_upstream_is_no_good_one_here() {
     // interceptor that "launders" what it can't verify is the classic fault of its kind.
     let ca = TestCa::new();
     let narrow = TestCa::with(|params| {
+        params.distinguished_name.push(DnType::CommonName, "narrow");
         params.name_constraints = Some(NameConstraints {
             permitted_subtrees: vec![GeneralSubtree::DnsName("permitted.test".to_owned())],
             excluded_subtrees: Vec::new(),

@@ -65,6 +65,7 @@ async fn what_comes_with_connect_is_not_lost() {
             let mut wire = wire;
             let mut first = head.into_bytes();
             let before = first.len();
+            first.reserve(8 * 1024);
             wire.read_buf(&mut first).await.unwrap();
             assert!(first.len() > before + 100, "no ClientHello");
             socket.write_all(&first).await.unwrap();

@@ -39,8 +39,8 @@ async fn strangers_have_no_proxy() {
         }
     }
     // What is shown to the registry is no sign-in at the proxy.
-    let place = format!("{OPEN} HTTP/1.1\r\nAuthorization: {}\r\nX:", basic(ANN.0, ANN.1));
-    assert_eq!(world.proxy.refused(&place).await.status, 407);
+    let elsewhere = world.proxy.clone().line("Authorization", &basic(ANN.0, ANN.1));
+    assert_eq!(elsewhere.refused(OPEN).await.status, 407);
     for stub in world.all() {
         assert_eq!(stub.connections(), 0);
     }

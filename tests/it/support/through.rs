@@ -1,6 +1,6 @@
 //! docxy as a client's `HTTPS_PROXY`: CONNECT over a raw socket, and TLS inside with what `/ca.crt` says is to be trusted.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt::Write as _, io, net::SocketAddr, sync::Arc};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::{http1, http2};
@@ -24,7 +24,7 @@ use super::{
 pub struct Proxy {
     pub address: SocketAddr,
     roots: Arc<RootCertStore>,
-    authorization: Option<String>,
+    lines: Vec<(String, String)>,
 }
 
 /// Where the authority is in the state folder.
@@ -62,7 +62,7 @@ impl Proxy {
         Self {
             address,
             roots: Arc::new(roots),
-            authorization: None,
+            lines: Vec::new(),
         }
     }
 
@@ -73,10 +73,13 @@ impl Proxy {
 
     /// Signs in to it with this in `Proxy-Authorization`.
     pub fn authorization(self, value: &str) -> Self {
-        Self {
-            authorization: Some(value.to_owned()),
-            ..self
-        }
+        self.line("Proxy-Authorization", value)
+    }
+
+    /// Sends this line with each CONNECT; a `Host` stands in the place of the right one.
+    pub fn line(mut self, name: &str, value: &str) -> Self {
+        self.lines.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// What clients use inside, which speak these protocols.
@@ -93,12 +96,14 @@ impl Proxy {
 
     /// A client's CONNECT.
     pub fn request(&self, place: &str) -> String {
-        let authorization = self.authorization.as_deref();
-        let line = authorization.map(|value| format!("Proxy-Authorization: {value}\r\n"));
-        format!(
-            "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{}\r\n",
-            line.unwrap_or_default()
-        )
+        let mut lines = String::new();
+        if !self.lines.iter().any(|(name, _)| name == "Host") {
+            let _ = write!(lines, "Host: {place}\r\n");
+        }
+        for (name, value) in &self.lines {
+            let _ = write!(lines, "{name}: {value}\r\n");
+        }
+        format!("CONNECT {place} HTTP/1.1\r\n{lines}\r\n")
     }
 
     /// Asks over this connection for a tunnel, or for the refusal.
