@@ -1,10 +1,11 @@
 //! Which hosts are answered, passed on, refused.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::values::HostPattern;
 use crate::route::Destination;
 use crate::route::destination::HTTPS;
+use crate::upstream::transport::is_this_machines;
 
 /// What the operator wrote, and what docxy knows of itself.
 #[derive(Clone, Debug, Default)]
@@ -79,11 +80,14 @@ impl Hosts {
         if self.own_names.iter().any(|name| name == destination.host()) {
             return true;
         }
-        destination.address().is_some_and(|address| {
-            self.own_listeners.iter().any(|own| {
-                own.port() == destination.port() && (own.ip() == address || own.ip().is_unspecified())
-            })
-        })
+        let host = destination.host();
+        let is_localhost = host == "localhost" || host.ends_with(".localhost");
+        let is_at = |own: IpAddr| match destination.address() {
+            Some(address) => own == address || (own.is_unspecified() && is_this_machines(address)),
+            None => is_localhost && (own.is_loopback() || own.is_unspecified()),
+        };
+        let mut listeners = self.own_listeners.iter();
+        listeners.any(|own| own.port() == destination.port() && is_at(own.ip()))
     }
 }
 
@@ -120,7 +124,12 @@ mod tests {
             ("example.com:443", Verdict::Refuse(Refused::Unknown)),
             ("127.0.0.1:22", Verdict::Refuse(Refused::Unknown)),
             ("127.0.0.1:5000", Verdict::Refuse(Refused::Own)),
-            ("10.1.2.3:3128", Verdict::Refuse(Refused::Own)),
+            ("127.0.0.9:3128", Verdict::Refuse(Refused::Own)),
+            ("[::1]:3128", Verdict::Refuse(Refused::Own)),
+            ("localhost:5000", Verdict::Refuse(Refused::Own)),
+            ("localhost:5001", Verdict::Refuse(Refused::Unknown)),
+            // Somebody else's, on the same port.
+            ("192.0.2.1:3128", Verdict::Refuse(Refused::Unknown)),
             ("docxy.lan:443", Verdict::Refuse(Refused::Own)),
             ("docxy.lan:22", Verdict::Refuse(Refused::Own)),
         ] {

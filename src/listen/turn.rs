@@ -3,6 +3,7 @@
 //! the connections, its deadlines, its part in the drain.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Carried {
 #[derive(Clone, Debug)]
 pub struct Tunnel {
     pub destination: Arc<Destination>,
+    /// Who asked for it, which requests inside can't say otherwise.
+    pub client: IpAddr,
     /// Who signed in to the proxy.
     pub account: Option<Account>,
     /// The handshake was for the same name. Without TLS there is none.

@@ -28,7 +28,12 @@ impl Asker<'_> {
         let accounts = self.parts.access.accounts();
         let accepted = match identity {
             _ if is_open => Ok(true),
-            _ if own_users && self.by_proxy.is_some() => Ok(true),
+            _ if own_users && let Some(account) = self.by_proxy => {
+                match accounts.again(&account.user.name, &account.proof) {
+                    Ok(_) => Ok(true),
+                    Err(refusal) => return self.turn_away(refusal),
+                }
+            }
             Identity::Nobody if self.realm().is_some() => {
                 return self.sign_in(Again::No, "sign in, or ask for an anonymous token", None);
             }

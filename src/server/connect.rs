@@ -54,10 +54,7 @@ async fn grant(
     record: &Record,
     turn: &Turn,
 ) -> Result<(), Problem> {
-    let account = match intercept.auth {
-        Auth::None => None,
-        Auth::Users => Some(user(parts, &head.headers, visit).await?),
-    };
+    let account = account(parts, intercept, &head.headers, visit).await?;
     if let Some(account) = &account {
         record.note(|facts| facts.user = Some(account.user.name.clone()));
     }
@@ -89,6 +86,7 @@ async fn grant(
                 .map_err(|why| Problem::denied(format!("docxy can't answer for {destination}: {why}")))?;
             let tunnel = Tunnel {
                 destination: Arc::new(destination),
+                client: visit.client,
                 account,
                 name_agrees: false,
             };
@@ -127,6 +125,22 @@ fn unopened(destination: &Destination, error: &OpenError) -> Problem {
         OpenError::Name(_) | OpenError::Connect(_) | OpenError::Proxy { .. } => {
             Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
         }
+    }
+}
+
+/// Who asks docxy to be a proxy, where it is one for its own users only.
+///
+/// # Errors
+/// Nobody that docxy knows.
+pub async fn account(
+    parts: &Shared,
+    intercept: &Intercept,
+    headers: &HeaderMap,
+    visit: &Visit,
+) -> Result<Option<Account>, Problem> {
+    match intercept.auth {
+        Auth::None => Ok(None),
+        Auth::Users => user(parts, headers, visit).await.map(Some),
     }
 }
 

@@ -122,12 +122,15 @@ where
         )
         .into_response();
     };
-    // Inside a tunnel only the client itself speaks.
-    let trusted = match proxied::tunnel(&head) {
-        Some(_) => &[],
-        None => &*config.trusted_proxies,
+    // Inside a tunnel only the client itself speaks, and it is who asked for the tunnel.
+    let (trusted, client) = match proxied::tunnel(&head) {
+        Some(tunnel) => (&[][..], Ok(tunnel.client)),
+        None => {
+            let trusted = &*config.trusted_proxies;
+            (trusted, visit::client(&head.headers, connection, trusted))
+        }
     };
-    let client = match visit::client(&head.headers, connection, trusted) {
+    let client = match client {
         Ok(client) => client,
         Err(error) => return misplaced(&error, record),
     };
@@ -145,7 +148,18 @@ where
     if head.method == Method::CONNECT {
         return Box::pin(connect::handle(&front.parts, &head, &visit, record)).await;
     }
-    visit.proxied = match proxied::place(&front.parts, &head, &visit) {
+    let place = proxied::place(&front.parts, &head, &visit);
+    if let Some(intercept) = &front.parts.intercept
+        && !matches!(place, Ok(None))
+        && proxied::tunnel(&head).is_none()
+    {
+        match Box::pin(connect::account(&front.parts, intercept, &head.headers, &visit)).await {
+            Ok(Some(account)) => drop(head.extensions.insert(account)),
+            Ok(None) => {}
+            Err(problem) => return denied(problem, record),
+        }
+    }
+    visit.proxied = match place {
         Ok(place) => place,
         Err(problem) => return denied(problem, record),
     };

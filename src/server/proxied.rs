@@ -8,12 +8,21 @@ use http::{Method, StatusCode, Version};
 
 use super::Parts;
 use super::error::Problem;
+use crate::access::Account;
 use crate::access::challenge::Realm;
 use crate::intercept::Verdict;
 use crate::listen::Tunnel;
 use crate::oci::{Code, Endpoint, RegistryName};
 use crate::route::destination::HTTP;
 use crate::route::{Behind, Destination, Registry, Visit};
+
+/// Who signed in to docxy as a proxy, for a tunnel or for this request.
+pub fn account(head: &Head) -> Option<&Account> {
+    match tunnel(head) {
+        Some(tunnel) => tunnel.account.as_ref(),
+        None => head.extensions.get(),
+    }
+}
 
 /// The tunnel that a request came through.
 pub fn tunnel(head: &Head) -> Option<&Arc<Tunnel>> {
@@ -58,15 +67,24 @@ fn in_absolute_form(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<
     if head.version >= Version::HTTP_2 || head.uri.authority().is_none() {
         return Ok(None);
     }
-    let Ok(destination) = Destination::of(host, HTTP) else {
-        return Ok(None);
-    };
-    if host.is_loopback() || intercept.hosts.is_own(&destination) {
+    let destination = Destination::of(host, HTTP).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code::Unsupported,
+            format!("docxy is no proxy for http://{host}: {error}"),
+        )
+    })?;
+    let behind = parts.routes.behind(&destination);
+    if intercept.hosts.is_own(&destination) {
         return Ok(None);
     }
-    let registry = parts.routes.behind(&destination);
-    match registry.and_then(|behind| behind.registry.as_ref()) {
-        Some(registry) if registry.plain => Ok(Some(Arc::new(destination))),
+    let mut registries = behind
+        .iter()
+        .flat_map(|behind| behind.registry.iter().chain(&behind.token_services));
+    if registries.clone().any(|registry| registry.plain) {
+        return Ok(Some(Arc::new(destination)));
+    }
+    match registries.next() {
         Some(registry) => Err(Problem::denied(format!(
             "{} is asked over HTTPS: its clients must use https:// addresses",
             registry.name

@@ -131,7 +131,7 @@ async fn answer(
         parts,
         target: &target,
         visit,
-        by_proxy: proxied::tunnel(request).and_then(|tunnel| tunnel.account.as_ref()),
+        by_proxy: proxied::account(request),
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
@@ -186,7 +186,9 @@ impl Asker<'_> {
             let base = self.parts.routes.origins().sign_in_base(self.visit)?;
             return Some(Realm::own(&base, self.target));
         }
+        // Whoever came by TLS is not sent elsewhere with his password in plain text (threat S1).
         let theirs = self.parts.proxied_realm(&self.target.registry);
+        let theirs = theirs.filter(|realm| !self.visit.secure || realm.url.starts_with("https://"));
         theirs.or_else(|| {
             let scheme = if self.visit.secure { "https" } else { "http" };
             let host = self.visit.host.as_ref()?.authority();

@@ -34,7 +34,7 @@ use self::classify::{Classifier, is_broken_connection};
 use self::dial::Dial;
 use self::guard::Class;
 use self::names::Names;
-pub use self::opener::{OpenError, Opener, OpenerConfig};
+pub use self::opener::{OpenError, Opener, OpenerConfig, is_this_machines};
 use self::proxy::{Proxy, ProxyConfig, ProxyError};
 use self::resolver::{ResolveError, Resolver, Rules, canonical};
 pub use self::roads::Proxies;

@@ -14,6 +14,7 @@ mod containerd;
 mod docker_login;
 mod docker_mirror;
 mod docker_prefix;
+mod intercept;
 mod limits;
 mod podman;
 mod poisoned;

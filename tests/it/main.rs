@@ -17,6 +17,7 @@ mod clients;
 mod config;
 mod doors;
 mod errors;
+mod intercept;
 mod listen;
 mod mirrors;
 mod oci;

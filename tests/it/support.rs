@@ -5,12 +5,14 @@ pub mod ca;
 pub mod client;
 pub mod dns;
 pub mod image;
+pub mod network;
 pub mod pair;
 pub mod proxy;
 pub mod puller;
 pub mod relay;
 pub mod single;
 pub mod stub;
+pub mod through;
 
 mod selftest;
 

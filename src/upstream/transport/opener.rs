@@ -183,7 +183,7 @@ fn authority(host: &str, port: u16) -> String {
 }
 
 /// Only this machine's own addresses can be bound.
-fn is_this_machines(address: IpAddr) -> bool {
+pub fn is_this_machines(address: IpAddr) -> bool {
     address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 

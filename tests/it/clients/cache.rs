@@ -5,8 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
-mod support;
-mod tool;
+pub mod support;
+pub mod tool;
 
 mod across;
 mod again;

@@ -8,8 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
     IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::{
@@ -18,6 +18,7 @@ use crate::support::{
     image::Image,
     single::MANIFEST,
     stub::StubRegistry,
+    through::Proxy,
     within,
 };
 
@@ -65,26 +66,12 @@ async fn pulls(urls: &str, roots: &str) -> [(&'static str, Response); 2] {
         .await;
     let ask = || Request::get(MANIFEST).header("Accept", "*/*");
     let plain = ask().send(app.addr()).await;
-    let offered = Request::get("/ca.der").send(app.addr()).await.body;
     let tunnelled = ask()
         .header("Host", "registry-1.docker.io")
-        .through_tunnel("registry-1.docker.io:443")
-        .tls(trusting(offered), "registry-1.docker.io")
+        .through(&Proxy::of(&app).await, "registry-1.docker.io:443")
         .send(app.addr())
         .await;
     [("plain", plain), ("tunnel", tunnelled)]
-}
-
-fn trusting(certificate: Vec<u8>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.into()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ type Signed<'a> = (
 async fn intruders(world: &World, docxy: &Cached, tally: &mut Tally) -> Vec<Intruder> {
     let (allowed, other) = (world.kind.allowed, world.kind.other);
     let every = [PRIVATE, BOBS, PUBLIC, MADE_UP];
-    let fixed = |shown: Shown| vec![shown; 4];
+    let fixed = |shown: Shown| vec![shown; Door::ALL.len()];
     let mut all = vec![
         Intruder {
             name: "nobody",

@@ -5,6 +5,7 @@ use crate::support::{
     client::{Request, Response},
     image::{Content, Image},
     puller::{Puller, challenge},
+    through::Proxy,
 };
 
 /// Only alice (or whom docxy's rules let) may read it.
@@ -25,18 +26,27 @@ pub enum Door {
     Prefix,
     Namespace,
     Host,
+    Tunnel,
 }
 
 impl Door {
-    pub const ALL: [Self; 4] = [Self::Default, Self::Prefix, Self::Namespace, Self::Host];
+    pub const ALL: [Self; 5] = [
+        Self::Default,
+        Self::Prefix,
+        Self::Namespace,
+        Self::Host,
+        Self::Tunnel,
+    ];
 
     /// What docxy must be told for it.
-    pub const CONFIG: &str = "[registries.\"docker.io\"]\nhosts = [\"hub.test\"]\n";
+    pub const CONFIG: &str =
+        "[registries.\"docker.io\"]\nhosts = [\"hub.test\"]\n[intercept]\nenabled = true\n";
 
     pub fn puller(self, docxy: &Cached) -> Puller {
         match self {
             Self::Namespace => docxy.client().ns("docker.io"),
             Self::Host => docxy.client().host(HOST),
+            Self::Tunnel => Puller::through(&Proxy::known(&docxy.app), "docker.io:443"),
             Self::Default | Self::Prefix => docxy.client(),
         }
     }

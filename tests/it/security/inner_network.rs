@@ -1,28 +1,19 @@
 //! S2 in a network of the test's own, where metadata services and private addresses are real listeners on every port that
 //! matters: whatever docxy dials in there is noticed, not guessed from its refusals.
 
-use std::{
-    fs,
-    net::{Ipv6Addr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::net::{Ipv6Addr, SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::doors::hostile::spellings;
 use crate::support::{
     app::TestApp,
     client::Request,
     image::Image,
+    network::{Network, Trap},
     stub::{Fault, On, StubRegistry},
     within,
 };
-
-/// Set for the half of the test that runs inside.
-const INSIDE: &str = "DOCXY_TEST_INNER_NETWORK";
 
 /// Addresses that a machine in a cloud or an office would reach. 8.8.8.8 plays the registry that anybody may use.
 const ADDRESSES: [&str; 12] = [
@@ -51,88 +42,26 @@ const NAMES: [(&str, &str); 4] = [
 #[tokio::test]
 async fn nothing_of_the_inner_network_is_dialled() {
     // A registry, or a name in a request, must not be the way into the network that docxy stands in (S2).
-    if std::env::var_os(INSIDE).is_some() {
+    if Network::is_entered() {
         println!("{}", inside().await);
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let hosts = folder.path().join("hosts");
-    let lines: String = NAMES
-        .iter()
-        .chain(&[("localhost", "127.0.0.1")])
-        .map(|(name, address)| [*address, " ", *name, "\n"].concat())
-        .collect();
-    fs::write(&hosts, lines).unwrap();
-    let addresses: String = ADDRESSES
-        .iter()
-        .map(|address| ["ip address add ", *address, " dev lo nodad\n"].concat())
-        .collect();
-    let enter = format!("set -e\nip link set lo up\n{addresses}mount --bind \"$0\" /etc/hosts\nexec \"$@\"");
-    let output = tokio::process::Command::new("unshare")
-        .args([
-            "--net",
-            "--mount",
-            "--propagation",
-            "private",
-            "/bin/sh",
-            "-c",
-            &enter,
-        ])
-        .arg(&hosts)
-        .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "security::inner_network::nothing_of_the_inner_network_is_dialled",
-            "--nocapture",
-        ])
-        .env(INSIDE, "1")
-        .output();
-    let output = output
-        .await
-        .expect("unshare and ip must be installed: ci/install-packages");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let network = Network {
+        addresses: &ADDRESSES,
+        names: &NAMES,
+    };
+    let said = network
+        .run("security::inner_network::nothing_of_the_inner_network_is_dialled")
+        .await;
     println!("{said}");
-    assert!(
-        output.status.success() && said.contains("S2 in a network of its own: 0 dials"),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// Listens at every address there is, and counts who comes.
-struct Trap {
-    port: u16,
-    dials: Arc<AtomicUsize>,
-    who: Arc<Mutex<Vec<SocketAddr>>>,
-}
-
-impl Trap {
-    async fn on(port: u16) -> Self {
-        // Both families: an address of IPv4 comes in mapped.
-        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await.unwrap();
-        let trap = Self {
-            port: listener.local_addr().unwrap().port(),
-            dials: Arc::default(),
-            who: Arc::default(),
-        };
-        let (dials, who) = (Arc::clone(&trap.dials), Arc::clone(&trap.who));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                dials.fetch_add(1, Ordering::SeqCst);
-                who.lock().unwrap().push(stream.local_addr().unwrap());
-            }
-        });
-        trap
-    }
-
-    fn dials(&self) -> usize {
-        self.dials.load(Ordering::SeqCst)
-    }
+    assert!(said.contains("S2 in a network of its own: 0 dials"), "{said}");
 }
 
 /// Tries all of it; the figures.
 async fn inside() -> String {
-    let traps = [Trap::on(0).await, Trap::on(80).await, Trap::on(443).await];
+    // Both families: an address of IPv4 comes in mapped.
+    let everywhere = |port| Trap::at(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    let traps = [everywhere(0).await, everywhere(80).await, everywhere(443).await];
     let registry = StubRegistry::builder()
         .on("8.8.8.8")
         .image("a/b", "1", Image::layers(1))
@@ -205,10 +134,7 @@ async fn inside() -> String {
     assert!(answer.status >= 400, "{}", answer.everything());
     tried += 1;
     let dials: usize = traps.iter().map(Trap::dials).sum();
-    let who: Vec<_> = traps
-        .iter()
-        .flat_map(|trap| trap.who.lock().unwrap().clone())
-        .collect();
+    let who: Vec<_> = traps.iter().flat_map(Trap::who).collect();
     let figures = format!(
         "S2 in a network of its own: {dials} dials of {tried} tried, {} spellings by 6 entries",
         all.len()

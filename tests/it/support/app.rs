@@ -39,6 +39,14 @@ impl TestApp {
             .unwrap_or_else(|| panic!("no plain listener:\n{}", self.log_text()))
     }
 
+    /// The last plain listener: of `intercept.listen`, where there is one.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        *self
+            .plain
+            .last()
+            .unwrap_or_else(|| panic!("no plain listener:\n{}", self.log_text()))
+    }
+
     /// The first TLS listener.
     pub fn tls_addr(&self) -> SocketAddr {
         *self
@@ -179,9 +187,19 @@ impl Builder {
         let table = format!(
             "[registries.{name:?}]\nurls = [{:?}]\nallow_private_addresses = true\nrealms = [\"{}\"]\n",
             stub.url(),
-            stub.token_addr(),
+            stub.token_host(),
         );
-        self.config(&table)
+        let names = stub.names();
+        let hosts = names.iter().fold(String::new(), |mut hosts, (host, address)| {
+            let _ = writeln!(hosts, "{host:?} = [\"{address}\"]");
+            hosts
+        });
+        let app = self.config(&table);
+        if hosts.is_empty() {
+            app
+        } else {
+            app.config(&format!("[network.hosts]\n{hosts}"))
+        }
     }
 
     /// As `registry`, with more keys of that registry's table.
@@ -261,7 +279,8 @@ impl Builder {
     fn listeners(&self) -> usize {
         let of = |value: Option<&toml::Value>| value.and_then(toml::Value::as_array).map_or(0, Vec::len);
         let tls = self.config.get("tls").and_then(|tls| tls.get("listen"));
-        of(self.config.get("listen")) + of(tls)
+        let intercept = self.config.get("intercept").and_then(|keys| keys.get("listen"));
+        of(self.config.get("listen")) + of(tls) + of(intercept)
     }
 
     fn spawn(self) -> (Child, Arc<Log>, Arc<TempDir>) {

@@ -21,6 +21,11 @@ pub struct Issued {
 
 impl TestCa {
     pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// One with something else about it.
+    pub fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,6 +33,7 @@ impl TestCa {
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, "docxy test authority");
+        change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         Self {
             issuer: Issuer::new(params, key),
@@ -42,9 +48,15 @@ impl TestCa {
 
     /// A server certificate for these names; IP literals become IP SANs.
     pub fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |_| ())
+    }
+
+    /// The same with something else about it.
+    pub fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
             certificate: certificate.pem(),
@@ -52,6 +64,12 @@ impl TestCa {
             der: certificate.der().clone(),
             key_der: key.serialize_der(),
         }
+    }
+
+    /// A server that shows the authority's certificate as its own.
+    pub fn self_server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.issuer.key().serialize_der()));
+        server(self.certificate.der().clone(), key)
     }
 
     /// What a client uses that trusts this authority only.
@@ -70,14 +88,18 @@ impl TestCa {
 impl Issued {
     pub fn server(&self) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()));
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.der.clone()], key)
-            .unwrap();
-        Arc::new(config)
+        server(self.der.clone(), key)
     }
+}
+
+fn server(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Arc<ServerConfig> {
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    Arc::new(config)
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -8,10 +8,12 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::{
     image::{Content, sha256},
     stub::StubRegistry,
+    through::{Proxy, host_of},
     within,
 };
 
@@ -23,7 +25,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     tls: Option<(Arc<ClientConfig>, String)>,
-    tunnel: Option<String>,
+    through: Option<(Proxy, String)>,
 }
 
 impl Request {
@@ -34,7 +36,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             tls: None,
-            tunnel: None,
+            through: None,
         }
     }
 
@@ -77,9 +79,10 @@ impl Request {
         self
     }
 
-    /// What is asked is a proxy, for a tunnel to this `HOST:PORT`; the rest goes through it.
-    pub fn through_tunnel(mut self, to: &str) -> Self {
-        self.tunnel = Some(to.to_owned());
+    /// Inside a tunnel to this place (`HOST:PORT`), whose address `send` is told is the proxy's. What the proxy says where it
+    /// makes no tunnel is the answer.
+    pub fn through(mut self, proxy: &Proxy, place: &str) -> Self {
+        self.through = Some((proxy.clone(), place.to_owned()));
         self
     }
 
@@ -102,22 +105,18 @@ impl Request {
     /// As `open`, for tests in which the connection itself may be refused or closed; `ConnectionAborted` is one that was
     /// closed without a word.
     pub async fn try_open(&self, to: SocketAddr) -> io::Result<Open> {
-        let mut tcp = TcpStream::connect(to).await?;
+        let tcp = TcpStream::connect(to).await?;
         tcp.set_nodelay(true)?;
-        if let Some(tunnel) = &self.tunnel {
-            connect(&mut tcp, tunnel).await?;
+        let mut stream: Box<dyn Stream> = Box::new(tcp);
+        if let Some((trust, name)) = &self.tls {
+            stream = Box::new(secured(trust, name, stream).await?);
         }
-        let mut stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(tcp),
-            Some((trust, name)) => {
-                let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-                Box::new(
-                    tokio_rustls::TlsConnector::from(Arc::clone(trust))
-                        .connect(name, tcp)
-                        .await?,
-                )
-            }
-        };
+        if let Some((proxy, place)) = &self.through {
+            stream = match proxy.ask_over(stream, place).await? {
+                Ok(stream) => Box::new(secured(&proxy.trust(&[]), host_of(place), stream).await?),
+                Err(refusal) => return Ok(*refusal),
+            };
+        }
         stream.write_all(&self.wire(to)).await?;
         stream.flush().await?;
         Open::read_head(stream, self.method == "HEAD").await
@@ -126,6 +125,10 @@ impl Request {
     fn wire(&self, to: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if !self.has("Host") {
+            let to = match &self.through {
+                Some((_, place)) => place.strip_suffix(":443").unwrap_or(place).to_owned(),
+                None => to.to_string(),
+            };
             let _ = write!(head, "Host: {to}\r\n");
         }
         if !self.body.is_empty() {
@@ -143,21 +146,6 @@ impl Request {
     fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
-}
-
-/// Asks for a tunnel; a refusal is an error with the answer's head.
-async fn connect(proxy: &mut TcpStream, to: &str) -> io::Result<()> {
-    proxy
-        .write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes())
-        .await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(proxy.read_u8().await?);
-    }
-    if head.starts_with(b"HTTP/1.1 200") {
-        return Ok(());
-    }
-    Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()))
 }
 
 /// `Basic <base64>`
@@ -345,6 +333,12 @@ impl Open {
         }
     }
 
+    /// What follows the head, as it comes.
+    pub fn into_stream(self) -> Box<dyn Stream> {
+        assert!(self.buffer.is_empty(), "bytes came with the head");
+        self.stream
+    }
+
     pub fn into_response(self, body: Vec<u8>) -> Response {
         Response {
             status: self.status,
@@ -354,7 +348,8 @@ impl Open {
         }
     }
 
-    async fn read_head(stream: Box<dyn Stream>, head_only: bool) -> io::Result<Self> {
+    /// Reads an answer's head.
+    pub async fn read_head(stream: Box<dyn Stream>, head_only: bool) -> io::Result<Self> {
         let mut open = Self {
             stream,
             buffer: Vec::new(),
@@ -460,8 +455,15 @@ impl Open {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// Bytes to and fro.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn secured<S: Stream>(trust: &Arc<ClientConfig>, name: &str, stream: S) -> io::Result<TlsStream<S>> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(trust));
+    connector.connect(name, stream).await
+}
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)

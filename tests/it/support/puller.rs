@@ -6,6 +6,7 @@ use super::{
     app::TestApp,
     client::{Request, Response},
     image::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST},
+    through::Proxy,
 };
 
 /// The Accept lines of dockerd 28, which sends several.
@@ -25,6 +26,7 @@ pub struct Puller {
     ns: Option<String>,
     login: Option<(String, String)>,
     token: Option<String>,
+    through: Option<(Proxy, String)>,
 }
 
 /// What a Bearer challenge said.
@@ -44,6 +46,7 @@ impl Puller {
             ns: None,
             login: None,
             token: None,
+            through: None,
         }
     }
 
@@ -55,6 +58,15 @@ impl Puller {
             ns: None,
             login: None,
             token: None,
+            through: None,
+        }
+    }
+
+    /// With docxy as `HTTPS_PROXY`, to a registry under its own name (`HOST:PORT`).
+    pub fn through(proxy: &Proxy, place: &str) -> Self {
+        Self {
+            through: Some((proxy.clone(), place.to_owned())),
+            ..Self::at(proxy.address)
         }
     }
 
@@ -128,7 +140,10 @@ impl Puller {
         if let Some(token) = &self.token {
             request = request.bearer(token);
         }
-        request
+        match &self.through {
+            Some((proxy, place)) => request.through(proxy, place),
+            None => request,
+        }
     }
 
     /// One request without credentials.
@@ -183,13 +198,12 @@ impl Puller {
 
     /// Asks a realm for a token by GET, with the password when there is one. The realm's host is sent as Host, to this client's address.
     pub async fn token(&self, realm: &str, scopes: &[&str]) -> Response {
-        let (host, path) = split(realm);
         let scopes = scopes.iter().map(|scope| ("scope", *scope));
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("service", "docxy")
             .extend_pairs(scopes)
             .finish();
-        let mut request = Request::get(format!("{path}?{query}")).header("Host", host);
+        let mut request = self.at_realm(realm, |path| Request::get(format!("{path}?{query}")));
         if let Some((user, password)) = &self.login {
             request = request.basic(user, password);
         }
@@ -198,11 +212,26 @@ impl Puller {
 
     /// The same by POST, as containerd does first.
     pub async fn post_token(&self, realm: &str, fields: &[(&str, &str)]) -> Response {
-        let (host, path) = split(realm);
-        Request::form(path, fields)
-            .header("Host", host)
+        self.at_realm(realm, |path| Request::form(path, fields))
             .send(self.to)
             .await
+    }
+
+    /// To the host of a realm, in the way this client goes.
+    fn at_realm(&self, realm: &str, request: impl FnOnce(&str) -> Request) -> Request {
+        let (host, path) = split(realm);
+        match &self.through {
+            Some((proxy, _)) if realm.starts_with("https://") => {
+                let place = if host.contains(':') {
+                    host.to_owned()
+                } else {
+                    format!("{host}:443")
+                };
+                request(path).through(proxy, &place)
+            }
+            Some(_) => request(realm).header("Host", host),
+            None => request(path).header("Host", host),
+        }
     }
 }
 

@@ -29,7 +29,12 @@ mod serve;
 mod state;
 mod token;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use builder::{Auth, Builder, Cdn, LinkForm, Quirk, Quota};
 pub use dead::{Dead, Line};
@@ -68,6 +73,24 @@ impl StubRegistry {
 
     pub fn cdn_addr(&self) -> SocketAddr {
         self.running.addr(Door::Cdn)
+    }
+
+    /// `HOST:PORT` of the token service, as its realm names it.
+    pub fn token_host(&self) -> String {
+        let token = &self.state.places().token;
+        token.split_once("://").unwrap().1.to_owned()
+    }
+
+    /// The names it has, with the address of each.
+    pub fn names(&self) -> Vec<(String, IpAddr)> {
+        let names = self.state.options.names.iter();
+        let places = |(registry, token): &(String, String)| {
+            [
+                (registry.clone(), self.addr().ip()),
+                (token.clone(), self.token_addr().ip()),
+            ]
+        };
+        names.flat_map(places).collect()
     }
 
     /// The authority that signed its certificate, when it speaks TLS.

@@ -29,7 +29,8 @@ pub enum Tool {
 /// A program that is ready to pull.
 pub struct Client<'a> {
     pub tool: Tool,
-    door: SocketAddr,
+    /// None: the programs have a proxy, and registries their own names.
+    door: Option<SocketAddr>,
     program: Program<'a>,
 }
 
@@ -98,7 +99,25 @@ impl<'a> Client<'a> {
             }
             Tool::Skopeo => Program::Skopeo(Skopeo::new(sandbox)),
         };
+        let door = Some(door);
         Self { tool, door, program }
+    }
+
+    /// As it comes out of its package, in a sandbox with a proxy; names begin with the registry's.
+    pub async fn behind_proxy(tool: Tool, sandbox: &'a Sandbox) -> Self {
+        let program = match tool {
+            Tool::Dockerd(generation) => {
+                Program::Dockerd(Dockerd::start(sandbox, generation, Setup::default()).await)
+            }
+            Tool::Ctr(generation) => Program::Ctr(Containerd::start(sandbox, generation).await),
+            Tool::Podman => Program::Podman(Podman::new(sandbox, "")),
+            Tool::Skopeo => Program::Skopeo(Skopeo::new(sandbox)),
+        };
+        Self {
+            tool,
+            door: None,
+            program,
+        }
     }
 
     /// `name` is Docker Hub's, in full: `library/app`.
@@ -129,7 +148,9 @@ impl<'a> Client<'a> {
             Program::Podman(podman) => podman.pull(&options("--creds"), &reference).await,
             Program::Skopeo(skopeo) => {
                 let mut options = options("--src-creds");
-                options.push("--src-tls-verify=false");
+                if self.door.is_some() {
+                    options.push("--src-tls-verify=false");
+                }
                 skopeo.try_copy(&options, &reference).await
             }
         }
@@ -171,13 +192,16 @@ impl<'a> Client<'a> {
     }
 
     fn reference(&self, name: &str, tag: &str) -> String {
+        let Some(door) = self.door else {
+            return format!("{name}:{tag}");
+        };
         let short = name.strip_prefix("library/").unwrap_or(name);
         match self.tool {
             Tool::Dockerd(_) => format!("{short}:{tag}"),
             Tool::Ctr(_) | Tool::Podman => format!("docker.io/{name}:{tag}"),
             // Without `library/` both ways.
-            Tool::Skopeo if tag == "oci" && !short.contains('/') => format!("{}/{short}:{tag}", self.door),
-            Tool::Skopeo => format!("{}/docker.io/{short}:{tag}", self.door),
+            Tool::Skopeo if tag == "oci" && !short.contains('/') => format!("{door}/{short}:{tag}"),
+            Tool::Skopeo => format!("{door}/docker.io/{short}:{tag}"),
         }
     }
 }

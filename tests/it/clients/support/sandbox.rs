@@ -7,6 +7,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -58,6 +59,7 @@ pub struct Sandbox {
     folder: TempDir,
     /// Whose network the programs see; the machine's without.
     network: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Sandbox {
@@ -80,6 +82,7 @@ impl Sandbox {
         Self {
             folder,
             network: None,
+            environment: Vec::new(),
         }
     }
 
@@ -90,6 +93,21 @@ impl Sandbox {
             network: Some(network),
             ..Self::new()
         }
+    }
+
+    /// The same, for programs that find this in their environment.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same, for programs that have this proxy, and trust the authority in this PEM file alone.
+    pub fn behind(self, proxy: SocketAddr, authority: &str) -> Self {
+        let file = self.file("proxy-ca.crt", authority);
+        let file = file.to_str().expect("a printable path");
+        self.with("HTTPS_PROXY", &format!("http://{proxy}"))
+            .with("SSL_CERT_FILE", file)
+            .with("SSL_CERT_DIR", "/nonexistent")
     }
 
     pub fn path(&self) -> &Path {
@@ -148,6 +166,7 @@ impl Sandbox {
         ] {
             command.env_remove(proxy);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }

@@ -145,9 +145,12 @@ pub(super) struct Options {
     pub page: Option<usize>,
     pub link: LinkForm,
     pub realm: Option<String>,
+    pub service: String,
     pub ca: Option<Arc<TestCa>>,
     pub certificate_names: Vec<String>,
     pub shown: Option<Arc<rustls::ServerConfig>>,
+    /// Of the registry, and of its token service.
+    pub names: Option<(String, String)>,
 }
 
 impl Options {
@@ -176,9 +179,11 @@ impl Builder {
             page: None,
             link: LinkForm::Relative,
             realm: None,
+            service: "scripted".to_owned(),
             ca: None,
             certificate_names: Vec::new(),
             shown: None,
+            names: None,
         };
         Self {
             options,
@@ -256,6 +261,12 @@ impl Builder {
         self
     }
 
+    /// What the challenge calls the service.
+    pub fn service(mut self, service: &str) -> Self {
+        self.options.service = service.to_owned();
+        self
+    }
+
     /// All doors speak TLS, with a certificate of this authority for their addresses and `localhost`.
     pub fn tls(mut self, ca: &Arc<TestCa>) -> Self {
         self.options.ca = Some(Arc::clone(ca));
@@ -271,6 +282,12 @@ impl Builder {
     /// All doors speak TLS just so: with whatever certificate is in there.
     pub fn shows(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
         self.options.shown = Some(tls);
+        self
+    }
+
+    /// It and its token service call themselves by these names, which must be resolved for docxy.
+    pub fn named(mut self, registry: &str, token: &str) -> Self {
+        self.options.names = Some((registry.to_owned(), token.to_owned()));
         self
     }
 

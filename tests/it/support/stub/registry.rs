@@ -135,7 +135,8 @@ fn bearer(state: &State, header: Option<&str>, what: &What<'_>) -> Result<Option
     let challenge = |error: Option<&str>| {
         let default = format!("{}{}", state.places().token, super::token::PATH);
         let realm = state.options.realm.as_ref().unwrap_or(&default);
-        let mut value = format!(r#"Bearer realm="{realm}",service="scripted""#);
+        let service = &state.options.service;
+        let mut value = format!(r#"Bearer realm="{realm}",service="{service}""#);
         if let Some(scope) = &scope {
             let _ = write!(value, r#",scope="{scope}""#);
         }

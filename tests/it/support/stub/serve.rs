@@ -122,10 +122,18 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
     } else {
         "http"
     };
+    let place = |door: Door, name: Option<&String>| {
+        let addr = doors[door as usize];
+        match name {
+            Some(name) => format!("{scheme}://{name}:{}", addr.port()),
+            None => format!("{scheme}://{addr}"),
+        }
+    };
+    let names = options.names.as_ref();
     state.set_places(Places {
-        registry: format!("{scheme}://{}", doors[Door::Registry as usize]),
-        token: format!("{scheme}://{}", doors[Door::Token as usize]),
-        cdn: format!("{scheme}://{}", doors[Door::Cdn as usize]),
+        registry: place(Door::Registry, names.map(|names| &names.0)),
+        token: place(Door::Token, names.map(|names| &names.1)),
+        cdn: place(Door::Cdn, None),
     });
 
     let issued = options.ca.as_ref().map(|ca| {
@@ -133,6 +141,12 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
         if names.is_empty() {
             names = doors.iter().map(|door| door.ip().to_string()).collect();
             names.push("localhost".into());
+            names.extend(
+                options
+                    .names
+                    .iter()
+                    .flat_map(|(registry, token)| [registry.clone(), token.clone()]),
+            );
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         ca.issue(&names).server()
