@@ -153,7 +153,7 @@ pub enum Error {
 }
 
 /// Which account that is, the log says once (`upstream::pool`).
-const UNHEARD: &str = " that it shows to docxy's other accounts (one of them does not work)";
+const UNHEARD: &str = " that it shows to docxy, one of whose accounts there does not work";
 
 fn listed(mirrors: &[Failure]) -> String {
     let texts: Vec<String> = mirrors.iter().map(ToString::to_string).collect();

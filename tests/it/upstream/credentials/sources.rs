@@ -151,6 +151,11 @@ async fn what_only_the_failing_account_may_see_is_not_gone() {
     for path in [&*signature, "/v2/acme/app/manifests/never"] {
         let answer = client.ask(path).await;
         answer.assert_refused(404, &["MANIFEST_UNKNOWN", "NOT_FOUND"], "docker.io", &stub);
+        let (_, message) = answer.oci_error();
+        assert!(
+            message.contains("one of whose accounts there does not work"),
+            "{message}"
+        );
     }
     app.stop().await;
 
