@@ -23,6 +23,7 @@ pub mod seal;
 pub mod subject;
 mod token_key;
 pub mod tokens;
+pub mod uploads;
 pub mod users;
 pub mod watched;
 
@@ -98,6 +99,9 @@ pub enum Refusal {
     /// The access token it signed in with is not for this. No other sign-in with it would be.
     #[error("this access token is not for this repository; docxy's operator can make one that is")]
     OutOfScope,
+    /// It was made for pulling only.
+    #[error("this access token is for pulling; docxy's operator can make one that may push (docxy token create --push)")]
+    PullOnly,
     #[error("docxy can't check access tokens now; its operator finds the reason in its log")]
     Unreadable,
     /// The operator's rules keep it out. Signing in would not help.
@@ -218,7 +222,7 @@ impl Access {
                 let names_registry = target.door.names_registry();
                 return Ok(self
                     .tokens
-                    .permit(token, &registry.name, repository, names_registry));
+                    .permit(token, target.action, &registry.name, repository, names_registry));
             }
             // Good only here, whichever registry it is shown to.
             Identity::Password(credential) if self.accounts.are_docxys(credential, address) => {

@@ -13,6 +13,7 @@ pub mod freshness;
 mod joint;
 mod knowledge;
 mod manifest;
+mod moved;
 mod outcome;
 mod paging;
 mod referrers;
@@ -34,6 +35,7 @@ use http_body_util::{BodyExt, Limited};
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
 pub use knowledge::{Knowledge, Openness};
+pub use moved::{Certainty, Change};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
 pub use rights::{PROOF, Withdrawn};
@@ -179,9 +181,15 @@ impl Pull {
             (Endpoint::Manifest(_, reference), None) => {
                 Box::pin(self.forward_manifest(wanted, reference)).await
             }
+            // Whoever is about to push asks whether the registry has it; that it once gave it to docxy is no answer.
+            (Endpoint::Blob(_, digest), Some(cached))
+                if method == Method::Head && target.registry.push && !cached.config.offline =>
+            {
+                Box::pin(self.forward_blob(wanted, digest)).await
+            }
             (Endpoint::Blob(_, digest), Some(cached)) => self.cached_blob(cached, wanted, digest).await,
             (Endpoint::Blob(_, digest), None) => Box::pin(self.forward_blob(wanted, digest)).await,
-            (Endpoint::Base | Endpoint::Upload(_), _) => Err(Error::NotFound {
+            (Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..), _) => Err(Error::NotFound {
                 registry: target.registry.name.clone(),
                 what: Missing::Path,
             }),

@@ -24,7 +24,7 @@ impl Missing {
             Endpoint::Manifest(..) | Endpoint::Referrers(..) => Self::Manifest,
             Endpoint::Blob(..) => Self::Blob,
             Endpoint::Tags(_) | Endpoint::Catalog => Self::Repository,
-            Endpoint::Base | Endpoint::Upload(_) => Self::Path,
+            Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..) => Self::Path,
         }
     }
 

@@ -135,7 +135,7 @@ async fn answer(
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
-        (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
+        (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_) | Endpoint::Session(..)) => Err(read_only().into()),
         (Ok(identity), _) if target.endpoint == Endpoint::Base => {
             match asker.enter(Who::at(visit.client), pass) {
                 Ok(()) => Err(Box::pin(asker.base(&identity)).await),
@@ -280,7 +280,7 @@ impl Asker<'_> {
             Refusal::BadSignIn => Again::InvalidToken,
             Refusal::OtherToken => Again::InsufficientScope,
             Refusal::Forbidden { by } => return Stop::denied(Problem::forbidden(self.rule(*by)), None),
-            Refusal::OutOfScope => return Stop::denied(refusal.into(), None),
+            Refusal::OutOfScope | Refusal::PullOnly => return Stop::denied(refusal.into(), None),
             Refusal::Unreadable | Refusal::NotNow { .. } => return Problem::from(refusal).into(),
         };
         self.sign_in(again, &refusal.to_string(), None)
@@ -438,6 +438,6 @@ fn kind(endpoint: &Endpoint) -> &'static str {
         Endpoint::Blob(..) => "blob",
         Endpoint::Tags(_) => "tags",
         Endpoint::Referrers(..) => "referrers",
-        Endpoint::Upload(_) => "upload",
+        Endpoint::Upload(_) | Endpoint::Session(..) => "upload",
     }
 }

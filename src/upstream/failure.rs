@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::outgoing::Fault;
 use super::transport::guard::Class;
 use crate::oci::RegistryName;
 
@@ -152,6 +153,9 @@ pub enum Failure {
         host: String,
         within: u64,
     },
+    /// A push whose own body broke or stood still.
+    #[error("{registry}: {fault}")]
+    Upload { registry: RegistryName, fault: Fault },
     /// The token service answered neither a token nor a refusal.
     #[error("{registry}: the token service at {host} answered {}", status.as_u16())]
     TokenService {
@@ -200,6 +204,7 @@ impl Failure {
             | Self::RestRefused { registry, .. }
             | Self::MirrorRefused { registry, .. }
             | Self::OtherBytes { registry, .. }
+            | Self::Upload { registry, .. }
             | Self::TokenService { registry, .. } => registry,
         }
     }
@@ -209,6 +214,7 @@ impl Failure {
             Self::Denied { .. }
             | Self::RateLimited { .. }
             | Self::ForeignCredential { .. }
+            | Self::Upload { .. }
             | Self::NotAskable { .. } => Blame::Client,
             Self::CredentialUnavailable { .. } => Blame::Local,
             Self::Unreachable { .. }
@@ -247,6 +253,7 @@ impl Failure {
             | Self::Spent { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
+            | Self::Upload { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
             Self::CredentialUnavailable { .. } => {
                 format!(
@@ -430,6 +437,10 @@ pub enum Phase {
     Headers,
     /// Between two chunks of a body
     Idle,
+    /// Between two pieces of a push's body that it takes
+    Taking,
+    /// From the last piece of a push's body to the answer
+    Settling,
 }
 
 impl fmt::Display for Phase {
@@ -438,6 +449,8 @@ impl fmt::Display for Phase {
             Self::Connect => "did not accept a connection",
             Self::Headers => "did not answer",
             Self::Idle => "sent no byte of the body",
+            Self::Taking => "took no more of the body",
+            Self::Settling => "had the whole body and did not answer",
         })
     }
 }

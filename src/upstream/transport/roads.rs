@@ -16,7 +16,7 @@ use super::client::Clients;
 use super::proxy::{Proxy, ProxyConfig};
 use super::resolver::Rules;
 use super::standing::Standing;
-use super::{BuildError, Call, Config, NamedBy, Transport};
+use super::{BuildError, Call, Config, Load, NamedBy, Transport};
 use crate::oci::RegistryName;
 use crate::upstream::failure::{Cause, Failure, Phase};
 
@@ -202,7 +202,7 @@ impl Transport {
                 method: Method::HEAD,
                 url,
                 headers: HeaderMap::new(),
-                body: None,
+                body: Load::Nothing,
                 named_by: NamedBy::Configuration,
             };
             tokio::spawn(async move {
@@ -245,7 +245,7 @@ fn may_go_on(failure: &Failure, call: &Call) -> bool {
     match failure {
         Failure::Unreachable {
             cause: Cause::Closed, ..
-        } => call.body.is_none(),
+        } => call.body.may_repeat(),
         Failure::Unreachable { .. }
         | Failure::Timeout {
             phase: Phase::Connect,
