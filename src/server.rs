@@ -8,6 +8,7 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod push;
 mod redirect;
 mod router;
 mod token;
@@ -26,6 +27,7 @@ pub use router::{Front, router};
 use crate::access::{Access, Addresses, Limits};
 use crate::listen::Drain;
 use crate::pull::Pull;
+use crate::push::Push;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
 
@@ -56,6 +58,7 @@ pub struct Parts {
     pub addresses: Addresses,
     pub limits: Limits,
     pub pull: Arc<Pull>,
+    pub push: Push,
     pub drain: Drain,
     pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.

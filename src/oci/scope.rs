@@ -123,6 +123,27 @@ impl Scope {
         self.actions.iter().any(|a| a == "push")
     }
 
+    /// The same without what would change anything. What stands for everything stays, for the catalog asks so.
+    #[must_use]
+    pub fn pulls_only(&self) -> Self {
+        let changes = |action: &String| {
+            matches!(action.as_str(), "push" | "delete") || (self.is_of_repository() && action == "*")
+        };
+        let mut actions: Vec<String> = self
+            .actions
+            .iter()
+            .filter(|action| !changes(action))
+            .cloned()
+            .collect();
+        if self.is_of_repository() && self.asks(Action::Pull) && !actions.iter().any(|a| a == "pull") {
+            actions.push("pull".into());
+        }
+        Self {
+            actions,
+            ..self.clone()
+        }
+    }
+
     /// Is this among what it asks for?
     pub fn asks(&self, action: Action) -> bool {
         self.actions.iter().any(|a| a == action.as_str() || a == "*")
@@ -240,6 +261,14 @@ mod tests {
         assert_eq!(Scope::pull(&redis).to_string(), "repository:library/redis:pull");
         assert!(scope("repository", "a", &["pull", "push"]).asks_push());
         assert!(!scope("repository", "push", &["pull"]).asks_push());
+        for (asked, left) in [
+            ("repository:a:pull,push,delete", "repository:a:pull"),
+            ("repository:a:*", "repository:a:pull"),
+            ("repository:a:push", "repository:a:"),
+            ("registry:catalog:*", "registry:catalog:*"),
+        ] {
+            assert_eq!(Scope::parse(asked).unwrap().pulls_only().to_string(), left);
+        }
     }
 
     #[test]

@@ -340,6 +340,20 @@ impl Failure {
         }
     }
 
+    /// The request went out, or a part of it: nobody knows whether the registry did what it was asked.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => *cause == Cause::Closed,
+            Self::Timeout { phase, .. } => *phase != Phase::Connect,
+            Self::Broken { .. }
+            | Self::BadAnswer { .. }
+            | Self::BadRedirect { .. }
+            | Self::StorageRefused { .. }
+            | Self::Upload { .. } => true,
+            _ => false,
+        }
+    }
+
     /// 504 rather than 502.
     pub fn timed_out(&self) -> bool {
         match self {

@@ -102,10 +102,6 @@ impl Outgoing {
         self.0.lock().fault
     }
 
-    pub(super) fn idle(&self) -> Duration {
-        self.0.idle
-    }
-
     /// The answer is there: what was not taken by now goes no further, unless the same is asked again before anything was.
     pub(super) fn give_up(&self) {
         let mut state = self.0.lock();

@@ -61,6 +61,12 @@ pub struct Written {
     pub onward: Option<UploadUrl>,
 }
 
+impl Write {
+    fn begins(&self) -> bool {
+        matches!(&self.goal, Goal::Endpoint(Endpoint::Upload(_)))
+    }
+}
+
 impl UploadUrl {
     /// As [`Self::to_text`] wrote it. Not for what a client can have changed.
     pub fn parse(text: &str) -> Option<Self> {
@@ -123,6 +129,13 @@ impl Site {
         let (parts, body) = landed.answer.into_parts();
         let mut headers = parts.headers;
         headers.remove(LOCATION);
+        if landed.onward.is_none() && write.begins() && parts.status == StatusCode::ACCEPTED {
+            return Err(Failure::BadAnswer {
+                registry: self.config.name.clone(),
+                host: landed.host,
+                reason: "it begins an upload and has no Location".to_owned(),
+            });
+        }
         let onward = match landed.onward.map(|onward| *onward) {
             None => None,
             Some(Ok(url)) if url.as_str().len() <= LONGEST_URL && is_no_downgrade(base, &url) => {

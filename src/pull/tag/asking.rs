@@ -197,10 +197,14 @@ impl Asking {
                 && known.withdrawn.is_none()
         }) {
             store.confirm_tag(name, &self.tag, &class);
-            return;
+        } else {
+            let record = self.record(document.digest.clone(), document.media_type.clone());
+            store.put_tag(name, &self.tag, record);
         }
-        let record = self.record(document.digest.clone(), document.media_type.clone());
-        store.put_tag(name, &self.tag, record);
+        // In this very moment.
+        if self.is_outdated() {
+            store.remove_tag(name, &self.tag);
+        }
     }
 
     /// What the upstream says now.
