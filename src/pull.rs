@@ -204,6 +204,9 @@ impl Pull {
             }
         };
         match (pulled, cached) {
+            // Who pushes to a repository that is not there yet looks first, and needs the registry's own word, which is about
+            // the right that he shows himself.
+            (Err(error), Some(_)) if method == Method::Head && target.registry.push => Err(error),
             (Err(error), Some(cached)) => Err(Box::pin(self.as_shown(cached, wanted, error)).await),
             (pulled, _) => pulled,
         }
