@@ -23,7 +23,7 @@ use url::Url;
 use super::values::{DnsServer, Secret, Size};
 use crate::oci::RegistryName;
 
-pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
+pub use access::{Access, AccessRule, Clients, Effect, RuleAction, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use credentials::{Account, CredentialEntry, Source};
 pub use intercept::{Intercept, ProxyAuth, Tunnel};

@@ -13,11 +13,11 @@ use super::error::Problem;
 use super::v2::{Admitted, Asker, Stop, refused};
 use crate::access::limits::Pass;
 use crate::access::uploads::Uploader;
-use crate::access::{Identity, Permit, Subject};
+use crate::access::{Identity, Permit, Refusal, Subject};
 use crate::oci::{Action, Code, Digest, Endpoint, Reference, Session};
 use crate::pull::{Error, Outcome, Pulled, without_namespace};
 use crate::push::{Errand, Pushed};
-use crate::route::Registry;
+use crate::route::{Registry, Target};
 use crate::serve::CachePolicy;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::telemetry::Record;
@@ -84,6 +84,7 @@ impl Asker<'_> {
                 headers.insert(name, value.clone());
             }
         }
+        self.tags_of_query(request, &subject)?;
         let patience = self.parts.push.patience(self.target).map_err(refused)?;
         let body = body
             .filter(|body| request.method != Method::DELETE && !body.is_end_stream())
@@ -101,6 +102,28 @@ impl Asker<'_> {
             Ok(pushed) => self.told(pushed, &uploader, named.as_ref()),
             Err(error) => Err(self.refuse(identity, &permit, error)),
         }
+    }
+
+    /// A manifest put by digest may be given tags by its query; the rules are about them, too.
+    fn tags_of_query(&self, request: &Parts, subject: &Subject) -> Result<(), Stop> {
+        let Endpoint::Manifest(repository, Reference::Digest(_)) = &self.target.endpoint else {
+            return Ok(());
+        };
+        let query = request.uri.query().unwrap_or_default();
+        for (_, tag) in form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "tag") {
+            let reference = Reference::parse(&tag).map_err(|error| {
+                Problem::new(StatusCode::BAD_REQUEST, Code::TagInvalid, error.to_string())
+            })?;
+            let there = Target {
+                endpoint: Endpoint::Manifest(repository.clone(), reference),
+                ..self.target.clone()
+            };
+            let decision = self.parts.access.policy().decide_target(subject, &there);
+            if !decision.allowed {
+                return Err(self.turn_away(Refusal::Forbidden { by: decision.by }));
+            }
+        }
+        Ok(())
     }
 
     /// Where the registry takes the rest.

@@ -428,6 +428,7 @@ mod tests {
             facts,
             status,
             bytes: 17,
+            received: None,
             ended: Ended::Whole,
             log: AccessLog::Off,
             metrics: Metrics::default(),

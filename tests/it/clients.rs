@@ -6,7 +6,7 @@
 //!
 //! Tests of dockerd and ctr run with two generations of them, see [`support::generation`].
 
-mod support;
+pub mod support;
 
 mod cache;
 mod cdn;
@@ -17,6 +17,7 @@ mod docker_prefix;
 mod limits;
 mod podman;
 mod poisoned;
+mod pushes;
 mod referrers;
 mod skopeo;
 mod tls;
