@@ -135,7 +135,7 @@ impl Push {
             words(body).await
         };
         // An upload that lives on without a word about where is where it was.
-        let lives_on = is_session && status != StatusCode::CREATED;
+        let lives_on = is_session && status != StatusCode::CREATED && status.is_success();
         Ok(Pushed {
             status,
             headers: allowed_of_push(&headers),

@@ -183,6 +183,7 @@ impl Error {
             | Self::Rejected { .. }
             | Self::BadPageSize(_)
             | Self::RangeNotSatisfiable { .. }
+            | Self::Upstream(Failure::Upload { .. })
             | Self::CatalogNeedsOwnRight { .. } => Blame::Client,
             Self::NoUpstream { .. } | Self::Offline { .. } | Self::Unsettled { .. } => Blame::Local,
             _ => Blame::Upstream,

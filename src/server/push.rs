@@ -144,6 +144,10 @@ impl Asker<'_> {
             onward,
             said,
         } = pushed;
+        let location = self.location(status, &headers, onward, uploader, named)?;
+        if let Some(location) = location {
+            headers.insert(header::LOCATION, location);
+        }
         if !status.is_success() {
             let error = Error::Rejected {
                 registry: self.target.registry.name.clone(),
@@ -163,9 +167,6 @@ impl Asker<'_> {
                 _ => error.outcome(),
             };
             return Err(Stop::refused(problem, outcome, Some(status)));
-        }
-        if let Some(location) = self.location(status, &headers, onward, uploader, named)? {
-            headers.insert(header::LOCATION, location);
         }
         if status != StatusCode::NO_CONTENT {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -31,7 +31,9 @@ async fn an_upload_stays_on_the_door_where_it_began() {
         ("single".to_owned(), "", None),
     ] {
         let send = |method: &str, target: String, kind: &str, body: &[u8]| {
-            let request = Request::new(method, target).header("Content-Type", kind);
+            let request = Request::new(method, target)
+                .header("Content-Type", kind)
+                .header("Accept", kind);
             let request = match host {
                 Some(host) => request.header("Host", host),
                 None => request,

@@ -42,7 +42,6 @@ async fn another_host_takes_the_bytes_and_no_credential() {
     let begun = post(app.addr(), "r.test/team/app", "").await;
     assert_eq!(begun.status, 202, "{}", begun.everything());
     let sent = Request::new("PATCH", location(&begun))
-        .basic("somebody", "elses-password")
         .body("piece")
         .send(app.addr())
         .await;

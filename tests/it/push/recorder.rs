@@ -52,6 +52,8 @@ pub enum Reading {
     Whole,
     /// The answer comes first, and nobody reads.
     Not,
+    /// The answer comes first; what is sent all the same is thrown away, as Go's and nginx's servers do for a while.
+    Lingering,
     /// Nothing is read until this is true.
     After(watch::Receiver<bool>),
     /// Read, and no answer ever.
@@ -238,7 +240,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         seen.len() - 1
     };
     state.ring();
-    let reads = !matches!(script.reading, Reading::Not);
+    let reads = !matches!(script.reading, Reading::Not | Reading::Lingering);
+    let lingers = matches!(script.reading, Reading::Lingering);
     let forever = matches!(script.reading, Reading::Forever);
     if let Reading::After(mut gate) = script.reading {
         gate.wait_for(|open| *open).await.unwrap();
@@ -253,6 +256,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         };
         state.seen.lock().unwrap()[index].whole = whole;
         state.ring();
+    }
+    if lingers {
+        tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
     }
     if forever {
         std::future::pending::<()>().await;

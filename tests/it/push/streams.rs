@@ -159,7 +159,7 @@ async fn an_early_no_is_told_at_once() {
 #[tokio::test]
 async fn an_early_no_reaches_a_client_that_only_writes() {
     // Most clients read the answer when they have sent everything, or when nothing more is taken.
-    let stub = registry(|| Script::status(413).reading(Reading::Not)).await;
+    let stub = registry(|| Script::status(413).reading(Reading::Lingering)).await;
     let app = docxy(&stub, "").await;
     let mut read = 0;
     for _ in 0..20 {
@@ -176,6 +176,32 @@ async fn an_early_no_reaches_a_client_that_only_writes() {
     }
     println!("an early 413 was read by {read} of 20 clients that wrote 8 MiB first");
     assert!(read >= 15, "only {read} of 20 read the reason");
+}
+
+#[tokio::test]
+async fn a_piece_in_the_wrong_place_is_told_where_the_right_one_is() {
+    // The registry's range and handle come with its 416, so that the client goes on instead of beginning again.
+    let stub = registry(|| {
+        Script::status(416)
+            .header("Location", "/upload?_state=2")
+            .header("Range", "0-99")
+            .header("OCI-Chunk-Min-Length", "1000")
+    })
+    .await;
+    let app = docxy(&stub, "").await;
+    let at = begin(app.addr(), "r.test/team/app", "").await;
+    let wrong = Request::new("PATCH", &*at)
+        .header("Content-Range", "200-204")
+        .body("12345")
+        .send(app.addr())
+        .await;
+    assert_eq!(wrong.status, 416, "{}", wrong.everything());
+    assert_eq!(wrong.oci_error().0, "RANGE_INVALID");
+    assert_eq!(wrong.header("range"), Some("0-99"));
+    assert_eq!(wrong.header("oci-chunk-min-length"), Some("1000"));
+    let next = super::uploads::location(&wrong);
+    Request::new("PATCH", next).body("12345").send(app.addr()).await;
+    assert_eq!(stub.seen()[2].target, "/upload?_state=2");
 }
 
 #[tokio::test]

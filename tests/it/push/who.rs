@@ -251,7 +251,7 @@ async fn people_push_with_their_own_account_at_a_basic_registry() {
 #[tokio::test]
 async fn an_open_door_with_docxys_account_is_refused_at_the_start() {
     // One line more, and everybody in the network could replace the company's images: docxy does not start so by accident.
-    let keys = "urls = [\"http://127.0.0.1:9\"]\nauth = \"configured\"\nusername = \"robot\"\npassword = \"s\"\npush = { enabled = true }\n";
+    let keys = "urls = [\"http://127.0.0.1:9\"]\nauth = \"configured\"\nusername = \"robot\"\npassword = \"s\"\nallow_private_addresses = true\npush = { enabled = true }\n";
     let start = |listen: &str, more: &str| {
         TestApp::builder().config(&format!(
             "listen = [{listen:?}]\n[registries.\"r.test\"]\n{keys}{more}\n"
