@@ -88,7 +88,7 @@ pub struct Authorised {
 /// Why a client is turned away before anything is asked upstream; the text is what it is told.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("sign in to pull here")]
+    #[error("sign in first")]
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
     #[error("docxy does not know this user name and password, or token")]
@@ -100,7 +100,9 @@ pub enum Refusal {
     #[error("this access token is not for this repository; docxy's operator can make one that is")]
     OutOfScope,
     /// It was made for pulling only.
-    #[error("this access token is for pulling; docxy's operator can make one that may push (docxy token create --push)")]
+    #[error(
+        "this access token is for pulling; docxy's operator can make one that may push (docxy token create --push)"
+    )]
     PullOnly,
     #[error("docxy can't check access tokens now; its operator finds the reason in its log")]
     Unreadable,
@@ -220,9 +222,13 @@ impl Access {
             Identity::Token(token) => {
                 let repository = target.endpoint.repository();
                 let names_registry = target.door.names_registry();
-                return Ok(self
-                    .tokens
-                    .permit(token, target.action, &registry.name, repository, names_registry));
+                return Ok(self.tokens.permit(
+                    token,
+                    target.action,
+                    &registry.name,
+                    repository,
+                    names_registry,
+                ));
             }
             // Good only here, whichever registry it is shown to.
             Identity::Password(credential) if self.accounts.are_docxys(credential, address) => {

@@ -148,6 +148,11 @@ impl Pull {
         })
     }
 
+    /// docxy was told to ask nobody.
+    pub fn is_offline(&self) -> bool {
+        self.cached.as_ref().is_some_and(|cached| cached.config.offline)
+    }
+
     /// All of them, in no order.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use self::forgetting::Forgetting;
 use crate::access::Permit;
 use crate::oci::{Endpoint, ErrorBody, FullName, Repository};
-use crate::pull::{Error, Pull};
+use crate::pull::{Error, Missing, Pull};
 use crate::route::Target;
 use crate::serve::headers::{allowed, allowed_of_push};
 use crate::upstream::{Failure, Goal, Outgoing, UploadUrl, Write, Written};
@@ -63,18 +63,21 @@ impl Push {
 
     /// Asks the registry to do it. Refusals that say what is wrong with the push are answers; outages, limits and missing
     /// rights are errors, as they are to a pull. `target` says what is done, and `permit` that it may be asked for.
-    pub async fn carry_out(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        errand: Errand,
-    ) -> Result<Pushed, Error> {
+    pub async fn carry_out(&self, permit: &Permit, target: &Target, errand: Errand) -> Result<Pushed, Error> {
         let registry = &target.registry.name;
+        if self.pull.is_offline() {
+            return Err(Error::Offline {
+                registry: registry.clone(),
+                what: Missing::Path,
+            });
+        }
         let upstream = self.pull.upstream(registry)?;
-        let no_repository = || Error::Upstream(Failure::NotAskable {
-            registry: registry.clone(),
-            reason: "it names no repository".to_owned(),
-        });
+        let no_repository = || {
+            Error::Upstream(Failure::NotAskable {
+                registry: registry.clone(),
+                reason: "it names no repository".to_owned(),
+            })
+        };
         let repository = target.endpoint.repository().ok_or_else(no_repository)?;
         let name = FullName {
             registry: registry.clone(),

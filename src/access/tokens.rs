@@ -369,7 +369,10 @@ mod tests {
     /// On the shared host.
     fn right(tokens: &Tokens, token: &TokenText, of: &RegistryName, in_: Option<&Repository>) -> Right {
         tokens
-            .permit(token, Action::Pull, of, in_, false).0.right().clone()
+            .permit(token, Action::Pull, of, in_, false)
+            .0
+            .right()
+            .clone()
     }
 
     fn token_of(answer: &[u8]) -> TokenText {

@@ -262,10 +262,7 @@ mod tests {
                 "/v2/a/blobs/blobs/uploads/",
                 Endpoint::Upload(repository("a/blobs")),
             ),
-            (
-                "/v2/blobs/uploads/blobs/uploads/x",
-                session("blobs/uploads", "x"),
-            ),
+            ("/v2/blobs/uploads/blobs/uploads/x", session("blobs/uploads", "x")),
             (
                 "/v2/a/blobs/uploads/tags/list",
                 Endpoint::Tags(repository("a/blobs/uploads")),

@@ -91,7 +91,10 @@ impl Moved {
         let of_tag = self.moves.get(&(name.clone(), Some(tag.clone())));
         let of_all = self.moves.get(&(name.clone(), None));
         // Of two of the same time the tag's own: it was settled since. `max_by_key` takes the last of equals.
-        [of_all, of_tag].into_iter().flatten().max_by_key(|(since, _)| *since)
+        [of_all, of_tag]
+            .into_iter()
+            .flatten()
+            .max_by_key(|(since, _)| *since)
     }
 }
 

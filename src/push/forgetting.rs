@@ -99,7 +99,10 @@ mod tests {
             ["tag v1", "tag v2"]
         );
         assert_eq!(of(Method::DELETE, &manifest, None), ["manifest"]);
-        assert_eq!(of(Method::DELETE, &format!("/v2/a/blobs/{digest}"), None), ["blob"]);
+        assert_eq!(
+            of(Method::DELETE, &format!("/v2/a/blobs/{digest}"), None),
+            ["blob"]
+        );
         assert!(of(Method::POST, "/v2/a/blobs/uploads/", None).is_empty());
         assert!(of(Method::DELETE, "/v2/a/blobs/uploads/x", None).is_empty());
     }

@@ -182,7 +182,9 @@ impl From<Refusal> for Problem {
             Refusal::SignInFirst | Refusal::BadSignIn | Refusal::OtherToken => {
                 (StatusCode::UNAUTHORIZED, Code::Unauthorized)
             }
-            Refusal::OutOfScope | Refusal::PullOnly | Refusal::Forbidden { .. } => (StatusCode::FORBIDDEN, Code::Denied),
+            Refusal::OutOfScope | Refusal::PullOnly | Refusal::Forbidden { .. } => {
+                (StatusCode::FORBIDDEN, Code::Denied)
+            }
             Refusal::Unreadable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         };
         Self::new(status, code, refusal.to_string())

@@ -214,7 +214,8 @@ impl Asker<'_> {
                 Some(Endpoint::Session(repository.clone(), session))
             }
             (Endpoint::Manifest(repository, reference), _) if status == StatusCode::CREATED => {
-                let reference = digest.map_or_else(|| reference.clone(), |said| Reference::Digest(said.clone()));
+                let reference =
+                    digest.map_or_else(|| reference.clone(), |said| Reference::Digest(said.clone()));
                 Some(Endpoint::Manifest(repository.clone(), reference))
             }
             _ => None,
@@ -223,13 +224,7 @@ impl Asker<'_> {
     }
 
     /// Whether a push from another repository of the same registry may take a blob over, and as what.
-    async fn mount(
-        &self,
-        request: &Parts,
-        subject: &Subject,
-        identity: &Identity,
-        permit: &Permit,
-    ) -> Mount {
+    async fn mount(&self, request: &Parts, subject: &Subject, identity: &Identity, permit: &Permit) -> Mount {
         let mount = Mount::read(request.uri.query());
         let Some(from) = mount.wanted() else {
             return Mount::plain(&mount);
@@ -246,10 +241,13 @@ impl Asker<'_> {
         };
         // Who may not read it there must not get it by the back door of docxy's own account.
         let access = &self.parts.access;
-        let readable = access.identify(identity, &there, subject.address).await.is_ok_and(|reader| {
-            let authorised = access.authorise(&reader, identity, &there, &self.parts.routes, false);
-            authorised.is_ok_and(|by| same_right(&by.permit, permit))
-        });
+        let readable = access
+            .identify(identity, &there, subject.address)
+            .await
+            .is_ok_and(|reader| {
+                let authorised = access.authorise(&reader, identity, &there, &self.parts.routes, false);
+                authorised.is_ok_and(|by| same_right(&by.permit, permit))
+            });
         match there.endpoint.repository().filter(|_| readable) {
             Some(repository) => mount.over_from(there.registry.canonical(repository).into_owned()),
             None => Mount::plain(&mount),

@@ -195,7 +195,9 @@ impl HttpBody for Sending {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.shared.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.shared
+            .length
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -246,10 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_breaks_off_or_falls_silent_is_the_one_to_blame() {
         // The registry is not called suspect for what a client did.
-        let torn = outgoing(
-            vec![Ok("x"), Err(std::io::Error::other("gone"))],
-            Duration::ZERO,
-        );
+        let torn = outgoing(vec![Ok("x"), Err(std::io::Error::other("gone"))], Duration::ZERO);
         assert!(torn.to_send().collect().await.is_err());
         assert_eq!(torn.fault(), Some(Fault::Broke));
         let silent = outgoing(vec![Ok("x"), Ok("y")], IDLE + Duration::from_secs(1));

@@ -31,7 +31,7 @@ pub struct Write {
     pub headers: HeaderMap,
     pub body: Option<Outgoing>,
     pub action: Action,
-    /// A repository that a blob is to be taken over from.
+    /// A repository that a blob is to be taken over from, in the registry's own naming.
     pub from: Option<Repository>,
 }
 
@@ -40,7 +40,10 @@ pub struct Write {
 pub enum Goal {
     Endpoint(Endpoint),
     /// An upload that has begun.
-    Upload { of: Repository, at: UploadUrl },
+    Upload {
+        of: Repository,
+        at: UploadUrl,
+    },
 }
 
 /// Where a registry takes the rest of an upload: its own word, and mostly a secret.
@@ -89,7 +92,11 @@ impl Site {
         let (url, repository, away) = match &write.goal {
             Goal::Endpoint(endpoint) => {
                 let endpoint = place::endpoint(&self.config, endpoint)?;
-                let url = place::url(base, &endpoint, write.query.as_deref());
+                let mut url = place::url(base, &endpoint, write.query.as_deref());
+                if let Some(from) = &write.from {
+                    let scope = place::scope(base, Action::Pull, from);
+                    url.query_pairs_mut().append_pair("from", &scope.name);
+                }
                 (url, endpoint.repository().cloned(), false)
             }
             Goal::Upload { of, at } => {
@@ -99,10 +106,7 @@ impl Site {
             }
         };
         let mut scopes = Vec::new();
-        for (action, name) in [
-            (write.action, repository),
-            (Action::Pull, write.from.clone()),
-        ] {
+        for (action, name) in [(write.action, repository), (Action::Pull, write.from.clone())] {
             scopes.extend(name.map(|name| place::scope(base, action, &name)));
         }
         let question = Question {
@@ -203,7 +207,11 @@ mod tests {
         // distribution keeps the state of an upload in `_state`: without it the digest can't be checked.
         let url = |text: &str| Url::parse(text).unwrap();
         for (own, added, expected) in [
-            ("https://r/u?_state=a%2Bb%3D", Some("digest=sha256:ff"), "https://r/u?_state=a%2Bb%3D&digest=sha256:ff"),
+            (
+                "https://r/u?_state=a%2Bb%3D",
+                Some("digest=sha256:ff"),
+                "https://r/u?_state=a%2Bb%3D&digest=sha256:ff",
+            ),
             ("https://r/u", Some("digest=x"), "https://r/u?digest=x"),
             ("https://r/u?_state=a", None, "https://r/u?_state=a"),
             ("https://r/u?", Some(""), "https://r/u"),

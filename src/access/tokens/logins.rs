@@ -157,7 +157,10 @@ mod tests {
         }
         let login_of = |token: &str, name: &'static str| {
             let token = TokenText::new(token.into());
-            match tokens.permit(&token, Action::Pull, &hub, Some(&repository(name)), true).0 {
+            match tokens
+                .permit(&token, Action::Pull, &hub, Some(&repository(name)), true)
+                .0
+            {
                 Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
                 _ => None,
             }

@@ -206,7 +206,9 @@ mod tests {
         assert_eq!(of, registry());
         let repository = |name| Repository::parse(name).expect("a name");
         assert!(opens.covers(Action::Pull, Some(&repository("team/app"))));
-        assert!(!opens.covers(Action::Pull, Some(&repository("team/other"))) && !opens.covers(Action::Pull, None));
+        assert!(
+            !opens.covers(Action::Pull, Some(&repository("team/other"))) && !opens.covers(Action::Pull, None)
+        );
         let refresh = Secret::new(grant.refresh_token.expect("docker asked for one").into());
         assert!(matches!(tokens.known(&refresh), Known::Refresh(bearer) if bearer.name == "ann"));
         for secret in [&pull, &refresh] {

@@ -254,7 +254,10 @@ impl<'a> Access<'a> {
         listed("registry", narrow(&rule.registry).into_iter().collect());
         listed("repository", narrow(&rule.repository).into_iter().collect());
         listed("tag", narrow(&rule.tag).into_iter().collect());
-        let actions = rule.actions.iter().map(|action| format!("{action:?}").to_lowercase());
+        let actions = rule
+            .actions
+            .iter()
+            .map(|action| format!("{action:?}").to_lowercase());
         listed("actions", actions.collect());
         if words.len() == 1 {
             words.push("everything".to_owned());

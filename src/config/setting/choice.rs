@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
-        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, RuleAction, StaleOn, TlsVersion,
-        Tunnel, Verify, WhenLimited, Withdrawn,
+        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, RuleAction, StaleOn,
+        TlsVersion, Tunnel, Verify, WhenLimited, Withdrawn,
     },
     tree::{Node, Value},
 };

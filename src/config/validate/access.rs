@@ -143,7 +143,9 @@ fn pushes(schema: &Schema, findings: &mut Findings<'_>) {
     });
     for (name, registry) in open {
         let section = join_key("registries", name.as_str());
-        let what = format!("anybody who reaches docxy may push to {name}, and delete there, with docxy's own account");
+        let what = format!(
+            "anybody who reaches docxy may push to {name}, and delete there, with docxy's own account"
+        );
         let close = format!(
             "write clients = \"users\" under [{section}], and user_files = [\"/etc/docxy/users\"] under [access]"
         );
@@ -349,5 +351,8 @@ fn covers(one: &AccessRule, other: &AccessRule) -> bool {
         && rules::is_wider(&one.registry, &other.registry)
         && rules::is_wider(&one.repository, &other.repository)
         && (is_for_every_tag(one) || one.tag == other.tag)
-        && other.actions().iter().all(|action| one.actions().contains(action))
+        && other
+            .actions()
+            .iter()
+            .all(|action| one.actions().contains(action))
 }

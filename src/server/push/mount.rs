@@ -8,6 +8,7 @@ use crate::pull::without_namespace;
 
 /// The query of a push as it goes upstream.
 pub(super) struct Mount {
+    /// Without `from`, which whoever knows the registry's place adds.
     pub query: Option<String>,
     /// As the registry names it; a token must allow it to be read.
     pub from: Option<Repository>,
@@ -75,9 +76,8 @@ impl Asked {
                 from: None,
             };
         };
-        let added = [("mount", digest.as_str()), ("from", repository.as_str())];
         Mount {
-            query: joined(&self.others, &added),
+            query: joined(&self.others, &[("mount", digest.as_str())]),
             from: Some(repository),
         }
     }
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(wanted.repository.as_str(), "ghcr.io/team/base");
         let own = Repository::parse("team/base").expect("a name");
         let mount = asked.over_from(own.clone());
-        let expected = format!("mount=sha256%3A{}&from=team%2Fbase&x=1", "a".repeat(64));
+        let expected = format!("mount=sha256%3A{}&x=1", "a".repeat(64));
         assert_eq!(mount.query.as_deref(), Some(&*expected));
         assert_eq!(mount.from, Some(own));
     }
@@ -116,7 +116,10 @@ mod tests {
             (format!("mount={digest}"), None),
             (format!("mount={digest}&from=../x"), None),
             ("mount=nonsense&from=a/b".to_owned(), None),
-            ("from=a/b&digest-algorithm=sha512".to_owned(), Some("digest-algorithm=sha512")),
+            (
+                "from=a/b&digest-algorithm=sha512".to_owned(),
+                Some("digest-algorithm=sha512"),
+            ),
             (String::new(), None),
         ] {
             let asked = Mount::read(Some(&query));

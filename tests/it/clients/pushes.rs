@@ -47,7 +47,13 @@ fn archive(sandbox: &Sandbox, seed: u64, length: usize) -> PathBuf {
 }
 
 /// Every blob of an image of the registry is there, whole; the manifest's digest.
-async fn assert_stored(upstream: &DockerRegistry, door: &Door, repository: &str, tag: &str, at_least: usize) -> String {
+async fn assert_stored(
+    upstream: &DockerRegistry,
+    door: &Door,
+    repository: &str,
+    tag: &str,
+    at_least: usize,
+) -> String {
     let path = format!("/v2/{NAME}/{repository}/manifests/{tag}");
     let pulled = Request::get(path)
         .header("Accept", "application/vnd.docker.distribution.manifest.v2+json")
@@ -167,8 +173,7 @@ async fn skopeo_copies_a_large_image_and_deletes_it() {
         "auth = \"configured\"\nusername = {USER:?}\npassword_file = \"{}\"\nclients = \"users\"\n",
         password.display()
     );
-    let config =
-        format!("[access]\nuser_files = [\"{}\"]\n", users.display()) + &straight(&upstream, &keys);
+    let config = format!("[access]\nuser_files = [\"{}\"]\n", users.display()) + &straight(&upstream, &keys);
     let door = Door::open_cached(&config).await;
     let source = sandbox.path().join("image");
     write_image(&source, 4, LARGE);
@@ -177,12 +182,20 @@ async fn skopeo_copies_a_large_image_and_deletes_it() {
     let target = format!("docker://{}/{NAME}/team/app:1", door.authority());
     let credentials = format!("{}:{}", ANN.0, ANN.1);
     let copy = ["copy", "--quiet", "--dest-tls-verify=false"];
-    drop(skopeo.skopeo(&[&copy[..], &[&source, &target]].concat()).await.failed());
+    drop(
+        skopeo
+            .skopeo(&[&copy[..], &[&source, &target]].concat())
+            .await
+            .failed(),
+    );
     let before = resident(door.app());
     let signed = [&copy[..], &["--dest-creds", &credentials, &source, &target]].concat();
     drop(skopeo.skopeo(&signed).await.succeeded());
     let grown = peak(door.app()) - before;
-    println!("skopeo copy of 300 MiB: docxy grew by {} KiB at most", grown / 1024);
+    println!(
+        "skopeo copy of 300 MiB: docxy grew by {} KiB at most",
+        grown / 1024
+    );
     assert!(grown < 16 * MIB, "docxy grew by {grown} bytes");
     let inspect = ["inspect", "--tls-verify=false", "--creds", &credentials, &target];
     let inspected = skopeo.skopeo(&inspect).await.succeeded().json();
@@ -211,8 +224,18 @@ async fn podman_pushes() {
     );
     let file = archive(&sandbox, 5, 20 * MIB);
     let reference = format!("{host}/{NAME}/team/app:1");
-    drop(podman.podman(&["import", file.to_str().unwrap(), &reference]).await.succeeded());
-    drop(podman.podman(&["push", "--tls-verify=false", &reference]).await.succeeded());
+    drop(
+        podman
+            .podman(&["import", file.to_str().unwrap(), &reference])
+            .await
+            .succeeded(),
+    );
+    drop(
+        podman
+            .podman(&["push", "--tls-verify=false", &reference])
+            .await
+            .succeeded(),
+    );
     let digest = assert_stored(&upstream, &door, "team/app", "1", 20 * MIB).await;
     drop(podman.podman(&["image", "rm", &reference]).await.succeeded());
     drop(podman.pull(&[], &reference).await.succeeded());

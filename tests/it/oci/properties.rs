@@ -5,9 +5,8 @@ use super::checks;
 use docxy::oci::digest::{Algorithm, Hasher};
 use docxy::oci::manifest::{self, Role};
 use docxy::oci::{
-    ByteRange, Challenge, Code, ContentRange, Digest, Endpoint, ErrorBody, Reference, Repository, Scope, Session,
-    Tag,
-    media,
+    ByteRange, Challenge, Code, ContentRange, Digest, Endpoint, ErrorBody, Reference, Repository, Scope,
+    Session, Tag, media,
 };
 use http::{HeaderMap, header};
 use proptest::collection::vec;

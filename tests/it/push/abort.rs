@@ -27,8 +27,10 @@ async fn a_client_that_leaves_takes_its_upload_along() {
         let at = begin(app.addr(), "r.test/team/app", "").await;
         let mut stream = open(app.addr(), "PATCH", &at, headers).await;
         stream.write_all(b"5\r\n12345\r\n").await.unwrap();
-        stub.until("the first bytes", |seen| seen.get(1).is_some_and(|one| one.received > 0))
-            .await;
+        stub.until("the first bytes", |seen| {
+            seen.get(1).is_some_and(|one| one.received > 0)
+        })
+        .await;
         drop(stream);
         stub.until_closed().await;
         assert!(!stub.seen()[1].whole, "{headers}: {:?}", stub.seen()[1]);

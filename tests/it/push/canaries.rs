@@ -14,7 +14,10 @@ async fn registry() -> Recorder {
     Recorder::start(|head| match head.method.as_str() {
         "POST" => begun("/v2/team/app/blobs/uploads/the-registrys-own?_state=secret-state"),
         "GET" => Script::status(204)
-            .header("Location", "/v2/team/app/blobs/uploads/the-registrys-own?_state=later-state")
+            .header(
+                "Location",
+                "/v2/team/app/blobs/uploads/the-registrys-own?_state=later-state",
+            )
             .header("Range", "0-9"),
         _ => Script::status(201).header("Docker-Content-Digest", sha256(b"x")),
     })
@@ -36,7 +39,12 @@ async fn an_altered_handle_is_404_and_dials_nothing() {
     let mut refuse = async |target: String| {
         let refused = put(docxy, &target, &sha256(b"x"), b"x").await;
         let told = (refused.status, refused.oci_error().0);
-        assert_eq!(told, (404, "BLOB_UPLOAD_UNKNOWN".to_owned()), "{target}: {}", refused.everything());
+        assert_eq!(
+            told,
+            (404, "BLOB_UPLOAD_UNKNOWN".to_owned()),
+            "{target}: {}",
+            refused.everything()
+        );
         tried += 1;
     };
     for at in 0..handle.len() {
@@ -87,7 +95,8 @@ async fn a_handle_is_its_own_clients() {
     // Who reads another's log or traffic must not be able to go on with the other's upload; and the same person may, with a
     // new token.
     let stub = registry().await;
-    let more = "auth = \"configured\"\nusername = \"robot\"\npassword = \"robots-secret\"\nclients = \"users\"";
+    let more =
+        "auth = \"configured\"\nusername = \"robot\"\npassword = \"robots-secret\"\nclients = \"users\"";
     let app = TestApp::builder()
         .config("[access]\nuser_files = [\"users\"]")
         .config(&stub.table("r.test", more))
@@ -115,7 +124,12 @@ async fn a_handle_is_its_own_clients() {
     assert_eq!(stub.seen().len(), asked, "bob's requests reached the registry");
     let status = as_(ANN, "GET", &anns).await;
     assert_eq!(status.status, 204, "{}", status.everything());
-    let stored = as_(ANN, "PUT", &format!("{}?digest={}", location(&status), sha256(b""))).await;
+    let stored = as_(
+        ANN,
+        "PUT",
+        &format!("{}?digest={}", location(&status), sha256(b"")),
+    )
+    .await;
     assert_eq!(stored.status, 201, "{}", stored.everything());
     let seen = stub.seen();
     assert!(

@@ -19,7 +19,10 @@ async fn an_upload_stays_on_the_door_where_it_began() {
     let sandbox = Sandbox::new();
     let upstream = DockerRegistry::start(&sandbox, SignIn::Nobody, &[]).await;
     let more = format!("push = {{ enabled = true }}\nhosts = [{HOST:?}]\nlibrary_prefix = true");
-    let config = format!("default_registry = {NAME:?}\n{}", registry(NAME, &upstream, &more));
+    let config = format!(
+        "default_registry = {NAME:?}\n{}",
+        registry(NAME, &upstream, &more)
+    );
     let door = Door::open(&config).await;
     let docxy = door.app().addr();
     let mut pushed = 0;
@@ -77,7 +80,13 @@ async fn an_upload_stays_on_the_door_where_it_began() {
         }
         pushed += 1;
     }
-    for repository in ["one/prefix", "one/default", "one/host", "one/namespace", "library/single"] {
+    for repository in [
+        "one/prefix",
+        "one/default",
+        "one/host",
+        "one/namespace",
+        "library/single",
+    ] {
         let files = upstream.repository_files(repository);
         assert!(files.len() >= 4, "{repository}: {files:?}");
     }
@@ -89,7 +98,8 @@ async fn where_pushing_is_off_the_answer_names_the_key() {
     let sandbox = Sandbox::new();
     let upstream = DockerRegistry::start(&sandbox, SignIn::Nobody, &[]).await;
     let other = DockerRegistry::start(&sandbox, SignIn::Nobody, &[]).await;
-    let config = registry(NAME, &upstream, "") + &registry("on.example.com", &other, "push = { enabled = true }");
+    let config =
+        registry(NAME, &upstream, "") + &registry("on.example.com", &other, "push = { enabled = true }");
     let door = Door::open(&config).await;
     let docxy = door.app().addr();
     for (method, endpoint) in [
@@ -114,7 +124,11 @@ async fn where_pushing_is_off_the_answer_names_the_key() {
     for (method, endpoint, allow) in [
         ("PATCH", "blobs/uploads/".to_owned(), "POST"),
         ("GET", "blobs/uploads/".to_owned(), "POST"),
-        ("POST", "blobs/uploads/abc".to_owned(), "GET, HEAD, PATCH, PUT, DELETE"),
+        (
+            "POST",
+            "blobs/uploads/abc".to_owned(),
+            "GET, HEAD, PATCH, PUT, DELETE",
+        ),
         ("POST", "manifests/1".to_owned(), "GET, HEAD, PUT, DELETE"),
         ("PUT", format!("blobs/{}", sha256(b"")), "GET, HEAD, DELETE"),
         ("PUT", "tags/list".to_owned(), "GET, HEAD"),
@@ -124,7 +138,12 @@ async fn where_pushing_is_off_the_answer_names_the_key() {
         let refused = Request::new(method, format!("/v2/on.example.com/team/app/{endpoint}"))
             .send(docxy)
             .await;
-        assert_eq!(refused.status, 405, "{method} {endpoint}: {}", refused.everything());
+        assert_eq!(
+            refused.status,
+            405,
+            "{method} {endpoint}: {}",
+            refused.everything()
+        );
         assert_eq!(refused.oci_error().0, "UNSUPPORTED");
         assert_eq!(refused.header("allow"), Some(allow), "{method} {endpoint}");
     }

@@ -17,7 +17,10 @@ use crate::{
 };
 
 async fn pull(app: &TestApp, path: &str) -> Response {
-    Request::get(path).header("Accept", MANIFEST).send(app.addr()).await
+    Request::get(path)
+        .header("Accept", MANIFEST)
+        .send(app.addr())
+        .await
 }
 
 #[tokio::test]
@@ -81,7 +84,11 @@ async fn a_push_whose_end_nobody_saw_is_asked_about() {
     assert_eq!(lost.status, 504, "{}", lost.everything());
     moves.send_replace(NEW);
     assert_eq!(pull(&app, PATH).await.body, NEW.as_bytes());
-    assert_eq!(pull(&app, PATH).await.header("x-cache"), Some("hit"), "and once is enough");
+    assert_eq!(
+        pull(&app, PATH).await.header("x-cache"),
+        Some("hit"),
+        "and once is enough"
+    );
     drop(stub);
 }
 

@@ -11,7 +11,8 @@ use crate::support::{
     stub::{Fault, On, StubRegistry},
 };
 
-const OWN: &str = "auth = \"configured\"\nusername = \"robot\"\npassword = \"robots-secret\"\nclients = \"open\"";
+const OWN: &str =
+    "auth = \"configured\"\nusername = \"robot\"\npassword = \"robots-secret\"\nclients = \"open\"";
 
 /// Asks for Basic, begins every upload where it is told.
 async fn registry(at: String) -> Recorder {
@@ -38,7 +39,10 @@ async fn another_host_takes_the_bytes_and_no_credential() {
     })
     .await;
     let stub = registry(format!("{}/upload?signature=s3cr3t", storage.url())).await;
-    let app = TestApp::builder().config(&stub.table("r.test", OWN)).start().await;
+    let app = TestApp::builder()
+        .config(&stub.table("r.test", OWN))
+        .start()
+        .await;
     let begun = post(app.addr(), "r.test/team/app", "").await;
     assert_eq!(begun.status, 202, "{}", begun.everything());
     let sent = Request::new("PATCH", location(&begun))
@@ -52,12 +56,17 @@ async fn another_host_takes_the_bytes_and_no_credential() {
     let targets: Vec<_> = seen.iter().map(|one| one.target.as_str()).collect();
     assert_eq!(
         targets,
-        ["/upload?signature=s3cr3t", &*format!("/elsewhere?again=1&digest={}", sha256(b"rest"))]
+        [
+            "/upload?signature=s3cr3t",
+            &*format!("/elsewhere?again=1&digest={}", sha256(b"rest"))
+        ]
     );
     let secrets = seen.iter().filter(|one| one.header("authorization").is_some());
     assert_eq!(secrets.count(), 0, "{seen:?}");
     assert!(
-        stub.seen().iter().any(|one| one.header("authorization").is_some()),
+        stub.seen()
+            .iter()
+            .any(|one| one.header("authorization").is_some()),
         "the registry itself saw it"
     );
     assert!(!app.log_text().contains("s3cr3t"), "a signed URL in the log");
@@ -75,7 +84,10 @@ async fn a_stranger_that_leads_back_gets_no_credential_there() {
     let config = stub.table("r.test", OWN) + &home.table("home.test", OWN);
     let app = TestApp::builder().config(&config).start().await;
     let begun = post(app.addr(), "r.test/team/app", "").await;
-    let sent = Request::new("PATCH", location(&begun)).body("piece").send(app.addr()).await;
+    let sent = Request::new("PATCH", location(&begun))
+        .body("piece")
+        .send(app.addr())
+        .await;
     assert_eq!(sent.status, 202, "{}", sent.everything());
     let stored = put(app.addr(), &location(&sent), &sha256(b"x"), b"x").await;
     assert_eq!(stored.status, 201, "{}", stored.everything());
@@ -125,13 +137,21 @@ async fn what_is_no_location_begins_nothing() {
         let app = TestApp::builder().config(&stub.table("r.test", "")).start().await;
         let refused = post(app.addr(), "r.test/team/app", "").await;
         assert_eq!(refused.status, 502, "{at}: {}", refused.everything());
-        assert!(refused.oci_error().1.contains("Location"), "{}", refused.everything());
+        assert!(
+            refused.oci_error().1.contains("Location"),
+            "{}",
+            refused.everything()
+        );
     }
     let stub = Recorder::start(|_| Script::status(202)).await;
     let app = TestApp::builder().config(&stub.table("r.test", "")).start().await;
     let refused = post(app.addr(), "r.test/team/app", "").await;
     assert_eq!(refused.status, 502, "{}", refused.everything());
-    assert!(refused.oci_error().1.contains("no Location"), "{}", refused.everything());
+    assert!(
+        refused.oci_error().1.contains("no Location"),
+        "{}",
+        refused.everything()
+    );
 }
 
 #[tokio::test]
@@ -151,7 +171,10 @@ async fn a_redirect_is_followed_only_while_the_body_is_whole() {
                 .reading(Reading::Not),
         })
         .await;
-        let app = TestApp::builder().config(&stub.table("r.test", OWN)).start().await;
+        let app = TestApp::builder()
+            .config(&stub.table("r.test", OWN))
+            .start()
+            .await;
         let before = storage.seen().len();
         let begun = post(app.addr(), "r.test/team/app", "").await;
         let expected = if follows { 202 } else { 502 };
@@ -163,6 +186,10 @@ async fn a_redirect_is_followed_only_while_the_body_is_whole() {
         let manifest = Request::new("PUT", "/v2/r.test/team/app/manifests/1").body("{}".repeat(1000));
         let refused = manifest.send(app.addr()).await;
         assert_eq!(refused.status, 502, "{status}: {}", refused.everything());
-        assert_eq!(storage.seen().len(), before + new.len(), "{status}: the body went on");
+        assert_eq!(
+            storage.seen().len(),
+            before + new.len(),
+            "{status}: the body went on"
+        );
     }
 }

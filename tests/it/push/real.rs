@@ -35,7 +35,11 @@ async fn a_chunked_upload_is_resumed_where_the_registry_says() {
     let first = patch(docxy, &start, 0, &bytes[..100_000]).await;
     assert_eq!(first.status, 202, "{}", first.everything());
     assert_eq!(first.header("range"), Some("0-99999"));
-    assert!(first.header("docker-upload-uuid").is_some(), "{:?}", first.headers);
+    assert!(
+        first.header("docker-upload-uuid").is_some(),
+        "{:?}",
+        first.headers
+    );
     let next = location(&first);
 
     let status = Request::get(&*next).send(docxy).await;
@@ -68,7 +72,10 @@ async fn what_the_registry_says_of_a_bad_push_is_what_the_client_reads() {
 
     let start = begin(docxy, &repository, "").await;
     let wrong = put(docxy, &start, &sha256(b"other"), &bytes).await;
-    assert_eq!((wrong.status, wrong.oci_error().0.as_str()), (400, "DIGEST_INVALID"));
+    assert_eq!(
+        (wrong.status, wrong.oci_error().0.as_str()),
+        (400, "DIGEST_INVALID")
+    );
 
     let missing = manifest_of((&sha256(b"a"), 1), (&sha256(b"b"), 1));
     let refused = put_manifest(docxy, &format!("/v2/{repository}/manifests/1"), &missing).await;
@@ -106,14 +113,27 @@ async fn a_mounted_blob_is_not_sent_again() {
     let digest = blob(docxy, &format!("{NAME}/team/base"), "", &bytes).await;
 
     let query = |from: &str| format!("?mount={digest}&from={from}");
-    let mounted = post(docxy, &format!("{NAME}/team/app"), &query("registry.example.com%2Fteam%2Fbase")).await;
+    let mounted = post(
+        docxy,
+        &format!("{NAME}/team/app"),
+        &query("registry.example.com%2Fteam%2Fbase"),
+    )
+    .await;
     assert_eq!(mounted.status, 201, "{}", mounted.everything());
     let location = mounted.header("location");
     assert_eq!(location, Some(&*format!("/v2/{NAME}/team/app/blobs/{digest}")));
-    let head = Request::head(format!("/v2/{NAME}/team/app/blobs/{digest}")).send(docxy).await;
+    let head = Request::head(format!("/v2/{NAME}/team/app/blobs/{digest}"))
+        .send(docxy)
+        .await;
     assert_eq!(head.status, 200, "{}", head.everything());
 
-    for elsewhere in ["ghcr.io/team/base", "team/base", "unknown.example.com/team/base", "..%2F..", "A"] {
+    for elsewhere in [
+        "ghcr.io/team/base",
+        "team/base",
+        "unknown.example.com/team/base",
+        "..%2F..",
+        "A",
+    ] {
         let begun = post(docxy, &format!("{NAME}/team/other"), &query(elsewhere)).await;
         assert_eq!(begun.status, 202, "{elsewhere}: {}", begun.everything());
     }

@@ -74,7 +74,10 @@ async fn a_length_is_kept_and_chunks_stay_chunks() {
         .await;
     assert_eq!(told.status, 202, "{}", told.everything());
     let mut stream = open(app.addr(), "PATCH", &at, "Transfer-Encoding: chunked\r\n").await;
-    stream.write_all(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        .await
+        .unwrap();
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 202"));
 
     let seen = stub.seen();
@@ -86,7 +89,10 @@ async fn a_length_is_kept_and_chunks_stay_chunks() {
     assert_eq!(by_length.header("transfer-encoding"), None);
     assert_eq!(by_length.header("content-range"), Some("0-4"));
     assert_eq!(by_length.header("content-type"), Some("application/octet-stream"));
-    assert_eq!((by_length.header("x-canary"), by_length.header("cookie")), (None, None));
+    assert_eq!(
+        (by_length.header("x-canary"), by_length.header("cookie")),
+        (None, None)
+    );
     assert_eq!((&*by_chunks.body, by_chunks.whole), (&b"abcde"[..], true));
     assert_eq!(by_chunks.header("content-length"), None);
     assert_eq!(by_chunks.header("transfer-encoding"), Some("chunked"));
@@ -126,7 +132,10 @@ async fn a_slow_registry_slows_its_client_and_fills_nothing() {
     assert_eq!(stub.received(), 0);
     gate.send(true).unwrap();
     while sent < length {
-        sent += stream.write(&piece[..piece.len().min(length - sent)]).await.unwrap();
+        sent += stream
+            .write(&piece[..piece.len().min(length - sent)])
+            .await
+            .unwrap();
     }
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 201"));
     assert_eq!(stub.received(), length);
@@ -138,7 +147,12 @@ async fn a_slow_registry_slows_its_client_and_fills_nothing() {
 #[tokio::test]
 async fn an_early_no_is_told_at_once() {
     // Ten gigabytes need not be sent to learn that they are too many, or that one may not.
-    for (status, code) in [(413, "SIZE_INVALID"), (403, "DENIED"), (401, "UNAUTHORIZED"), (500, "UNAVAILABLE")] {
+    for (status, code) in [
+        (413, "SIZE_INVALID"),
+        (403, "DENIED"),
+        (401, "UNAUTHORIZED"),
+        (500, "UNAVAILABLE"),
+    ] {
         let stub = registry(move || Script::status(status).reading(Reading::Not)).await;
         let app = docxy(&stub, "").await;
         let at = begin(app.addr(), "r.test/team/app", "").await;
@@ -147,9 +161,14 @@ async fn an_early_no_is_told_at_once() {
         stream.write_all(&vec![0; 100]).await.unwrap();
         let told = answer(&mut stream).await;
         let expected = if status == 500 { 502 } else { status };
-        assert!(told.starts_with(&format!("HTTP/1.1 {expected}")), "{status}: {told}");
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {expected}")),
+            "{status}: {told}"
+        );
         let mut rest = told;
-        within("the connection to end", stream.read_to_string(&mut rest)).await.ok();
+        within("the connection to end", stream.read_to_string(&mut rest))
+            .await
+            .ok();
         assert!(rest.contains(code), "{status}: {rest}");
         assert!(stub.received() <= 100);
         stub.until_closed().await;
@@ -164,8 +183,18 @@ async fn an_early_no_reaches_a_client_that_only_writes() {
     let mut read = 0;
     for _ in 0..20 {
         let at = begin(app.addr(), "r.test/team/app", "").await;
-        let mut stream = open(app.addr(), "PATCH", &at, &format!("Content-Length: {}\r\n", 8 * MIB)).await;
-        let written = within("the body to be sent, or refused", stream.write_all(&vec![0; 8 * MIB])).await;
+        let mut stream = open(
+            app.addr(),
+            "PATCH",
+            &at,
+            &format!("Content-Length: {}\r\n", 8 * MIB),
+        )
+        .await;
+        let written = within(
+            "the body to be sent, or refused",
+            stream.write_all(&vec![0; 8 * MIB]),
+        )
+        .await;
         let told = answer(&mut stream).await;
         if told.starts_with("HTTP/1.1 413") {
             read += 1;
@@ -262,19 +291,29 @@ async fn a_registry_that_takes_all_and_says_nothing_ends_in_504() {
     let late = Request::new("PATCH", &*at).body("12345").send(app.addr()).await;
     assert_eq!(late.status, 504, "{}", late.everything());
     assert!(begun.elapsed() >= std::time::Duration::from_secs(5));
-    assert!(late.oci_error().1.contains("r.test had the whole body"), "{}", late.everything());
+    assert!(
+        late.oci_error().1.contains("r.test had the whole body"),
+        "{}",
+        late.everything()
+    );
 }
 
 /// Bytes of memory that docxy holds now.
 pub fn resident(app: &TestApp) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", app.pid().as_raw_pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 /// The most that it ever held.
 pub fn peak(app: &TestApp) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", app.pid().as_raw_pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }

@@ -33,10 +33,7 @@ pub fn location(answer: &Response) -> String {
     let location = answer
         .header("location")
         .unwrap_or_else(|| panic!("no Location: {}", answer.everything()));
-    assert!(
-        location.starts_with("/v2/"),
-        "not a path of docxy's: {location}"
-    );
+    assert!(location.starts_with("/v2/"), "not a path of docxy's: {location}");
     location.to_owned()
 }
 
@@ -49,10 +46,7 @@ pub fn with(location: &str, parameter: &str) -> String {
 pub async fn patch(docxy: SocketAddr, location: &str, first: usize, bytes: &[u8]) -> Response {
     Request::new("PATCH", location)
         .header("Content-Type", "application/octet-stream")
-        .header(
-            "Content-Range",
-            format!("{first}-{}", first + bytes.len() - 1),
-        )
+        .header("Content-Range", format!("{first}-{}", first + bytes.len() - 1))
         .body(bytes)
         .send(docxy)
         .await

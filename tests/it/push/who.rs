@@ -29,7 +29,9 @@ async fn blob(door: &Door, repository: &str, signed: impl Fn(Request) -> Request
         return begun;
     }
     let target = with(&location(&begun), &format!("digest={}", sha256(b"x")));
-    signed(Request::new("PUT", target).body("x")).send(door.app().addr()).await
+    signed(Request::new("PUT", target).body("x"))
+        .send(door.app().addr())
+        .await
 }
 
 async fn token(door: &Door, scope: &str, user: Option<(&str, &str)>) -> String {
@@ -78,11 +80,25 @@ async fn own_users_push_with_docxys_account() {
     let wrong = blob(&door, "team/app", |request| request.basic(ANN.0, "wrong")).await;
     assert_eq!(wrong.status, 401, "{}", wrong.everything());
     let pulls = token(&door, &format!("repository:{NAME}/team/app:pull"), Some(ANN)).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&pulls)).await, &pushes);
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&pulls)).await,
+        &pushes,
+    );
     let anonymous = token(&door, &pushes, None).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&anonymous)).await, &pushes);
-    let elsewhere = token(&door, &format!("repository:{NAME}/team/other:pull,push"), Some(ANN)).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&elsewhere)).await, &pushes);
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&anonymous)).await,
+        &pushes,
+    );
+    let elsewhere = token(
+        &door,
+        &format!("repository:{NAME}/team/other:pull,push"),
+        Some(ANN),
+    )
+    .await;
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&elsewhere)).await,
+        &pushes,
+    );
     let before = upstream.requests().await;
     assert!(before.iter().all(|seen| seen.path == "/v2/"), "{before:#?}");
 
@@ -92,7 +108,11 @@ async fn own_users_push_with_docxys_account() {
     let stored = blob(&door, "team/app", |request| request.bearer(&pushing)).await;
     assert_eq!(stored.status, 201, "{}", stored.everything());
     let path = format!("/v2/{NAME}/team/app/blobs/{}", sha256(b"x"));
-    let delete = |bearer: &str| Request::new("DELETE", &*path).bearer(bearer).send(door.app().addr());
+    let delete = |bearer: &str| {
+        Request::new("DELETE", &*path)
+            .bearer(bearer)
+            .send(door.app().addr())
+    };
     let refused = delete(&pushing).await;
     challenged(&refused, &format!("repository:{NAME}/team/app:pull,push,delete"));
     let deleting = token(&door, &format!("repository:{NAME}/team/app:*"), Some(BOB)).await;
@@ -125,7 +145,11 @@ async fn an_access_token_pushes_only_if_it_was_made_to() {
         assert_eq!(refused.oci_error().0, "DENIED");
     }
     let refused = begin("team/app").bearer(&pulling).send(door.app().addr()).await;
-    assert!(refused.oci_error().1.contains("--push"), "{}", refused.everything());
+    assert!(
+        refused.oci_error().1.contains("--push"),
+        "{}",
+        refused.everything()
+    );
     assert!(upstream.requests().await.is_empty());
 
     let at_service = token(&door, &pushes, Some(("ci", &pushing))).await;
@@ -163,7 +187,11 @@ async fn rules_say_who_pushes_and_what_may_be_taken_over() {
             .body("{}")
             .send(addr)
     };
-    assert_eq!(put("v1").await.status, 400, "the registry's own word about the manifest");
+    assert_eq!(
+        put("v1").await.status,
+        400,
+        "the registry's own word about the manifest"
+    );
     assert_eq!(put("latest").await.status, 403);
     let digest = sha256(b"{}");
     assert_eq!(put(&format!("{digest}?tag=v1")).await.status, 400);
@@ -172,10 +200,16 @@ async fn rules_say_who_pushes_and_what_may_be_taken_over() {
     assert_eq!(deleted.basic(ANN.0, ANN.1).send(addr).await.status, 403);
 
     for (from, query) in [
-        ("registry.example.com/team/app", format!("from=team%2Fapp&mount={}", sha256(b"x"))),
+        (
+            "registry.example.com/team/app",
+            format!("from=team%2Fapp&mount={}", sha256(b"x")),
+        ),
         ("registry.example.com/secret/app", String::new()),
     ] {
-        let target = format!("/v2/{NAME}/team/two/blobs/uploads/?mount={}&from={from}", sha256(b"x"));
+        let target = format!(
+            "/v2/{NAME}/team/two/blobs/uploads/?mount={}&from={from}",
+            sha256(b"x")
+        );
         let begun = Request::new("POST", target)
             .basic(ANN.0, ANN.1)
             .header("Content-Length", "0")
@@ -186,7 +220,9 @@ async fn rules_say_who_pushes_and_what_may_be_taken_over() {
     }
     let seen = upstream.requests().await;
     assert!(
-        !seen.iter().any(|one| one.path.contains("secret") || one.query.contains("secret")),
+        !seen
+            .iter()
+            .any(|one| one.path.contains("secret") || one.query.contains("secret")),
         "{seen:#?}"
     );
 }
@@ -203,9 +239,20 @@ async fn people_push_with_their_own_account_at_a_token_registry() {
     let pushes = format!("repository:{NAME}/team/app:pull,push");
     challenged(&blob(&door, "team/app", |request| request).await, &pushes);
     let anonymous = token(&door, &pushes, None).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&anonymous)).await, &pushes);
-    let pulls = token(&door, &format!("repository:{NAME}/team/app:pull"), Some((USER, PASSWORD))).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&pulls)).await, &pushes);
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&anonymous)).await,
+        &pushes,
+    );
+    let pulls = token(
+        &door,
+        &format!("repository:{NAME}/team/app:pull"),
+        Some((USER, PASSWORD)),
+    )
+    .await;
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&pulls)).await,
+        &pushes,
+    );
     let own = token(&door, &pushes, Some((USER, PASSWORD))).await;
     let stored = blob(&door, "team/app", |request| request.bearer(&own)).await;
     assert_eq!(stored.status, 201, "{}", stored.everything());
@@ -214,7 +261,12 @@ async fn people_push_with_their_own_account_at_a_token_registry() {
     let begun = begin("team/app").bearer(&own).send(door.app().addr()).await;
     let next = token(&door, &pushes, Some((USER, PASSWORD))).await;
     let target = with(&location(&begun), &format!("digest={}", sha256(b"y")));
-    let end = |bearer: &str| Request::new("PUT", &*target).bearer(bearer).body("y").send(door.app().addr());
+    let end = |bearer: &str| {
+        Request::new("PUT", &*target)
+            .bearer(bearer)
+            .body("y")
+            .send(door.app().addr())
+    };
     let foreign = end(&anonymous).await;
     assert_eq!(foreign.status, 404, "{}", foreign.everything());
     let stored = end(&next).await;
@@ -227,12 +279,20 @@ async fn people_push_with_their_own_account_at_a_basic_registry() {
     // The password travels sealed in docxy's token, which is for pushing only if it was asked for it.
     let sandbox = Sandbox::new();
     let upstream = DockerRegistry::start(&sandbox, SignIn::Basic, &[]).await;
-    let config =
-        format!("login_registries = [{NAME:?}]\n") + &registry(NAME, &upstream, "push = { enabled = true }\n");
+    let config = format!("login_registries = [{NAME:?}]\n")
+        + &registry(NAME, &upstream, "push = { enabled = true }\n");
     let door = Door::open(&config).await;
     let pushes = format!("repository:{NAME}/team/app:pull,push");
-    let pulls = token(&door, &format!("repository:{NAME}/team/app:pull"), Some((USER, PASSWORD))).await;
-    challenged(&blob(&door, "team/app", |request| request.bearer(&pulls)).await, &pushes);
+    let pulls = token(
+        &door,
+        &format!("repository:{NAME}/team/app:pull"),
+        Some((USER, PASSWORD)),
+    )
+    .await;
+    challenged(
+        &blob(&door, "team/app", |request| request.bearer(&pulls)).await,
+        &pushes,
+    );
     let own = token(&door, &pushes, Some((USER, PASSWORD))).await;
     for signed in [
         Box::new(|request: Request| request.bearer(&own)) as Box<dyn Fn(Request) -> Request>,
@@ -242,9 +302,16 @@ async fn people_push_with_their_own_account_at_a_basic_registry() {
         assert_eq!(stored.status, 201, "{}", stored.everything());
     }
     // Begun with the password, ended with the token: the same person.
-    let begun = begin("team/app").basic(USER, PASSWORD).send(door.app().addr()).await;
+    let begun = begin("team/app")
+        .basic(USER, PASSWORD)
+        .send(door.app().addr())
+        .await;
     let target = with(&location(&begun), &format!("digest={}", sha256(b"z")));
-    let stored = Request::new("PUT", target).bearer(&own).body("z").send(door.app().addr()).await;
+    let stored = Request::new("PUT", target)
+        .bearer(&own)
+        .body("z")
+        .send(door.app().addr())
+        .await;
     assert_eq!(stored.status, 201, "{}", stored.everything());
 }
 
@@ -259,13 +326,18 @@ async fn an_open_door_with_docxys_account_is_refused_at_the_start() {
     };
     let refused = start("0.0.0.0:0", "").fails().await;
     assert!(!refused.status.success());
-    for said in ["push.enabled", "anybody who reaches docxy may push to r.test", "clients = "] {
+    for said in [
+        "push.enabled",
+        "anybody who reaches docxy may push to r.test",
+        "clients = ",
+    ] {
         assert!(refused.log.contains(said), "{said}: {}", refused.log);
     }
     drop(start("127.0.0.1:0", "").start().await);
     let loud = start("0.0.0.0:0", "clients = \"open\"").start().await;
     assert!(
-        loud.log_text().contains("ANYBODY WHO REACHES DOCXY MAY PUSH TO R.TEST"),
+        loud.log_text()
+            .contains("ANYBODY WHO REACHES DOCXY MAY PUSH TO R.TEST"),
         "{}",
         loud.log_text()
     );

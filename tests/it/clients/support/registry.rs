@@ -129,7 +129,9 @@ impl DockerRegistry {
         let mut files = BTreeMap::new();
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
             for entry in entries {
                 let path = entry.expect("an entry").path();
                 if path.is_dir() {
