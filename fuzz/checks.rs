@@ -4,6 +4,7 @@
 use docxy::access::issued;
 use docxy::access::seal::Sealer;
 use docxy::access::tokens::{Known, Tokens};
+use docxy::config::import::{Input, Tool, import};
 use docxy::config::values::Secret;
 use docxy::oci::manifest::{self, MAX_CHILDREN};
 use docxy::oci::range::RangeHeader;
@@ -271,6 +272,36 @@ pub fn grant(data: &[u8]) {
     });
     assert!(same, "read otherwise a second time");
     assert!(Grant::parse(&[data, b"{}"].concat()).is_err());
+}
+
+/// The data is a file of docker-registry-proxy's variables.
+pub fn import_variables(data: &[u8]) {
+    imported(Tool::DockerRegistryProxy, data);
+}
+
+/// The data is a file of one of the other tools.
+pub fn import_files(data: &[u8]) {
+    for tool in [Tool::Distribution, Tool::Docxy, Tool::DockerProxy] {
+        imported(tool, data);
+    }
+}
+
+/// Whatever is made of it loads, or it is told where it is wrong.
+fn imported(tool: Tool, text: &[u8]) {
+    let name = std::path::Path::new("old");
+    match import(tool, &[Input { name, text }]) {
+        Ok(imported) => {
+            assert!(imported.text.starts_with("# Made by"));
+            let passwords = imported.text.lines().any(|line| line.starts_with("password = "));
+            assert!(imported.holds_secret || !passwords);
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            for problem in problems.iter() {
+                assert!(!problem.what.contains(['\0', '\r']), "{problem}");
+            }
+        }
+    }
 }
 
 /// Every message may end up in a log line or on a client's screen.

@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use accounts::Accounts;
+pub use accounts::{Account, Accounts};
 pub use addresses::Addresses;
 pub use decisions::Decisions;
 pub use guesses::Guess;

@@ -2,6 +2,8 @@
 //! The only file that knows everyone.
 
 pub mod accounts;
+pub mod authority;
+mod intercept;
 mod limits;
 mod resolve;
 mod roads;
@@ -25,6 +27,7 @@ use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
 use crate::cache::Store;
+use crate::config::Schema;
 use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
@@ -32,7 +35,7 @@ use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{self, Parts};
 use crate::telemetry::{AccessLog, Metrics, logging};
-use crate::tls::Certificates;
+use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -40,6 +43,9 @@ const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 
 /// How often files of users and of addresses are.
 const ACCESS_CHECK: Duration = Duration::from_secs(1);
+
+/// How often the intercepting authority's are: whoever says `docxy ca activate` waits for it.
+const AUTHORITY_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// `listening` is called once the sockets are open.
@@ -57,7 +63,10 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
         Some(inherited) => inherited,
         None => bindings
             .into_iter()
-            .map(|binding| Listener::bind(binding.address, binding.proxy_protocol, binding.tls))
+            .map(|binding| {
+                Listener::bind(binding.address, binding.proxy_protocol, binding.tls)
+                    .map(|listener| listener.taking_connect(binding.connect))
+            })
             .collect::<Result<_, _>>()?,
     };
     listening();
@@ -180,7 +189,7 @@ fn build(
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses, via);
+    let roads = Roads::new(addresses.clone(), via);
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -201,16 +210,30 @@ fn build(
         ),
         None => Pull::forwarding(resolve::pull(schema), upstreams),
     });
+    let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
         config: resolve::server(schema, roads.via(), access_log),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
         limits: Limits::new(resolve::request_limits(schema)),
+        intercept,
         push: Push::new(Arc::clone(&pull)),
         pull,
+        authority: authority(schema, &drain)?,
         drain,
         metrics: metrics.clone(),
         sign_in_hint: Once::new(),
     })
+}
+
+/// What signs for the hosts that are intercepted, looked at for as long as docxy serves.
+fn authority(schema: &Schema, drain: &Drain) -> Result<Option<Arc<Authority>>> {
+    let authority = authority::open(schema)?;
+    if let Some(authority) = &authority {
+        let until = drain.clone();
+        let authority = Arc::clone(authority);
+        tokio::spawn(authority.watch(AUTHORITY_CHECK, async move { until.started().await }));
+    }
+    Ok(authority)
 }

@@ -1,12 +1,15 @@
 //! The command line: arguments in, exit code out.
 
+mod ca;
 mod cache;
 mod check_config;
 mod client_config;
+mod config;
 mod explain;
 mod healthcheck;
 mod naming;
 mod output;
+mod owner;
 mod running;
 mod table;
 mod token;
@@ -27,7 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app,
     config::{
-        self, Problems, Sources,
+        Problems, Sources,
         load::{Flags, Loaded},
         validate,
     },
@@ -105,8 +108,12 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Make, show and exchange the authority that clients of the intercepting door trust
+    Ca(ca::Arguments),
     /// Show how docxy stands with its registries: which credentials work, what is left of their limits, for how long
     Upstreams(upstreams::Arguments),
+    /// Make a configuration file of another tool's
+    Config(config::Arguments),
     /// Print the files that send a client through docxy
     ClientConfig {
         client: client_config::Client,
@@ -126,6 +133,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED));
         }
     };
+    if let Some(Command::Config(wanted)) = &arguments.command {
+        return match config::run(wanted) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(format!("{error:#}")),
+        };
+    }
     let mut loaded = match load(arguments.common) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
@@ -149,6 +162,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
+        // Answered above, without a configuration.
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
         Command::Upstreams(wanted) => upstreams::run(&loaded, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
         Command::ClientConfig { client, registry } => {
@@ -168,7 +184,7 @@ fn load(common: Common) -> Result<Loaded, Problems> {
         log_level: common.log_level,
         set: common.set,
     };
-    config::load(&Sources::of_process(common.config, flags))
+    crate::config::load(&Sources::of_process(common.config, flags))
 }
 
 /// A file that can't be read is found before anything listens.

@@ -4,6 +4,7 @@
 //! other by [`load`]; typed by [`read`] along the page of [`keys`]; checked by [`validate`].
 
 pub mod environment;
+pub mod import;
 pub mod keys;
 pub mod load;
 pub mod origin;
@@ -15,6 +16,7 @@ pub mod validate;
 pub mod values;
 
 mod auth_registries;
+mod compat;
 mod docxy_names;
 mod parent;
 mod read;

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 
 pub mod admin;
+pub mod intercept;
 pub mod listen;
 pub mod server;
 pub mod tls;

@@ -4,7 +4,7 @@
 //! accept loop of our own over hyper's `http1` and `http2` builders. A connection walks through
 //! `accept` (limits, shedding) -> `proxy_protocol` (whom the load balancer speaks for) -> `detect` (TLS, HTTP/1 or
 //! HTTP/2, on the first bytes) -> `connection` (hyper, deadlines, drain), and between two requests of HTTP/1 through
-//! `rest`, where it costs next to nothing.
+//! `rest`, where it costs next to nothing. CONNECT sends it through `turn`: into a tunnel, whose inside may be HTTP again.
 
 mod accept;
 mod activity;
@@ -22,7 +22,9 @@ mod rewind;
 mod sending;
 mod socket;
 pub mod systemd;
+mod turn;
 mod watched;
+mod wire;
 
 pub use accept::{Report, serve};
 pub use config::Config;
@@ -30,3 +32,4 @@ pub use connection::Connection;
 pub use drain::{Drain, Trigger, drain, watch_signals};
 pub use handler::Service;
 pub use socket::{Binding, Error, Listener};
+pub use turn::{Carried, Next, Tunnel, Turn};

@@ -194,10 +194,9 @@ impl Pull {
             }
             (Endpoint::Blob(_, digest), Some(cached)) => self.cached_blob(cached, wanted, digest).await,
             (Endpoint::Blob(_, digest), None) => Box::pin(self.forward_blob(wanted, digest)).await,
-            (Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..), _) => Err(Error::NotFound {
-                registry: target.registry.name.clone(),
-                what: Missing::Path,
-            }),
+            (Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..), _) => {
+                Err(Error::missing(&target.registry.name, Missing::Path))
+            }
             _ if cached.is_some_and(|cached| cached.config.offline) => Err(Error::Offline {
                 registry: target.registry.name.clone(),
                 what: Missing::Repository,
@@ -247,10 +246,7 @@ impl Pull {
             .target
             .endpoint
             .repository()
-            .ok_or_else(|| Error::NotFound {
-                registry: registry.clone(),
-                what: Missing::Path,
-            })?;
+            .ok_or_else(|| Error::missing(registry, Missing::Path))?;
         let name = FullName {
             registry: registry.clone(),
             repository: self.upstream(registry)?.canonical(repository)?,
@@ -293,7 +289,7 @@ async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Erro
     const LONGEST: usize = 16 * 1024;
     // The status is the answer; its text is not worth a client's time.
     const PATIENCE: Duration = Duration::from_secs(2);
-    let (status, headers) = (answer.status, answer.headers);
+    let (status, headers, unheard) = (answer.status, answer.headers, answer.unheard);
     let said = if status.is_client_error() {
         match tokio::time::timeout(PATIENCE, Limited::new(answer.body, LONGEST).collect()).await {
             Ok(Ok(body)) => ErrorBody::parse(&body.to_bytes()),
@@ -302,7 +298,7 @@ async fn refused(registry: &RegistryName, what: Missing, answer: Answer) -> Erro
     } else {
         None
     };
-    refusal(registry, what, status, &headers, said)
+    refusal(registry, what, status, &headers, said).or_unheard(unheard)
 }
 
 /// Why there is no download of a blob.
@@ -326,7 +322,7 @@ fn refusal(
 ) -> Error {
     let registry = registry.clone();
     match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { registry, what },
+        StatusCode::NOT_FOUND | StatusCode::GONE => Error::missing(&registry, what),
         StatusCode::TOO_MANY_REQUESTS => Error::RateLimited {
             registry,
             headers: Box::new(crate::serve::headers::allowed(headers)),

@@ -1,7 +1,8 @@
-//! Which registry does a request mean? Four doors on one port, tried in this order: `?ns=`, virtual host, path
-//! prefix, default mirror (features R1, R2, R5). A name that is not configured is refused, never passed on to
+//! Which registry does a request mean? Five doors on one port: the place that docxy is asked for as a
+//! proxy, else, in this order, `?ns=`, virtual host, path prefix, default mirror (features R1, R2, R5, R6). A name that is not configured is refused, never passed on to
 //! another registry (threats S2, S16).
 
+pub mod destination;
 mod door;
 pub mod login;
 pub mod visit;
@@ -10,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use destination::Destination;
 pub use door::{Door, RouteError, Target};
 pub use visit::{Origins, Visit};
 
@@ -58,6 +60,7 @@ pub enum WhenLimited {
 }
 
 /// What routing and access know of one registry.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The name that image references use.
@@ -66,6 +69,12 @@ pub struct Registry {
     pub aliases: Vec<RegistryName>,
     /// Virtual hosts, lower case, with or without a port.
     pub hosts: Vec<String>,
+    /// Where clients that use docxy as a proxy look for it.
+    pub authorities: Vec<Destination>,
+    /// Where they look for its token service.
+    pub token_hosts: Vec<Destination>,
+    /// It is asked over plain HTTP.
+    pub plain: bool,
     pub clients: Clients,
     pub auth: Auth,
     pub challenge: ChallengeWhen,
@@ -119,21 +128,55 @@ pub struct UnknownName {
 pub struct Routes {
     by_name: HashMap<String, Arc<Registry>>,
     by_host: HashMap<String, Arc<Registry>>,
+    by_destination: HashMap<Destination, Behind>,
     default: Arc<Registry>,
     login: Vec<Arc<Registry>>,
     origins: Origins,
+}
+
+/// What is at one place.
+#[derive(Clone, Debug, Default)]
+pub struct Behind {
+    pub registry: Option<Arc<Registry>>,
+    /// Registries whose token service is there.
+    pub token_services: Vec<Arc<Registry>>,
+}
+
+impl Behind {
+    /// The registry, or the first whose token service it is.
+    pub fn names(&self) -> Option<&RegistryName> {
+        self.registry
+            .iter()
+            .chain(&self.token_services)
+            .map(|registry| &registry.name)
+            .next()
+    }
 }
 
 impl Config {
     pub fn build(self) -> Result<Routes, UnknownName> {
         let mut by_name = HashMap::new();
         let mut by_host = HashMap::new();
+        let mut by_destination: HashMap<Destination, Behind> = HashMap::new();
         // One that is switched off loses its names to one that is not: only enabled ones were checked against each other.
         let (enabled, disabled): (Vec<_>, Vec<_>) = self.registries.into_iter().partition(|r| r.enabled);
         for registry in disabled.into_iter().chain(enabled) {
             let registry = Arc::new(registry);
             for name in std::iter::once(&registry.name).chain(&registry.aliases) {
                 by_name.insert(name.as_str().to_owned(), Arc::clone(&registry));
+            }
+            if registry.enabled {
+                for destination in &registry.authorities {
+                    let behind = by_destination.entry(destination.clone()).or_default();
+                    // Of two that are at one place, the one whose name it is.
+                    if behind.registry.is_none() || destination.host() == registry.name.host() {
+                        behind.registry = Some(Arc::clone(&registry));
+                    }
+                }
+                for destination in &registry.token_hosts {
+                    let behind = by_destination.entry(destination.clone()).or_default();
+                    behind.token_services.push(Arc::clone(&registry));
+                }
             }
             for host in &registry.hosts {
                 by_host.insert(host.to_ascii_lowercase(), Arc::clone(&registry));
@@ -156,6 +199,7 @@ impl Config {
             login,
             by_name,
             by_host,
+            by_destination,
             origins: self.origins,
         })
     }
@@ -165,6 +209,11 @@ impl Routes {
     /// The registry behind the default door.
     pub fn default_registry(&self) -> &Arc<Registry> {
         &self.default
+    }
+
+    /// What docxy answers for as a proxy; `None`: it is no host of a registry that is configured and switched on.
+    pub fn behind(&self, destination: &Destination) -> Option<&Behind> {
+        self.by_destination.get(destination)
     }
 
     /// Hosts and the public URL.

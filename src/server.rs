@@ -1,6 +1,8 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod authority;
 mod base;
+mod connect;
 mod error;
 mod gate;
 mod health;
@@ -8,6 +10,8 @@ mod held;
 mod layers;
 #[cfg(debug_assertions)]
 mod panicking;
+mod predecessor;
+mod proxied;
 mod push;
 mod redirect;
 mod router;
@@ -21,15 +25,18 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+pub use predecessor::Predecessor;
 pub use redirect::Redirect;
 pub use router::{Front, router};
 
 use crate::access::{Access, Addresses, Limits};
+use crate::intercept::Intercept;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::push::Push;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -46,6 +53,8 @@ pub struct Config {
     pub grace: Duration,
     /// The `Via` of this docxy's own requests upstream.
     pub via: HeaderValue,
+    /// Whose place docxy takes, if anybody's.
+    pub predecessor: Option<Predecessor>,
 }
 
 /// What the handlers work with.
@@ -57,9 +66,13 @@ pub struct Parts {
     /// From where clients may come at all.
     pub addresses: Addresses,
     pub limits: Limits,
+    /// docxy is a proxy too.
+    pub intercept: Option<Intercept>,
     pub pull: Arc<Pull>,
     pub push: Push,
     pub drain: Drain,
+    /// Signs for the hosts that are intercepted; `None` where nothing is.
+    pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,

@@ -2,7 +2,9 @@
 //!
 //! The provider (aws-lc-rs) is named wherever a configuration is built, so nothing depends on a process-wide default.
 
+pub mod authority;
 mod callers;
+mod encrypted_key;
 mod error;
 pub mod identity;
 mod pair;
@@ -11,6 +13,7 @@ mod source;
 pub mod trust;
 mod watched;
 
+pub use authority::{Authority, LeafError, LeafName};
 pub use error::Error;
 pub use identity::Identity;
 pub use server::{CertificateFiles, Certificates, MinVersion};

@@ -136,6 +136,9 @@ pub struct Answer {
     /// `false`: the body ends only with the connection (HTTP/1 without Content-Length and without chunks), so that a cut
     /// can't be told from the end. A blob of this kind must not be passed on as whole.
     pub length_known: bool,
+    /// A 404, while one of docxy's own accounts could not be asked with. That one may be who is shown it: a registry may hide
+    /// from all others what is private.
+    pub unheard: bool,
 }
 
 /// What a token request of a client asks for, after the registry has been decided.
@@ -150,6 +153,13 @@ pub struct Login {
 pub enum ClientSecret {
     Password(Credential),
     Refresh(TokenText),
+}
+
+/// A registry's token service, as its challenge names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenService {
+    pub url: Url,
+    pub service: Option<String>,
 }
 
 /// What came of it.
@@ -269,6 +279,11 @@ impl Upstream {
     /// Asks the registry's token service with a client's own password or refresh token.
     pub async fn login(&self, login: &Login) -> Result<LoginAnswer, Failure> {
         self.authority.login(login).await
+    }
+
+    /// The token service that the registry named, once it was asked.
+    pub fn token_service(&self) -> Option<TokenService> {
+        self.authority.auth.token_service()
     }
 
     /// `GET /v2/` with this right: is it good for anything here? 401 and 403 are statuses here, not failures.

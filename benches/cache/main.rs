@@ -22,6 +22,7 @@ mod requests;
 mod table;
 mod tiers;
 mod tls;
+mod tunnel;
 mod warm;
 
 #[path = "../support/client.rs"]
@@ -90,6 +91,7 @@ enum Case {
     Far,
     Memory,
     Tiers,
+    Tunnel,
 }
 
 /// Everything a case needs.
@@ -180,6 +182,7 @@ fn main() -> Result<()> {
             Case::Far => far::run,
             Case::Memory => memory::run,
             Case::Tiers => tiers::run,
+            Case::Tunnel => tunnel::run,
         };
         let name = case.to_possible_value();
         let text = run(&bench, &mut report)

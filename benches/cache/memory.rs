@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Bench;
-use super::client::request;
+use super::client::{HERE, request};
 use super::field::{CACHES, Field, Party, rounds};
 use super::figures::mebibytes;
 use super::line::Line;
@@ -104,7 +104,7 @@ async fn read_slowly(address: SocketAddr, path: String, served: Arc<AtomicUsize>
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE)?;
     let mut stream = socket.connect(address).await?;
-    stream.write_all(request(&path).as_bytes()).await?;
+    stream.write_all(request(HERE, &path).as_bytes()).await?;
     let mut piece = vec![0; SLOWLY];
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::client::{Connection, Stream};
@@ -55,14 +57,41 @@ impl Tls {
         Ok((certificate, key))
     }
 
-    /// A connection whose handshake is done.
-    pub fn open(&self, address: SocketAddr) -> Result<Connection<StreamOwned<ClientConnection, TcpStream>>> {
-        let mut socket = TcpStream::connect(address).with_context(|| format!("{address}"))?;
-        socket.set_nodelay(true)?;
-        let mut connection = ClientConnection::new(self.client.clone(), NAME.try_into()?)?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut socket)?;
+    /// A client that trusts another authority, in PEM.
+    pub fn trusting(&self, authority: &[u8]) -> Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authority) {
+            roots.add(certificate?)?;
         }
-        Ok(Connection::over(StreamOwned::new(connection, socket)))
+        let provider = Arc::clone(self.client.crypto_provider());
+        Ok(Arc::new(
+            ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[&rustls::version::TLS13])?
+                .with_root_certificates(roots)
+                .with_no_client_auth(),
+        ))
     }
+
+    /// A connection whose handshake is done.
+    pub fn open(&self, address: SocketAddr) -> Result<Encrypted> {
+        let socket = TcpStream::connect(address).with_context(|| format!("{address}"))?;
+        socket.set_nodelay(true)?;
+        shake_hands(socket, &self.client, NAME)
+    }
+}
+
+/// A connection over TLS.
+pub type Encrypted = Connection<StreamOwned<ClientConnection, TcpStream>>;
+
+/// Speaks TLS on a socket.
+pub fn shake_hands(
+    mut socket: TcpStream,
+    client: &Arc<ClientConfig>,
+    name: &'static str,
+) -> Result<Encrypted> {
+    let mut connection = ClientConnection::new(Arc::clone(client), name.try_into()?)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket)?;
+    }
+    Ok(Connection::over(StreamOwned::new(connection, socket), name))
 }

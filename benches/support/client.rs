@@ -13,10 +13,13 @@ use super::process::pause;
 /// The most that is thrown away at once.
 const DISCARD: usize = 1 << 20;
 
+/// As what a server on this machine is asked for.
+pub const HERE: &str = "127.0.0.1";
+
 /// What a registry's clients send with every request.
-pub fn request(path: &str) -> String {
+pub fn request(host: &str, path: &str) -> String {
     format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: \
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: \
          application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json, */*\r\n\r\n"
     )
 }
@@ -49,6 +52,7 @@ pub struct Timing {
 /// One keep-alive connection.
 pub struct Connection<S> {
     stream: S,
+    host: &'static str,
     buffer: Vec<u8>,
 }
 
@@ -56,14 +60,16 @@ impl Connection<TcpStream> {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("{address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self::over(stream))
+        Ok(Self::over(stream, HERE))
     }
 }
 
 impl<S: Stream> Connection<S> {
-    pub fn over(stream: S) -> Self {
+    /// `host` is what the server is asked for as.
+    pub fn over(stream: S, host: &'static str) -> Self {
         Self {
             stream,
+            host,
             buffer: vec![0; DISCARD],
         }
     }
@@ -71,7 +77,7 @@ impl<S: Stream> Connection<S> {
     /// Asks, and throws the body away. Anything but a whole 200 of `size` bytes is an error.
     pub fn fetch(&mut self, path: &str, size: u64) -> Result<Timing> {
         let asked = Instant::now();
-        self.stream.write_all(request(path).as_bytes())?;
+        self.stream.write_all(request(self.host, path).as_bytes())?;
         let mut left = self.head(path, size)?;
         let mut first = (left < size || size == 0).then(|| asked.elapsed());
         while left > 0 {

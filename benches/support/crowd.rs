@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 
-use super::client::{Timing, left_after_head, request};
+use super::client::{HERE, Timing, left_after_head, request};
 
 /// The most that is thrown away at once.
 const DISCARD: usize = 1 << 20;
@@ -47,7 +47,7 @@ pub fn crowd(address: SocketAddr, path: &str, size: u64, delays: &[Duration]) ->
 async fn fetch(mut stream: TcpStream, path: &str, size: u64) -> Result<Timing> {
     stream.set_nodelay(true)?;
     let asked = Instant::now();
-    stream.write_all(request(path).as_bytes()).await?;
+    stream.write_all(request(HERE, path).as_bytes()).await?;
     let mut head = Vec::with_capacity(16 << 10);
     let mut left = loop {
         ensure!(

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::client::request;
+use super::client::{HERE, request};
 
 /// More than any answer here has, head and body.
 const LARGEST: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub fn load(
     connections: usize,
     time: Duration,
 ) -> Result<Load> {
-    let request: Arc<[u8]> = request(path).into_bytes().into();
+    let request: Arc<[u8]> = request(HERE, path).into_bytes().into();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,9 +1,10 @@
 //! What a client is told when it should sign in.
 
+use std::fmt::Display;
+
 use http::HeaderValue;
 
 use crate::oci::{Challenge, Scope};
-use crate::route::visit::BaseUrl;
 use crate::route::{Door, Target};
 
 /// The name docxy's token service goes by; clients send it back and docxy ignores it.
@@ -20,18 +21,33 @@ pub enum Again {
     InvalidToken,
 }
 
-/// The `WWW-Authenticate` value for a target. Through `?ns=` and virtual hosts the realm names the registry, because
-/// containerd sends no `ns` to the realm and merges scopes of its own with the challenge's.
-pub fn bearer(base: &BaseUrl, target: &Target, again: Again) -> Option<HeaderValue> {
-    let realm = if target.door.names_registry() {
-        format!("{base}/auth/token/{}", target.registry.name)
-    } else {
-        format!("{base}/auth/token")
-    };
-    let mut params = vec![
-        ("realm".to_owned(), realm),
-        ("service".to_owned(), SERVICE.to_owned()),
-    ];
+/// Where a client is sent to sign in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Realm {
+    pub url: String,
+    pub service: Option<String>,
+}
+
+impl Realm {
+    /// docxy's own token service. Through `?ns=`, virtual hosts and as a proxy the realm names the registry, because
+    /// containerd sends no `ns` to the realm and merges scopes of its own with the challenge's.
+    pub fn own(base: &impl Display, target: &Target) -> Self {
+        let url = if target.door.names_registry() {
+            format!("{base}/auth/token/{}", target.registry.name)
+        } else {
+            format!("{base}/auth/token")
+        };
+        Self {
+            url,
+            service: Some(SERVICE.to_owned()),
+        }
+    }
+}
+
+/// The `WWW-Authenticate` value for a target.
+pub fn bearer(realm: Realm, target: &Target, again: Again) -> Option<HeaderValue> {
+    let mut params = vec![("realm".to_owned(), realm.url)];
+    params.extend(realm.service.map(|service| ("service".to_owned(), service)));
     if let Some(scope) = scope(target) {
         params.push(("scope".to_owned(), scope.to_string()));
     }

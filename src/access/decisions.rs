@@ -106,6 +106,9 @@ mod tests {
             when_limited: WhenLimited::TooManyRequests,
             library_prefix: false,
             push: false,
+            authorities: Vec::new(),
+            token_hosts: Vec::new(),
+            plain: false,
             restricted: false,
             enabled: true,
         })

@@ -12,14 +12,19 @@ use crate::oci::Action;
 use crate::route::{Clients, Target};
 
 impl Access {
-    /// Who this is to docxy. Only where a registry is for docxy's own users does it look at what was presented; elsewhere
+    /// Who this is to docxy: who signed in to it as a proxy, for all that goes through (`by_proxy`). Else, only where a registry is for docxy's own users does it look at what was presented; elsewhere
     /// that is the registry's business.
     pub async fn identify(
         &self,
         identity: &Identity,
         target: &Target,
         address: IpAddr,
+        by_proxy: Option<&Account>,
     ) -> Result<Subject, Refusal> {
+        if let Some(account) = by_proxy {
+            let account = self.accounts.again(&account.user.name, &account.proof)?;
+            return subject(account, target, address);
+        }
         if target.registry.clients != Clients::Users {
             return Ok(Subject { user: None, address });
         }
@@ -29,16 +34,7 @@ impl Access {
             Identity::Password(credential) => Box::pin(self.accounts.sign_in(credential, address)).await?,
             Identity::Token(token) => self.bearer(token, target)?,
         };
-        if !account.covers(target) {
-            return Err(Refusal::OutOfScope);
-        }
-        if target.action != Action::Pull && !account.may_push() {
-            return Err(Refusal::PullOnly);
-        }
-        Ok(Subject {
-            user: Some(account.user),
-            address,
-        })
+        subject(account, target, address)
     }
 
     fn bearer(&self, token: &TokenText, target: &Target) -> Result<Account, Refusal> {
@@ -64,4 +60,17 @@ impl Access {
             Known::Refresh(_) | Known::Void | Known::Unknown => Err(Refusal::BadSignIn),
         }
     }
+}
+
+fn subject(account: Account, target: &Target, address: IpAddr) -> Result<Subject, Refusal> {
+    if !account.covers(target) {
+        return Err(Refusal::OutOfScope);
+    }
+    if target.action != Action::Pull && !account.may_push() {
+        return Err(Refusal::PullOnly);
+    }
+    Ok(Subject {
+        user: Some(account.user),
+        address,
+    })
 }

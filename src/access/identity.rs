@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::config::values::{Credential, Secret, TokenText};
 
@@ -31,7 +31,16 @@ pub enum IdentityError {
 impl Identity {
     /// Reads RFC 7617 Basic and RFC 6750 Bearer; a password may hold any byte.
     pub fn of(headers: &HeaderMap) -> Result<Self, IdentityError> {
-        let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+        Self::within(headers, &header::AUTHORIZATION)
+    }
+
+    /// What was presented to docxy as a proxy (RFC 9110 section 11.7.1).
+    pub fn of_proxy(headers: &HeaderMap) -> Result<Self, IdentityError> {
+        Self::within(headers, &header::PROXY_AUTHORIZATION)
+    }
+
+    fn within(headers: &HeaderMap, name: &HeaderName) -> Result<Self, IdentityError> {
+        let mut lines = headers.get_all(name).iter();
         let Some(line) = lines.next() else {
             return Ok(Self::Nobody);
         };

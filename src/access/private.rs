@@ -102,6 +102,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
+/// Held until it is dropped, or its process ends: whoever reads such a file, changes and writes it, does so alone.
+pub fn lock(path: &Path) -> io::Result<File> {
+    make_folder(path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.with_added_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())

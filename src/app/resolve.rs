@@ -10,6 +10,7 @@ use http::HeaderValue;
 
 pub use upstreams::upstream;
 
+use super::intercept::places;
 use super::storage;
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
@@ -58,20 +59,27 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
             key: files.key.clone(),
         })
         .collect();
-    let oldest = match schema.tls.min_version {
-        TlsVersion::Tls12 => tls::MinVersion::Tls12,
-        TlsVersion::Tls13 => tls::MinVersion::Tls13,
-    };
+    let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
 }
 
+pub fn min_version(schema: &Schema) -> tls::MinVersion {
+    match schema.tls.min_version {
+        TlsVersion::Tls12 => tls::MinVersion::Tls12,
+        TlsVersion::Tls13 => tls::MinVersion::Tls13,
+    }
+}
+
 pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Vec<Binding> {
+    let intercept = &schema.intercept;
+    let on_all = intercept.enabled && intercept.takes_on_all();
     let binding = |entry: &ListenEntry, tls| Binding {
         address: entry.address,
         proxy_protocol: entry.proxy_protocol,
         tls,
+        connect: on_all,
     };
     let plain = schema.listen.iter().map(|entry| binding(entry, None));
     plain
@@ -82,7 +90,10 @@ pub fn bindings(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> Ve
                 .iter()
                 .map(|entry| binding(entry, certificates.cloned())),
         )
-        .chain(intercept_listeners(schema).map(|entry| binding(entry, None)))
+        .chain(intercept_listeners(schema).map(|entry| Binding {
+            connect: true,
+            ..binding(entry, None)
+        }))
         .collect()
 }
 
@@ -130,6 +141,9 @@ pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> serv
         form_timeout: schema.limits.header_timeout,
         grace: schema.access.grace,
         via: via.clone(),
+        predecessor: schema.compat.as_ref().map(|compat| server::Predecessor {
+            tiers: compat.tiers.clone(),
+        }),
     }
 }
 
@@ -159,6 +173,7 @@ fn commons(schema: &Schema) -> HashSet<RegistryName> {
     let policy = policy(schema);
     let is_common = |(name, registry): &(&RegistryName, &Registry)| {
         registry.auth != AuthMode::Configured
+            && registry.client_cert.is_none()
             && schema.clients_of(registry) != Clients::Users
             && !policy.restricts(name)
     };
@@ -271,10 +286,14 @@ pub fn policy(schema: &Schema) -> Policy {
 }
 
 fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricted: bool) -> route::Registry {
+    let places = places(name, registry);
     route::Registry {
         name: name.clone(),
         aliases: registry.aliases.clone(),
         hosts: registry.hosts.clone(),
+        authorities: places.authorities,
+        token_hosts: places.token_hosts,
+        plain: places.plain,
         clients: match schema.clients_of(registry) {
             Clients::Open => route::Clients::Open,
             Clients::Users => route::Clients::Users,
@@ -283,6 +302,8 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
         auth: match (registry.auth, schema.clients_of(registry)) {
             (AuthMode::Configured, _) => route::Auth::Configured,
             (AuthMode::Passthrough, Clients::Passthrough) => route::Auth::Passthrough,
+            // What the certificate opens is docxy's own, as what a password opens.
+            (AuthMode::Passthrough, _) if registry.client_cert.is_some() => route::Auth::Configured,
             (AuthMode::Passthrough, Clients::Open | Clients::Users) => route::Auth::Anonymous,
         },
         challenge: match registry.challenge {

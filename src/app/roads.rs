@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use http::HeaderValue;
 use url::Host;
 
-use crate::config::schema::{self, ProxyEntry, Registry, Schema};
+use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
 use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
 use crate::tls::trust::{Roots, Trust};
@@ -15,7 +15,7 @@ use crate::tls::{CertificateFiles, Identity};
 use crate::upstream::Timeouts;
 use crate::upstream::transport::names::{self, Names};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig, Step};
-use crate::upstream::transport::{self, OwnTls, Proxies};
+use crate::upstream::transport::{self, Opener, OpenerConfig, OwnTls, Proxies};
 
 /// Idle connections kept to each host of a registry.
 const IDLE_CONNECTIONS: usize = 16;
@@ -57,7 +57,7 @@ impl Roads {
     }
 
     pub fn to(&self, schema: &Schema, name: &RegistryName, registry: &Registry) -> Result<transport::Config> {
-        let proxy = proxy(schema, registry)?;
+        let proxy = proxy(schema, schema.proxy_of(registry))?;
         refuse_own_listeners(&proxy, &self.listeners)?;
         let trust = Trust {
             ca_file: registry.ca_file.clone(),
@@ -69,7 +69,7 @@ impl Roads {
             own_tls: self.own_tls(registry, &trust)?,
             proxy: Some(proxy),
             proxies: self.proxies.clone(),
-            names: self.names(schema, registry)?,
+            names: self.names(schema, schema.dns_of(registry))?,
             allow_private: registry.allow_private_addresses,
             static_hosts: schema.network.hosts.clone().into_iter().collect(),
             ipv6: schema.network.ipv6,
@@ -80,8 +80,7 @@ impl Roads {
     }
 
     /// One set of resolvers for each list of servers.
-    fn names(&self, schema: &Schema, registry: &Registry) -> Result<Names> {
-        let servers = schema.dns_of(registry);
+    fn names(&self, schema: &Schema, servers: &[DnsServer]) -> Result<Names> {
         let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, names)) = known.iter().find(|(list, _)| list == servers) {
             return Ok(names.clone());
@@ -100,6 +99,18 @@ impl Roads {
         let names = config.build();
         known.push((servers.to_vec(), names.clone()));
         Ok(names)
+    }
+
+    /// For what a proxy passes on.
+    pub fn opener(&self, schema: &Schema) -> Result<Opener> {
+        Ok(Opener::new(OpenerConfig {
+            names: self.names(schema, &schema.network.dns)?,
+            static_hosts: schema.network.hosts.clone().into_iter().collect(),
+            ipv6: schema.network.ipv6,
+            connect: schema.timeouts.connect,
+            own: self.listeners.clone(),
+            proxy: proxy(schema, schema.network.proxy.as_ref())?,
+        }))
     }
 
     /// For this place's own url alone.
@@ -150,8 +161,8 @@ fn timeouts(schema: &Schema) -> Timeouts {
     }
 }
 
-fn proxy(schema: &Schema, registry: &Registry) -> Result<ProxyConfig> {
-    if let Some(list) = schema.proxy_of(registry) {
+fn proxy(schema: &Schema, written: Option<&ProxyList>) -> Result<ProxyConfig> {
+    if let Some(list) = written {
         let steps = list.0.iter().map(step).collect::<Result<_>>()?;
         return Ok(ProxyConfig::List(steps));
     }

@@ -29,5 +29,8 @@ pub(super) fn run(loaded: &Loaded, json: bool) -> anyhow::Result<()> {
         bail!(configuration_text(&problems));
     }
     Addresses::load(app::addresses(&loaded.schema)).context("lists of addresses of [access]")?;
+    for warning in app::authority::check(&loaded.schema)? {
+        to_stderr(format_args!("warning: {warning}"));
+    }
     Ok(())
 }

@@ -10,12 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use url::{Host, Url};
 
 use super::{
+    compat,
     environment::Environment,
     origin::{Origin, Origins, Problem, Problems, Warning, join_key},
     schema::{AuthMode, CredentialEntry, Registry, Schema, UrlEntry},
     values::Secret,
 };
 use crate::oci::RegistryName;
+
+/// The variable, and the two that say how it is cut.
+pub(super) const VARIABLES: [&str; 3] = [VARIABLE, BETWEEN, WITHIN];
 
 const VARIABLE: &str = "AUTH_REGISTRIES";
 const BETWEEN: &str = "AUTH_REGISTRIES_DELIMITER";
@@ -32,12 +36,13 @@ pub(super) fn apply(
     let Some(text) = environment.get(VARIABLE).filter(|text| !text.trim().is_empty()) else {
         return;
     };
-    let delimiter = |name: &str, default: &'static str| {
-        let written = environment.get(name).filter(|text| !text.is_empty());
-        written.map_or(default, String::as_str)
-    };
+    let [between, within] = delimiters(&|name| environment.get(name));
+    // In that tool's place: a host that it did not intercept had no account there either.
+    let in_place = environment
+        .get(compat::VARIABLE)
+        .is_some_and(|tool| !tool.is_empty());
     let mut accounts: BTreeMap<RegistryName, Vec<CredentialEntry>> = BTreeMap::new();
-    for (index, read) in parse(text, delimiter(BETWEEN, " "), delimiter(WITHIN, ":")).enumerate() {
+    for (index, read) in parse(text, between, within).enumerate() {
         let found = read.and_then(|entry| {
             let owners = owners(schema, &entry.host)?;
             Ok((owners, entry))
@@ -47,6 +52,9 @@ pub(super) fn apply(
                 for owner in owners {
                     accounts.entry(owner).or_default().push(entry.account.clone());
                 }
+            }
+            Err((what, fix)) if in_place => {
+                warnings.push(warning(format!("entry {} is not used: {what}", index + 1), &fix));
             }
             Err((what, fix)) => {
                 let what = format!("entry {}: {what}", index + 1);
@@ -78,7 +86,7 @@ pub(super) fn apply(
         registry.credentials = entries;
         taken.push(name.to_string());
     }
-    if !taken.is_empty() {
+    if !taken.is_empty() && !in_place {
         warnings.push(warning(
             format!(
                 "docker-registry-proxy's variable is in use: docxy signs in for its clients at {}",
@@ -87,6 +95,24 @@ pub(super) fn apply(
             "`docxy check-config` shows what it means in docxy's own keys, which win over it",
         ));
     }
+}
+
+/// The hosts that have an account in it, as far as that can be read.
+pub(super) fn hosts<'e>(variable: &dyn Fn(&str) -> Option<&'e String>) -> Vec<String> {
+    let Some(text) = variable(VARIABLE) else {
+        return Vec::new();
+    };
+    let [between, within] = delimiters(variable);
+    let entries = parse(text, between, within);
+    entries.filter_map(|entry| Some(entry.ok()?.host)).collect()
+}
+
+/// Between entries, and within one.
+fn delimiters<'e>(variable: &dyn Fn(&str) -> Option<&'e String>) -> [&'e str; 2] {
+    [(BETWEEN, " "), (WITHIN, ":")].map(|(name, default)| {
+        let written = variable(name).filter(|text| !text.is_empty());
+        written.map_or(default, String::as_str)
+    })
 }
 
 struct Entry {

@@ -17,7 +17,7 @@ const HTTPS_ENABLED: &str = "DOCXY_HTTPS_ENABLED";
 const BEHIND_PROXY: &str = "DOCXY_BEHIND_PROXY";
 
 /// Whom Docxy's "behind a proxy" mode trusts here: the proxy is on this machine or in the same private network.
-const NEAR: &str = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
+pub(super) const NEAR: &str = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
 
 /// What the old names mean in today's keys; empty when none of them is set.
 pub(super) fn layer(

@@ -1,6 +1,6 @@
 //! From file, environment and flags to one checked [`Schema`].
 //!
-//! Layers, each over the one before: presets, Docxy's old environment names, the file, the environment, flags. Files
+//! Layers, each over the one before: presets, Docxy's old environment names, those of a tool whose place docxy takes, the file, the environment, flags. Files
 //! that keys name (certificates, passwords) are not opened here: see [`super::validate::files`].
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    auth_registries, docxy_names,
+    auth_registries, compat, docxy_names,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     parent, presets,
@@ -103,6 +103,10 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
         &mut tree,
         docxy_names::layer(&sources.environment, &mut problems, &mut warnings),
     );
+    let predecessor = compat::predecessor(&sources.environment, &mut problems, &mut warnings);
+    if let Some(predecessor) = &predecessor {
+        overlay(&mut tree, predecessor.layer.clone());
+    }
     overlay(&mut tree, file_tree.unwrap_or_default());
     let known = registry_names(&tree);
     overlay(
@@ -122,6 +126,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
         &mut problems,
         &mut warnings,
     );
+    schema.compat = predecessor.map(|it| it.describe(&schema, &origins));
     parent::adopt(&mut schema, &mut origins, &mut problems);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);

@@ -176,6 +176,12 @@ impl Problems {
             .extend(found.into_iter().filter(|finding| !spoiled(finding)));
     }
 
+    /// The first of them, in the order of the file, where there are more than anybody reads.
+    pub(super) fn at_most(mut self, most: usize) -> Self {
+        self.0.truncate(most);
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -68,7 +68,8 @@ impl One<'_> {
         }
     }
 
-    /// Where the parent wants no password, it gives everyone the same, so everyone may have it here.
+    /// Where the parent wants no password, it gives the same to everyone, or to whoever shows docxy's certificate: whoever may
+    /// come here may have it.
     /// `clients`: who may come where a registry does not say.
     fn sign_in(&mut self, parent: &Parent, clients: Option<Clients>) {
         let registry = &mut *self.registry;

@@ -5,6 +5,7 @@
 
 mod access;
 mod cache;
+mod compat;
 mod credentials;
 mod intercept;
 mod parent;
@@ -25,6 +26,7 @@ use crate::oci::RegistryName;
 
 pub use access::{Access, AccessRule, Clients, Effect, RuleAction, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
+pub use compat::Compat;
 pub use credentials::{Account, CredentialEntry, Source};
 pub use intercept::{Intercept, ProxyAuth, Tunnel};
 pub use parent::Parent;
@@ -63,6 +65,8 @@ pub struct Schema {
     pub parent: Parent,
     pub intercept: Intercept,
     pub log: Log,
+    /// Not a key: `DOCXY_COMPAT`, whose place docxy takes.
+    pub compat: Option<Compat>,
     /// Presets and what the person wrote, merged; disabled ones are in it with `enabled = false`.
     pub registries: BTreeMap<RegistryName, Registry>,
 }
@@ -384,6 +388,7 @@ impl Default for Schema {
             parent: Parent::default(),
             intercept: Intercept::default(),
             log: Log::default(),
+            compat: None,
             registries: BTreeMap::new(),
         }
     }

@@ -12,11 +12,9 @@ mod parent;
 mod proxies;
 mod registries;
 mod rules;
+mod static_hosts;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -125,7 +123,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
     timeouts(&schema.timeouts, &mut findings);
     limits(&schema.limits, &mut findings);
     log(&schema.log, &mut findings);
-    static_hosts(schema, &mut findings);
+    static_hosts::check(schema, &mut findings);
     dns::check(schema, &mut findings);
     segments(schema, &mut findings);
     parent::check(schema, &mut findings);
@@ -440,45 +438,6 @@ fn log(log: &Log, findings: &mut Findings<'_>) {
     if let Err(error) = EnvFilter::builder().parse(&log.level) {
         let fix = "write a level such as \"info\", or a filter such as \"docxy=debug,info\"";
         findings.problem("log.level", format!("is not a filter: {error}"), fix);
-    }
-}
-
-fn static_hosts(schema: &Schema, findings: &mut Findings<'_>) {
-    for (name, given) in &schema.network.hosts {
-        hosts("network.hosts", std::slice::from_ref(name), findings);
-        if let Some(address) = given.iter().find(|address| addresses::is_local_ip(**address)) {
-            refused_later(schema, name, *address, findings);
-        }
-        if given.is_empty() {
-            findings.problem(
-                "network.hosts",
-                format!("{name} has no address"),
-                "write one, or take the name out",
-            );
-        }
-    }
-}
-
-/// The address guard judges static addresses too (threat S2): better said now than at the first pull.
-fn refused_later(schema: &Schema, host: &str, address: IpAddr, findings: &mut Findings<'_>) {
-    for (name, registry) in schema.enabled_registries() {
-        let what = format!("{host} is given {address}, an address of this machine or of a private network");
-        for entry in registry
-            .urls
-            .iter()
-            .filter(|entry| entry.url.host_str() == Some(host))
-        {
-            let fix = match &entry.mirror {
-                None if !registry.allow_private_addresses => {
-                    format!("add allow_private_addresses = true under [registries.\"{name}\"]")
-                }
-                Some(keys) if !keys.allow_private_addresses => {
-                    format!("add allow_private_addresses = true to the mirror in registries.\"{name}\".urls")
-                }
-                _ => continue,
-            };
-            findings.problem("network.hosts", what.clone(), fix);
-        }
     }
 }
 

@@ -51,6 +51,7 @@ pub async fn serve<S: Service>(
             service: service.clone(),
             tls: listener.tls,
             proxy_protocol: listener.proxy_protocol,
+            connect: listener.connect,
             drain: drain.clone(),
             tasks: room.tasks.clone(),
         };

@@ -10,21 +10,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue};
 use super::detect::{self, Protocol, detect};
 use super::handler::{Handler, Service};
 use super::proxy_protocol;
-use super::rest::{Line, Rested, heard, rest};
+use super::rest::{Rested, heard, rest};
 use super::rewind::Rewind;
 use super::sending::Sending;
+use super::turn::{Next, Tunnel, Turning, relay};
 use super::watched::Watched;
+use super::wire::{Line, Wire};
 use super::{Config, Drain};
 use crate::tls::Certificates;
 
@@ -49,6 +51,7 @@ pub(super) struct Door<S> {
     pub(super) service: S,
     pub(super) tls: Option<Arc<Certificates>>,
     pub(super) proxy_protocol: bool,
+    pub(super) connect: bool,
     pub(super) drain: Drain,
     /// HTTP/2 streams are tasks of their own and must have ended too before the server has.
     pub(super) tasks: TaskTracker,
@@ -73,6 +76,8 @@ pub(super) enum Ended {
     Overdue(Overdue),
     #[error("no certificate that tls.client_ca_file vouches for: {0}")]
     Uncertified(rustls::Error),
+    #[error("nothing moved in the tunnel for a long time")]
+    SilentTunnel,
     #[error("{peer} is not in trusted_proxies but connects to a listener with proxy_protocol")]
     Untrusted { peer: SocketAddr },
     #[error(transparent)]
@@ -132,23 +137,63 @@ impl<S: Service> Door<S> {
             () = activity.shed() => return Err(Ended::Shed),
         };
         let met = Box::pin(self.greet(stream, connection, &activity, silence)).await?;
-        let Some((protocol, mut stream, connection)) = met else {
+        let Some((mut protocol, mut stream, mut connection)) = met else {
             return Ok(());
         };
-        if protocol == Protocol::Http2 {
-            return Box::pin(self.http2(stream, &connection, &activity)).await;
-        }
-        while let Some(settled) = Box::pin(self.http1(stream, &connection, &activity)).await? {
-            stream = settled;
-            if stream.is_rewound() {
-                continue; // what follows has begun to arrive
+        let mut tunnel = None;
+        loop {
+            if protocol == Protocol::Http2 {
+                return Box::pin(self.http2(stream, &connection, &activity, tunnel)).await;
             }
-            match rest(&mut stream, &activity, &self.config, &self.drain).await? {
-                Rested::Woken => {}
-                Rested::Over => break,
+            match Box::pin(self.http1(stream, &connection, &activity, tunnel.as_ref())).await? {
+                Left::Over => return Ok(()),
+                Left::Turned(turned) => {
+                    let (line, next) = *turned;
+                    let Some(inside) = Box::pin(self.turn(line, next, &activity)).await? else {
+                        return Ok(());
+                    };
+                    connection.secure = true;
+                    (protocol, stream, tunnel) = (inside.0, inside.1, Some(inside.2));
+                }
+                Left::Settled(settled) => {
+                    stream = settled;
+                    if stream.is_rewound() {
+                        continue; // what follows has begun to arrive
+                    }
+                    match rest(&mut stream, &activity, &self.config, &self.drain).await? {
+                        Rested::Woken => {}
+                        Rested::Over => return Ok(()),
+                    }
+                }
             }
         }
-        Ok(())
+    }
+
+    /// What follows a granted CONNECT: the inside of the tunnel, or nothing once everything was passed on.
+    async fn turn(
+        &self,
+        line: Line,
+        next: Next,
+        activity: &Arc<Activity>,
+    ) -> Result<Option<(Protocol, Line, Arc<Tunnel>)>, Ended> {
+        let (tls, mut tunnel) = match next {
+            Next::Relay { to, held } => {
+                relay(line, to, held, activity).await?;
+                return Ok(None);
+            }
+            Next::Answer { tls, tunnel } => (tls, tunnel),
+        };
+        let (protocol, line) = self.handshake(*line, tls, activity).await?;
+        tunnel.name_agrees = match line.inner() {
+            Wire::Tls(tls) => {
+                let name = tls.get_ref().1.server_name();
+                name.map_or(tunnel.destination.address().is_some(), |name| {
+                    name.eq_ignore_ascii_case(tunnel.destination.host())
+                })
+            }
+            Wire::Socket(_) => false,
+        };
+        Ok(Some((protocol, line, Arc::new(tunnel))))
     }
 
     /// The stages that the deadline for the first bytes covers, and the TLS handshake; `None` when the client left.
@@ -171,8 +216,9 @@ impl<S: Service> Door<S> {
         };
         match (protocol, &self.tls) {
             (Protocol::Tls, Some(certificates)) => {
-                let stream = Rewind::new(prefix, stream);
-                let (protocol, stream) = Box::pin(self.handshake(stream, certificates, activity)).await?;
+                let stream = Rewind::new(prefix, Wire::Socket(stream));
+                let tls = certificates.server_config();
+                let (protocol, stream) = Box::pin(self.handshake(stream, tls, activity)).await?;
                 connection.secure = true;
                 Ok(Some((protocol, stream, connection)))
             }
@@ -187,7 +233,7 @@ impl<S: Service> Door<S> {
                 Err(Ended::PlainOnTls)
             }
             (_, None) => {
-                let stream = Box::new(Rewind::new(prefix, Either::Left(stream)));
+                let stream = Box::new(Rewind::new(prefix, Wire::Socket(stream)));
                 Ok(Some((protocol, stream, connection)))
             }
         }
@@ -231,11 +277,11 @@ impl<S: Service> Door<S> {
 
     async fn handshake(
         &self,
-        stream: Rewind<TcpStream>,
-        certificates: &Certificates,
+        stream: Rewind<Wire>,
+        tls: Arc<ServerConfig>,
         activity: &Activity,
     ) -> Result<(Protocol, Line), Ended> {
-        let accept = TlsAcceptor::from(certificates.server_config()).accept(stream);
+        let accept = TlsAcceptor::from(tls).accept(stream);
         let accepted = tokio::select! {
             accepted = timeout(self.config.handshake_timeout, accept.into_fallible()) =>
                 accepted.map_err(|_| Ended::SlowHandshake)?,
@@ -260,7 +306,7 @@ impl<S: Service> Door<S> {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        let stream = Rewind::new(Bytes::new(), Either::Right(Box::new(stream)));
+        let stream = Rewind::new(Bytes::new(), Wire::Tls(Box::new(stream)));
         Ok((protocol, Box::new(stream)))
     }
 
@@ -272,7 +318,8 @@ impl<S: Service> Door<S> {
         stream: Line,
         connection: &Connection,
         activity: &Arc<Activity>,
-    ) -> Result<Option<Line>, Ended> {
+        tunnel: Option<&Arc<Tunnel>>,
+    ) -> Result<Left, Ended> {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None) // ours begins at the head's first byte: see `activity`
@@ -284,12 +331,22 @@ impl<S: Service> Door<S> {
             builder.max_headers(self.config.max_header_fields);
         }
         let stream = Sending::new(stream);
-        let handler = self.handler(connection, activity).with_direct(stream.direct());
+        let turning = Turning::default();
+        let mut handler = self
+            .handler(connection, activity)
+            .with_direct(stream.direct())
+            .within(tunnel.cloned());
+        if self.connect && tunnel.is_none() {
+            handler = handler.that_turns(turning.clone());
+        }
         let io = TokioIo::new(Watched::http1(stream, Arc::clone(activity)));
         let mut http = builder.serve_connection(io, handler.into_hyper()).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
-            Driven::Over => return Ok(None),
+            Driven::Over => {
+                let turned = turning.taken().await?;
+                return Ok(turned.map_or(Left::Over, |turned| Left::Turned(Box::new(turned))));
+            }
             Driven::Settled => {}
         }
         // hyper ends an idle connection as soon as it is told to; the stream is only made to stay open.
@@ -298,16 +355,16 @@ impl<S: Service> Door<S> {
         let ended = futures_util::poll!(&mut http);
         activity.hand_back_ends();
         if ended?.is_ready() {
-            return Ok(http.into_parts().map(|parts| {
+            return Ok(http.into_parts().map_or(Left::Over, |parts| {
                 let mut stream = parts.io.into_inner().into_inner().stream;
                 stream.rewind(parts.read_buf);
-                stream
+                Left::Settled(stream)
             }));
         }
         // It is not as idle as it seemed, and ends when it is.
         activity.closing();
         self.drive(Pin::new(&mut http), finish, activity).await?;
-        Ok(None)
+        Ok(Left::Over)
     }
 
     async fn http2(
@@ -315,6 +372,7 @@ impl<S: Service> Door<S> {
         stream: Line,
         connection: &Connection,
         activity: &Arc<Activity>,
+        tunnel: Option<Arc<Tunnel>>,
     ) -> Result<(), Ended> {
         // The builder goes before the connection is driven: what is here stays with every connection.
         let http = {
@@ -330,7 +388,8 @@ impl<S: Service> Door<S> {
                 .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
                 .max_send_buf_size(HTTP2_SEND_BUFFER);
             let io = TokioIo::new(Watched::http2(stream, Arc::clone(activity)));
-            builder.serve_connection(io, self.handler(connection, activity).into_hyper())
+            let handler = self.handler(connection, activity).within(tunnel);
+            builder.serve_connection(io, handler.into_hyper())
         };
         let http = pin!(http);
         self.drive(http, http2::Connection::graceful_shutdown, activity)
@@ -398,6 +457,15 @@ impl<S: Service> Door<S> {
         })
         .await
     }
+}
+
+/// How HTTP/1 was left.
+enum Left {
+    Over,
+    /// There has been nothing to do for a moment.
+    Settled(Line),
+    /// The last request was a CONNECT, and it was granted.
+    Turned(Box<(Line, Next)>),
 }
 
 /// How a time with hyper ended.

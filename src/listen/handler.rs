@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use super::Connection;
 use super::activity::{Activity, InFlight};
+use super::turn::{Tunnel, Turning};
 use crate::serve::file::Direct;
 
 /// What `serve` can serve. Every tower service over hyper's request body is one, so an axum router too; but tower wants a
@@ -68,6 +69,8 @@ pub(super) struct Handler<S> {
     activity: Arc<Activity>,
     max_header_fields: usize,
     direct: Option<Direct>,
+    tunnel: Option<Arc<Tunnel>>,
+    turning: Option<Turning>,
 }
 
 impl<S> Handler<S> {
@@ -83,12 +86,28 @@ impl<S> Handler<S> {
             activity,
             max_header_fields,
             direct: None,
+            tunnel: None,
+            turning: None,
         }
     }
 
     /// Requests come over a connection whose stream sends files by itself.
     pub(super) fn with_direct(mut self, direct: Option<Direct>) -> Self {
         self.direct = direct;
+        self
+    }
+}
+
+impl<S> Handler<S> {
+    /// Requests come from within a tunnel.
+    pub(super) fn within(mut self, tunnel: Option<Arc<Tunnel>>) -> Self {
+        self.tunnel = tunnel;
+        self
+    }
+
+    /// CONNECT may turn the connection into a tunnel.
+    pub(super) fn that_turns(mut self, turning: Turning) -> Self {
+        self.turning = Some(turning);
         self
     }
 }
@@ -130,6 +149,13 @@ impl<S: Service> Handler<S> {
         if let Some(direct) = &self.direct {
             request.extensions_mut().insert(direct.clone());
         }
+        if let Some(tunnel) = &self.tunnel {
+            request.extensions_mut().insert(Arc::clone(tunnel));
+        }
+        if let Some(turning) = self.turning.as_ref().filter(|_| is_connect(&request)) {
+            let turn = turning.offer(hyper::upgrade::on(&mut request));
+            request.extensions_mut().insert(turn);
+        }
         // A panic is one request's, not its connection's: others share an HTTP/2 connection. The message and the place
         // went to the log through the panic hook.
         AssertUnwindSafe(self.service.answer(request))
@@ -137,6 +163,11 @@ impl<S: Service> Handler<S> {
             .await
             .unwrap_or_else(|_panic| plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
     }
+}
+
+/// HTTP/2 has a CONNECT too, of one stream: no client of registries uses it.
+fn is_connect(request: &Request<Incoming>) -> bool {
+    request.method() == Method::CONNECT && request.version() < http::Version::HTTP_2
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

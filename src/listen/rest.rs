@@ -6,20 +6,11 @@ use std::io;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::server::TlsStream;
-use tokio_util::either::Either;
 
 use super::activity::{Activity, LINGER};
 use super::connection::Ended;
-use super::rewind::Rewind;
+use super::wire::Line;
 use super::{Config, Drain};
-
-/// What HTTP is spoken on: the socket itself, or TLS over it.
-pub(super) type Wire = Either<TcpStream, Box<TlsStream<Rewind<TcpStream>>>>;
-
-/// A wire on its way through a connection's stages. Each of them keeps a place for it in its future, which lives as long
-/// as the connection, so it is boxed.
-pub(super) type Line = Box<Rewind<Wire>>;
 
 /// How a rest ended.
 pub(super) enum Rested {
@@ -40,11 +31,8 @@ pub(super) async fn rest(
     config: &Config,
     drain: &Drain,
 ) -> Result<Rested, Ended> {
-    let socket = match stream.inner() {
-        Either::Left(socket) => socket,
-        // What rustls has received it has given to hyper, all but a piece of a record whose rest is to come.
-        Either::Right(tls) => tls.get_ref().0.inner(),
-    };
+    // What rustls has received it has given to hyper, all but a piece of a record whose rest is to come.
+    let socket = stream.inner().socket();
     tokio::select! {
         // A request that came in the moment this connection was chosen to make room still counts.
         biased;

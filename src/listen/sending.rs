@@ -6,9 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_util::either::Either;
 
-use super::rest::Line;
+use super::wire::{Line, Wire};
 use crate::serve::file::Direct;
 
 #[derive(Debug)]
@@ -20,8 +19,8 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) fn new(stream: Line) -> Self {
         let direct = match stream.inner() {
-            Either::Left(_) => Some(Direct::default()),
-            Either::Right(_) => None,
+            Wire::Socket(_) => Some(Direct::default()),
+            Wire::Tls(_) => None,
         };
         Self { stream, direct }
     }
@@ -54,7 +53,7 @@ impl AsyncWrite for Sending {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut memory = bufs;
-        if let (Some(direct), Either::Left(socket)) = (&self.direct, self.stream.inner())
+        if let (Some(direct), Wire::Socket(socket)) = (&self.direct, self.stream.inner())
             && let Some(first) = bufs.iter().position(|buf| direct.stands_in(buf))
         {
             if first == 0 {

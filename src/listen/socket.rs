@@ -17,6 +17,8 @@ pub struct Binding {
     pub proxy_protocol: bool,
     /// TLS with these certificates; plain HTTP without.
     pub tls: Option<Arc<Certificates>>,
+    /// CONNECT is taken here.
+    pub connect: bool,
 }
 
 /// A socket that listens already; nothing is accepted before [`super::serve`].
@@ -26,6 +28,7 @@ pub struct Listener {
     pub(super) local: SocketAddr,
     pub(super) proxy_protocol: bool,
     pub(super) tls: Option<Arc<Certificates>>,
+    pub(super) connect: bool,
 }
 
 /// Connections the kernel completes before we accept them; it takes `net.core.somaxconn` if that is less.
@@ -66,7 +69,14 @@ impl Listener {
             local,
             proxy_protocol,
             tls,
+            connect: false,
         })
+    }
+
+    /// With CONNECT, or without it.
+    #[must_use]
+    pub fn taking_connect(self, connect: bool) -> Self {
+        Self { connect, ..self }
     }
 
     /// The address that is listened on; with the real port where 0 was asked for.

@@ -57,7 +57,8 @@ fn settle(socket: TcpListener, index: usize, name: &str, bindings: &[Binding]) -
     let inherit = |source| Error::Inherit { index, source };
     let address = socket.local_addr().map_err(inherit)?;
     let binding = choose(address, name, bindings)?;
-    Listener::adopt(socket, binding.proxy_protocol, binding.tls).map_err(inherit)
+    let listener = Listener::adopt(socket, binding.proxy_protocol, binding.tls).map_err(inherit)?;
+    Ok(listener.taking_connect(binding.connect))
 }
 
 fn choose(address: SocketAddr, name: &str, bindings: &[Binding]) -> Result<Binding, Error> {
@@ -78,6 +79,7 @@ fn choose(address: SocketAddr, name: &str, bindings: &[Binding]) -> Result<Bindi
                 address,
                 proxy_protocol: false,
                 tls: None,
+                connect: bindings.iter().any(|binding| binding.connect),
             })),
         _ => Err(Error::UnknownSocket {
             address,
@@ -102,6 +104,7 @@ mod tests {
             address: address.parse().unwrap(),
             proxy_protocol,
             tls: None,
+            connect: false,
         }
     }
 

@@ -43,8 +43,13 @@ impl Missing {
 pub enum Error {
     #[error(transparent)]
     Upstream(#[from] Failure),
-    #[error("{registry} has no such {}; check the name and the tag or digest", what.as_str())]
-    NotFound { registry: RegistryName, what: Missing },
+    #[error("{registry} has no such {}{}; check the name and the tag or digest", what.as_str(), if *unheard { UNHEARD } else { "" })]
+    NotFound {
+        registry: RegistryName,
+        what: Missing,
+        /// See [`Answer::unheard`](crate::upstream::Answer::unheard).
+        unheard: bool,
+    },
     /// Missing or forbidden: which of them is only for those who may know that the repository is there.
     #[error("{registry} denied this, or does not have it ({})", status.as_u16())]
     NotShown {
@@ -147,12 +152,31 @@ pub enum Error {
     NoUpstream { registry: RegistryName },
 }
 
+/// Which account that is, the log says once (`upstream::pool`).
+const UNHEARD: &str = " that it shows to docxy's other accounts (one of them does not work)";
+
 fn listed(mirrors: &[Failure]) -> String {
     let texts: Vec<String> = mirrors.iter().map(ToString::to_string).collect();
     texts.join("; ")
 }
 
 impl Error {
+    pub(super) fn missing(registry: &RegistryName, what: Missing) -> Self {
+        Self::NotFound {
+            registry: registry.clone(),
+            what,
+            unheard: false,
+        }
+    }
+
+    /// As the answer says that it came from.
+    pub(super) fn or_unheard(mut self, is_unheard: bool) -> Self {
+        if let Self::NotFound { unheard, .. } = &mut self {
+            *unheard = is_unheard;
+        }
+        self
+    }
+
     /// A list that is no JSON, or not of the right shape: where, but not in the parser's words, which quote the list at
     /// any length.
     pub(super) fn bad_list(registry: &RegistryName, error: &serde_json::Error) -> Self {

@@ -81,10 +81,7 @@ impl Pull {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         if media::essence(content_type) != media::OCI_INDEX {
-            return Err(Error::NotFound {
-                registry: registry.clone(),
-                what: Missing::Manifest,
-            });
+            return Err(Error::missing(registry, Missing::Manifest));
         }
         let (json, filtered) = match artifact_type(wanted.wishes.query.as_deref()) {
             Some(wanted) => (filter(registry, &bytes, &wanted)?, true),

@@ -352,13 +352,8 @@ impl Pull {
                 evidence => Ok((word, evidence)),
             };
         }
-        Err(super::refusal(
-            &name.registry,
-            what,
-            word.status,
-            &word.headers,
-            None,
-        ))
+        let refusal = super::refusal(&name.registry, what, word.status, &word.headers, None);
+        Err(refusal.or_unheard(word.unheard))
     }
 }
 

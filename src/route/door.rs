@@ -1,9 +1,9 @@
-//! The four doors.
+//! The five doors.
 
 use std::sync::Arc;
 
 use super::visit::Visit;
-use super::{ChallengeWhen, Clients, Registry, Routes};
+use super::{ChallengeWhen, Clients, Destination, Registry, Routes};
 use crate::oci::endpoint::EndpointError;
 use crate::oci::{Action, Endpoint, RegistryName, Repository};
 
@@ -14,6 +14,8 @@ pub enum Door {
     VirtualHost,
     Prefix,
     Default,
+    /// docxy is the client's proxy.
+    Proxy,
 }
 
 impl Door {
@@ -24,12 +26,13 @@ impl Door {
             Self::VirtualHost => "host",
             Self::Prefix => "prefix",
             Self::Default => "default",
+            Self::Proxy => "proxy",
         }
     }
 
-    /// The request's own words (`ns`, a virtual host) name the registry, so a login through it is for that one.
+    /// The request's own words (`ns`, a virtual host, the place that a proxy is asked for) name the registry, so a login through it is for that one.
     pub fn names_registry(self) -> bool {
-        matches!(self, Self::Namespace | Self::VirtualHost)
+        matches!(self, Self::Namespace | Self::VirtualHost | Self::Proxy)
     }
 }
 
@@ -120,6 +123,9 @@ impl Routes {
             .as_ref()
             .map(|ns| self.configured(ns.as_str()))
             .transpose()?;
+        if let Some(destination) = &visit.proxied {
+            return self.proxied(destination, by_ns, endpoint, namespace);
+        }
         let by_host = self.virtual_host(visit);
         let (registry, door) = match (by_ns, by_host) {
             (Some(ns), Some(host)) if ns.name != host.name => {
@@ -139,6 +145,36 @@ impl Routes {
             endpoint,
             action: Action::Pull,
             asked,
+            namespace,
+        })
+    }
+
+    /// The proxy's door: the place decides, and the path is as the registry has it.
+    fn proxied(
+        &self,
+        destination: &Destination,
+        by_ns: Option<&Arc<Registry>>,
+        endpoint: Endpoint,
+        namespace: Option<RegistryName>,
+    ) -> Result<Target, RouteError> {
+        let behind = self.behind(destination);
+        let registry = behind
+            .and_then(|behind| behind.registry.as_ref())
+            .ok_or_else(|| RouteError::UnknownHost {
+                host: destination.to_string(),
+            })?;
+        if let Some(ns) = by_ns.filter(|ns| ns.name != registry.name) {
+            return Err(RouteError::Contradiction {
+                first: ns.name.clone(),
+                second: registry.name.clone(),
+            });
+        }
+        Ok(Target {
+            registry: enabled(registry)?,
+            door: Door::Proxy,
+            asked: endpoint.repository().cloned(),
+            endpoint,
+            action: Action::Pull,
             namespace,
         })
     }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use url::Url;
+
+use super::Destination;
 
 /// The host a client used, from `Host`, `:authority` or a trusted `X-Forwarded-Host`; lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,6 +103,8 @@ pub struct Visit {
     pub host: Option<Host>,
     /// The client's connection is TLS, here or at a trusted proxy.
     pub secure: bool,
+    /// docxy is the client's proxy, on the way to this place.
+    pub proxied: Option<Arc<Destination>>,
 }
 
 /// Under which names docxy is known to be reached, which decides where the default door answers and which URL a
@@ -182,6 +187,7 @@ mod tests {
             client: IpAddr::from([127, 0, 0, 1]),
             host: Host::parse(host).ok(),
             secure: false,
+            proxied: None,
         }
     }
 

@@ -28,7 +28,8 @@ impl Asker<'_> {
         let accounts = self.parts.access.accounts();
         let accepted = match identity {
             _ if is_open => Ok(true),
-            Identity::Nobody if self.base_url().is_some() => {
+            _ if own_users && self.by_proxy.is_some() => Ok(true),
+            Identity::Nobody if self.realm().is_some() => {
                 return self.sign_in(Again::No, "sign in, or ask for an anonymous token", None);
             }
             // A client that is let in here learns at its first pull how signing in is turned on.

@@ -40,6 +40,12 @@ pub async fn generate_204() -> StatusCode {
 
 /// `GET /`
 pub async fn welcome(State(parts): State<Shared>) -> String {
+    if parts.config.predecessor.is_some() {
+        return format!(
+            "docxy {} works here in the place of docker-registry-proxy.\n",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
     format!(
         "docxy {} is a registry proxy.\n\nThe default registry is {}. Every other one is reached by its name in front:\n\n  \
          docker pull THIS-HOST/library/redis\n  docker pull THIS-HOST/ghcr.io/owner/image\n\n\

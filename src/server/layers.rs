@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::error::Problem;
 use super::router::{Front, is_api};
-use super::{Shared, health, held, redirect, v2, visit};
+use super::{Shared, connect, health, held, proxied, redirect, token, v2, visit};
 use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
@@ -122,7 +122,12 @@ where
         )
         .into_response();
     };
-    let client = match visit::client(&head.headers, connection, &config.trusted_proxies) {
+    // Inside a tunnel only the client itself speaks.
+    let trusted = match proxied::tunnel(&head) {
+        Some(_) => &[],
+        None => &*config.trusted_proxies,
+    };
+    let client = match visit::client(&head.headers, connection, trusted) {
         Ok(client) => client,
         Err(error) => return misplaced(&error, record),
     };
@@ -130,17 +135,30 @@ where
     if let Some(refused) = refuse_address(&front.parts, &head, client, record) {
         return refused;
     }
-    let visit = match visit::visit(&head, connection, &config.trusted_proxies, client) {
+    let mut visit = match visit::visit(&head, connection, trusted, client) {
         Ok(visit) => visit,
         Err(error) => return misplaced(&error, record),
     };
-    if let Some(elsewhere) = redirect::to_https(config, &head, &visit) {
-        return elsewhere;
-    }
     if let Some(refused) = refuse_loops(&config.via, &head.headers) {
         return refused;
     }
-    if is_api(head.uri.path()) {
+    if head.method == Method::CONNECT {
+        return Box::pin(connect::handle(&front.parts, &head, &visit, record)).await;
+    }
+    visit.proxied = match proxied::place(&front.parts, &head, &visit) {
+        Ok(place) => place,
+        Err(problem) => return denied(problem, record),
+    };
+    let token_service = visit
+        .proxied
+        .as_ref()
+        .and_then(|place| proxied::token_service(&front.parts, &head, place));
+    if visit.proxied.is_none()
+        && let Some(elsewhere) = redirect::to_https(config, &head, &visit)
+    {
+        return elsewhere;
+    }
+    if token_service.is_none() && is_api(head.uri.path()) {
         let reads = matches!(head.method, Method::GET | Method::HEAD);
         let body = (!reads).then(|| Body::new(body));
         return v2::handle(&front.parts, &head, body, &visit, record).await;
@@ -156,6 +174,10 @@ where
     head.extensions.insert(record.clone());
     head.extensions.insert(visit);
     let request = Request::from_parts(head, Body::new(body));
+    if let Some(registry) = token_service {
+        let answer = token::of(&front.parts, registry, request);
+        return held::hold(Box::pin(answer).await, pass);
+    }
     match Box::pin(front.others.clone().oneshot(request)).await {
         Ok(response) => held::hold(response, pass),
         Err(never) => match never {},

@@ -242,7 +242,7 @@ impl Asker<'_> {
         // Who may not read it there must not get it by the back door of docxy's own account.
         let access = &self.parts.access;
         let readable = access
-            .identify(identity, &there, subject.address)
+            .identify(identity, &there, subject.address, self.by_proxy)
             .await
             .is_ok_and(|reader| {
                 let authorised = access.authorise(&reader, identity, &there, &self.parts.routes, false);

@@ -6,7 +6,7 @@ use axum::routing::get;
 use http::Request;
 use hyper::body::Incoming;
 
-use super::{Shared, health, layers, token};
+use super::{Shared, authority, health, layers, token};
 use crate::listen::Service;
 
 /// The whole service.
@@ -31,6 +31,10 @@ fn others(parts: Shared) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/generate_204", get(health::generate_204))
+        // Machines that are to trust the intercepting door.
+        .route("/ca.crt", get(authority::crt))
+        .route("/ca.pem", get(authority::pem))
+        .route("/ca.der", get(authority::der))
         // A person with a browser.
         .route("/", get(health::welcome));
     // Whoever tests docxy: debug builds only.

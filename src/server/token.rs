@@ -2,17 +2,18 @@
 //! a request named the registry by `?ns=` or by virtual host. The upstream's answer comes back as it is.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
-use super::Shared;
 use super::error::Problem;
+use super::{Shared, layers};
 use crate::access::accounts::Account;
 use crate::access::seal::NoRandom;
 use crate::access::tokens::Known;
@@ -42,6 +43,16 @@ pub async fn post_shared(state: State<Shared>, request: Request) -> Response {
 
 pub async fn post_named(state: State<Shared>, Path(registry): Path<String>, request: Request) -> Response {
     post(state, Some(registry), request).await
+}
+
+/// What a client asks the token service of a registry itself for, on whose way docxy is the proxy.
+pub async fn of(parts: &Shared, registry: RegistryName, request: Request) -> Response {
+    let realm = Some(registry.to_string());
+    match *request.method() {
+        Method::GET => get(State(Arc::clone(parts)), realm, request).await,
+        Method::POST => post(State(Arc::clone(parts)), realm, request).await,
+        _ => layers::unsupported_method().await,
+    }
 }
 
 /// What a client asks the token service for.

@@ -7,16 +7,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Shared;
 use super::error::Problem;
-use super::held;
-use super::push;
-use crate::access::challenge::{Again, bearer};
+use super::{held, proxied, push};
+use crate::access::challenge::{Again, Realm, bearer};
 use crate::access::decisions::Verdict;
 use crate::access::limits::{Pass, Who};
-use crate::access::{Authorised, By, Identity, Permit, Refusal, Subject};
+use crate::access::{Account, Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
 use crate::oci::{Action, Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
-use crate::route::visit::BaseUrl;
 use crate::route::{Clients, Target, Visit};
 use crate::serve::conditions;
 use crate::serve::file::Direct;
@@ -157,6 +155,7 @@ async fn answer(
         parts,
         target: &target,
         visit,
+        by_proxy: proxied::tunnel(request).and_then(|tunnel| tunnel.account.as_ref()),
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
         _ if action.is_none() && (method.is_none() || matches!(target.endpoint, Endpoint::Upload(_))) => {
@@ -185,6 +184,9 @@ async fn answer(
     {
         result = Err(Problem::unmet().into());
     }
+    if let (Some(predecessor), Ok(pulled)) = (&parts.config.predecessor, &mut result) {
+        predecessor.mark(&target.endpoint, pulled.outcome, pulled.response.headers_mut());
+    }
     if let Some(namespace) = &target.namespace
         && let Ok(value) = HeaderValue::from_str(namespace.as_str())
     {
@@ -206,12 +208,24 @@ pub(super) struct Asker<'a> {
     pub(super) parts: &'a Shared,
     pub(super) target: &'a Target,
     pub(super) visit: &'a Visit,
+    /// Who signed in to docxy as a proxy.
+    pub(super) by_proxy: Option<&'a Account>,
 }
 
 impl Asker<'_> {
-    /// Where the client could sign in.
-    pub(super) fn base_url(&self) -> Option<BaseUrl> {
-        self.parts.routes.origins().sign_in_base(self.visit)
+    /// Where the client could sign in. On docxy's way as a proxy it is the registry's own token service, whose place docxy
+    /// takes too, as soon as the registry has named it.
+    pub(super) fn realm(&self) -> Option<Realm> {
+        if self.visit.proxied.is_none() {
+            let base = self.parts.routes.origins().sign_in_base(self.visit)?;
+            return Some(Realm::own(&base, self.target));
+        }
+        let theirs = self.parts.proxied_realm(&self.target.registry);
+        theirs.or_else(|| {
+            let scheme = if self.visit.secure { "https" } else { "http" };
+            let host = self.visit.host.as_ref()?.authority();
+            Some(Realm::own(&format!("{scheme}://{host}"), self.target))
+        })
     }
 
     /// What is behind the name, for those who may have it. Who that was, and what came of it, is noted for the operator.
@@ -261,11 +275,11 @@ impl Asker<'_> {
         identity: &Identity,
         pass: &mut Option<Pass>,
     ) -> Result<Permit, Stop> {
-        let can_challenge = self.target.challenges_everyone() && self.base_url().is_some();
+        let can_challenge = self.target.challenges_everyone() && self.realm().is_some();
         let access = &self.parts.access;
         let waiting = self.wait(identity, pass)?;
         *subject = access
-            .identify(identity, self.target, self.visit.client)
+            .identify(identity, self.target, self.visit.client, self.by_proxy)
             .await
             .map_err(|refusal| self.turn_away(refusal))?;
         drop(waiting);
@@ -370,7 +384,7 @@ impl Asker<'_> {
             _ if error.is_rate_limit()
                 && passthrough
                 && *identity == Identity::Nobody
-                && self.base_url().is_some() =>
+                && self.realm().is_some() =>
             {
                 let message =
                     format!("the anonymous rate limit of {name} is used up; sign in to use your own");
@@ -396,7 +410,7 @@ impl Asker<'_> {
 
     /// 401 where the client can be told a realm it can trust, else 403.
     pub(super) fn sign_in(&self, again: Again, message: &str, upstream_status: Option<StatusCode>) -> Stop {
-        let challenge = self.base_url().and_then(|base| bearer(&base, self.target, again));
+        let challenge = self.realm().and_then(|realm| bearer(realm, self.target, again));
         let problem = if let Some(challenge) = challenge {
             Problem::challenge(challenge, message)
         } else {
@@ -416,8 +430,8 @@ impl Asker<'_> {
     /// `Authorization` that nobody can read.
     fn unreadable(&self, why: &str) -> Stop {
         match self
-            .base_url()
-            .and_then(|base| bearer(&base, self.target, Again::InvalidToken))
+            .realm()
+            .and_then(|realm| bearer(realm, self.target, Again::InvalidToken))
         {
             Some(challenge) => Stop::denied(Problem::challenge(challenge, why), None),
             None => Problem::new(StatusCode::BAD_REQUEST, Code::Unauthorized, why).into(),

@@ -54,6 +54,7 @@ pub fn visit(
             client,
             host: own,
             secure: connection.secure,
+            proxied: None,
         });
     }
     let host = match single(headers, &FORWARDED_HOST) {
@@ -64,7 +65,12 @@ pub fn visit(
         Some(proto) => first_entry(proto).eq_ignore_ascii_case("https"),
         None => connection.secure,
     };
-    Ok(Visit { client, host, secure })
+    Ok(Visit {
+        client,
+        host,
+        secure,
+        proxied: None,
+    })
 }
 
 /// The client of a request, whatever host it asks for: the last hop that is not one of ours. Proxies append, so only what

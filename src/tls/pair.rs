@@ -42,6 +42,11 @@ impl Contents {
         })
     }
 
+    /// Where both were read before; from one file, if that has both.
+    pub(super) fn of(cert: Vec<u8>, key: Vec<u8>) -> Self {
+        Self { cert, key }
+    }
+
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut both = digest::Context::new(&digest::SHA256);
         both.update(digest::digest(&digest::SHA256, &self.cert).as_ref());

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
-use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier};
 
 use super::callers::Callers;
 use super::source::{Audience, Source};
@@ -113,30 +112,47 @@ fn server_config(
     shown: Arc<Shown>,
     callers: Option<Arc<Callers>>,
 ) -> Result<ServerConfig, Error> {
+    let Some(callers) = callers else {
+        return open_to_all(provider, oldest, shown);
+    };
+    let mut config = builder(provider, oldest)?
+        .with_client_cert_verifier(callers)
+        .with_cert_resolver(shown);
+    // A resumed session is not asked for its certificate again: it would outlive the certificate and its authority.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = protocols();
+    Ok(config)
+}
+
+/// For clients of whom no certificate is asked.
+pub(super) fn open_to_all(
+    provider: Arc<CryptoProvider>,
+    oldest: MinVersion,
+    shown: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, Error> {
+    let mut config = builder(provider, oldest)?
+        .with_no_client_auth()
+        .with_cert_resolver(shown);
+    // Sessions are resumed without memory on our side; the keys change every six hours.
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.alpn_protocols = protocols();
+    Ok(config)
+}
+
+fn builder(
+    provider: Arc<CryptoProvider>,
+    oldest: MinVersion,
+) -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, Error> {
     let versions: &[&SupportedProtocolVersion] = match oldest {
         MinVersion::Tls12 => &[&TLS13, &TLS12],
         MinVersion::Tls13 => &[&TLS13],
     };
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-    let mut config = match callers {
-        None => {
-            let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
-            // Sessions are resumed without memory on our side; the keys change every six hours.
-            config.ticketer = aws_lc_rs::Ticketer::new()?;
-            config
-        }
-        Some(callers) => {
-            let mut config = builder
-                .with_client_cert_verifier(callers)
-                .with_cert_resolver(shown);
-            // A resumed session is not asked for its certificate again: it would outlive the certificate and its authority.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-            config
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?)
+}
+
+fn protocols() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
 /// What rustls asks at every handshake.

@@ -24,7 +24,7 @@ use super::site::Role;
 use super::token_service::{Service, Verdict, Wish, basic, bearer};
 use super::tokens::{Identities, Identity, Key, Token, Tokens};
 use super::transport::Transport;
-use super::{Config, Right};
+use super::{Config, Right, TokenService};
 use crate::config::values::TokenText;
 use crate::oci::{Challenge, Endpoint, Scope};
 
@@ -106,6 +106,17 @@ impl Auth {
             config,
             role,
             transport,
+        }
+    }
+
+    /// What the registry's last challenge named, if it wants tokens.
+    pub fn token_service(&self) -> Option<TokenService> {
+        match self.scheme.load().as_deref()? {
+            Scheme::Bearer { realm, service } => Some(TokenService {
+                url: realm.url().clone(),
+                service: service.clone(),
+            }),
+            Scheme::Open | Scheme::Basic => None,
         }
     }
 

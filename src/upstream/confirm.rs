@@ -13,6 +13,8 @@ pub struct Word {
     pub headers: HeaderMap,
     /// It would say so to everyone.
     pub anonymous: bool,
+    /// As [`Answer::unheard`](super::Answer::unheard).
+    pub unheard: bool,
 }
 
 impl Word {
@@ -47,6 +49,7 @@ impl Site {
             status: answer.status,
             headers: answer.headers,
             anonymous: answer.anonymous,
+            unheard: answer.unheard,
         })
     }
 }

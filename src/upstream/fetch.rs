@@ -83,6 +83,8 @@ pub(super) struct Landed {
     pub onward: Option<Box<Result<Url, &'static str>>>,
     /// Where it was, when that is away from the registry: the same may be asked there again (`follow_from`).
     pub away: Option<Place>,
+    /// As `Answer::unheard`.
+    pub unheard: bool,
 }
 
 /// A URL away from the registry, at which its redirects once ended; mostly signed, and good for some minutes. Only
@@ -326,6 +328,7 @@ fn landed(
         host,
         onward: None,
         away,
+        unheard: false,
     })
 }
 

@@ -180,6 +180,7 @@ impl Landed {
             anonymous,
             redirects: self.redirects,
             length_known: self.length_known,
+            unheard: self.unheard,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The command line, run as a person runs it.
 #![expect(clippy::unwrap_used, reason = "a test whose stage can't be set fails")]
 
+mod ca;
 mod cache;
 mod client_config;
 mod explain;
 mod healthcheck;
+mod import;
 mod texts;
 mod token;
 mod why;

@@ -3,7 +3,9 @@
 
 mod access;
 mod accounts;
+mod compat;
 mod documents;
+pub mod import;
 mod layers;
 mod mistakes;
 mod parent;

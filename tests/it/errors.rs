@@ -1,6 +1,7 @@
 //! Errors: each with the right code and status, a message that names the upstream and what to do, nothing secret, and an end in
 //! good time.
 
+mod bad_certificates;
 mod limits;
 mod slow;
 mod table;

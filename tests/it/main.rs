@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod architecture;
+mod authority;
 mod cache;
 mod cli;
 mod clients;

@@ -8,6 +8,7 @@ mod headers;
 mod http2;
 mod https;
 mod manifests;
+mod predecessor;
 mod redirects;
 mod referrers;
 mod secure;

@@ -12,7 +12,7 @@ use crate::support::{
     ca::TestCa,
     client::Request,
     image::Image,
-    pair::{Pair, ghcr, hub},
+    pair::{HUB_PASSWORD, Pair, ghcr, hub},
     relay::{Line, OCEAN, Relay},
     stub::{Auth, StubRegistry},
 };
@@ -171,6 +171,70 @@ async fn a_wrong_password_at_the_parent_is_told_as_what_it_is() {
         })
         .await;
     assert_eq!(told["fields"]["key"], "parent.password_file", "{told}");
+}
+
+#[tokio::test]
+async fn a_certificate_alone_opens_the_parent_and_what_came_stays_in_an_outage() {
+    // Somebody who gave his near docxy a certificate instead of a password: it is docxy's own right, so that what one client
+    // pulled is there for all, for as long as the far one is away, and after a restart too.
+    let ca = Arc::new(TestCa::new());
+    let (hub, ghcr) = (hub(Auth::Token).start().await, ghcr(Auth::Token).start().await);
+    let issued = ca.issue(&["localhost", "127.0.0.1"]);
+    let far = Pair::app(&hub, &ghcr)
+        .cache()
+        .configured("docker.io", "alice", HUB_PASSWORD)
+        .config(
+            "[tls]\nlisten = [\"127.0.0.1:0\"]\nclient_ca_file = \"clients.pem\"\n\
+             certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }]\n",
+        )
+        .file("clients.pem", ca.pem())
+        .file("cert.pem", issued.certificate)
+        .file("key.pem", issued.key)
+        .start()
+        .await;
+    let shown = ca.issue(&["near"]);
+    let parent = format!(
+        "[parent]\nurl = \"https://127.0.0.1:{}\"\nclient_cert = \"near.crt\"\nclient_key = \"near.key\"\n\
+         ca_file = \"ca.pem\"\nallow_private_addresses = true\n",
+        far.tls_addr().port()
+    );
+    let near = || {
+        TestApp::builder()
+            .cache()
+            .config(&parent)
+            .file("near.crt", &shown.certificate)
+            .file("near.key", &shown.key)
+            .file("ca.pem", ca.pem())
+    };
+    let image = hub.image("acme/app", "1");
+    let tag = "/v2/acme/app/manifests/1";
+    let app = near().start().await;
+    let get = async |path: &str| Request::get(path).send(app.addr()).await;
+    get(tag).await.assert_is(&image.root, &hub);
+    for blob in &image.blobs {
+        let path = format!("/v2/acme/app/blobs/{}", blob.digest);
+        get(&path).await.assert_is(blob, &hub);
+    }
+    // Nothing of it counts as public: other registries' names don't open it, and no cache on the way may keep it.
+    let mark = app.dir().join("cache/repositories/docker.io/acme~app/public");
+    assert!(!mark.exists(), "{}", mark.display());
+    let home = app.home();
+    app.stop().await;
+    far.kill().await;
+    let app = near().home(&home).start().await;
+    let get = async |path: &str| Request::get(path).send(app.addr()).await;
+    let answer = get(tag).await;
+    answer.assert_is(&image.root, &hub);
+    assert_eq!(answer.header("x-cache"), Some("stale"));
+    for blob in &image.blobs {
+        let path = format!("/v2/acme/app/blobs/{}", blob.digest);
+        let answer = get(&path).await;
+        answer.assert_is(blob, &hub);
+        assert_eq!(answer.header("x-cache"), Some("hit"));
+    }
+    let elsewhere = format!("/v2/ghcr.io/acme/app/blobs/{}", image.blobs[0].digest);
+    let answer = get(&elsewhere).await;
+    assert!(answer.status >= 400, "{}", answer.status);
 }
 
 #[tokio::test]

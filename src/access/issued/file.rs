@@ -1,9 +1,8 @@
 //! The file that access tokens are kept in: JSON that a person can read, and no secret in it. Everyone who changes it
 //! holds its lock, so a running docxy and `docxy token` never undo each other's work.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -110,7 +109,7 @@ pub(super) fn change<T, E: From<FileError>>(
         path: path.to_owned(),
         error,
     };
-    let _lock = lock(path).map_err(failed)?;
+    let _lock = private::lock(path).map_err(failed)?;
     let mut tokens = read(path)?;
     let done = work(&mut tokens)?;
     let kept = Kept {
@@ -126,17 +125,4 @@ pub(super) fn change<T, E: From<FileError>>(
     }
     private::write(path, &text).map_err(failed)?;
     Ok(done)
-}
-
-/// Held until it is dropped, or its process ends.
-fn lock(path: &Path) -> io::Result<File> {
-    private::make_folder(path)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path.with_added_extension("lock"))?;
-    file.lock()?;
-    Ok(file)
 }

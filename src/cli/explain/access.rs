@@ -296,6 +296,14 @@ impl<'a> Access<'a> {
                     ),
                 });
             }
+            (AuthMode::Passthrough, Clients::Open | Clients::Users)
+                if self.image.registry.client_cert.is_some() =>
+            {
+                said.push(format!(
+                    "{registry} is asked with docxy's own certificate: whoever may pull here gets what that opens; what \
+                     somebody signs in with here never goes there."
+                ));
+            }
             (AuthMode::Passthrough, Clients::Open | Clients::Users) => said.push(format!(
                 "{registry} is asked without an account, so only what is public there can be had; what somebody signs in \
                  with here never goes there."

@@ -1,13 +1,10 @@
 //! Where access tokens are: with a running docxy, or in their file.
 
-use std::os::unix::fs::MetadataExt;
-
-use anyhow::bail;
-
 use crate::access::Accounts;
 use crate::access::issued::{About, Wanted};
 use crate::admin::api::{NewToken, Revocation};
 use crate::app::{accounts, storage};
+use crate::cli::owner::refuse_anothers_folder;
 use crate::cli::running::Running;
 use crate::config::Schema;
 
@@ -25,7 +22,7 @@ impl Place {
             return Ok(Self::Running(running));
         }
         let accounts = accounts::offline(schema)?;
-        refuse_anothers_folder(&accounts)?;
+        refuse_anothers_folder(accounts.issued().path(), "token")?;
         Ok(Self::Offline(Box::new(accounts)))
     }
 
@@ -51,26 +48,4 @@ impl Place {
             Self::Offline(accounts) => Ok(accounts.issued().revoke(which)?),
         }
     }
-}
-
-/// What root makes in the folder of docxy's own user, that one can't read: the next start would fail.
-fn refuse_anothers_folder(accounts: &Accounts) -> anyhow::Result<()> {
-    let nearest = accounts
-        .issued()
-        .path()
-        .ancestors()
-        .skip(1)
-        .find(|folder| folder.exists());
-    if let Some(folder) = nearest
-        && rustix::process::geteuid().is_root()
-        && let owner = folder.metadata()?.uid()
-        && owner != 0
-    {
-        bail!(
-            "{} belongs to user number {owner}, and no docxy answers there: start docxy first, or run this as that user \
-             (sudo -u '#{owner}' docxy token ...)",
-            folder.display()
-        );
-    }
-    Ok(())
 }

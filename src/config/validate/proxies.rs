@@ -95,13 +95,24 @@ fn server_name(schema: &Schema, key: &str, registry: &Registry, findings: &mut F
     }
     let unfit = |proxy: &&Proxy| proxy.url.scheme() != "socks5" || proxy.remote_dns;
     if let Some(list) = schema.proxy_of(registry) {
-        if let Some(proxy) = list.proxies().find(unfit) {
+        let Some(proxy) = list.proxies().find(unfit) else {
+            return;
+        };
+        let what = format!(
+            "server_name can't be used through {}, which is told names",
+            proxy.url
+        );
+        let is_fit = |entry: &ProxyEntry| match entry {
+            ProxyEntry::Direct => true,
+            ProxyEntry::Through(proxy) => !unfit(&proxy),
+        };
+        if list.0.iter().any(is_fit) {
+            let fix = "that is well if the other roads of the list are meant for this registry";
+            findings.warn(key, format!("{what}: it is passed over"), fix);
+        } else {
             findings.problem(
                 key,
-                format!(
-                    "server_name can't be used through {}, which is told names",
-                    proxy.url
-                ),
+                what,
                 "write proxy = \"none\" beside it, or use socks5:// (without remote_dns)",
             );
         }

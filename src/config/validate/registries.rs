@@ -41,7 +41,14 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
         }
         one.connections();
         credentials::check(one.at, registry, one.findings);
-        if registry.auth == AuthMode::Configured
+        let own = match registry.auth {
+            AuthMode::Configured => Some(("auth", "this account can")),
+            AuthMode::Passthrough if registry.client_cert.is_some() => {
+                Some(("client_cert", "its certificate opens"))
+            }
+            AuthMode::Passthrough => None,
+        };
+        if let Some((key, own)) = own
             && schema.clients_of(registry) == Clients::Open
             && !is_at_parent
             && listens_beyond_loopback(schema)
@@ -49,9 +56,11 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             && schema.tls.client_ca_file.is_none()
         {
             one.warn(
-                "auth",
-                "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
-                 whatever this account can",
+                key,
+                &format!(
+                    "docxy signs in for every client, and it listens beyond this machine: whoever reaches it can pull \
+                     whatever {own}"
+                ),
                 "add clients = \"users\", rules or a list of addresses (docs/access.md), listen on 127.0.0.1, or use auth = \
                  \"passthrough\"",
             );

@@ -198,7 +198,12 @@ impl Pull {
             return Heard::Untold;
         };
         match Box::pin(upstream.confirm(&ask, &Right::Anonymous)).await {
-            Ok(word) if word.is_yes() && evidence(cached, &word, manifest) == Evidence::Strong => {
+            // A certificate of docxy's may be what opened it.
+            Ok(word)
+                if word.is_yes()
+                    && word.anonymous
+                    && evidence(cached, &word, manifest) == Evidence::Strong =>
+            {
                 cached.store.mark_public(name);
                 Heard::Open
             }
@@ -261,7 +266,8 @@ impl Pull {
             .map_or_else(|| Reference::Tag(tag.clone()), Reference::Digest);
         match Box::pin(upstream.confirm(&head(name, reference), &Right::Anonymous)).await {
             Ok(word) if word.is_yes() => {
-                let is_it = |manifest| evidence(cached, &word, manifest) == Evidence::Strong;
+                let is_it =
+                    |manifest| word.anonymous && evidence(cached, &word, manifest) == Evidence::Strong;
                 if manifest.as_ref().is_some_and(is_it) {
                     cached.store.mark_public(name);
                 }

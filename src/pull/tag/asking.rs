@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
+use super::known::is_hearsay;
 use super::{Found, Known};
 use crate::cache::{Presence, TagRecord};
 use crate::oci::accept::Class;
@@ -34,7 +35,8 @@ impl Asking {
         let asked = self.found(wants).await;
         let known = self.cached.store.tags_of(&self.claim.name, &self.tag);
         let was_there = known.iter().any(|record| record.withdrawn.is_none());
-        if let Some(status) = asked.as_ref().err().and_then(gone) {
+        let is_final = |error: &&Error| !is_hearsay(&self.cached, &self.claim, error);
+        if let Some(status) = asked.as_ref().err().filter(is_final).and_then(gone) {
             self.withdraw(status);
         }
         let revalidated =

@@ -139,7 +139,12 @@ pub(super) fn may_be_stale_after(
     age: Duration,
     error: &Error,
 ) -> bool {
-    let Some(class) = error.class() else {
+    let class = if is_hearsay(cached, claim, error) {
+        Some(ErrorClass::Connect)
+    } else {
+        error.class()
+    };
+    let Some(class) = class else {
         return false;
     };
     let entitled = match cached.standing(claim) {
@@ -151,4 +156,10 @@ pub(super) fn may_be_stale_after(
         && is_young_enough(rule, age)
         && cached.is_served_on(&claim.name);
     entitled && (withdrawn || after_error(rule, age, class) == AfterError::Stale)
+}
+
+/// It is missing for those accounts of docxy's own that work, in a repository that is not known to be public: whoever may have
+/// the right was not asked, so that the registry has not said its last word.
+pub(super) fn is_hearsay(cached: &Cached, claim: &Claim, error: &Error) -> bool {
+    matches!(error, Error::NotFound { unheard: true, .. }) && !cached.store.is_public(&claim.name)
 }

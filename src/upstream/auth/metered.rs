@@ -80,10 +80,10 @@ impl Auth {
         outcome
     }
 
-    /// The accounts are limited: what everyone may have can be had without them.
+    /// The accounts can't be asked with now: what everyone may have can be had without them.
     pub(super) async fn ask_without_account(
         &self,
-        limited: Outcome,
+        unheard: Outcome,
         cost: Cost,
         question: &Question<'_>,
         scopes: &[Scope],
@@ -91,7 +91,7 @@ impl Auth {
         match self.ask_as_nobody(cost, question, scopes).await {
             Ok((landed, anonymous)) if super::own::is_given(&landed) => Ok((landed, anonymous)),
             // What is not for everyone is refused to nobody in particular, which says nothing about the accounts.
-            Ok(_) | Err(_) => limited,
+            Ok(_) | Err(_) => unheard,
         }
     }
 

@@ -24,6 +24,8 @@ enum Turn {
     Denied(Outcome),
     /// The account is of no use; why is noted.
     Failed,
+    /// Whether it was refused, or only this repository, could not be found out.
+    Unheard(Outcome),
     /// Its limit is used up, or the registry wants fewer requests with it: the next one is asked with at once.
     Limited(Outcome),
 }
@@ -32,7 +34,10 @@ enum Turn {
 enum Word {
     Good,
     Refused(StatusCode),
+    /// It says nothing of a credential alone.
     Untold,
+    /// It did not answer.
+    Unheard(Failure),
 }
 
 impl Auth {
@@ -56,6 +61,7 @@ impl Auth {
         let mut forbidden: Vec<MemberId> = Vec::new();
         let mut denial: Option<Outcome> = None;
         let mut limited: Option<Outcome> = None;
+        let mut unheard: Option<Outcome> = None;
         loop {
             let member = match pool.choose(&passed_over) {
                 Some(member) => member,
@@ -70,6 +76,7 @@ impl Auth {
             match self.ask_as_member(cost, question, &member, scopes).await {
                 Turn::Failed => {}
                 Turn::Limited(outcome) => limited = Some(sooner(limited, outcome)),
+                Turn::Unheard(outcome) => unheard = Some(outcome),
                 Turn::Final(outcome) => {
                     let given = matches!(&outcome, Ok((landed, false)) if is_given(landed));
                     if let Some(name) = repository.filter(|_| given) {
@@ -81,7 +88,8 @@ impl Auth {
                     let is_missing = matches!(&outcome, Ok((landed, _)) if is_missing(landed));
                     let is_told = seen.is_some_and(|seen| seen.is_told_all(&member));
                     if repository.is_none() || (is_missing && is_told) {
-                        return self.told(outcome);
+                        let may_see = seen.is_some_and(|seen| seen.has_given(&member));
+                        return if may_see { outcome } else { self.told(outcome) };
                     }
                     denied.push(member.id());
                     if !is_missing {
@@ -94,9 +102,9 @@ impl Auth {
                 }
             }
         }
-        if let Some(limited) = limited {
+        if let Some(outcome) = limited.or(unheard) {
             // That others may not have it says nothing: one that may was not heard.
-            return self.ask_without_account(limited, cost, question, scopes).await;
+            return self.ask_without_account(outcome, cost, question, scopes).await;
         }
         match denial {
             Some(outcome) => {
@@ -163,6 +171,7 @@ impl Auth {
                     };
                 }
                 Word::Untold => return Turn::Denied(outcome),
+                Word::Unheard(failure) => return Turn::Unheard(Err(failure)),
                 Word::Refused(status) => status,
             };
             // The same again helps nobody; another one from the same source may.
@@ -198,6 +207,7 @@ impl Auth {
             Ok(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
             | Err(Failure::Denied { status, .. }) => Word::Refused(status),
             Ok(status) if status.is_success() => Word::Good,
+            Err(failure) if failure.is_outage() => Word::Unheard(failure),
             _ => Word::Untold,
         }
     }
@@ -224,16 +234,21 @@ impl Auth {
         matches!(self.scheme.load_full().as_deref(), Some(Scheme::Basic))
     }
 
-    /// A denial names the accounts that could not be asked with: they might have been given it.
-    fn told(&self, outcome: Outcome) -> Outcome {
-        let status = match &outcome {
-            Err(Failure::Denied { status, .. }) => *status,
-            Ok((landed, _)) if is_denial(landed) => landed.answer.status(),
-            _ => return outcome,
-        };
+    /// A denial names the accounts that could not be asked with: they might have been given it. What is missing may be so
+    /// for all the others alone.
+    fn told(&self, mut outcome: Outcome) -> Outcome {
         if self.pool.shortfall().is_none() {
             return outcome;
         }
+        let status = match &mut outcome {
+            Err(Failure::Denied { status, .. }) => *status,
+            Ok((landed, _)) if is_denial(landed) => landed.answer.status(),
+            Ok((landed, _)) => {
+                landed.unheard = is_missing(landed);
+                return outcome;
+            }
+            Err(_) => return outcome,
+        };
         Err(self.pool.denial(status))
     }
 }

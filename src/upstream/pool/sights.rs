@@ -31,7 +31,12 @@ pub(in crate::upstream) struct Seen {
 impl Seen {
     /// When this one is told that something is missing, the others would be told the same.
     pub fn is_told_all(&self, member: &Member) -> bool {
-        self.asked_all || self.given & bit(member.id) != 0
+        self.asked_all || self.has_given(member)
+    }
+
+    /// This one was given something of it.
+    pub fn has_given(&self, member: &Member) -> bool {
+        self.given & bit(member.id) != 0
     }
 
     /// Those that have no right there.

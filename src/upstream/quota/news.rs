@@ -52,13 +52,19 @@ impl Told {
             return None;
         }
         let before = match news {
-            News::Low => self.low.replace(now),
-            News::Empty => self.empty.replace(now),
+            News::Low => Some(&mut self.low),
+            News::Empty => Some(&mut self.empty),
             News::Good => None,
         };
+        if let Some(before) = before {
+            // What lasts is told when the time has passed.
+            if before.is_some_and(|before| now.duration_since(before) < AGAIN) {
+                return None;
+            }
+            *before = Some(now);
+        }
         self.last = Some(news);
-        let is_too_soon = before.is_some_and(|before| now.duration_since(before) < AGAIN);
-        (!is_too_soon).then_some(news)
+        Some(news)
     }
 }
 
@@ -164,6 +170,28 @@ mod tests {
                 (4, News::Empty),
                 (32, News::Good),
                 (34, News::Low)
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_again_too_soon_is_told_when_it_lasts() {
+        // A busy morning after a new window: the log's last word must not stay "pulls are there again" for the hours in which
+        // nothing is left.
+        let start = Instant::now();
+        let mut told = Told::default();
+        let mut heard = Vec::new();
+        for (minute, remaining) in [(0, 0), (1, 100), (2, 19), (3, 0), (9, 0), (10, 0), (11, 0)] {
+            let now = start + Duration::from_mins(minute);
+            heard.extend(told.news(&report(remaining), now).map(|news| (minute, news)));
+        }
+        assert_eq!(
+            heard,
+            [
+                (0, News::Empty),
+                (1, News::Good),
+                (2, News::Low),
+                (10, News::Empty)
             ]
         );
     }

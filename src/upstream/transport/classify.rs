@@ -123,6 +123,19 @@ fn tls_reason(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => "its certificate is for another name".to_owned(),
+        rustls::Error::InvalidCertificate(Certificate::BadSignature) => {
+            "its certificate is not from the issuer that it names".to_owned()
+        }
+        // webpki's words for it; rustls has none of its own.
+        rustls::Error::InvalidCertificate(Certificate::Other(other))
+            if other.to_string().contains("NameConstraintViolation") =>
+        {
+            "its certificate is for a name that its issuer may not sign for".to_owned()
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(_) => {
+            "it speaks no TLS that docxy does: 1.2 and 1.3, with today's ciphers".to_owned()
+        }
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             "it does not speak TLS; for a plain HTTP registry write http:// in urls".to_owned()
         }

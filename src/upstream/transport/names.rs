@@ -1,5 +1,6 @@
 //! Who is asked for the addresses of a name (`network.dns`): one server after the other, in the order of the
-//! configuration. One that fails is asked last for a while.
+//! configuration. One that does not answer is asked last for a while; one that has no answer for a single name (SERVFAIL,
+//! REFUSED) is not, because the fault is mostly the name's.
 //!
 //! The order is a preference: what the first server says is believed, also that a name does not exist. Only where it
 //! says nothing (no answer in time, no connection, a wrong certificate, SERVFAIL, REFUSED) is the next one asked. DNS
@@ -100,10 +101,10 @@ async fn ask(
     reasons: &mut Vec<String>,
 ) -> Option<Result<Vec<IpAddr>, LookUpError>> {
     let answer = match server.look_up(name).await {
-        Ok(found) => Ok(found),
-        Err(Unanswered::NotFound) => Err(LookUpError::NotFound {
+        Ok(found) => Some(Ok(found)),
+        Err(Unanswered::NotFound) => Some(Err(LookUpError::NotFound {
             server: server.to_string(),
-        }),
+        })),
         Err(Unanswered::Failed(reason)) => {
             if standing.failed() {
                 tracing::warn!(dns = %server, "the DNS server does not answer ({reason}); others are asked first for a while");
@@ -111,9 +112,13 @@ async fn ask(
             reasons.push(format!("{server}: {reason}"));
             return None;
         }
+        Err(Unanswered::Refused(reason)) => {
+            reasons.push(format!("{server}: {reason}"));
+            None
+        }
     };
     if standing.worked() {
         tracing::info!(dns = %server, "the DNS server answers again");
     }
-    Some(answer)
+    answer
 }

@@ -138,6 +138,19 @@ impl Proxy {
         self.remote_dns
     }
 
+    pub(super) fn is_socks(&self) -> bool {
+        matches!(self.scheme, Scheme::Socks5 | Scheme::Socks5h)
+    }
+
+    /// It is itself reached by TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+
     /// The name of the proxy as the resolver sees it; None for a literal address.
     pub(super) fn name(&self) -> Option<String> {
         match &self.host {

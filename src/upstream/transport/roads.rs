@@ -1,9 +1,10 @@
 //! The ways out: directly, or through a proxy. Where the configuration lists several, one that fails is passed over and the
 //! next one takes over; only what the list names is ever taken.
 //!
-//! A road is blamed on evidence: when the next one brought an answer to the same request, or when a body that it carried
-//! broke. If no road brings an answer it is the registry that is not there, and the order stays as it was. A road that
-//! rests is tried again in the background, by a request of our own, while requests come by.
+//! A road is blamed on evidence: when the next one brought an answer to the same request, by all registries; when a body that
+//! it carried broke, or no answer came to a request that it took, by this registry alone, whose own fault it may be. If no
+//! road brings an answer it is the registry that is not there, and the order stays as it was. A road that rests is tried
+//! again in the background, by a request of our own, while requests come by.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,8 +20,9 @@ use super::standing::Standing;
 use super::{BuildError, Call, Config, Load, NamedBy, Transport};
 use crate::oci::RegistryName;
 use crate::upstream::failure::{Cause, Failure, Phase};
+use crate::upstream::place::Origin;
 
-/// How each proxy has done lately, for all registries: one that failed for one is passed over for all.
+/// Which proxies can be used at all, for all registries: one that failed for one is passed over for all.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     known: Arc<Mutex<HashMap<String, Arc<Standing>>>>,
@@ -39,7 +41,10 @@ pub(super) struct Road {
     /// `None`: directly.
     pub proxy: Option<Proxy>,
     pub clients: Clients,
+    /// Of the proxy, which others use too.
     standing: Arc<Standing>,
+    /// What became of requests that it took for this registry.
+    here: Arc<Standing>,
 }
 
 /// All that one registry may take.
@@ -52,13 +57,13 @@ pub(super) struct Roads {
 /// The road that a body comes over, where there are others.
 #[derive(Clone, Debug)]
 pub(in crate::upstream) struct Trail {
-    standing: Arc<Standing>,
+    here: Arc<Standing>,
 }
 
 impl Trail {
     /// The body broke, or stood still for too long: whoever asks for its rest takes another road first.
     pub fn broke(&self) {
-        self.standing.failed();
+        self.here.failed();
     }
 }
 
@@ -70,6 +75,7 @@ impl Road {
                 proxy: None,
                 clients: Clients::build(config, rules, None, true)?,
                 standing: Arc::default(),
+                here: Arc::default(),
             });
         };
         let url = proxy.url().map_err(|reason| BuildError::Proxy {
@@ -85,10 +91,27 @@ impl Road {
             proxy: Some(proxy.clone()),
             clients: Clients::build(config, &rules, Some(&url), proxy.resolves_here())?,
             standing: config.proxies.standing_of(proxy),
+            here: Arc::default(),
         })
     }
 
+    /// A proxy that is told a name would go where that leads, which is not where the url does.
+    pub fn takes_other_names(&self) -> bool {
+        self.proxy.as_ref().is_none_or(Proxy::resolves_here)
+    }
+
+    fn is_well(&self) -> bool {
+        self.standing.is_well() && self.here.is_well()
+    }
+
+    /// A rest is over, and this caller finds out.
+    fn may_be_tried(&self) -> bool {
+        // Both, so that what is due is not put off by the other.
+        self.standing.may_be_tried() | self.here.may_be_tried()
+    }
+
     fn worked(&self, registry: &RegistryName) {
+        self.here.worked();
         if self.standing.worked() {
             tracing::info!(%registry, road = %self, "an outbound road works again");
         }
@@ -141,7 +164,7 @@ impl Transport {
         &self,
         call: &Call,
     ) -> Result<Response<reqwest::Body>, Failure> {
-        let roads = self.roads.to(&call.url);
+        let roads = self.able(self.roads.to(&call.url), call);
         match roads[..] {
             [] => Err(self.not_askable("its proxy was not built")),
             // Boxed: what everybody awaits inside of much else should be small.
@@ -150,10 +173,23 @@ impl Transport {
         }
     }
 
+    /// Without those that can't reach a host with a `server_name`; where none can, all of them, so that it is said why.
+    fn able<'a>(&self, roads: Vec<&'a Road>, call: &Call) -> Vec<&'a Road> {
+        if !self.named_otherwise.contains(&Origin::of(&call.url)) {
+            return roads;
+        }
+        let able: Vec<_> = roads
+            .iter()
+            .copied()
+            .filter(|road| road.takes_other_names())
+            .collect();
+        if able.is_empty() { roads } else { able }
+    }
+
     async fn exchange_over(&self, roads: &[&Road], call: &Call) -> Result<Response<reqwest::Body>, Failure> {
         self.try_those_that_rest(roads, call);
         let (well, resting): (Vec<&Road>, Vec<&Road>) =
-            roads.iter().copied().partition(|road| road.standing.is_well());
+            roads.iter().copied().partition(|road| road.is_well());
         let mut failed: Vec<(&Road, Failure)> = Vec::new();
         for road in well.into_iter().chain(resting) {
             match self.send_over(road, call).await {
@@ -163,7 +199,7 @@ impl Transport {
                         other.failed(&self.registry, failure, road);
                     }
                     answer.extensions_mut().insert(Trail {
-                        standing: road.standing.clone(),
+                        here: road.here.clone(),
                     });
                     return Ok(answer);
                 }
@@ -173,7 +209,7 @@ impl Transport {
                 }
                 Err(failure) => {
                     if is_silence(&failure) {
-                        road.standing.failed();
+                        road.here.failed();
                     }
                     return Err(failure);
                 }
@@ -184,14 +220,14 @@ impl Transport {
 
     /// Roads that would be taken first, if they worked. A registry's own host is asked, never a storage on its word.
     fn try_those_that_rest(&self, roads: &[&Road], call: &Call) {
-        if call.named_by != NamedBy::Configuration || roads.iter().all(|road| !road.standing.is_well()) {
+        if call.named_by != NamedBy::Configuration || roads.iter().all(|road| !road.is_well()) {
             return;
         }
         for road in roads {
             let Some(index) = self.roads.all.iter().position(|one| std::ptr::eq(one, *road)) else {
                 continue;
             };
-            if road.standing.is_well() || !road.standing.may_be_tried() {
+            if !road.may_be_tried() {
                 continue;
             }
             let this = self.clone();

@@ -248,7 +248,7 @@ fn roads_that_lead_nowhere() {
         "[registries.\"ghcr.io\"]\nserver_name = \"https://ghcr.io/\"",
         "[registries.\"ghcr.io\"]\nserver_name = \"10.0.0.1\"",
         "[registries.\"lan.example.com\"]\nurls = [\"http://lan.example.com\"]\nserver_name = \"other.example.com\"",
-        "[network]\nproxy = [\"socks5://10.0.0.1\", \"socks5h://10.0.0.1\"]\n[registries.\"ghcr.io\"]\nserver_name = \"ghcr.example.com\"",
+        "[network]\nproxy = [\"http://10.0.0.1\", \"socks5h://10.0.0.1\"]\n[registries.\"ghcr.io\"]\nserver_name = \"ghcr.example.com\"",
         "[parent]\nurl = \"https://far.example.com\"\nclient_cert = \"near.crt\"",
         "[parent]\nurl = \"http://far.example.com\"\nclient_cert = \"near.crt\"\nclient_key = \"near.key\"",
         "[parent]\nclient_key = \"near.key\"",
@@ -270,6 +270,7 @@ fn roads_that_are_risky() {
         "[network]\ndns = [\"https://dns.google\", \"1.1.1.1\", \"1.1.1.1\"]",
         "[network]\nproxy = [\"http://a\", \"direct\", \"http://a\", \"direct\"]",
         "[network]\nproxy = [\"socks5://me:hunter2@a\", \"direct\"]",
+        "[network]\nproxy = [\"http://10.0.0.1\", \"direct\"]\n[registries.\"ghcr.io\"]\nserver_name = \"ghcr.example.com\"",
         "listen = [\"0.0.0.0:80\"]\ntrusted_proxies = [\"10.0.0.5\"]\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"",
         "listen = [\"127.0.0.1:5000\"]\n[tls]\nlisten = [\"0.0.0.0:443\"]\ncertificates = [{ cert = \"c\", key = \"k\" }]\nclient_ca_file = \"clients.pem\"",
     ]

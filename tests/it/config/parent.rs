@@ -68,6 +68,26 @@ fn a_parent_without_a_password_gives_everybody_the_same() {
 }
 
 #[test]
+fn a_certificate_for_the_parent_is_docxys_own_as_a_password_is() {
+    // What the parent gives to the certificate it would not give to everybody: whoever listens beyond this machine is told
+    // who may have it then, once.
+    let parent = "[parent]\nurl = \"https://far.example.com\"\nclient_cert = \"near.crt\"\nclient_key = \"near.key\"\n";
+    let warned = |text: String| {
+        let loaded = of_text(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
+        warnings.filter(|warning| warning.contains("signs in")).count()
+    };
+    assert_eq!(warned(format!("listen = [\"0.0.0.0:5000\"]\n{parent}")), 1);
+    assert_eq!(warned(format!("listen = [\"127.0.0.1:5000\"]\n{parent}")), 0);
+    let users = "[access]\nclients = \"users\"\nuser_files = [\"u\"]\n";
+    assert_eq!(warned(format!("listen = [\"0.0.0.0:5000\"]\n{users}{parent}")), 0);
+    // The same for a registry of its own.
+    let own = "[registries.\"harbor.lan\"]\nurls = [\"https://harbor.lan\"]\nclients = \"open\"\nclient_cert = \"a\"\nclient_key = \"b\"\n";
+    assert_eq!(warned(format!("listen = [\"0.0.0.0:5000\"]\n{own}")), 1);
+    assert_eq!(warned(format!("listen = [\"127.0.0.1:5000\"]\n{own}")), 0);
+}
+
+#[test]
 fn mistakes_are_told_where_they_are_written() {
     // An operator: one line for one mistake, not one for each of eleven registries.
     for (text, expected) in [

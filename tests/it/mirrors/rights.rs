@@ -7,7 +7,7 @@ use crate::cache::{
 };
 use crate::support::{
     client::Request,
-    stub::{Auth, Door, Fault, On, StubRegistry},
+    stub::{Auth, Door, Fault, Gate, On, StubRegistry},
     within,
 };
 
@@ -177,6 +177,67 @@ async fn what_only_a_mirror_has_makes_nothing_public() {
         }
     }
     assert_eq!(places.mirror().connections(), 0, "{}", places.story());
+}
+
+#[tokio::test]
+async fn what_one_right_began_no_mirror_opens_to_another() {
+    // Half a layer came with alice's right, which then ends. That carol may have the rest, and so all of it, is the registry's
+    // to say: a mirror says yes to whatever it is asked.
+    const CUT: usize = 300_000;
+    let own = StubRegistry::builder()
+        .auth(Auth::Token)
+        .user("alice", "alice-password")
+        .user("carol", "carol-password")
+        .image(REPOSITORY, "7", image_of(505, &[1_000_000]))
+        .start()
+        .await;
+    let mirror = StubRegistry::builder()
+        .image(REPOSITORY, "7", image_of(505, &[1_000_000]))
+        .start()
+        .await;
+    let config = "[registries.\"docker.io\"]\nmirrors_first = true";
+    let places = Places::before(own, vec![mirror], "", |app| app.config(config)).await;
+    places.public().await;
+    let layer = places.layer();
+    // The mirror has not got it yet while alice asks.
+    places
+        .mirror()
+        .fault(On::get("*/blobs/*").first(2), Fault::Status(404));
+    let gate = Gate::after(CUT);
+    let broken = Fault::All(vec![Fault::Body(gate.clone()), Fault::CutAt(CUT + 1000)]);
+    places.own.fault(On::get("*/blobs/*").nth(1), broken);
+    places.own.fault(On::get("*/blobs/*").nth(2), Fault::Status(403));
+    let mut pulls = Vec::new();
+    for (name, password) in [("alice", "alice-password"), ("carol", "carol-password")] {
+        let who = places.client().login(name, password);
+        let who = who.signed_in(&format!("repository:{REPOSITORY}:pull")).await;
+        let mut open = who
+            .request("GET", &blob_path(&layer))
+            .open(places.app.addr())
+            .await;
+        assert_eq!(open.status, 200, "{name}");
+        let bytes = within("a beginning", open.read(100_000)).await;
+        pulls.push((open, bytes));
+    }
+    gate.held().await;
+    gate.open();
+    for (mut open, mut bytes) in pulls {
+        bytes.extend(within("a body", open.rest()).await);
+        assert!(bytes == layer.bytes, "{}", places.story());
+    }
+    let asked = places.own.gets("*/blobs/*");
+    let answered: Vec<_> = asked
+        .iter()
+        .map(|seen| (seen.user.as_deref(), seen.status))
+        .collect();
+    // Who is refused is not looked at.
+    let right = [
+        (Some("alice"), Some(200)),
+        (None, Some(403)),
+        (Some("carol"), Some(206)),
+    ];
+    assert_eq!(answered, right, "{}", places.story());
+    assert_eq!(places.mirror().gets("*/blobs/*").len(), 2, "{}", places.story());
 }
 
 #[tokio::test]

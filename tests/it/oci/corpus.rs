@@ -8,11 +8,13 @@ type Check = fn(&[u8]);
 #[test]
 fn every_file_of_the_corpora_holds() {
     // Whatever a fuzzer once found must never come back, also for those who have no nightly compiler.
-    let targets: [(&str, Check); 10] = [
+    let targets: [(&str, Check); 12] = [
         ("challenge", checks::challenge),
         ("endpoint", checks::endpoint),
         ("error_body", checks::error_body),
         ("grant", checks::grant),
+        ("import_files", checks::import_files),
+        ("import_variables", checks::import_variables),
         ("manifest", checks::manifest),
         ("range", checks::range),
         ("registry_name", checks::registry_name),
@@ -49,5 +51,5 @@ fn every_target_has_a_corpus_that_runs() {
         names
     };
     assert_eq!(names("fuzz_targets"), names("corpus"));
-    assert_eq!(names("corpus").len(), 10);
+    assert_eq!(names("corpus").len(), 12);
 }

@@ -23,6 +23,7 @@ pub struct Request {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     tls: Option<(Arc<ClientConfig>, String)>,
+    tunnel: Option<String>,
 }
 
 impl Request {
@@ -33,6 +34,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             tls: None,
+            tunnel: None,
         }
     }
 
@@ -81,6 +83,12 @@ impl Request {
         self
     }
 
+    /// What is asked is a proxy, for a tunnel to this `HOST:PORT`; the rest goes through it.
+    pub fn through_tunnel(mut self, to: &str) -> Self {
+        self.tunnel = Some(to.to_owned());
+        self
+    }
+
     /// Sends, and reads the whole answer.
     pub async fn send(self, to: SocketAddr) -> Response {
         let what = format!("the answer to {} {}", self.method, self.target);
@@ -100,8 +108,11 @@ impl Request {
     /// As `open`, for tests in which the connection itself may be refused or closed; `ConnectionAborted` is one that was
     /// closed without a word.
     pub async fn try_open(&self, to: SocketAddr) -> io::Result<Open> {
-        let tcp = TcpStream::connect(to).await?;
+        let mut tcp = TcpStream::connect(to).await?;
         tcp.set_nodelay(true)?;
+        if let Some(tunnel) = &self.tunnel {
+            connect(&mut tcp, tunnel).await?;
+        }
         let mut stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(tcp),
             Some((trust, name)) => {
@@ -138,6 +149,21 @@ impl Request {
     fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// Asks for a tunnel; a refusal is an error with the answer's head.
+async fn connect(proxy: &mut TcpStream, to: &str) -> io::Result<()> {
+    proxy
+        .write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes())
+        .await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(proxy.read_u8().await?);
+    }
+    if head.starts_with(b"HTTP/1.1 200") {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()))
 }
 
 /// `Basic <base64>`

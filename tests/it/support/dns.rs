@@ -26,6 +26,8 @@ pub enum Manner {
     Silent,
     /// Every answer is SERVFAIL.
     Fails,
+    /// The answers for this name are SERVFAIL.
+    FailsFor(&'static str),
     /// Questions for AAAA are never answered.
     SilentForIpv6,
     /// UDP answers are empty and say that they are truncated.
@@ -179,6 +181,7 @@ impl Zone {
             (Manner::Silent, _) => return None,
             (Manner::SilentForIpv6, _) if kind == AAAA => return None,
             (Manner::Fails, _) => SERVFAIL,
+            (Manner::FailsFor(broken), _) if name == broken => SERVFAIL,
             (_, None) => NXDOMAIN,
             (_, Some(_)) => 0,
         };

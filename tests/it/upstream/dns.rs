@@ -172,6 +172,34 @@ async fn servfail_leads_to_the_next_server_and_no_such_name_does_not() {
 }
 
 #[tokio::test]
+async fn one_name_that_can_not_be_answered_is_not_everybodys_trouble() {
+    // A registry whose zone is broken makes every resolver say SERVFAIL: the preferred server stays the first for all others,
+    // or one typing mistake sends a whole company's questions to the server that was meant for emergencies.
+    const BROKEN: &str = "broken.example";
+    let registry = registry().await;
+    let names = [(NAME, TRUTH), ("second.example", TRUTH), (BROKEN, TRUTH)];
+    let first = DnsServer::plain(&names, Manner::FailsFor(BROKEN), 60).await;
+    let last = DnsServer::plain(&names, Manner::Answers, 60).await;
+    let servers = [first.address().to_string(), last.address().to_string()];
+    let from = setup(&registry, &[&servers[0], &servers[1]], trusting(&[]));
+    let names = from.transport.names.clone();
+    let pull = async |name: &str| {
+        let mut setup = Setup::at(&registry.url_at(name, ""));
+        setup.transport.names = names.clone();
+        status(setup).await.unwrap()
+    };
+    assert_eq!(pull(NAME).await, 200);
+    let kept = first.asked(NAME, A);
+    assert_eq!(pull(BROKEN).await, 200);
+    assert!(first.asked(BROKEN, A) > 0 && last.asked(BROKEN, A) > 0);
+    assert_eq!(pull(NAME).await, 200);
+    assert_eq!(pull("second.example").await, 200);
+    assert_eq!(first.asked(NAME, A), kept, "its answers are kept");
+    assert!(first.asked("second.example", A) > 0, "it does not rest");
+    assert_eq!(last.asked("second.example", A) + last.asked(NAME, A), 0);
+}
+
+#[tokio::test]
 async fn with_ipv6_off_nobody_is_asked_for_ipv6_addresses() {
     // On networks where questions for AAAA are never answered, switching IPv6 off must end the wait (T6).
     let registry = registry().await;

@@ -6,7 +6,7 @@ use docxy::tls::trust::{Roots, Trust};
 use docxy::tls::{CertificateFiles, Identity};
 use docxy::upstream::failure::Cause;
 use docxy::upstream::transport::OwnTls;
-use docxy::upstream::transport::proxy::{Proxy, ProxyConfig};
+use docxy::upstream::transport::proxy::{NoProxy, Proxy, ProxyConfig, Step};
 use docxy::upstream::{Failure, Right};
 use url::Url;
 
@@ -233,4 +233,38 @@ async fn another_name_goes_through_socks5_and_is_never_told_to_a_proxy() {
             assert_eq!(relay.connections(), 0, "{scheme}");
         }
     }
+}
+
+#[tokio::test]
+async fn another_name_takes_the_road_of_a_list_that_can_carry_it() {
+    // An operator who lists a proxy and then the direct road must not lose the registry with another name altogether.
+    let ours = Authority::new("ours");
+    let registry = Stub::start_tls(ours.server("certified.example"), |_| answer(200, &[], "ok")).await;
+    let url = registry.url_at("registry.test", "");
+    let through = |relay: &Outbound, scheme: &str| Step::Through {
+        proxy: Proxy::parse(&relay.url(scheme, "")).unwrap(),
+        no_proxy: NoProxy::default(),
+    };
+    let (blind, able) = (Outbound::start().await, Outbound::start().await);
+    for (list, carried) in [
+        (vec![through(&blind, "http"), Step::Direct], 0),
+        (vec![through(&blind, "socks5h"), through(&able, "socks5")], 1),
+    ] {
+        let mut setup = Setup::at(&url);
+        setup.transport.own_tls = own(&url, trusting(&[&ours]), Some("certified.example"));
+        setup.transport.proxy = Some(ProxyConfig::List(list));
+        assert_eq!(status(setup).await.unwrap(), 200);
+        assert_eq!((blind.connections(), able.connections()), (0, carried));
+    }
+    // But the direct road is taken only where it is written.
+    let before = registry.names().len();
+    let mut setup = Setup::at(&url);
+    setup.transport.own_tls = own(&url, trusting(&[&ours]), Some("certified.example"));
+    setup.transport.proxy = Some(ProxyConfig::List(vec![
+        through(&blind, "http"),
+        through(&blind, "socks5h"),
+    ]));
+    let message = status(setup).await.unwrap_err().to_string();
+    assert!(message.contains("server_name"), "{message}");
+    assert_eq!((blind.connections(), registry.names().len()), (0, before));
 }

@@ -6,8 +6,9 @@ use docxy::upstream::failure::Cause;
 use docxy::upstream::transport::Proxies;
 use docxy::upstream::transport::proxy::{NoProxy, Proxy, ProxyConfig, Step};
 use docxy::upstream::{Failure, Right, Upstream};
+use http_body_util::BodyExt as _;
 
-use super::stub::{Setup, Stub, TAGS, answer, get};
+use super::stub::{self, Setup, Stub, TAGS, answer, get};
 use crate::support::proxy::{Life, Outbound};
 
 async fn registry() -> Stub {
@@ -221,4 +222,45 @@ async fn a_dead_registry_does_not_spoil_the_order() {
     let third = build(other.port());
     assert_eq!(status(&third).await.unwrap(), 200);
     assert_eq!(second.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn what_one_registry_breaks_is_not_the_proxys_fault_for_others() {
+    // One registry that cuts its blobs, or says nothing, must not push every other registry onto the slow proxy.
+    let good = registry().await;
+    let cutting = Stub::start(|_| {
+        let mut steps = answer(200, &[("Content-Length", "100")], "too short");
+        steps.push(stub::Step::Close);
+        steps
+    })
+    .await;
+    let silent = Stub::start(|_| vec![stub::Step::Hang]).await;
+    let (first, second) = (Outbound::start().await, Outbound::start().await);
+    let list = vec![
+        through(&first.url("socks5h", "")),
+        through(&second.url("socks5h", "")),
+    ];
+    let proxies = Proxies::default();
+    let at = |stub: &Stub| {
+        let mut setup = Setup::at(&stub.url_at("registry.test", ""));
+        setup.transport.proxy = Some(ProxyConfig::List(list.clone()));
+        setup.transport.proxies = proxies.clone();
+        setup.transport.timeouts.headers = Duration::from_millis(300);
+        setup.build()
+    };
+    let cutting = at(&cutting);
+    let answer = cutting.send(&get(TAGS), &Right::Anonymous).await.unwrap();
+    assert!(answer.body.collect().await.is_err());
+    let failure = status(&at(&silent)).await.unwrap_err();
+    assert!(matches!(failure, Failure::Timeout { .. }), "{failure:?}");
+    assert_eq!((first.asked().len(), second.asked().len()), (2, 0));
+    assert_eq!(status(&at(&good)).await.unwrap(), 200);
+    assert_eq!(
+        (first.asked().len(), second.asked().len()),
+        (3, 0),
+        "the first is still the first for others"
+    );
+    // The one whose body broke tries another road.
+    cutting.send(&get(TAGS), &Right::Anonymous).await.unwrap();
+    assert_eq!((first.asked().len(), second.asked().len()), (3, 1));
 }

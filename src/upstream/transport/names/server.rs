@@ -44,6 +44,9 @@ pub(super) struct Server {
 pub(super) enum Unanswered {
     /// That is the answer.
     NotFound,
+    /// It answered, but not for this name (SERVFAIL, REFUSED): another server may; this one is well.
+    Refused(String),
+    /// It does not answer.
     Failed(String),
 }
 
@@ -75,7 +78,7 @@ impl Server {
         if self.written == DnsServer::System {
             return of_system(name, self.ipv6).await;
         }
-        let mut asked = Name::from_utf8(name).map_err(|error| Unanswered::Failed(error.to_string()))?;
+        let mut asked = Name::from_utf8(name).map_err(|error| Unanswered::Refused(error.to_string()))?;
         // No search domains: the names of registries are whole.
         asked.set_fqdn(true);
         let client = self.client().await?;
@@ -159,7 +162,7 @@ impl Server {
         of_system(name, self.ipv6).await.map_err(|unanswered| {
             let reason = match unanswered {
                 Unanswered::NotFound => "no such name".to_owned(),
-                Unanswered::Failed(reason) => reason,
+                Unanswered::Refused(reason) | Unanswered::Failed(reason) => reason,
             };
             Unanswered::Failed(format!("its own name does not resolve: {reason}"))
         })
@@ -209,10 +212,10 @@ async fn family(client: &TokioResolver, name: Name, kind: RecordType) -> Result<
             Err(Unanswered::NotFound)
         }
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            Err(Unanswered::Failed(format!("it answered {}", none.response_code)))
+            Err(Unanswered::Refused(format!("it answered {}", none.response_code)))
         }
         Err(NetError::Dns(DnsError::ResponseCode(code))) => {
-            Err(Unanswered::Failed(format!("it answered {code}")))
+            Err(Unanswered::Refused(format!("it answered {code}")))
         }
         Err(error) => Err(Unanswered::Failed(error.to_string())),
     }
@@ -236,6 +239,10 @@ fn both(six: Option<Answer>, four: Option<Answer>) -> Answer {
             Ok(six)
         }
         (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
+        // It does answer.
+        (Some(Err(Unanswered::Refused(reason))), _) | (_, Some(Err(Unanswered::Refused(reason)))) => {
+            Err(Unanswered::Refused(reason))
+        }
         (Some(Err(Unanswered::Failed(reason))), _) | (_, Some(Err(Unanswered::Failed(reason)))) => {
             Err(Unanswered::Failed(reason))
         }
@@ -254,7 +261,9 @@ async fn of_system(name: &str, ipv6: bool) -> Answer {
     let looking = tokio::task::spawn_blocking(move || {
         let found = getaddrinfo(Some(&name), None, Some(hints)).map_err(|error| match error.kind() {
             LookupErrorKind::NoName | LookupErrorKind::NoData => Unanswered::NotFound,
-            _ => Unanswered::Failed(std::io::Error::from(error).to_string()),
+            // Whether its own server was silent or answered SERVFAIL can't be told apart. It came back in time, so that
+            // asking it first again costs nobody much.
+            _ => Unanswered::Refused(std::io::Error::from(error).to_string()),
         })?;
         // What is neither IPv4 nor IPv6 can't be read, and is of no use.
         Ok(found.flatten().map(|one| one.sockaddr.ip()).collect())

@@ -147,6 +147,7 @@ pub(super) struct Options {
     pub realm: Option<String>,
     pub ca: Option<Arc<TestCa>>,
     pub certificate_names: Vec<String>,
+    pub shown: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Options {
@@ -177,6 +178,7 @@ impl Builder {
             realm: None,
             ca: None,
             certificate_names: Vec::new(),
+            shown: None,
         };
         Self {
             options,
@@ -263,6 +265,12 @@ impl Builder {
     /// The certificate is for these names and no others.
     pub fn certificate_names(mut self, names: &[&str]) -> Self {
         self.options.certificate_names = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// All doors speak TLS just so: with whatever certificate is in there.
+    pub fn shows(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
+        self.options.shown = Some(tls);
         self
     }
 

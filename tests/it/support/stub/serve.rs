@@ -117,14 +117,18 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
             listeners.push((door, listener));
         }
     }
-    let scheme = if options.ca.is_some() { "https" } else { "http" };
+    let scheme = if options.ca.is_some() || options.shown.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     state.set_places(Places {
         registry: format!("{scheme}://{}", doors[Door::Registry as usize]),
         token: format!("{scheme}://{}", doors[Door::Token as usize]),
         cdn: format!("{scheme}://{}", doors[Door::Cdn as usize]),
     });
 
-    let certificate = options.ca.as_ref().map(|ca| {
+    let issued = options.ca.as_ref().map(|ca| {
         let mut names = options.certificate_names.clone();
         if names.is_empty() {
             names = doors.iter().map(|door| door.ip().to_string()).collect();
@@ -133,6 +137,7 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         ca.issue(&names).server()
     });
+    let certificate = options.shown.clone().or(issued);
     let running = Running {
         state: Arc::clone(state),
         doors,

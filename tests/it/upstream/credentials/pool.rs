@@ -1,10 +1,13 @@
 //! Several accounts at one registry, asked over real sockets.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use docxy::config::values::{Credential, Secret};
-use docxy::upstream::{Account, CredentialSource, Failure, Fault, Right, State, Upstream};
+use docxy::upstream::{Account, CredentialSource, Failure, Fault, Right, State, Timeouts, Upstream};
 use http::StatusCode;
 
 use super::super::stub::{Seen, Setup, Step, Stub, TAGS, answer, get};
@@ -282,4 +285,77 @@ async fn an_outage_of_the_token_service_is_no_failing_account() {
     assert!(matches!(failure, Failure::TokenService { .. }), "{failure:?}");
     assert!(states(&upstream).iter().all(|(_, works)| *works));
     assert_eq!(asked_for_tokens(&stub).len(), 1);
+}
+
+#[tokio::test]
+async fn silence_about_a_password_is_no_refusal_of_it() {
+    // The token service stalls between two answers: the account is not at fault, and what it may read is not denied.
+    let stub = Stub::start(|seen| {
+        if seen.target.starts_with("/token") {
+            return match (user_of(seen).as_deref(), seen.target.contains("scope=")) {
+                (Some("one"), true) => answer(401, &[], "{}"),
+                (Some("one"), false) => vec![Step::Hang],
+                _ => answer(200, &[], r#"{"token":"of-two"}"#),
+            };
+        }
+        match seen.header("authorization") {
+            Some("Bearer of-two") if seen.target == TAGS => answer(200, &[], "content"),
+            Some(_) => answer(404, &[], "{}"),
+            None => {
+                let realm = format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap());
+                answer(401, &[("WWW-Authenticate", &realm)], "{}")
+            }
+        }
+    })
+    .await;
+    let with = |accounts: &[&str]| {
+        let mut setup = Setup::at(&stub.url(""));
+        setup.config.credentials = accounts.iter().map(|user| fixed(user)).collect();
+        let timeouts = Timeouts {
+            headers: Duration::from_millis(300),
+            ..setup.config.timeouts
+        };
+        setup.timeouts(timeouts).build()
+    };
+    let other = get("/v2/x/y/tags/list");
+    // What everyone may have comes; another account may be given what this one was not; where nobody is, nothing was decided.
+    for (accounts, anonymous) in [(vec!["one"], true), (vec!["one", "two"], false)] {
+        let upstream = with(&accounts);
+        let answer = upstream.send(&get(TAGS), &Right::Configured).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.anonymous), (200, anonymous));
+        let failure = upstream.send(&other, &Right::Configured).await.unwrap_err();
+        assert!(matches!(failure, Failure::Timeout { .. }), "{failure:?}");
+        assert!(states(&upstream).iter().all(|(_, works)| *works));
+    }
+}
+
+#[tokio::test]
+async fn what_was_missing_while_an_account_failed_is_asked_of_it_when_it_works() {
+    // "All were asked, and nobody has it" must not be remembered of a day on which one of them could not be asked.
+    let works = Arc::new(AtomicBool::new(false));
+    let is_open = works.clone();
+    let stub = tokens(
+        move |user, _| match user {
+            Some("one") => Ok("of-one"),
+            Some("two") if is_open.load(Ordering::SeqCst) => Ok("of-two"),
+            _ => Err(401),
+        },
+        |token| if token == "of-two" { 200 } else { 404 },
+    )
+    .await;
+    let upstream = with(&stub, vec![fixed("one"), fixed("two")]);
+    let ask = async || {
+        let answer = upstream.send(&get(TAGS), &Right::Configured).await.unwrap();
+        answer.status.as_u16()
+    };
+    assert_eq!((ask().await, ask().await), (404, 404));
+    assert_eq!(
+        states(&upstream),
+        [("one".to_owned(), true), ("two".to_owned(), false)]
+    );
+    works.store(true, Ordering::SeqCst);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    assert_eq!(ask().await, 200);
 }

@@ -10,7 +10,7 @@ use crate::support::app::{Builder, TestApp};
 use crate::support::client::Request;
 use crate::support::pair::{HUB_PASSWORD, hub};
 use crate::support::puller::Puller;
-use crate::support::stub::{Auth, Door, StubRegistry};
+use crate::support::stub::{Auth, Door, Fault, On, StubRegistry};
 
 const PRIVATE: &str = "/v2/acme/app/manifests/1";
 const PUBLIC: &str = "/v2/owner/image/manifests/1";
@@ -112,6 +112,53 @@ async fn without_a_working_account_public_images_come_and_private_ones_say_why()
         line.contains("alice (registries.") && line.contains("password_file): the registry refuses it (401)")
     };
     app.logged("the account, its key and the reason", why).await;
+    assert_secret(&app, &stub);
+}
+
+#[tokio::test]
+async fn what_only_the_failing_account_may_see_is_not_gone() {
+    // The one robot that may read the base image expires, and the registry hides from the other one that it is there: the
+    // cluster goes on with what is cached, and has it still when the robot is back.
+    let stub = hub(Auth::Token).user("bob", HUB_PASSWORD).start().await;
+    let run = |password: &str| {
+        TestApp::builder()
+            .registry("docker.io", &stub)
+            .cache()
+            .config(
+                "[registries.\"docker.io\"]\nauth = \"configured\"\n\
+                 credentials = [{ username = \"alice\", password_file = \"one\" }, { username = \"bob\", password_file = \"two\" }]",
+            )
+            .file("one", password)
+            .file("two", HUB_PASSWORD)
+    };
+    let image = stub.image("acme/app", "1").root;
+    let app = run(HUB_PASSWORD).start().await;
+    Puller::of(&app).ask(PRIVATE).await.assert_is(&image, &stub);
+    let home = app.home();
+    app.stop().await;
+
+    stub.fault(On::path("/v2/acme/*"), Fault::Status(404));
+    let app = run("canary-expired").home(&home).start().await;
+    let client = Puller::of(&app);
+    for method in ["GET", "HEAD", "GET"] {
+        let answer = client.send(method, PRIVATE).await;
+        assert_eq!(answer.status, 200, "{method}: {}", answer.text());
+        assert_eq!(answer.header("x-cache"), Some("stale"), "{method}");
+        assert!(answer.header("warning").is_some(), "{method}");
+    }
+    // What was never there is missing as ever: signing tools look for it all the time.
+    let signature = format!("/v2/owner/image/manifests/{}.sig", image.digest.replace(':', "-"));
+    for path in [&*signature, "/v2/acme/app/manifests/never"] {
+        let answer = client.ask(path).await;
+        answer.assert_refused(404, &["MANIFEST_UNKNOWN", "NOT_FOUND"], "docker.io", &stub);
+    }
+    app.stop().await;
+
+    stub.clear_faults();
+    stub.untag("acme/app", "1");
+    let app = run(HUB_PASSWORD).home(&home).start().await;
+    let answer = Puller::of(&app).ask(PRIVATE).await;
+    assert_eq!(answer.status, 404, "now it is the registry's own word");
     assert_secret(&app, &stub);
 }
 

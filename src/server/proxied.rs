@@ -1,0 +1,139 @@
+//! What docxy answers as a proxy, inside a tunnel or by a request in absolute form: for which place, and what of it is the
+//! place's token service.
+
+use std::sync::Arc;
+
+use http::request::Parts as Head;
+use http::{Method, StatusCode, Version};
+
+use super::Parts;
+use super::error::Problem;
+use crate::access::challenge::Realm;
+use crate::intercept::Verdict;
+use crate::listen::Tunnel;
+use crate::oci::{Code, Endpoint, RegistryName};
+use crate::route::destination::HTTP;
+use crate::route::{Behind, Destination, Registry, Visit};
+
+/// The tunnel that a request came through.
+pub fn tunnel(head: &Head) -> Option<&Arc<Tunnel>> {
+    head.extensions.get()
+}
+
+/// The place for which docxy is asked; `None` where it is asked for itself.
+///
+/// # Errors
+/// Inside a tunnel the request is for another place, or docxy is no proxy for this one.
+pub fn place(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<Arc<Destination>>, Problem> {
+    match tunnel(head) {
+        Some(tunnel) => within(tunnel, visit).map(Some),
+        None => in_absolute_form(parts, head, visit),
+    }
+}
+
+/// Host = SNI = the target of CONNECT (threat S3).
+fn within(tunnel: &Tunnel, visit: &Visit) -> Result<Arc<Destination>, Problem> {
+    let destination = &tunnel.destination;
+    let host_agrees = visit.host.as_ref().is_some_and(|host| destination.is(host));
+    if tunnel.name_agrees && host_agrees {
+        return Ok(Arc::clone(destination));
+    }
+    let what = if tunnel.name_agrees {
+        "this request"
+    } else {
+        "the name in the TLS handshake"
+    };
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        Code::Unsupported,
+        format!("this tunnel is for {destination}, and {what} is for another host"),
+    ))
+}
+
+/// `GET http://registry.lan:5000/v2/`, as clients send it to a proxy for plain HTTP.
+fn in_absolute_form(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<Arc<Destination>>, Problem> {
+    let (Some(intercept), Some(host)) = (&parts.intercept, &visit.host) else {
+        return Ok(None);
+    };
+    if head.version >= Version::HTTP_2 || head.uri.authority().is_none() {
+        return Ok(None);
+    }
+    let Ok(destination) = Destination::of(host, HTTP) else {
+        return Ok(None);
+    };
+    if host.is_loopback() || intercept.hosts.is_own(&destination) {
+        return Ok(None);
+    }
+    let registry = parts.routes.behind(&destination);
+    match registry.and_then(|behind| behind.registry.as_ref()) {
+        Some(registry) if registry.plain => Ok(Some(Arc::new(destination))),
+        Some(registry) => Err(Problem::denied(format!(
+            "{} is asked over HTTPS: its clients must use https:// addresses",
+            registry.name
+        ))),
+        None => Err(Problem::denied(format!(
+            "docxy is no proxy for http://{host}: it is not the address of a registry that is configured here with an http:// url"
+        ))),
+    }
+}
+
+/// The registry whose token service this request is for, if it is for one. Those of registries that docxy answers for are
+/// answered by docxy's own, so that it knows who signed in.
+pub fn token_service(parts: &Parts, head: &Head, destination: &Destination) -> Option<RegistryName> {
+    let behind = parts.routes.behind(destination)?;
+    let path = head.uri.path();
+    let service = parameter(head, "service");
+    let known = |registry: &Registry| parts.pull.upstream(&registry.name).ok()?.token_service();
+    let is_realm = |registry: &&Arc<Registry>| known(registry).is_some_and(|known| known.url.path() == path);
+    let is_named = |registry: &&Arc<Registry>| {
+        known(registry).is_some_and(|known| known.service.is_some() && known.service == service)
+    };
+    let services = &behind.token_services;
+    if !services.iter().any(|registry| is_realm(&registry)) {
+        let is_the_registrys =
+            behind.registry.is_some() && (Endpoint::parse(path).is_ok() || path.starts_with("/auth/token"));
+        // What no registry has named yet looks like one.
+        let looks_like_one =
+            service.is_some() || parameter(head, "scope").is_some() || head.method == Method::POST;
+        if is_the_registrys || !looks_like_one {
+            return None;
+        }
+    }
+    let mut by_realm = services.iter().filter(is_realm);
+    let found = services
+        .iter()
+        .find(is_named)
+        .or_else(|| by_realm.next())
+        .or_else(|| services.first())?;
+    Some(found.name.clone())
+}
+
+fn parameter(head: &Head, name: &str) -> Option<String> {
+    let query = head.uri.query()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+impl Parts {
+    /// Where a registry's clients sign in, if they would find docxy there too.
+    pub(super) fn proxied_realm(&self, registry: &Registry) -> Option<Realm> {
+        let known = self.pull.upstream(&registry.name).ok()?.token_service()?;
+        let port = known.url.port_or_known_default()?;
+        let place = Destination::new(known.url.host_str()?, port).ok()?;
+        let is_ours = |behind: &Behind| {
+            let mut services = behind.token_services.iter();
+            services.any(|service| service.name == registry.name)
+        };
+        let behind = self.routes.behind(&place).filter(|behind| is_ours(behind))?;
+        let judged = self
+            .intercept
+            .as_ref()?
+            .hosts
+            .judge(&place, behind.names().is_some());
+        (judged == Verdict::Answer).then(|| Realm {
+            url: known.url.to_string(),
+            service: known.service,
+        })
+    }
+}
