@@ -23,6 +23,7 @@ pub mod seal;
 pub mod subject;
 mod token_key;
 pub mod tokens;
+pub mod uploads;
 pub mod users;
 pub mod watched;
 
@@ -87,7 +88,7 @@ pub struct Authorised {
 /// Why a client is turned away before anything is asked upstream; the text is what it is told.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("sign in to pull here")]
+    #[error("sign in first")]
     SignInFirst,
     /// What it presented is no sign-in of a user of docxy's: a wrong password, a token that ended.
     #[error("docxy does not know this user name and password, or token")]
@@ -98,6 +99,11 @@ pub enum Refusal {
     /// The access token it signed in with is not for this. No other sign-in with it would be.
     #[error("this access token is not for this repository; docxy's operator can make one that is")]
     OutOfScope,
+    /// It was made for pulling only.
+    #[error(
+        "this access token is for pulling; docxy's operator can make one that may push (docxy token create --push)"
+    )]
+    PullOnly,
     #[error("docxy can't check access tokens now; its operator finds the reason in its log")]
     Unreadable,
     /// The operator's rules keep it out. Signing in would not help.
@@ -216,9 +222,13 @@ impl Access {
             Identity::Token(token) => {
                 let repository = target.endpoint.repository();
                 let names_registry = target.door.names_registry();
-                return Ok(self
-                    .tokens
-                    .permit(token, &registry.name, repository, names_registry));
+                return Ok(self.tokens.permit(
+                    token,
+                    target.action,
+                    &registry.name,
+                    repository,
+                    names_registry,
+                ));
             }
             // Good only here, whichever registry it is shown to.
             Identity::Password(credential) if self.accounts.are_docxys(credential, address) => {

@@ -32,6 +32,7 @@ use crate::config::load::Loaded;
 use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
+use crate::push::Push;
 use crate::server::{self, Parts};
 use crate::telemetry::{AccessLog, Metrics, logging};
 use crate::tls::{Authority, Certificates};
@@ -199,6 +200,16 @@ fn build(
         let until = drain.clone();
         tokio::spawn(identity.watch(CERTIFICATE_CHECK, async move { until.started().await }));
     }
+    let pull = Arc::new(match store {
+        Some(store) => Pull::caching(
+            resolve::pull(schema),
+            upstreams,
+            store.clone(),
+            resolve::pull_cache(schema),
+            metrics.clone(),
+        ),
+        None => Pull::forwarding(resolve::pull(schema), upstreams),
+    });
     let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
         config: resolve::server(schema, roads.via(), access_log),
@@ -207,16 +218,8 @@ fn build(
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
         limits: Limits::new(resolve::request_limits(schema)),
         intercept,
-        pull: Arc::new(match store {
-            Some(store) => Pull::caching(
-                resolve::pull(schema),
-                upstreams,
-                store.clone(),
-                resolve::pull_cache(schema),
-                metrics.clone(),
-            ),
-            None => Pull::forwarding(resolve::pull(schema), upstreams),
-        }),
+        push: Push::new(Arc::clone(&pull)),
+        pull,
         authority: authority(schema, &drain)?,
         drain,
         metrics: metrics.clone(),

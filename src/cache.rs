@@ -346,6 +346,15 @@ impl Store {
         self.parts.records.remove_tag(name, tag);
     }
 
+    /// Every tag of this repository that means this.
+    pub fn remove_tags_to(&self, name: &FullName, digest: &Digest) {
+        for (tag, record) in self.parts.records.all_tags(name) {
+            if record.digest == *digest {
+                self.parts.records.remove_tag(name, &tag);
+            }
+        }
+    }
+
     /// Never evicted from now on, nor what it names; removed neither. Blocking.
     pub fn pin(&self, digest: &Digest) -> io::Result<()> {
         let (disk, layout) = (&self.parts.disk, &self.parts.layout);

@@ -16,6 +16,7 @@ pub mod access;
 pub mod route;
 
 pub mod pull;
+pub mod push;
 pub mod serve;
 
 pub mod cache;

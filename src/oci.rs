@@ -21,7 +21,7 @@ mod excerpt;
 
 pub use challenge::Challenge;
 pub use digest::Digest;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Session};
 pub use error::{Code, ErrorBody};
 pub use full_name::FullName;
 pub use grant::Grant;
@@ -30,4 +30,4 @@ pub use name::Repository;
 pub use range::{ByteRange, ContentRange};
 pub use reference::{Reference, Tag};
 pub use registry::RegistryName;
-pub use scope::Scope;
+pub use scope::{Action, Scope};

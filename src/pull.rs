@@ -13,6 +13,7 @@ pub mod freshness;
 mod joint;
 mod knowledge;
 mod manifest;
+mod moved;
 mod outcome;
 mod paging;
 mod referrers;
@@ -34,6 +35,7 @@ use http_body_util::{BodyExt, Limited};
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
 pub use knowledge::{Knowledge, Openness};
+pub use moved::{Certainty, Change};
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
 pub use rights::{PROOF, Withdrawn};
@@ -146,6 +148,11 @@ impl Pull {
         })
     }
 
+    /// docxy was told to ask nobody.
+    pub fn is_offline(&self) -> bool {
+        self.cached.as_ref().is_some_and(|cached| cached.config.offline)
+    }
+
     /// All of them, in no order.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
@@ -179,9 +186,15 @@ impl Pull {
             (Endpoint::Manifest(_, reference), None) => {
                 Box::pin(self.forward_manifest(wanted, reference)).await
             }
+            // Whoever is about to push asks whether the registry has it; that it once gave it to docxy is no answer.
+            (Endpoint::Blob(_, digest), Some(cached))
+                if method == Method::Head && target.registry.push && !cached.config.offline =>
+            {
+                Box::pin(self.forward_blob(wanted, digest)).await
+            }
             (Endpoint::Blob(_, digest), Some(cached)) => self.cached_blob(cached, wanted, digest).await,
             (Endpoint::Blob(_, digest), None) => Box::pin(self.forward_blob(wanted, digest)).await,
-            (Endpoint::Base | Endpoint::Upload(_), _) => {
+            (Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..), _) => {
                 Err(Error::missing(&target.registry.name, Missing::Path))
             }
             _ if cached.is_some_and(|cached| cached.config.offline) => Err(Error::Offline {
@@ -195,6 +208,9 @@ impl Pull {
             }
         };
         match (pulled, cached) {
+            // Who pushes to a repository that is not there yet looks first, and needs the registry's own word, which is about
+            // the right that he shows himself.
+            (Err(error), Some(_)) if method == Method::Head && target.registry.push => Err(error),
             (Err(error), Some(cached)) => Err(Box::pin(self.as_shown(cached, wanted, error)).await),
             (pulled, _) => pulled,
         }

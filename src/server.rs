@@ -12,6 +12,7 @@ mod layers;
 mod panicking;
 mod predecessor;
 mod proxied;
+mod push;
 mod redirect;
 mod router;
 mod token;
@@ -32,6 +33,7 @@ use crate::access::{Access, Addresses, Limits};
 use crate::intercept::Intercept;
 use crate::listen::Drain;
 use crate::pull::Pull;
+use crate::push::Push;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::tls::Authority;
@@ -67,6 +69,7 @@ pub struct Parts {
     /// docxy is a proxy too.
     pub intercept: Option<Intercept>,
     pub pull: Arc<Pull>,
+    pub push: Push,
     pub drain: Drain,
     /// Signs for the hosts that are intercepted; `None` where nothing is.
     pub authority: Option<Arc<Authority>>,

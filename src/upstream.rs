@@ -11,6 +11,7 @@ mod fetch;
 mod health;
 mod login;
 mod mirror;
+mod outgoing;
 mod place;
 mod places;
 mod pool;
@@ -25,6 +26,7 @@ mod standing;
 mod token_service;
 mod tokens;
 pub mod transport;
+mod write;
 
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use self::download::{Download, Errand, Givers, Order, Piece, Refusal};
 pub use self::failure::{Blame, Failure, is_verdict};
 pub use self::health::{Health, Suspicion};
 pub use self::mirror::Mirror;
+pub use self::outgoing::{Fault as UploadFault, Outgoing};
 pub use self::places::{HAND_OVER, Place};
 pub use self::pool::{Account, Fault, MAX_MEMBERS, Member, MemberId, Pool, State};
 pub use self::public::{Public, Sources};
@@ -45,6 +48,7 @@ pub use self::quota::{ANONYMOUS, Report as QuotaReport, hour};
 pub use self::report::{AccountReport, Report, SiteReport};
 pub use self::site::{Role, Site};
 use self::transport::Transport;
+pub use self::write::{Goal, UploadUrl, Write, Written};
 
 use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Endpoint, RegistryName, Repository, Scope};
@@ -238,6 +242,16 @@ impl Upstream {
     /// the download, which goes on at another place from where it broke.
     pub async fn download(&self, errand: Errand, right: &Right) -> Result<Download, Refusal> {
         download::begin(self, errand, right).await
+    }
+
+    /// Changes something at the registry: never at a mirror, and never twice what has a body.
+    pub async fn write(&self, write: &Write, right: &Right) -> Result<Written, Failure> {
+        self.authority.write(write, right).await
+    }
+
+    /// How long a client may say nothing while the registry waits for the next piece of what it pushes.
+    pub fn patience(&self) -> Duration {
+        self.authority.config.timeouts.idle
     }
 
     /// Whether the registry answers at all, as the last requests found; costs nothing to ask. While it is suspect, one probe

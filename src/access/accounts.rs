@@ -182,6 +182,11 @@ impl Account {
         }
     }
 
+    /// May the access token, if it was one, be used to change anything? A password may whatever its user may.
+    pub fn may_push(&self) -> bool {
+        self.token.as_ref().is_none_or(|live| live.about.push)
+    }
+
     /// May the access token, if it was one, be used for this? What the user may have is the rules' to say.
     pub fn covers(&self, target: &Target) -> bool {
         let scopes = self.token.as_ref().map_or(&[][..], |live| &live.about.scopes);

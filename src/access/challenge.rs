@@ -78,5 +78,5 @@ fn scope(target: &Target) -> Option<Scope> {
         Door::Namespace => target.endpoint.repository(),
         _ => target.asked.as_ref(),
     };
-    repository.map(Scope::pull)
+    repository.map(|repository| Scope::to(target.action, repository))
 }

@@ -8,6 +8,7 @@ use super::subject::Subject;
 use super::tokens::Known;
 use super::{Access, Refusal};
 use crate::config::values::TokenText;
+use crate::oci::Action;
 use crate::route::{Clients, Target};
 
 impl Access {
@@ -44,7 +45,10 @@ impl Access {
                 opens,
             } => {
                 let account = self.accounts.again(&bearer.name, &bearer.proof)?;
-                if registry == target.registry.name && opens.covers(target.endpoint.repository()) {
+                let is_for_this = registry == target.registry.name
+                    && opens.covers(target.action, target.endpoint.repository());
+                // Another token of the same access token would be no better.
+                if is_for_this || (target.action != Action::Pull && !account.may_push()) {
                     Ok(account)
                 } else {
                     Err(Refusal::OtherToken)
@@ -61,6 +65,9 @@ impl Access {
 fn subject(account: Account, target: &Target, address: IpAddr) -> Result<Subject, Refusal> {
     if !account.covers(target) {
         return Err(Refusal::OutOfScope);
+    }
+    if target.action != Action::Pull && !account.may_push() {
+        return Err(Refusal::PullOnly);
     }
     Ok(Subject {
         user: Some(account.user),

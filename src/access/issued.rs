@@ -48,10 +48,18 @@ pub struct About {
     pub user: Option<String>,
     /// What it may pull; empty is whatever the rules allow.
     pub scopes: Vec<Scope>,
+    /// It may push what it may pull, where that is on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub push: bool,
     pub created: u64,
     pub expires: Option<u64>,
     /// To a minute or so.
     pub last_used: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes every field so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a new token shall be.
@@ -63,6 +71,8 @@ pub struct Wanted {
     pub user: Option<String>,
     #[serde(default)]
     pub scopes: Vec<Scope>,
+    #[serde(default)]
+    pub push: bool,
     /// Seconds; `None` is for ever.
     pub life: Option<u64>,
 }
@@ -207,6 +217,7 @@ impl Issued {
             name: wanted.name,
             user: wanted.user,
             scopes: wanted.scopes,
+            push: wanted.push,
             created,
             expires: wanted.life.map(|life| created.saturating_add(life)),
             last_used: None,

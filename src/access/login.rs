@@ -71,6 +71,11 @@ impl AskedBy {
         }
     }
 
+    /// Whatever it asked for.
+    pub fn login(&self) -> LoginKey {
+        self.key
+    }
+
     /// The login, where it asked in this repository's name.
     pub fn for_repository(&self, repository: &Repository) -> Option<LoginKey> {
         let asked = self

@@ -1,4 +1,4 @@
-//! Who may pull what: the rules of an operator. Pure decisions, made anew for every request.
+//! Who may pull, push and delete what: the rules of an operator. Pure decisions, made anew for every request.
 //!
 //! A deny wins over every allow, whatever their order; as soon as there is an allow, whatever none of them names is
 //! refused.
@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::network::canonical;
 use super::subject::{Subject, User};
 use crate::config::values::Pattern;
-use crate::oci::{Endpoint, Reference, RegistryName, Repository, Tag};
+use crate::oci::{Action, Endpoint, Reference, RegistryName, Repository, Tag};
 use crate::route::Target;
 
 /// One rule; every condition that it has must hold.
@@ -27,6 +27,8 @@ pub struct Rule {
     pub registry: Pattern,
     pub repository: Pattern,
     pub tag: Pattern,
+    /// Empty is pulls for an allow, and everything for a deny: who may pull what was often written before anybody could push.
+    pub actions: Vec<Action>,
     /// For the log and for people.
     pub comment: Option<String>,
 }
@@ -54,12 +56,15 @@ pub struct Question<'a> {
     /// As the registry names it. `None` is the list of all of them.
     pub repository: Option<&'a Repository>,
     pub reference: Asked<'a>,
+    pub action: Action,
 }
 
 /// What of a repository is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked<'a> {
     Tag(&'a Tag),
+    /// Whatever tags there are: a manifest is to be deleted with all that name it.
+    AnyTag,
     /// A manifest or blob by digest, or a list of tags or referrers: nothing that has one tag.
     Digest,
 }
@@ -134,8 +139,18 @@ impl Policy {
 
     /// May anything of this registry be refused to somebody? Then no cache in front of docxy may keep it for everyone.
     pub fn restricts(&self, registry: &RegistryName) -> bool {
-        let names = |position: &usize| self.rules[*position].registry.matches(registry.as_str());
-        !self.allows.is_empty() || self.denies.iter().any(names)
+        let names = |position: &usize| {
+            let rule = &self.rules[*position];
+            rule.is_for_action(Action::Pull) && rule.registry.matches(registry.as_str())
+        };
+        self.closes(Action::Pull) || self.denies.iter().any(names)
+    }
+
+    /// Is what no allow names refused? Pulls are closed by allows of pulls alone; what changes a registry by any, for who
+    /// says who may pull means no stranger to push.
+    fn closes(&self, action: Action) -> bool {
+        let mut allows = self.allows.iter().map(|position| &self.rules[*position]);
+        allows.any(|rule| action != Action::Pull || rule.is_for_action(Action::Pull))
     }
 
     pub fn decide(&self, subject: &Subject, question: &Question<'_>) -> Decision {
@@ -160,13 +175,13 @@ impl Policy {
                 allowed: true,
                 by: By::Rule(position),
             },
+            None if self.closes(question.action) => Decision {
+                allowed: false,
+                by: By::NoneMatched,
+            },
             None => Decision {
-                allowed: self.allows.is_empty(),
-                by: if self.allows.is_empty() {
-                    By::NoRule
-                } else {
-                    By::NoneMatched
-                },
+                allowed: true,
+                by: By::NoRule,
             },
         }
     }
@@ -191,8 +206,12 @@ impl Policy {
                 repository: repository.as_deref(),
                 reference: match &target.endpoint {
                     Endpoint::Manifest(_, Reference::Tag(tag)) => Asked::Tag(tag),
+                    Endpoint::Manifest(_, Reference::Digest(_)) if target.action == Action::Delete => {
+                        Asked::AnyTag
+                    }
                     _ => Asked::Digest,
                 },
+                action: target.action,
             },
         )
     }
@@ -200,7 +219,8 @@ impl Policy {
 
 impl Rule {
     fn is_for(&self, subject: &Subject, question: &Question<'_>) -> bool {
-        self.registry.matches(question.registry.as_str())
+        self.is_for_action(question.action)
+            && self.registry.matches(question.registry.as_str())
             && self.is_for_repository(question)
             && self.is_for_tag(question)
             && self.is_for_user(subject.user.as_deref())
@@ -220,8 +240,16 @@ impl Rule {
     fn is_for_tag(&self, question: &Question<'_>) -> bool {
         match (question.reference, self.effect) {
             (Asked::Tag(tag), _) => self.tag.matches(tag.as_str()),
-            (Asked::Digest, Effect::Allow) => true,
-            (Asked::Digest, Effect::Deny) => self.is_for_every_tag(),
+            (Asked::Digest, Effect::Allow) | (Asked::AnyTag, Effect::Deny) => true,
+            (Asked::Digest, Effect::Deny) | (Asked::AnyTag, Effect::Allow) => self.is_for_every_tag(),
+        }
+    }
+
+    fn is_for_action(&self, action: Action) -> bool {
+        match (&*self.actions, self.effect) {
+            ([], Effect::Allow) => action == Action::Pull,
+            ([], Effect::Deny) => true,
+            (named, _) => named.contains(&action),
         }
     }
 

@@ -53,10 +53,15 @@ impl Sealer {
     }
 
     /// URL-safe text that only [`Sealer::open`] of the same key turns back.
-    pub fn seal(&self, mut plain: Vec<u8>) -> Result<String, NoRandom> {
+    pub fn seal(&self, plain: Vec<u8>) -> Result<String, NoRandom> {
+        self.seal_in(&[], plain)
+    }
+
+    /// The same, for whoever knows this context to the byte.
+    pub fn seal_in(&self, context: &[u8], mut plain: Vec<u8>) -> Result<String, NoRandom> {
         let nonce = self
             .seal
-            .seal_in_place_append_tag(Aad::empty(), &mut plain)
+            .seal_in_place_append_tag(Aad::from(context), &mut plain)
             .map_err(|_| NoRandom)?;
         let mut whole = nonce.as_ref().to_vec();
         whole.append(&mut plain);
@@ -64,6 +69,10 @@ impl Sealer {
     }
 
     pub fn open(&self, sealed: &str) -> Result<Vec<u8>, NotOurs> {
+        self.open_in(&[], sealed)
+    }
+
+    pub fn open_in(&self, context: &[u8], sealed: &str) -> Result<Vec<u8>, NotOurs> {
         let mut whole = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| NotOurs)?;
         if whole.len() < NONCE_LEN {
             return Err(NotOurs);
@@ -72,7 +81,7 @@ impl Sealer {
         let nonce = Nonce::try_assume_unique_for_key(&whole).map_err(|_| NotOurs)?;
         let plain = self
             .seal
-            .open_in_place(nonce, Aad::empty(), &mut rest)
+            .open_in_place(nonce, Aad::from(context), &mut rest)
             .map_err(|_| NotOurs)?;
         Ok(plain.to_vec())
     }
@@ -110,6 +119,10 @@ mod tests {
                 assert_eq!(sealer.open(&changed), Err(NotOurs), "at {at}");
             }
         }
+        let bound = sealer.seal_in(b"here", b"secret".to_vec()).expect("sealed");
+        assert_eq!(sealer.open_in(b"here", &bound), Ok(b"secret".to_vec()));
+        assert_eq!(sealer.open_in(b"there", &bound), Err(NotOurs));
+        assert_eq!(sealer.open(&bound), Err(NotOurs));
         assert_ne!(sealed, sealer.seal(b"secret".to_vec()).expect("sealed"));
         assert_ne!(sealer.hash(b"a"), other.hash(b"a"));
     }

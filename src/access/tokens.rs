@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 pub use own::Bearer;
+pub(super) use own::still_lives;
 
 use super::issued::text;
 use super::login::{AskedBy, LoginKey};
@@ -19,7 +20,7 @@ use super::made_here;
 use super::seal::{NoRandom, Sealer, same};
 use super::token_key::{TokenKey, TokenKeys};
 use crate::config::values::{Credential, Secret, TokenText};
-use crate::oci::{Grant, RegistryName, Repository, Scope};
+use crate::oci::{Action, Grant, RegistryName, Repository, Scope};
 use crate::upstream::Login;
 
 /// How long a token of docxy's own lives, seconds. Clients fetch the next one by themselves.
@@ -80,29 +81,44 @@ pub struct Unreadable;
 pub struct Opens {
     /// Repositories that may be pulled from.
     repositories: Vec<String>,
+    /// Repositories that may be pushed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pushes: Vec<String>,
+    /// Repositories that may be deleted from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    deletes: Vec<String>,
     catalog: bool,
 }
 
 impl Opens {
     fn of(scopes: &[Scope]) -> Self {
-        let asks = |scope: &&Scope, wanted: &str| scope.actions.iter().any(|a| a == wanted || a == "*");
-        Self {
-            repositories: scopes
+        let to = |action| {
+            let asking = scopes
                 .iter()
-                .filter(|scope| scope.is_of_repository() && asks(scope, "pull"))
-                .map(|scope| scope.name.clone())
-                .collect(),
+                .filter(|scope| scope.is_of_repository() && scope.asks(action));
+            asking.map(|scope| scope.name.clone()).collect()
+        };
+        let is_catalog = |scope: &Scope| scope.kind == "registry" && scope.name == "catalog";
+        Self {
+            repositories: to(Action::Pull),
+            pushes: to(Action::Push),
+            deletes: to(Action::Delete),
             catalog: scopes
                 .iter()
-                .any(|scope| scope.kind == "registry" && scope.name == "catalog" && asks(&scope, "*")),
+                .any(|scope| is_catalog(scope) && scope.actions.iter().any(|action| action == "*")),
         }
     }
 
     /// `None` is the catalog, the one thing of a registry that is in no repository.
-    pub(super) fn covers(&self, asked: Option<&Repository>) -> bool {
+    pub(super) fn covers(&self, action: Action, asked: Option<&Repository>) -> bool {
+        let of = match action {
+            Action::Pull => &self.repositories,
+            Action::Push => &self.pushes,
+            Action::Delete => &self.deletes,
+        };
         match asked {
-            Some(asked) => self.repositories.iter().any(|own| own == asked.as_str()),
-            None => self.catalog,
+            Some(asked) => of.iter().any(|own| own == asked.as_str()),
+            None => action == Action::Pull && self.catalog,
         }
     }
 }
@@ -170,6 +186,10 @@ impl Tokens {
             outlives_this_run: true,
             ..self
         }
+    }
+
+    pub(super) fn sealer(&self) -> &Sealer {
+        &self.sealer
     }
 
     /// The JSON a client without credentials gets, at once and without asking anybody.
@@ -318,7 +338,7 @@ fn answer(token: &str) -> Vec<u8> {
     json.to_string().into_bytes()
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -348,7 +368,11 @@ mod tests {
 
     /// On the shared host.
     fn right(tokens: &Tokens, token: &TokenText, of: &RegistryName, in_: Option<&Repository>) -> Right {
-        tokens.permit(token, of, in_, false).0.right().clone()
+        tokens
+            .permit(token, Action::Pull, of, in_, false)
+            .0
+            .right()
+            .clone()
     }
 
     fn token_of(answer: &[u8]) -> TokenText {
@@ -385,7 +409,7 @@ mod tests {
             right(&tokens, &unknown, &registry("ghcr.io"), None),
             Right::Anonymous
         ));
-        let (permit, _) = tokens.permit(&unknown, &registry("ghcr.io"), None, true);
+        let (permit, _) = tokens.permit(&unknown, Action::Pull, &registry("ghcr.io"), None, true);
         assert!(matches!(permit.right(), Right::Bearer { registry, .. } if registry.as_str() == "ghcr.io"));
     }
 

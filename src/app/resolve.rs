@@ -20,7 +20,7 @@ use crate::config::schema::{
     AuthMode, ChallengeMode, Clients, ListenEntry, LogFormat, Registry, Schema, StaleOn, TagRule, TlsVersion,
 };
 use crate::listen::{self, Binding};
-use crate::oci::RegistryName;
+use crate::oci::{Action, RegistryName};
 use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
@@ -271,6 +271,15 @@ pub fn policy(schema: &Schema) -> Policy {
         registry: written.registry.clone(),
         repository: written.repository.clone(),
         tag: written.tag.clone(),
+        actions: written
+            .actions
+            .iter()
+            .map(|action| match action {
+                schema::RuleAction::Pull => Action::Pull,
+                schema::RuleAction::Push => Action::Push,
+                schema::RuleAction::Delete => Action::Delete,
+            })
+            .collect(),
         comment: written.comment.clone(),
     });
     Policy::new(rules.collect())

@@ -24,7 +24,7 @@ use url::Url;
 use super::values::{DnsServer, Secret, Size};
 use crate::oci::RegistryName;
 
-pub use access::{Access, AccessRule, Clients, Effect, Withdrawn};
+pub use access::{Access, AccessRule, Clients, Effect, RuleAction, Withdrawn};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use compat::Compat;
 pub use credentials::{Account, CredentialEntry, Source};

@@ -22,8 +22,35 @@ pub enum Endpoint {
     Tags(Repository),
     /// `/v2/<name>/referrers/<digest>`
     Referrers(Repository, Digest),
-    /// `/v2/<name>/blobs/uploads/` and `/v2/<name>/blobs/uploads/<session>`: only ever a push.
+    /// `/v2/<name>/blobs/uploads/`: where an upload begins.
     Upload(Repository),
+    /// `/v2/<name>/blobs/uploads/<session>`: where it goes on.
+    Session(Repository, Session),
+}
+
+/// What stands for an upload in a path: a word of whoever answered its beginning. UUIDs mostly, base64url sometimes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session(Box<str>);
+
+impl Session {
+    /// Longest session, bytes: docxy's own hold the whole of a registry's URL, sealed.
+    pub const MAX_BYTES: usize = 8 * 1024;
+
+    /// # Errors
+    /// A character that sessions never have, a dot segment, nothing at all, or too much.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~=".contains(&b);
+        let is_one = !text.is_empty() && text.len() <= Self::MAX_BYTES && text.bytes().all(plain);
+        if is_one && !matches!(text, "." | "..") {
+            Ok(Self(text.into()))
+        } else {
+            Err(EndpointError::Session(excerpt(text)))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Endpoint {
@@ -45,8 +72,10 @@ impl Endpoint {
             ("uploads", _) if name == "blobs" || name.ends_with("/blobs") => {
                 let name = name.strip_suffix("blobs").unwrap_or_default();
                 let repository = Repository::parse(name.strip_suffix('/').unwrap_or_default())?;
-                check_session(last)?;
-                Ok(Self::Upload(repository))
+                match last {
+                    "" => Ok(Self::Upload(repository)),
+                    session => Ok(Self::Session(repository, Session::parse(session)?)),
+                }
             }
             _ => Err(no_endpoint(rest)),
         }
@@ -59,7 +88,8 @@ impl Endpoint {
             | Self::Blob(repository, _)
             | Self::Tags(repository)
             | Self::Referrers(repository, _)
-            | Self::Upload(repository) => Some(repository),
+            | Self::Upload(repository)
+            | Self::Session(repository, _) => Some(repository),
         }
     }
 
@@ -75,10 +105,11 @@ impl Endpoint {
             Self::Tags(_) => Self::Tags(repository),
             Self::Referrers(_, digest) => Self::Referrers(repository, digest.clone()),
             Self::Upload(_) => Self::Upload(repository),
+            Self::Session(_, session) => Self::Session(repository, session.clone()),
         }
     }
 
-    /// The path, `/v2/...`; `parse` of it is this endpoint again. An upload's path is the one that begins a session.
+    /// The path, `/v2/...`; `parse` of it is this endpoint again.
     pub fn path(&self) -> String {
         self.to_string()
     }
@@ -94,6 +125,9 @@ impl fmt::Display for Endpoint {
             Self::Tags(repository) => write!(f, "/v2/{repository}/tags/list"),
             Self::Referrers(repository, digest) => write!(f, "/v2/{repository}/referrers/{digest}"),
             Self::Upload(repository) => write!(f, "/v2/{repository}/blobs/uploads/"),
+            Self::Session(repository, session) => {
+                write!(f, "/v2/{repository}/blobs/uploads/{}", session.as_str())
+            }
         }
     }
 }
@@ -133,16 +167,6 @@ fn digest(text: &str) -> Result<Digest, ReferenceError> {
     Ok(Digest::parse(text)?)
 }
 
-/// Sessions are the upstream's own words: UUIDs mostly, base64url sometimes; the empty one begins an upload.
-fn check_session(text: &str) -> Result<(), EndpointError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~=".contains(&b);
-    if text.len() <= 512 && text.bytes().all(plain) && !matches!(text, "." | "..") {
-        Ok(())
-    } else {
-        Err(EndpointError::Session(excerpt(text)))
-    }
-}
-
 /// A path under `/v2/` that has no endpoint's shape: a component that hides its shape is named, for whoever sent
 /// `a%2fb` or a slash too many should read so; anything else is simply unknown.
 fn no_endpoint(rest: &str) -> EndpointError {
@@ -169,13 +193,17 @@ mod tests {
         Repository::parse(text).unwrap()
     }
 
+    fn session(name: &str, text: &str) -> Endpoint {
+        Endpoint::Session(repository(name), Session::parse(text).unwrap())
+    }
+
     fn manifest(name: &str, reference: &str) -> Endpoint {
         Endpoint::Manifest(repository(name), Reference::parse(reference).unwrap())
     }
 
     #[test]
     fn reads_every_endpoint() {
-        // The whole read side of the API, and the push paths that are answered 405.
+        // The whole read side of the API, and the paths of a push.
         let digest = Digest::of(Algorithm::Sha256, b"");
         for (path, endpoint) in [
             ("/v2".to_owned(), Endpoint::Base),
@@ -205,7 +233,7 @@ mod tests {
             ),
             (
                 "/v2/a/blobs/uploads/6b3c9a93-af5d_Az0=".to_owned(),
-                Endpoint::Upload(repository("a")),
+                session("a", "6b3c9a93-af5d_Az0="),
             ),
         ] {
             assert_eq!(Endpoint::parse(&path).as_ref(), Ok(&endpoint), "{path}");
@@ -234,15 +262,12 @@ mod tests {
                 "/v2/a/blobs/blobs/uploads/",
                 Endpoint::Upload(repository("a/blobs")),
             ),
-            (
-                "/v2/blobs/uploads/blobs/uploads/x",
-                Endpoint::Upload(repository("blobs/uploads")),
-            ),
+            ("/v2/blobs/uploads/blobs/uploads/x", session("blobs/uploads", "x")),
             (
                 "/v2/a/blobs/uploads/tags/list",
                 Endpoint::Tags(repository("a/blobs/uploads")),
             ),
-            ("/v2/a/blobs/uploads/manifests", Endpoint::Upload(repository("a"))),
+            ("/v2/a/blobs/uploads/manifests", session("a", "manifests")),
             ("/v2/a/tags/manifests/list", manifest("a/tags", "list")),
         ] {
             assert_eq!(Endpoint::parse(path), Ok(endpoint), "{path}");

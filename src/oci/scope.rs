@@ -16,6 +16,35 @@ pub struct Scope {
     pub actions: Vec<String>,
 }
 
+/// What is done to a repository.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Action {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl Action {
+    /// As tokens name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// What a token must allow for it. Clients ask for no push without a pull, and registries name the right to delete
+    /// each in its own way: who may push and who may delete are seldom two.
+    fn needs(self) -> &'static [Self] {
+        match self {
+            Self::Pull => &[Self::Pull],
+            Self::Push => &[Self::Pull, Self::Push],
+            Self::Delete => &[Self::Pull, Self::Push, Self::Delete],
+        }
+    }
+}
+
 impl Scope {
     /// Most scopes in one parameter.
     pub const MAX_SCOPES: usize = 64;
@@ -23,10 +52,19 @@ impl Scope {
     pub const MAX_BYTES: usize = 1024;
 
     pub fn pull(repository: &Repository) -> Self {
+        Self::to(Action::Pull, repository)
+    }
+
+    /// What a token is asked for to do this.
+    pub fn to(action: Action, repository: &Repository) -> Self {
         Self {
             kind: "repository".into(),
             name: repository.to_string(),
-            actions: vec!["pull".into()],
+            actions: action
+                .needs()
+                .iter()
+                .map(|action| action.as_str().into())
+                .collect(),
         }
     }
 
@@ -83,6 +121,32 @@ impl Scope {
 
     pub fn asks_push(&self) -> bool {
         self.actions.iter().any(|a| a == "push")
+    }
+
+    /// The same without what would change anything. What stands for everything stays, for the catalog asks so.
+    #[must_use]
+    pub fn pulls_only(&self) -> Self {
+        let changes = |action: &String| {
+            matches!(action.as_str(), "push" | "delete") || (self.is_of_repository() && action == "*")
+        };
+        let mut actions: Vec<String> = self
+            .actions
+            .iter()
+            .filter(|action| !changes(action))
+            .cloned()
+            .collect();
+        if self.is_of_repository() && self.asks(Action::Pull) && !actions.iter().any(|a| a == "pull") {
+            actions.push("pull".into());
+        }
+        Self {
+            actions,
+            ..self.clone()
+        }
+    }
+
+    /// Is this among what it asks for?
+    pub fn asks(&self, action: Action) -> bool {
+        self.actions.iter().any(|a| a == action.as_str() || a == "*")
     }
 }
 
@@ -197,6 +261,14 @@ mod tests {
         assert_eq!(Scope::pull(&redis).to_string(), "repository:library/redis:pull");
         assert!(scope("repository", "a", &["pull", "push"]).asks_push());
         assert!(!scope("repository", "push", &["pull"]).asks_push());
+        for (asked, left) in [
+            ("repository:a:pull,push,delete", "repository:a:pull"),
+            ("repository:a:*", "repository:a:pull"),
+            ("repository:a:push", "repository:a:"),
+            ("registry:catalog:*", "registry:catalog:*"),
+        ] {
+            assert_eq!(Scope::parse(asked).unwrap().pulls_only().to_string(), left);
+        }
     }
 
     #[test]

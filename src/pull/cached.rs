@@ -9,6 +9,7 @@ use super::fill::Fills;
 use super::freshness::Rules;
 use super::joint::Joint;
 use super::manifest::Fetched;
+use super::moved::{Moved, Since};
 use super::rights::{Evidence, Key, Proofs, Withdrawn};
 use super::tag::Found;
 use super::{Error, Wanted};
@@ -62,8 +63,10 @@ pub(super) struct Cached {
     pub sights: Joint<Key, bool>,
     /// Whether a repository is still public.
     pub visits: Joint<FullName, ()>,
+    /// What was pushed or deleted through docxy.
+    pub moved: Moved,
     /// See [`Self::announce`].
-    announced: Remembering<(FullName, Digest), Vec<(Tag, TagRecord)>>,
+    announced: Remembering<(FullName, Digest), Vec<Announced>>,
 }
 
 /// What makes two questions about a tag the same.
@@ -75,6 +78,16 @@ pub(super) struct TagQuestion {
     pub class: String,
     pub asker: Key,
     pub wants: Wants,
+    /// One that was asked before it moved answers nobody who asks after that.
+    pub since: Since,
+}
+
+/// What a tag will be known as when its bytes have come.
+#[derive(Clone, Debug)]
+struct Announced {
+    tag: Tag,
+    record: TagRecord,
+    since: Since,
 }
 
 /// How much of it is wanted.
@@ -109,6 +122,7 @@ impl Cached {
             provings: Joint::new(),
             sights: Joint::new(),
             visits: Joint::new(),
+            moved: Moved::default(),
             announced: Remembering::builder()
                 .max_capacity(MAX_ANNOUNCED)
                 .time_to_live(ANNOUNCED)
@@ -118,12 +132,16 @@ impl Cached {
 
     /// The upstream said to HEAD what a tag is, and the bytes are not here. containerd and newer dockerd fetch them by digest
     /// then, and never by tag: only when they have come is the tag worth a record, which may replace one that can be served.
-    pub fn announce(&self, name: &FullName, tag: &Tag, record: TagRecord) {
+    pub fn announce(&self, name: &FullName, tag: &Tag, record: TagRecord, since: Since) {
         let key = (name.clone(), record.digest.clone());
         self.announced.entry(key).and_upsert_with(|before| {
             let mut tags = before.map_or_else(Vec::new, moka::Entry::into_value);
-            tags.retain(|(other, old)| other != tag || old.class != record.class);
-            tags.push((tag.clone(), record));
+            tags.retain(|old| old.tag != *tag || old.record.class != record.class);
+            tags.push(Announced {
+                tag: tag.clone(),
+                record,
+                since,
+            });
             tags
         });
     }
@@ -131,8 +149,10 @@ impl Cached {
     /// The bytes of a manifest are here, and linked to this repository.
     pub fn arrived(&self, name: &FullName, digest: &Digest) {
         let tags = self.announced.remove(&(name.clone(), digest.clone()));
-        for (tag, record) in tags.into_iter().flatten() {
-            self.store.put_tag(name, &tag, record);
+        for Announced { tag, record, since } in tags.into_iter().flatten() {
+            if self.moved.since(name, &tag) == since {
+                self.store.put_tag(name, &tag, record);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ impl Missing {
             Endpoint::Manifest(..) | Endpoint::Referrers(..) => Self::Manifest,
             Endpoint::Blob(..) => Self::Blob,
             Endpoint::Tags(_) | Endpoint::Catalog => Self::Repository,
-            Endpoint::Base | Endpoint::Upload(_) => Self::Path,
+            Endpoint::Base | Endpoint::Upload(_) | Endpoint::Session(..) => Self::Path,
         }
     }
 
@@ -207,6 +207,7 @@ impl Error {
             | Self::Rejected { .. }
             | Self::BadPageSize(_)
             | Self::RangeNotSatisfiable { .. }
+            | Self::Upstream(Failure::Upload { .. })
             | Self::CatalogNeedsOwnRight { .. } => Blame::Client,
             Self::NoUpstream { .. } | Self::Offline { .. } | Self::Unsettled { .. } => Blame::Local,
             _ => Blame::Upstream,

@@ -183,7 +183,7 @@ impl ErrorClass {
     /// Of a request that got no answer. `None`: the request itself was the mistake, and no stored answer makes it good.
     pub fn of_failure(failure: &Failure) -> Option<Self> {
         match failure {
-            Failure::ForeignCredential { .. } | Failure::NotAskable { .. } => None,
+            Failure::ForeignCredential { .. } | Failure::NotAskable { .. } | Failure::Upload { .. } => None,
             // Without a token from a realm that is trusted nobody has said that this client may have the image.
             Failure::Denied { .. } | Failure::RealmRefused { .. } => Some(Self::Denied),
             Failure::RateLimited { .. } | Failure::Spent { .. } => Some(Self::RateLimited),

@@ -15,6 +15,7 @@ use super::checked::digest_header;
 use super::freshness::{AfterError, Decision, ErrorClass, Fresh, after_error};
 use super::joint::Came;
 use super::manifest::{Age, Document};
+use super::moved::Since;
 use super::rights::{Claim, Standing};
 use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
 use crate::oci::accept::Class;
@@ -48,6 +49,12 @@ struct Question<'a> {
     claim: Claim,
     tag: &'a Tag,
     class: Class,
+}
+
+impl Question<'_> {
+    fn since(&self, cached: &Cached) -> Since {
+        cached.moved.since(&self.claim.name, self.tag)
+    }
 }
 
 impl Pull {
@@ -93,8 +100,8 @@ impl Pull {
         let upstream = self.upstream(&question.claim.name.registry)?;
         // Who has yet to show his right again is not served unasked, however fresh it is.
         let decision = match standing {
-            Standing::Entitled => before.decision(rule),
-            Standing::Lapsed | Standing::Unproved => Decision::Revalidate,
+            Standing::Entitled if !cached.moved.is_unsure(&question.claim.name, tag) => before.decision(rule),
+            Standing::Entitled | Standing::Lapsed | Standing::Unproved => Decision::Revalidate,
         };
         match decision {
             Decision::Fresh => return answer(self, Outcome::Hit, Age::Confirmed(age.as_secs())),
@@ -147,7 +154,9 @@ impl Pull {
             class: question.class.key(),
             asker: question.claim.key(),
             wants,
+            since: question.since(cached),
         };
+        let since = key.since;
         let (answer, came) = cached
             .tags
             .ask(key, || {
@@ -157,6 +166,7 @@ impl Pull {
                     claim: question.claim.clone(),
                     tag: question.tag.clone(),
                     class: question.class.clone(),
+                    since,
                 };
                 async move { asking.ask(wants).await }
             })
@@ -175,6 +185,7 @@ impl Pull {
             claim: question.claim.clone(),
             tag: question.tag.clone(),
             class: question.class.clone(),
+            since: question.since(cached),
         };
         let key = TagQuestion {
             name: question.claim.name.clone(),
@@ -182,6 +193,7 @@ impl Pull {
             class: question.class.key(),
             asker: question.claim.key(),
             wants: Wants::Bytes,
+            since: asking.since,
         };
         tokio::spawn(async move {
             let cached = Arc::clone(&asking.cached);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::visit::Visit;
 use super::{ChallengeWhen, Clients, Destination, Registry, Routes};
 use crate::oci::endpoint::EndpointError;
-use crate::oci::{Endpoint, RegistryName, Repository};
+use crate::oci::{Action, Endpoint, RegistryName, Repository};
 
 /// How a request named its registry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +43,8 @@ pub struct Target {
     pub door: Door,
     /// With the repository as the registry knows it.
     pub endpoint: Endpoint,
+    /// What is done to it.
+    pub action: Action,
     /// The repository as the client wrote it, prefix and all.
     pub asked: Option<Repository>,
     /// The `ns` the client sent, to be answered as `OCI-Namespace`.
@@ -50,6 +52,29 @@ pub struct Target {
 }
 
 impl Target {
+    /// The same, to do this to it.
+    #[must_use]
+    pub fn to(self, action: Action) -> Self {
+        Self { action, ..self }
+    }
+
+    /// The path under which the client asked, with this endpoint of the same repository in the registry's own naming.
+    pub fn own_path(&self, endpoint: &Endpoint) -> String {
+        let path = match &self.asked {
+            Some(asked) => endpoint.with_repository(asked.clone()).path(),
+            None => endpoint.path(),
+        };
+        match &self.namespace {
+            Some(namespace) => {
+                let query = form_urlencoded::Serializer::new(String::new())
+                    .append_pair("ns", namespace.as_str())
+                    .finish();
+                format!("{path}?{query}")
+            }
+            None => path,
+        }
+    }
+
     /// No request without `Authorization` is answered from this registry.
     pub fn challenges_everyone(&self) -> bool {
         self.registry.challenge == ChallengeWhen::Always || self.registry.clients == Clients::Users
@@ -87,7 +112,7 @@ pub enum RouteError {
 }
 
 impl Routes {
-    /// The registry, repository and endpoint a request means.
+    /// The registry, repository and endpoint a request means, as if it were a pull.
     ///
     /// `raw_path` and `query` are the request target's as they came.
     pub fn resolve(&self, visit: &Visit, raw_path: &str, query: Option<&str>) -> Result<Target, RouteError> {
@@ -118,6 +143,7 @@ impl Routes {
             registry: enabled(registry)?,
             door,
             endpoint,
+            action: Action::Pull,
             asked,
             namespace,
         })
@@ -148,6 +174,7 @@ impl Routes {
             door: Door::Proxy,
             asked: endpoint.repository().cloned(),
             endpoint,
+            action: Action::Pull,
             namespace,
         })
     }
@@ -171,6 +198,7 @@ impl Routes {
                 registry: enabled(registry)?,
                 door: Door::Prefix,
                 endpoint,
+                action: Action::Pull,
                 asked,
                 namespace: None,
             });
@@ -180,6 +208,7 @@ impl Routes {
             registry,
             door: Door::Default,
             endpoint,
+            action: Action::Pull,
             asked,
             namespace: None,
         })

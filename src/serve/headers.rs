@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Everything of an upstream's answer that a client may see. `Location`, `Docker-Upload-UUID` and `Range` belong to
-/// pushes and join when docxy relays them: on a pull a redirect is followed here and its URL is a secret.
+/// Everything of an upstream's answer that a client may see. `Docker-Upload-UUID` and `Range` belong to pushes, and join
+/// there; `Location` never passes: of a pull it is a signed URL, of a push the registry's own.
 const ALLOWED: [HeaderName; 13] = [
     header::CONTENT_TYPE,
     header::CONTENT_LENGTH,
@@ -53,6 +53,34 @@ pub fn allowed(upstream: &HeaderMap) -> HeaderMap {
     passed
 }
 
+/// What else of an answer to a push: how much of an upload is there, and under which name the registry's own log has it.
+const ALLOWED_OF_PUSHES: [HeaderName; 2] = [header::RANGE, HeaderName::from_static("docker-upload-uuid")];
+
+/// Of an answer without a body.
+const OF_BODIES: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::AGE,
+];
+
+/// The headers of the answer to a push that may pass; its body does not. `Location` is docxy's own.
+pub fn allowed_of_push(upstream: &HeaderMap) -> HeaderMap {
+    let mut passed = allowed(upstream);
+    for name in OF_BODIES {
+        passed.remove(name);
+    }
+    for name in ALLOWED_OF_PUSHES {
+        if let Some(value) = upstream.get(&name) {
+            passed.insert(name, value.clone());
+        }
+    }
+    passed
+}
+
 /// Who may keep an answer, for a cache that stands in front of docxy. Never what the upstream said: it does not know
 /// for whom docxy asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +113,40 @@ impl CachePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_push_is_told_how_far_it_is_and_no_more() {
+        // A client that resumes needs the range; the Location would lead it past docxy, or tell a secret.
+        let mut upstream = HeaderMap::new();
+        for name in [
+            "location",
+            "range",
+            "docker-upload-uuid",
+            "oci-subject",
+            "oci-chunk-min-length",
+            "docker-content-digest",
+            "content-length",
+            "content-type",
+            "set-cookie",
+            "www-authenticate",
+        ] {
+            upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        let passed = allowed_of_push(&upstream);
+        let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "docker-content-digest",
+                "docker-upload-uuid",
+                "oci-chunk-min-length",
+                "oci-subject",
+                "range"
+            ]
+        );
+        assert!(!allowed(&upstream).contains_key("range"));
+    }
 
     #[test]
     fn only_listed_headers_pass() {

@@ -16,7 +16,7 @@ use crate::oci::{Code, ContentRange, Endpoint, ErrorBody};
 use crate::pull::{Error, Missing};
 use crate::route::{RouteError, WhenLimited};
 use crate::serve::CachePolicy;
-use crate::upstream::Failure;
+use crate::upstream::{Failure, UploadFault};
 
 /// What a 429 says where the registry itself says nothing (Docker Hub): clients that respect it wait at all.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("60");
@@ -182,7 +182,9 @@ impl From<Refusal> for Problem {
             Refusal::SignInFirst | Refusal::BadSignIn | Refusal::OtherToken => {
                 (StatusCode::UNAUTHORIZED, Code::Unauthorized)
             }
-            Refusal::OutOfScope | Refusal::Forbidden { .. } => (StatusCode::FORBIDDEN, Code::Denied),
+            Refusal::OutOfScope | Refusal::PullOnly | Refusal::Forbidden { .. } => {
+                (StatusCode::FORBIDDEN, Code::Denied)
+            }
             Refusal::Unreadable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         };
         Self::new(status, code, refusal.to_string())
@@ -214,6 +216,13 @@ impl From<Error> for Problem {
             | Error::NotShown { .. }
             | Error::CatalogNeedsOwnRight { .. } => (StatusCode::FORBIDDEN, Code::Denied),
             _ if error.is_rate_limit() => (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests),
+            Error::Upstream(Failure::Upload { fault, .. }) => {
+                let status = match fault {
+                    UploadFault::Silent(_) => StatusCode::REQUEST_TIMEOUT,
+                    UploadFault::Broke => StatusCode::BAD_REQUEST,
+                };
+                (status, Code::BlobUploadInvalid)
+            }
             Error::Upstream(failure) if failure.timed_out() => {
                 (StatusCode::GATEWAY_TIMEOUT, Code::Unavailable)
             }

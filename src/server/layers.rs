@@ -172,8 +172,9 @@ where
         return elsewhere;
     }
     if token_service.is_none() && is_api(head.uri.path()) {
-        // A pull has no body; whatever a client sends as one is not read.
-        return v2::handle(&front.parts, &head, &visit, record).await;
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        let body = (!reads).then(|| Body::new(body));
+        return v2::handle(&front.parts, &head, body, &visit, record).await;
     }
     let pass = if health::is_probe(&head) {
         Pass::default()

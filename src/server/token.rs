@@ -154,6 +154,11 @@ async fn token(
             if let Some(record) = record {
                 record.note(|facts| facts.user = Some(account.user.name.clone()));
             }
+            let scopes = if registry.push && account.may_push() {
+                scopes
+            } else {
+                scopes.iter().map(Scope::pulls_only).collect()
+            };
             tokens
                 .user_answer(&registry.name, &scopes, &account, asked.offline)
                 .map_err(internal)

@@ -1,18 +1,19 @@
 //! The distribution API.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::Shared;
 use super::error::Problem;
-use super::{held, proxied};
+use super::{held, proxied, push};
 use crate::access::challenge::{Again, Realm, bearer};
 use crate::access::decisions::Verdict;
 use crate::access::limits::{Pass, Who};
 use crate::access::{Account, Authorised, By, Identity, Permit, Refusal, Subject};
 use crate::oci::range::RangeHeader;
-use crate::oci::{Code, Endpoint};
+use crate::oci::{Action, Code, Endpoint};
 use crate::pull::{self, CONDITIONS, Error, Outcome, Pulled, Wishes};
 use crate::route::{Clients, Target, Visit};
 use crate::serve::conditions;
@@ -24,8 +25,14 @@ use crate::upstream::{Failure, Method as Upstream};
 const NO_SIGN_IN: &str = "Signing in is not possible under this address: set public_url in docxy.toml to the https:// \
                           address of this docxy (or allow_plain_login = true for http://)";
 
-/// Everything under `/v2`.
-pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Record) -> Response {
+/// Everything under `/v2`. A pull has no body: whatever comes with one is not read.
+pub async fn handle(
+    parts: &Shared,
+    request: &Parts,
+    body: Option<Body>,
+    visit: &Visit,
+    record: &Record,
+) -> Response {
     let note = |outcome: Outcome, error: Option<String>, upstream: Option<StatusCode>| {
         record.note(|facts| {
             facts.outcome = Some(outcome.as_str());
@@ -34,7 +41,7 @@ pub async fn handle(parts: &Shared, request: &Parts, visit: &Visit, record: &Rec
         });
     };
     let mut pass = None;
-    let mut result = answer(parts, request, visit, record, &mut pass).await;
+    let mut result = answer(parts, request, body, visit, record, &mut pass).await;
     if pass.is_none() {
         // Refused before anybody knew whose it was: it goes on the address's account.
         match parts.enter(Who::at(visit.client)) {
@@ -84,11 +91,21 @@ pub(super) struct Refused {
     upstream_status: Option<StatusCode>,
 }
 
+/// A client that may ask, and with what.
+pub(super) struct Admitted {
+    pub(super) subject: Subject,
+    pub(super) permit: Permit,
+}
+
 impl Stop {
     fn denied(problem: Problem, upstream_status: Option<StatusCode>) -> Self {
+        Self::refused(problem, Outcome::Denied, upstream_status)
+    }
+
+    pub(super) fn refused(problem: Problem, outcome: Outcome, upstream_status: Option<StatusCode>) -> Self {
         Self::Refused(Box::new(Refused {
             problem,
-            outcome: Outcome::Denied,
+            outcome,
             upstream_status,
         }))
     }
@@ -110,17 +127,24 @@ impl<P: Into<Problem>> From<P> for Stop {
 async fn answer(
     parts: &Shared,
     request: &Parts,
+    body: Option<Body>,
     visit: &Visit,
     record: &Record,
     pass: &mut Option<Pass>,
 ) -> Result<Pulled, Stop> {
     let method = match request.method {
-        Method::GET => Upstream::Get,
-        Method::HEAD => Upstream::Head,
-        _ => return Err(read_only().into()),
+        Method::GET => Some(Upstream::Get),
+        Method::HEAD => Some(Upstream::Head),
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE => None,
+        _ => return Err(not_allowed(None).into()),
     };
     let (path, query) = (request.uri.path(), request.uri.query());
     let target = parts.routes.resolve(visit, path, query)?;
+    let action = push::action(&request.method, &target.endpoint);
+    let target = match action {
+        Some(action) => target.to(action),
+        None => target,
+    };
     record.note(|facts| {
         facts.door = Some(target.door.as_str());
         facts.registry = Some(target.registry.name.clone());
@@ -134,8 +158,14 @@ async fn answer(
         by_proxy: proxied::account(request),
     };
     let mut result = match (Identity::of(&request.headers), wishes(request)) {
+        _ if action.is_none() && (method.is_none() || matches!(target.endpoint, Endpoint::Upload(_))) => {
+            Err(not_allowed(Some(&target)).into())
+        }
+        _ if action.is_some() && !target.registry.push => Err(not_allowed(Some(&target)).into()),
         (Err(error), _) => Err(asker.unreadable(&error.to_string())),
-        (Ok(_), _) if matches!(target.endpoint, Endpoint::Upload(_)) => Err(read_only().into()),
+        (Ok(identity), _) if action.is_some() => {
+            Box::pin(asker.push(request, body, record, &identity, pass)).await
+        }
         (Ok(identity), _) if target.endpoint == Endpoint::Base => {
             match asker.enter(Who::at(visit.client), pass) {
                 Ok(()) => Err(Box::pin(asker.base(&identity)).await),
@@ -143,9 +173,13 @@ async fn answer(
             }
         }
         (Ok(_), Err(problem)) => Err(problem.into()),
-        (Ok(identity), Ok(wishes)) => asker.content(record, &identity, method, wishes, pass).await,
+        (Ok(identity), Ok(wishes)) => {
+            let method = method.unwrap_or(Upstream::Head);
+            asker.content(record, &identity, method, wishes, pass).await
+        }
     };
     if let Ok(pulled) = &result
+        && action.is_none()
         && !conditions::matches(&request.headers, pulled.response.headers())
     {
         result = Err(Problem::unmet().into());
@@ -205,26 +239,44 @@ impl Asker<'_> {
         wishes: Wishes,
         pass: &mut Option<Pass>,
     ) -> Result<Pulled, Stop> {
-        let mut subject = Subject {
-            user: None,
-            address: self.visit.client,
+        let mut subject = self.stranger();
+        let result = match self.permitted(&mut subject, record, identity, pass).await {
+            Ok(permit) => match self.parts.pull.get(&permit, self.target, method, &wishes).await {
+                Ok(pulled) => Ok(pulled),
+                Err(error) => Err(self.refuse(identity, &permit, error)),
+            },
+            Err(stop) => Err(stop),
         };
-        let result = self
-            .pulled(&mut subject, record, identity, method, wishes, pass)
-            .await;
         self.remember(&subject, &result);
         result
     }
 
-    async fn pulled(
+    /// Who it is, and what may be asked in his name.
+    pub(super) async fn admit(
+        &self,
+        record: &Record,
+        identity: &Identity,
+        pass: &mut Option<Pass>,
+    ) -> Result<Admitted, Stop> {
+        let mut subject = self.stranger();
+        let permit = self.permitted(&mut subject, record, identity, pass).await?;
+        Ok(Admitted { subject, permit })
+    }
+
+    fn stranger(&self) -> Subject {
+        Subject {
+            user: None,
+            address: self.visit.client,
+        }
+    }
+
+    async fn permitted(
         &self,
         subject: &mut Subject,
         record: &Record,
         identity: &Identity,
-        method: Upstream,
-        wishes: Wishes,
         pass: &mut Option<Pass>,
-    ) -> Result<Pulled, Stop> {
+    ) -> Result<Permit, Stop> {
         let can_challenge = self.target.challenges_everyone() && self.realm().is_some();
         let access = &self.parts.access;
         let waiting = self.wait(identity, pass)?;
@@ -251,10 +303,7 @@ impl Asker<'_> {
         if let Some(user) = user {
             record.note(|facts| facts.user = Some(user.into()));
         }
-        match self.parts.pull.get(&permit, self.target, method, &wishes).await {
-            Ok(pulled) => Ok(pulled),
-            Err(error) => Err(self.refuse(identity, &permit, error)),
-        }
+        Ok(permit)
     }
 
     /// While a password is looked at, which may take a while, it is not known whose request it is: it is one of its
@@ -297,7 +346,7 @@ impl Asker<'_> {
             Refusal::BadSignIn => Again::InvalidToken,
             Refusal::OtherToken => Again::InsufficientScope,
             Refusal::Forbidden { by } => return Stop::denied(Problem::forbidden(self.rule(*by)), None),
-            Refusal::OutOfScope => return Stop::denied(refusal.into(), None),
+            Refusal::OutOfScope | Refusal::PullOnly => return Stop::denied(refusal.into(), None),
             Refusal::Unreadable | Refusal::NotNow { .. } => return Problem::from(refusal).into(),
         };
         self.sign_in(again, &refusal.to_string(), None)
@@ -318,7 +367,7 @@ impl Asker<'_> {
 
     /// What a client is told when a pull failed. Denials of every kind are asked to sign in where that can help; so
     /// is a client without credentials when the anonymous rate limit is used up, because it may have its own.
-    fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
+    pub(super) fn refuse(&self, identity: &Identity, permit: &Permit, error: Error) -> Stop {
         let name = &self.target.registry.name;
         let upstream_status = error.upstream_status();
         let passthrough = !matches!(permit, Permit::Configured);
@@ -351,7 +400,7 @@ impl Asker<'_> {
                 };
                 self.sign_in(again, &error.to_string(), None)
             }
-            _ if error.is_rate_limit() => {
+            _ if error.is_rate_limit() && self.target.action == Action::Pull => {
                 let registry = &self.target.registry;
                 refused_as(error, |problem| {
                     problem.under(registry.when_limited, &self.target.endpoint)
@@ -405,12 +454,20 @@ fn refused_as(error: Error, shown: impl FnOnce(Problem) -> Problem) -> Stop {
     }))
 }
 
-fn read_only() -> Problem {
-    let message = "docxy only pulls here; push to the registry itself";
-    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message);
-    problem
-        .headers
-        .push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+/// 405: nobody writes here, or not so.
+fn not_allowed(target: Option<&Target>) -> Problem {
+    let registry = target.map(|target| &*target.registry);
+    let mut problem = match registry {
+        Some(registry) if !registry.push => push::is_off(registry),
+        _ => {
+            let message = "this can't be done with that here";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message)
+        }
+    };
+    let allow = target.map_or(HeaderValue::from_static("GET, HEAD"), |target| {
+        push::allow(&target.endpoint, registry)
+    });
+    problem.headers.push((header::ALLOW, allow));
     problem
 }
 
@@ -455,6 +512,6 @@ fn kind(endpoint: &Endpoint) -> &'static str {
         Endpoint::Blob(..) => "blob",
         Endpoint::Tags(_) => "tags",
         Endpoint::Referrers(..) => "referrers",
-        Endpoint::Upload(_) => "upload",
+        Endpoint::Upload(_) | Endpoint::Session(..) => "upload",
     }
 }

@@ -43,6 +43,8 @@ struct Fields {
     status: Option<StatusCode>,
     ttfb_ms: Option<u128>,
     bytes: u64,
+    /// Of the request's body, where it is read.
+    received: Option<u64>,
     ended: Ended,
     log: AccessLog,
     metrics: Metrics,
@@ -86,6 +88,7 @@ impl Record {
             status: None,
             ttfb_ms: None,
             bytes: 0,
+            received: None,
             ended: Ended::Early,
             log,
             metrics,
@@ -108,6 +111,15 @@ impl Record {
             }
         });
         Body::new(Counted { body, record: self })
+    }
+
+    /// What a client sends, counted as it is taken.
+    pub fn receiving(&self, body: Body) -> Body {
+        self.with(|fields| fields.received = Some(0));
+        Body::new(Received {
+            body,
+            record: self.clone(),
+        })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Fields) -> T) -> T {
@@ -136,6 +148,9 @@ impl Fields {
                 status,
             })
             .inc();
+        if let Some(received) = self.received {
+            self.metrics.pushed_bytes.inc_by(received);
+        }
         let source = match outcome {
             "hit" | "stale" | "revalidated" => Source::Cache,
             "joined" => Source::Joined,
@@ -182,6 +197,7 @@ struct Line<'a> {
     outcome: Option<&'a str>,
     ended: &'a str,
     bytes: u64,
+    received: Option<u64>,
     ttfb_ms: Option<u64>,
     duration_ms: u64,
     upstream_status: Option<u16>,
@@ -211,6 +227,7 @@ impl Fields {
                 (_, Ended::Broken) => "broken",
             },
             bytes: self.bytes,
+            received: self.received,
             ttfb_ms: self.ttfb_ms.and_then(|ms| u64::try_from(ms).ok()),
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             upstream_status: facts.upstream_status.map(|status| status.as_u16()),
@@ -235,6 +252,7 @@ impl Line<'_> {
         line.known(r#","outcome":"#, self.outcome.map(Plain));
         line.field(r#","ended":"#, Plain(self.ended));
         line.field(r#","bytes":"#, self.bytes);
+        line.known(r#","received":"#, self.received);
         line.known(r#","ttfb_ms":"#, self.ttfb_ms);
         line.field(r#","duration_ms":"#, self.duration_ms);
         line.known(r#","upstream_status":"#, self.upstream_status);
@@ -258,6 +276,7 @@ impl Line<'_> {
             outcome,
             ended,
             bytes,
+            received,
             ttfb_ms,
             duration_ms,
             upstream_status,
@@ -278,12 +297,46 @@ impl Line<'_> {
             outcome,
             ended,
             bytes,
+            received,
             ttfb_ms,
             duration_ms,
             upstream_status,
             error,
             "{message}"
         );
+    }
+}
+
+/// A client's body that counts what is taken of it.
+#[derive(Debug)]
+struct Received {
+    body: Body,
+    record: Record,
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+            self.record
+                .with(|fields| *fields.received.get_or_insert_default() += bytes);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -375,6 +428,7 @@ mod tests {
             facts,
             status,
             bytes: 17,
+            received: None,
             ended: Ended::Whole,
             log: AccessLog::Off,
             metrics: Metrics::default(),

@@ -29,6 +29,7 @@ pub struct Names {
     pub requests: Family<Request, Counter>,
     pub refused: Family<Refused, Counter>,
     pub bytes: Family<BytesFrom, Counter>,
+    pub pushed_bytes: Counter,
     pub fills: Family<Fill, Counter>,
     pub resumes: Counter,
     pub segments: Counter,
@@ -257,6 +258,11 @@ impl Metrics {
             "bytes",
             "Bytes sent to clients, by where they came from",
             self.bytes.clone(),
+        );
+        registry.register(
+            "pushed_bytes",
+            "Bytes of pushes taken from clients",
+            self.pushed_bytes.clone(),
         );
         registry.register(
             "fills",

@@ -175,6 +175,9 @@ impl Auth {
             return Ok((landed, is_anonymous(shown.as_ref())));
         }
         self.forget(shown.as_ref());
+        if question.is_spent() {
+            return Ok((landed, is_anonymous(shown.as_ref())));
+        }
         let refused_basic = shown.as_ref().is_some_and(|shown| shown.token.is_none());
         let scheme = match self.scheme.load_full() {
             _ if challenged(&landed) => self.learn(landed.answer.headers())?,
@@ -217,6 +220,7 @@ impl Auth {
             url: place::url(base, &Endpoint::Base, None),
             headers: &none,
             authorization: None,
+            body: None,
             max_redirects: self.config.max_redirects,
         };
         let landed = fetch::follow(&self.transport, &question).await?;
@@ -253,6 +257,7 @@ impl Auth {
             url: question.url.clone(),
             headers: question.headers,
             authorization: shown.map(|shown| &shown.authorization),
+            body: question.body,
             max_redirects: question.max_redirects,
         };
         fetch::follow(&self.transport, &question).await

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::outgoing::Fault;
 use super::transport::guard::Class;
 use crate::oci::RegistryName;
 
@@ -152,6 +153,9 @@ pub enum Failure {
         host: String,
         within: u64,
     },
+    /// A push whose own body broke or stood still.
+    #[error("{registry}: {fault}")]
+    Upload { registry: RegistryName, fault: Fault },
     /// The token service answered neither a token nor a refusal.
     #[error("{registry}: the token service at {host} answered {}", status.as_u16())]
     TokenService {
@@ -200,6 +204,7 @@ impl Failure {
             | Self::RestRefused { registry, .. }
             | Self::MirrorRefused { registry, .. }
             | Self::OtherBytes { registry, .. }
+            | Self::Upload { registry, .. }
             | Self::TokenService { registry, .. } => registry,
         }
     }
@@ -209,6 +214,7 @@ impl Failure {
             Self::Denied { .. }
             | Self::RateLimited { .. }
             | Self::ForeignCredential { .. }
+            | Self::Upload { .. }
             | Self::NotAskable { .. } => Blame::Client,
             Self::CredentialUnavailable { .. } => Blame::Local,
             Self::Unreachable { .. }
@@ -247,6 +253,7 @@ impl Failure {
             | Self::Spent { .. }
             | Self::ForeignCredential { .. }
             | Self::NotAskable { .. }
+            | Self::Upload { .. }
             | Self::TooManyRedirects { .. } => self.to_string(),
             Self::CredentialUnavailable { .. } => {
                 format!(
@@ -329,6 +336,20 @@ impl Failure {
         match self {
             Self::Denied { .. } | Self::ForeignCredential { .. } | Self::NotAskable { .. } => true,
             Self::TokenService { status, .. } | Self::RestRefused { status, .. } => is_verdict(*status),
+            _ => false,
+        }
+    }
+
+    /// The request went out, or a part of it: nobody knows whether the registry did what it was asked.
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => *cause == Cause::Closed,
+            Self::Timeout { phase, .. } => *phase != Phase::Connect,
+            Self::Broken { .. }
+            | Self::BadAnswer { .. }
+            | Self::BadRedirect { .. }
+            | Self::StorageRefused { .. }
+            | Self::Upload { .. } => true,
             _ => false,
         }
     }
@@ -430,6 +451,10 @@ pub enum Phase {
     Headers,
     /// Between two chunks of a body
     Idle,
+    /// Between two pieces of a push's body that it takes
+    Taking,
+    /// From the last piece of a push's body to the answer
+    Settling,
 }
 
 impl fmt::Display for Phase {
@@ -438,6 +463,8 @@ impl fmt::Display for Phase {
             Self::Connect => "did not accept a connection",
             Self::Headers => "did not answer",
             Self::Idle => "sent no byte of the body",
+            Self::Taking => "took no more of the body",
+            Self::Settling => "had the whole body and did not answer",
         })
     }
 }

@@ -3,18 +3,23 @@
 use std::fmt;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING,
+    USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::body::Body;
 use super::failure::Failure;
+use super::outgoing::Outgoing;
 use super::place::Origin;
 use super::redacted::RedactedUrl;
-use super::transport::{Call, NamedBy, Trail, Transport, host_and_port};
+use super::transport::{Call, Load, NamedBy, Trail, Transport, host_and_port};
 use crate::oci::RegistryName;
+
+/// What else of it goes up with a push.
+const PUSHED_ON: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_RANGE];
 
 /// What of a client's header goes upstream; everything else is docxy's own.
 const PASSED_ON: [HeaderName; 5] = [ACCEPT, RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE];
@@ -37,7 +42,31 @@ pub(super) struct Question<'a> {
     /// The client's lines; the allow-list is applied here.
     pub headers: &'a HeaderMap,
     pub authorization: Option<&'a Authorization>,
+    /// What a client pushes; goes out once.
+    pub body: Option<&'a Outgoing>,
     pub max_redirects: u8,
+}
+
+impl Question<'_> {
+    /// Something of its body is gone: it can't be asked again.
+    pub fn is_spent(&self) -> bool {
+        self.body.is_some_and(Outgoing::has_begun)
+    }
+
+    fn reads(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// Why a redirect with this status can't be followed.
+    fn stays(&self, status: StatusCode) -> Option<&'static str> {
+        if self.is_spent() {
+            Some("it came when a part of the body was on its way, which docxy does not keep")
+        } else if !self.reads() && !matches!(status.as_u16(), 307 | 308) {
+            Some("a write is not followed with a status that would make it another method")
+        } else {
+            None
+        }
+    }
 }
 
 /// The last answer.
@@ -50,6 +79,8 @@ pub(super) struct Landed {
     pub length_known: bool,
     /// Who answered: host, and port where the URL names one.
     pub host: String,
+    /// What its `Location` names, though it is no redirect: where an upload goes on. Or why nobody goes there.
+    pub onward: Option<Box<Result<Url, &'static str>>>,
     /// Where it was, when that is away from the registry: the same may be asked there again (`follow_from`).
     pub away: Option<Place>,
     /// As `Answer::unheard`.
@@ -88,6 +119,12 @@ pub(super) async fn follow_from(
     walk(transport, question, place.url.clone(), false, place.redirects).await
 }
 
+/// Asks at the question's own URL, which is away from the registry: nobody's credential goes there, whatever the question
+/// holds.
+pub(super) async fn follow_away(transport: &Transport, question: &Question<'_>) -> Result<Landed, Failure> {
+    walk(transport, question, question.url.clone(), false, 0).await
+}
+
 async fn walk(
     transport: &Transport,
     question: &Question<'_>,
@@ -102,7 +139,7 @@ async fn walk(
             method: question.method.clone(),
             headers: headers(question, &url, at_registry),
             url,
-            body: None,
+            body: question.body.cloned().map_or(Load::Nothing, Load::Upload),
             named_by: if at_registry {
                 NamedBy::Configuration
             } else {
@@ -117,11 +154,23 @@ async fn walk(
             "asked"
         );
         if !is_redirect(answer.status()) {
-            let away = (!at_registry).then_some(Place {
-                url: call.url,
+            let away = (!at_registry).then(|| Place {
+                url: call.url.clone(),
                 redirects,
             });
-            return landed(transport, question, answer, host, redirects, away);
+            let onward = answer
+                .headers()
+                .contains_key(LOCATION)
+                .then(|| Box::new(next(question, &call.url, answer.headers())));
+            let landed = landed(transport, question, answer, host, redirects, away)?;
+            return Ok(Landed { onward, ..landed });
+        }
+        if let Some(reason) = question.stays(answer.status()) {
+            return Err(Failure::BadRedirect {
+                registry: question.registry.clone(),
+                host,
+                reason,
+            });
         }
         if redirects == question.max_redirects {
             return Err(Failure::TooManyRedirects {
@@ -189,6 +238,16 @@ fn headers(question: &Question<'_>, url: &Url, at_registry: bool) -> HeaderMap {
     for name in &PASSED_ON {
         for value in question.headers.get_all(name) {
             headers.append(name, value.clone());
+        }
+    }
+    if !question.reads() {
+        for name in &PUSHED_ON {
+            if let Some(value) = question.headers.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        if question.body.is_none() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
     }
     if let Some(authorization) = question.authorization
@@ -267,6 +326,7 @@ fn landed(
         at_registry: away.is_none(),
         length_known,
         host,
+        onward: None,
         away,
         unheard: false,
     })

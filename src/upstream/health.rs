@@ -231,8 +231,10 @@ pub(super) fn news(failure: &Failure) -> Option<Health> {
         | Failure::OtherBytes { .. }
         | Failure::TokenService { .. } => Some(Health::Well),
         Failure::Timeout {
-            phase: Phase::Idle, ..
+            phase: Phase::Idle | Phase::Taking | Phase::Settling,
+            ..
         }
+        | Failure::Upload { .. }
         | Failure::Broken { .. }
         | Failure::ForeignCredential { .. }
         | Failure::CredentialUnavailable { .. }

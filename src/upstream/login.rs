@@ -106,6 +106,7 @@ pub(super) async fn status_of_base(
         url: place::url(place::base(config), &Endpoint::Base, None),
         headers: &headers,
         authorization: None,
+        body: None,
         max_redirects: config.max_redirects,
     };
     match auth.ask(&question, right, &[]).await {

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::Config;
 use super::failure::Failure;
-use crate::oci::{Endpoint, Repository, Scope};
+use crate::oci::{Action, Endpoint, Repository, Scope};
 
 /// Origin as RFC 6454 section 4 defines it: what a credential is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,14 @@ pub(super) fn url(base: &Url, endpoint: &Endpoint, query: Option<&str>) -> Url {
     url
 }
 
-/// What a token must allow for this endpoint; its repository is already the registry's own.
+/// What a token must allow for this to be done to a repository of the registry's own naming.
+pub(super) fn scope(base: &Url, action: Action, repository: &Repository) -> Scope {
+    let mut scope = Scope::to(action, repository);
+    scope.name = with_prefix(base, &scope.name);
+    scope
+}
+
+/// What a token must allow for this endpoint to be read; its repository is already the registry's own.
 pub(super) fn scopes(base: &Url, endpoint: &Endpoint) -> Vec<Scope> {
     match (endpoint, endpoint.repository()) {
         (Endpoint::Catalog, _) => vec![Scope {
@@ -51,11 +58,7 @@ pub(super) fn scopes(base: &Url, endpoint: &Endpoint) -> Vec<Scope> {
             name: "catalog".to_owned(),
             actions: vec!["*".to_owned()],
         }],
-        (_, Some(repository)) => {
-            let mut scope = Scope::pull(repository);
-            scope.name = with_prefix(base, &scope.name);
-            vec![scope]
-        }
+        (_, Some(repository)) => vec![scope(base, Action::Pull, repository)],
         (_, None) => Vec::new(),
     }
 }

@@ -127,7 +127,12 @@ fn of_failure(failure: &Failure) -> Verdict {
         | Failure::BadRedirect { .. }
         | Failure::HeadRefused { .. }
         | Failure::MirrorRefused { .. }
-        | Failure::OtherBytes { .. } => Verdict::GiveUp,
+        | Failure::OtherBytes { .. }
+        | Failure::Timeout {
+            phase: Phase::Taking | Phase::Settling,
+            ..
+        }
+        | Failure::Upload { .. } => Verdict::GiveUp,
     }
 }
 

@@ -96,6 +96,7 @@ impl Site {
             url: place::url(base, &endpoint, ask.query.as_deref()),
             headers: &ask.headers,
             authorization: None,
+            body: None,
             max_redirects: config.max_redirects,
         };
         let outcome = self

@@ -16,7 +16,7 @@ use super::failure::{Failure, Phase};
 use super::fetch;
 use super::realm::Realm;
 use super::tokens::Token;
-use super::transport::{Call, NamedBy, Transport, host_and_port};
+use super::transport::{Call, Load, NamedBy, Transport, host_and_port};
 use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Scope};
 
@@ -187,7 +187,7 @@ impl Service {
             method,
             url,
             headers,
-            body,
+            body: body.map_or(Load::Nothing, Load::Form),
             named_by: NamedBy::Configuration,
         };
         let answer = transport.exchange(&call).await?;

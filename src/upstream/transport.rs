@@ -23,6 +23,7 @@ mod standing;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::VIA;
@@ -42,11 +43,16 @@ pub(super) use self::roads::Trail;
 use self::roads::{Road, Roads};
 use super::Timeouts;
 use super::failure::{Cause, Failure, Phase};
+use super::outgoing::{Outgoing, Stage};
 use super::place::Origin;
 use crate::oci::RegistryName;
 
 /// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// A registry that has the whole of a blob hashes and moves it before it answers; of ten gigabytes in an object store that
+/// takes minutes. In times of `idle`.
+const SETTLING: u32 = 5;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -149,8 +155,29 @@ pub(super) struct Call {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
-    pub body: Option<Bytes>,
+    pub body: Load,
     pub named_by: NamedBy,
+}
+
+/// What a request carries.
+#[derive(Clone, Debug)]
+pub(super) enum Load {
+    Nothing,
+    /// Of a token service.
+    Form(Bytes),
+    /// What a client pushes.
+    Upload(Outgoing),
+}
+
+impl Load {
+    /// May the same be sent again, where nobody can tell how far it came?
+    fn may_repeat(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Form(_) => false,
+            Self::Upload(body) => !body.has_begun(),
+        }
+    }
 }
 
 /// Who chose the host of a URL.
@@ -188,11 +215,18 @@ impl Transport {
                 }
                 // The other side closed an idle connection just as we used it (RFC 9110 section 9.2.2 lets us repeat).
                 Err(error)
-                    if !retried && call.body.is_none() && dial.reused() && is_broken_connection(&error) =>
+                    if !retried
+                        && call.body.may_repeat()
+                        && dial.reused()
+                        && is_broken_connection(&error) =>
                 {
                     retried = true;
                 }
-                Err(error) => return Err(classifier.failure(error)),
+                Err(error) => {
+                    return Err(self
+                        .fault_of_the_client(call)
+                        .unwrap_or_else(|| classifier.failure(error)));
+                }
             }
         }
     }
@@ -210,24 +244,64 @@ impl Transport {
             .prepare(call)
             .headers(call.headers.clone())
             .header(VIA, self.via.clone());
-        if let Some(body) = &call.body {
-            request = request.body(body.clone());
+        match &call.body {
+            Load::Nothing => {}
+            Load::Form(form) => request = request.body(form.clone()),
+            Load::Upload(body) => request = request.body(body.to_send()),
         }
         let mut sending = std::pin::pin!(dial.clone().watch(request.send()));
         loop {
-            let deadline = dial.deadline(self.timeouts.connect, self.timeouts.headers);
+            let (deadline, ..) = self.deadline(call, dial);
             if let Ok(answer) = tokio::time::timeout_at(deadline, &mut sending).await {
+                if let (Ok(_), Load::Upload(body)) = (&answer, &call.body) {
+                    body.give_up();
+                }
                 return Ok(answer);
             }
-            if dial.deadline(self.timeouts.connect, self.timeouts.headers) <= Instant::now() {
+            let (deadline, phase, limit) = self.deadline(call, dial);
+            if deadline <= Instant::now() {
                 return Err(Failure::Timeout {
                     registry: self.registry.clone(),
                     host: host.to_owned(),
-                    phase: Phase::Headers,
-                    limit: self.timeouts.headers,
+                    phase,
+                    limit,
                 });
             }
         }
+    }
+
+    /// By when something must have happened, as far as is known now; it only ever moves later.
+    fn deadline(&self, call: &Call, dial: &Dial) -> (Instant, Phase, Duration) {
+        let Timeouts {
+            connect,
+            headers,
+            idle,
+        } = self.timeouts;
+        let stage = match &call.body {
+            Load::Upload(body) => body.stage(),
+            Load::Nothing | Load::Form(_) => Stage::Fresh,
+        };
+        match stage {
+            Stage::Fresh => (dial.deadline(connect, headers), Phase::Headers, headers),
+            // The client's turn: its body keeps the time.
+            Stage::Asked | Stage::Awaited => (Instant::now() + idle, Phase::Taking, idle),
+            Stage::Taken(at) => (at + idle, Phase::Taking, idle),
+            Stage::Over(at) => {
+                let limit = headers.max(idle * SETTLING);
+                (at + limit, Phase::Settling, limit)
+            }
+        }
+    }
+
+    /// A body that broke at the client's end breaks the request; that says nothing about the registry.
+    fn fault_of_the_client(&self, call: &Call) -> Option<Failure> {
+        let Load::Upload(body) = &call.body else {
+            return None;
+        };
+        body.fault().map(|fault| Failure::Upload {
+            registry: self.registry.clone(),
+            fault,
+        })
     }
 
     /// The guard for what the connector's resolver never sees: literal addresses, and names that a proxy resolves.

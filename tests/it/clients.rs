@@ -6,7 +6,7 @@
 //!
 //! Tests of dockerd and ctr run with two generations of them, see [`support::generation`].
 
-mod support;
+pub mod support;
 
 mod cache;
 mod cdn;
@@ -18,6 +18,7 @@ mod intercept;
 mod limits;
 mod podman;
 mod poisoned;
+mod pushes;
 mod referrers;
 mod skopeo;
 mod tls;

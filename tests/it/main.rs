@@ -22,6 +22,7 @@ mod listen;
 mod mirrors;
 mod oci;
 mod protocol;
+mod push;
 mod quotas;
 mod rights;
 mod roads;

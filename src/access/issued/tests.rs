@@ -17,6 +17,7 @@ fn wanted(name: &str) -> Wanted {
         name: name.to_owned(),
         user: None,
         scopes: Vec::new(),
+        push: false,
         life: Some(60),
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// `allow`/`deny`, then the conditions: `user=`, `group=`, `from=`, `registry=`, `repo=`, `tag=`.
+/// `allow`/`deny`, then the conditions: `user=`, `group=`, `from=`, `registry=`, `repo=`, `tag=`, `to=`.
 fn rule(text: &str) -> Rule {
     let pattern = |text: &str| Pattern::parse(text).unwrap();
     let mut words = text.split(' ');
@@ -18,6 +18,7 @@ fn rule(text: &str) -> Rule {
         registry: Pattern::everything(),
         repository: Pattern::everything(),
         tag: Pattern::everything(),
+        actions: Vec::new(),
         comment: None,
     };
     for word in words {
@@ -28,6 +29,9 @@ fn rule(text: &str) -> Rule {
             ("registry", value) => rule.registry = pattern(value),
             ("repo", value) => rule.repository = pattern(value),
             ("tag", value) => rule.tag = pattern(value),
+            ("to", "pull") => rule.actions.push(Action::Pull),
+            ("to", "push") => rule.actions.push(Action::Push),
+            ("to", "delete") => rule.actions.push(Action::Delete),
             other => panic!("{other:?}"),
         }
     }
@@ -56,6 +60,10 @@ fn subject(text: &str) -> Subject {
 
 /// `ghcr.io/team/app:1`, `ghcr.io/team/app@` for a digest, `ghcr.io/` for the list of all repositories.
 fn decide(policy: &Policy, who: &str, what: &str) -> Decision {
+    decide_to(policy, Action::Pull, who, what)
+}
+
+fn decide_to(policy: &Policy, action: Action, who: &str, what: &str) -> Decision {
     let (registry, rest) = what.split_once('/').unwrap();
     let registry = RegistryName::parse(registry).unwrap();
     let (name, tag) = match rest.split_once(':') {
@@ -71,7 +79,12 @@ fn decide(policy: &Policy, who: &str, what: &str) -> Decision {
         &Question {
             registry: &registry,
             repository: repository.as_ref(),
-            reference: tag.as_ref().map_or(Asked::Digest, Asked::Tag),
+            reference: match &tag {
+                Some(tag) => Asked::Tag(tag),
+                None if action == Action::Delete => Asked::AnyTag,
+                None => Asked::Digest,
+            },
+            action,
         },
     )
 }
@@ -282,6 +295,42 @@ fn who_gets_what() {
         );
     }
     println!("{} decisions", rows.len());
+}
+
+#[test]
+fn who_pushes_what() {
+    // What an operator wrote for pulls lets nobody push; what he wrote to keep somebody out keeps him out of everything.
+    use Action::{Delete, Pull, Push};
+    let rows: &[(&[&str], &str, Action, &str, bool)] = &[
+        (&[], NOBODY, Push, "r.io/a:1", YES),
+        (&["deny user=bob"], BOB, Push, "r.io/a:1", NO),
+        (&["deny user=bob"], ANN, Push, "r.io/a:1", YES),
+        (&["deny user=bob to=push"], BOB, Push, "r.io/a:1", NO),
+        (&["deny user=bob to=push"], BOB, Pull, "r.io/a:1", YES),
+        (&["deny user=bob to=push"], BOB, Delete, "r.io/a:1", YES),
+        (&["allow"], ANN, Pull, "r.io/a:1", YES),
+        (&["allow"], ANN, Push, "r.io/a:1", NO),
+        (&["allow user=ann to=pull to=push"], ANN, Push, "r.io/a:1", YES),
+        (&["allow user=ann to=pull to=push"], ANN, Delete, "r.io/a:1", NO),
+        (&["allow user=ann to=pull to=push"], BOB, Push, "r.io/a:1", NO),
+        // Who may push is said; who may pull is not, and is everyone.
+        (&["allow user=ann to=push"], BOB, Push, "r.io/a:1", NO),
+        (&["allow user=ann to=push"], BOB, Pull, "r.io/a:1", YES),
+        // Blobs have no tag, and are pushed before the tag is.
+        (&["allow user=ann to=push tag=v*"], ANN, Push, "r.io/a@", YES),
+        (&["allow user=ann to=push tag=v*"], ANN, Push, "r.io/a:latest", NO),
+        (&["deny tag=v*"], ANN, Push, "r.io/a@", YES),
+        // A manifest that is deleted by digest takes its tags along, whichever they are.
+        (&["deny tag=v*"], ANN, Delete, "r.io/a@", NO),
+        (&["allow to=delete tag=tmp"], ANN, Delete, "r.io/a@", NO),
+        (&["allow to=delete"], ANN, Delete, "r.io/a@", YES),
+    ];
+    for (rules, who, action, what, allowed) in rows {
+        let decision = decide_to(&policy(rules), *action, who, what);
+        assert_eq!(decision.allowed, *allowed, "{rules:?}: {who}, {action:?} {what}");
+    }
+    let only_pushes = policy(&["allow user=ann to=push", "deny user=bob to=push"]);
+    assert!(!only_pushes.restricts(&RegistryName::parse("r.io").unwrap()));
 }
 
 #[test]

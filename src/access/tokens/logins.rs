@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::{Known, Tokens};
 use crate::access::Permit;
-use crate::access::login::LoginKey;
+use crate::access::login::{AskedBy, LoginKey};
 use crate::access::made_here;
-use crate::config::values::TokenText;
-use crate::oci::{RegistryName, Repository};
+use crate::config::values::{Credential, TokenText};
+use crate::oci::{Action, RegistryName, Repository};
 use crate::upstream::{ClientSecret, Login, Right};
 
 impl Tokens {
@@ -44,6 +44,28 @@ impl Tokens {
         self.accepted.get(&key).is_some_and(|at| at.elapsed() < within)
     }
 
+    /// A keyed hash of the login that this token was handed out to, whether or not it lives: the next one of the same login
+    /// has the same.
+    pub(in crate::access) fn owner_of(&self, token: &TokenText, registry: &RegistryName) -> Option<LoginKey> {
+        match self.known(token) {
+            Known::Sealed {
+                registry: of,
+                credential,
+                ..
+            } if of == *registry => Some(self.login_of(registry, credential)),
+            Known::From { registry: of, .. } if of == *registry => {
+                let entry = self.handed_out.get(&self.keys.of(token.expose()))?;
+                entry.asked_by.as_ref().map(AskedBy::login)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same of a name and password.
+    pub(in crate::access) fn login_of(&self, registry: &RegistryName, credential: Credential) -> LoginKey {
+        LoginKey::of(&self.sealer, registry, &ClientSecret::Password(credential))
+    }
+
     /// What this token lets us present to this registry, for this repository or (`None`) for its catalog, with the login
     /// that asked for the token, where its other tokens can do the same, and the name there of whom it was handed to, if
     /// docxy saw him sign in.
@@ -54,6 +76,7 @@ impl Tokens {
     pub fn permit(
         &self,
         token: &TokenText,
+        action: Action,
         registry: &RegistryName,
         repository: Option<&Repository>,
         names_registry: bool,
@@ -65,7 +88,7 @@ impl Tokens {
                     registry: of,
                     opens,
                     credential,
-                } if of == *registry && opens.covers(repository) => {
+                } if of == *registry && opens.covers(action, repository) => {
                     let user = credential.username.as_str().into();
                     let secret = ClientSecret::Password(credential.clone());
                     let login = LoginKey::of(&self.sealer, registry, &secret);
@@ -134,7 +157,10 @@ mod tests {
         }
         let login_of = |token: &str, name: &'static str| {
             let token = TokenText::new(token.into());
-            match tokens.permit(&token, &hub, Some(&repository(name)), true).0 {
+            match tokens
+                .permit(&token, Action::Pull, &hub, Some(&repository(name)), true)
+                .0
+            {
                 Permit::TryFor(Right::Bearer { .. }, login) => Some(login),
                 _ => None,
             }
@@ -148,7 +174,7 @@ mod tests {
         assert_eq!(login_of("one", "team/app"), None);
         assert_eq!(login_of("two", "team/app"), one);
         let elsewhere = RegistryName::parse("ghcr.io").expect("a name");
-        let (permit, _) = tokens.permit(&Secret::new("two".into()), &elsewhere, None, true);
+        let (permit, _) = tokens.permit(&Secret::new("two".into()), Action::Pull, &elsewhere, None, true);
         assert!(matches!(permit, Permit::Try(Right::Anonymous)));
     }
 }

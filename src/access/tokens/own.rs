@@ -110,7 +110,7 @@ impl Tokens {
 }
 
 /// No later than it could have been made either: a clock that jumped back does not make tokens immortal (R8).
-pub(super) fn still_lives(expires: u64, longest: Duration) -> bool {
+pub(in crate::access) fn still_lives(expires: u64, longest: Duration) -> bool {
     expires
         .checked_sub(now())
         .is_some_and(|life| life > 0 && life <= longest.as_secs())
@@ -155,7 +155,7 @@ mod tests {
     use crate::access::User;
     use crate::access::seal::Sealer;
     use crate::config::values::Secret;
-    use crate::oci::{Grant, Repository};
+    use crate::oci::{Action, Grant, Repository};
     use crate::upstream::Right;
 
     fn tokens() -> Tokens {
@@ -205,13 +205,15 @@ mod tests {
         );
         assert_eq!(of, registry());
         let repository = |name| Repository::parse(name).expect("a name");
-        assert!(opens.covers(Some(&repository("team/app"))));
-        assert!(!opens.covers(Some(&repository("team/other"))) && !opens.covers(None));
+        assert!(opens.covers(Action::Pull, Some(&repository("team/app"))));
+        assert!(
+            !opens.covers(Action::Pull, Some(&repository("team/other"))) && !opens.covers(Action::Pull, None)
+        );
         let refresh = Secret::new(grant.refresh_token.expect("docker asked for one").into());
         assert!(matches!(tokens.known(&refresh), Known::Refresh(bearer) if bearer.name == "ann"));
         for secret in [&pull, &refresh] {
             assert!(!secret.expose().contains("ann"));
-            let (permit, _) = tokens.permit(secret, &registry(), None, true);
+            let (permit, _) = tokens.permit(secret, Action::Pull, &registry(), None, true);
             assert!(matches!(permit.right(), Right::Anonymous));
             assert!(tokens.belongs_elsewhere(secret, &registry()));
         }

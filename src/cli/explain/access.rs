@@ -15,7 +15,7 @@ use crate::cli::token::Place;
 use crate::config::schema::{AuthMode, Clients, Effect, Schema};
 use crate::config::values::{Pattern, show_duration};
 use crate::config::{Loaded, show, validate};
-use crate::oci::Reference;
+use crate::oci::{Action, Reference};
 use crate::pull::PROOF;
 
 /// For whom it is asked.
@@ -128,6 +128,7 @@ impl<'a> Access<'a> {
                 Reference::Tag(tag) => Asked::Tag(tag),
                 Reference::Digest(_) => Asked::Digest,
             },
+            action: Action::Pull,
         };
         let decision = policy.decide(&asker.subject(clients), &question);
         let verdict = match (clients, &asker.user) {
@@ -253,6 +254,11 @@ impl<'a> Access<'a> {
         listed("registry", narrow(&rule.registry).into_iter().collect());
         listed("repository", narrow(&rule.repository).into_iter().collect());
         listed("tag", narrow(&rule.tag).into_iter().collect());
+        let actions = rule
+            .actions
+            .iter()
+            .map(|action| format!("{action:?}").to_lowercase());
+        listed("actions", actions.collect());
         if words.len() == 1 {
             words.push("everything".to_owned());
         }

@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// whatever the rules allow]
     #[arg(long = "scope", value_name = "REGISTRY/PATTERN")]
     scopes: Vec<String>,
+    /// Let it push too, to registries with push.enabled, and delete there
+    #[arg(long)]
+    push: bool,
     /// When it ends by itself, as in 12h, 90d, or never
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = life)]
     expires: Life,
@@ -42,6 +45,7 @@ pub(super) fn run(schema: &Schema, wanted: &Arguments, form: Form) -> anyhow::Re
         name: wanted.name.clone(),
         user: wanted.user.clone(),
         scopes: scopes.collect::<Result<_, _>>()?,
+        push: wanted.push,
         life: match wanted.expires {
             Life::For(time) => Some(time.as_secs()),
             Life::Ever => None,

@@ -32,11 +32,7 @@ fn text(tokens: &[About], now: u64) -> String {
                 token.id.clone(),
                 token.name.clone(),
                 token.user.clone().unwrap_or_default(),
-                if scopes.is_empty() {
-                    "everything".to_owned()
-                } else {
-                    scopes.join(", ")
-                },
+                for_what(&scopes, token.push),
                 age(now.saturating_sub(token.created)),
                 match token.expires {
                     None => "never".to_owned(),
@@ -59,6 +55,15 @@ fn text(tokens: &[About], now: u64) -> String {
         ("USED", Align::Right),
     ];
     table(columns, &rows)
+}
+
+fn for_what(scopes: &[String], push: bool) -> String {
+    let what = if scopes.is_empty() {
+        "everything".to_owned()
+    } else {
+        scopes.join(", ")
+    };
+    if push { format!("{what}, and push") } else { what }
 }
 
 /// Less than a minute is not "now": it still works. Who asked for 90 days sees 90, not 89 and a bit.
@@ -86,6 +91,7 @@ mod tests {
                 .iter()
                 .map(|text| Scope::parse(text).expect("a scope"))
                 .collect(),
+            push: false,
             created: 1_000_000,
             expires: None,
             last_used: None,

@@ -72,6 +72,8 @@ pub struct AccessRule {
     /// As the registry names it: `library/redis` at Docker Hub.
     pub repository: Pattern,
     pub tag: Pattern,
+    /// Empty is pulls for an allow, and everything for a deny.
+    pub actions: Vec<RuleAction>,
     /// For the log and for people.
     pub comment: Option<String>,
 }
@@ -80,6 +82,26 @@ pub struct AccessRule {
 pub enum Effect {
     Allow,
     Deny,
+}
+
+/// What somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RuleAction {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl AccessRule {
+    /// What it is about.
+    pub fn actions(&self) -> Vec<RuleAction> {
+        use RuleAction::{Delete, Pull, Push};
+        match (&*self.actions, self.effect) {
+            ([], Effect::Allow) => vec![Pull],
+            ([], Effect::Deny) => vec![Pull, Push, Delete],
+            (named, _) => named.to_vec(),
+        }
+    }
 }
 
 impl Default for Access {

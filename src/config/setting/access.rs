@@ -27,6 +27,7 @@ impl Setting for AccessRule {
         let registry = fields.optional_or("registry", Pattern::everything(), at);
         let repository = fields.optional_or("repository", Pattern::everything(), at);
         let tag = fields.optional_or("tag", Pattern::everything(), at);
+        let actions = fields.optional("actions", at);
         let comment = fields.optional("comment", at);
         fields.finish(at)?;
         Some(Self {
@@ -37,6 +38,7 @@ impl Setting for AccessRule {
             registry: registry?,
             repository: repository?,
             tag: tag?,
+            actions: actions?,
             comment: comment?,
         })
     }
@@ -50,6 +52,7 @@ impl Setting for AccessRule {
             "registry": self.registry.show(),
             "repository": self.repository.show(),
             "tag": self.tag.show(),
+            "actions": self.actions.show(),
             "comment": self.comment.show(),
         }))
     }

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
-        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, StaleOn, TlsVersion,
-        Tunnel, Verify, WhenLimited, Withdrawn,
+        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, RuleAction, StaleOn,
+        TlsVersion, Tunnel, Verify, WhenLimited, Withdrawn,
     },
     tree::{Node, Value},
 };
@@ -33,6 +33,8 @@ macro_rules! choice {
 choice!(Clients, "\"open\", \"users\" or \"passthrough\"",
     "open" => Clients::Open, "users" => Clients::Users, "passthrough" => Clients::Passthrough);
 choice!(Effect, "\"allow\" or \"deny\"", "allow" => Effect::Allow, "deny" => Effect::Deny);
+choice!(RuleAction, "\"pull\", \"push\" or \"delete\"",
+    "pull" => RuleAction::Pull, "push" => RuleAction::Push, "delete" => RuleAction::Delete);
 choice!(Withdrawn, "\"refuse\", \"warn\" or \"serve\"",
     "refuse" => Withdrawn::Refuse, "warn" => Withdrawn::Warn, "serve" => Withdrawn::Serve);
 choice!(AuthMode, "\"passthrough\" or \"configured\"",

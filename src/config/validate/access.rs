@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Findings, listens_beyond_loopback, rules};
 use crate::config::{
     origin::join_key,
-    schema::{Access, AccessRule, AuthMode, Clients, Effect, Registry, Schema},
+    schema::{Access, AccessRule, AuthMode, Clients, Effect, Registry, RuleAction, Schema},
     setting::nearest,
 };
 use crate::oci::RegistryName;
@@ -14,6 +14,7 @@ const RULES: &str = "access.rules";
 
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     clients(schema, findings);
+    pushes(schema, findings);
     login_of_two_kinds(schema, findings);
     limits(&schema.access, findings);
     each_rule(schema, findings);
@@ -127,6 +128,37 @@ fn clients(schema: &Schema, findings: &mut Findings<'_>) {
             &key,
             "there are no users: only tokens made by `docxy token create` can sign in",
             "add user_files = [\"/etc/docxy/users\"] under [access]; `htpasswd -B` makes such a file",
+        );
+    }
+}
+
+/// A registry that takes what anybody sends, under docxy's own name.
+fn pushes(schema: &Schema, findings: &mut Findings<'_>) {
+    if !listens_beyond_loopback(schema) {
+        return;
+    }
+    let open = schema.enabled_registries().filter(|(_, registry)| {
+        let own_account = registry.auth == AuthMode::Configured;
+        registry.push.enabled && own_account && schema.clients_of(registry) == Clients::Open
+    });
+    for (name, registry) in open {
+        let section = join_key("registries", name.as_str());
+        let what = format!(
+            "anybody who reaches docxy may push to {name}, and delete there, with docxy's own account"
+        );
+        let close = format!(
+            "write clients = \"users\" under [{section}], and user_files = [\"/etc/docxy/users\"] under [access]"
+        );
+        if registry.clients == Some(Clients::Open) {
+            if !keeps_somebody_out(&schema.access) {
+                findings.warn(&format!("{section}.push.enabled"), what.to_uppercase(), close);
+            }
+            continue;
+        }
+        findings.problem(
+            &format!("{section}.push.enabled"),
+            what,
+            format!("{close}; if it is meant so, write clients = \"open\" under [{section}]"),
         );
     }
 }
@@ -295,6 +327,7 @@ fn is_for_everything(rule: &AccessRule) -> bool {
         && rule.registry.is_everything()
         && rule.repository.is_everything()
         && is_for_every_tag(rule)
+        && rule.actions().contains(&RuleAction::Pull)
 }
 
 /// Does `one` certainly match all that `other` matches?
@@ -318,4 +351,8 @@ fn covers(one: &AccessRule, other: &AccessRule) -> bool {
         && rules::is_wider(&one.registry, &other.registry)
         && rules::is_wider(&one.repository, &other.repository)
         && (is_for_every_tag(one) || one.tag == other.tag)
+        && other
+            .actions()
+            .iter()
+            .all(|action| one.actions().contains(action))
 }

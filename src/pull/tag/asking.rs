@@ -13,6 +13,7 @@ use crate::oci::{Digest, Endpoint, Reference, Tag};
 use crate::pull::cached::{Cached, Wants};
 use crate::pull::checked::is_typed;
 use crate::pull::manifest::{Document, said_length};
+use crate::pull::moved::Since;
 use crate::pull::rights::{Claim, Standing};
 use crate::pull::{Error, Missing, Pull, with_accept};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
@@ -25,6 +26,8 @@ pub(super) struct Asking {
     pub claim: Claim,
     pub tag: Tag,
     pub class: Class,
+    /// When the tag last moved before this was asked.
+    pub since: Since,
 }
 
 impl Asking {
@@ -81,7 +84,8 @@ impl Asking {
         }
         if wants == Wants::Digest {
             let record = self.record(head.digest.clone(), head.media_type.clone());
-            self.cached.announce(&self.claim.name, &self.tag, record);
+            self.cached
+                .announce(&self.claim.name, &self.tag, record, self.since);
             // They may have come since the look at the store.
             let store = &self.cached.store;
             if matches!(store.presence(&head.digest), Presence::Stored { .. })
@@ -176,7 +180,16 @@ impl Asking {
         }))
     }
 
+    /// It moved while it was asked for: what was heard may be of before.
+    fn is_outdated(&self) -> bool {
+        self.cached.moved.since(&self.claim.name, &self.tag) != self.since
+    }
+
     fn remember(&self, document: &Document) {
+        if self.is_outdated() {
+            return;
+        }
+        self.cached.moved.settle(&self.claim.name, &self.tag);
         let store = &self.cached.store;
         let (name, class) = (&self.claim.name, self.class.key());
         let known = store.tag(name, &self.tag, &class);
@@ -186,10 +199,14 @@ impl Asking {
                 && known.withdrawn.is_none()
         }) {
             store.confirm_tag(name, &self.tag, &class);
-            return;
+        } else {
+            let record = self.record(document.digest.clone(), document.media_type.clone());
+            store.put_tag(name, &self.tag, record);
         }
-        let record = self.record(document.digest.clone(), document.media_type.clone());
-        store.put_tag(name, &self.tag, record);
+        // In this very moment.
+        if self.is_outdated() {
+            store.remove_tag(name, &self.tag);
+        }
     }
 
     /// What the upstream says now.
@@ -212,7 +229,7 @@ impl Asking {
             Right::Anonymous => self.cached.store.is_public(&self.claim.name),
             Right::Bearer { .. } | Right::Basic { .. } => false,
         };
-        if decisive {
+        if decisive && !self.is_outdated() {
             let (name, class) = (&self.claim.name, self.class.key());
             self.cached
                 .store

@@ -1,5 +1,7 @@
 //! Questions asked with docxy's own accounts, one after the other until one of them is answered (features A3, A4).
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, StatusCode};
 
 use super::metered::is_limited;
@@ -51,6 +53,7 @@ impl Auth {
         pool.look_again().await;
         // Of a lone account there is nothing to remember.
         let repository = repository(scopes).filter(|_| pool.members().len() > 1);
+        let repository = repository.as_deref();
         let seen = repository.map(|name| pool.sights.of(name));
         let strangers = seen.map_or_else(Vec::new, |seen| seen.strangers(pool.members()));
         let mut passed_over = strangers.clone();
@@ -134,6 +137,9 @@ impl Auth {
         loop {
             let asking = Box::pin(self.ask_as(question, As::With(&proof), scopes));
             let outcome = self.metered(member.quota(), cost, asking).await;
+            if question.is_spent() {
+                return Turn::Final(outcome);
+            }
             if is_limited(&outcome) {
                 return Turn::Limited(outcome);
             }
@@ -215,6 +221,7 @@ impl Auth {
             url: place::url(base, &Endpoint::Base, None),
             headers: &none,
             authorization: None,
+            body: None,
             max_redirects: self.config.max_redirects,
         };
         let name = As::With(proof);
@@ -266,10 +273,14 @@ fn sooner(before: Option<Outcome>, now: Outcome) -> Outcome {
     }
 }
 
-/// Whose rights differ: only a repository's.
-fn repository(scopes: &[Scope]) -> Option<&str> {
+/// Whose rights differ: only a repository's, and with what is done to it.
+fn repository(scopes: &[Scope]) -> Option<Cow<'_, str>> {
     let scope = scopes.first().filter(|scope| scope.is_of_repository())?;
-    Some(&scope.name)
+    Some(if scope.asks_push() {
+        Cow::Owned(scope.to_string())
+    } else {
+        Cow::Borrowed(&scope.name)
+    })
 }
 
 fn is_denial(landed: &Landed) -> bool {

@@ -178,6 +178,7 @@ impl AtSite {
             url: self.url.clone(),
             headers,
             authorization: None,
+            body: None,
             max_redirects: self.site.config.max_redirects,
         }
     }

@@ -17,7 +17,7 @@ use super::client::Clients;
 use super::proxy::{Proxy, ProxyConfig};
 use super::resolver::Rules;
 use super::standing::Standing;
-use super::{BuildError, Call, Config, NamedBy, Transport};
+use super::{BuildError, Call, Config, Load, NamedBy, Transport};
 use crate::oci::RegistryName;
 use crate::upstream::failure::{Cause, Failure, Phase};
 use crate::upstream::place::Origin;
@@ -238,7 +238,7 @@ impl Transport {
                 method: Method::HEAD,
                 url,
                 headers: HeaderMap::new(),
-                body: None,
+                body: Load::Nothing,
                 named_by: NamedBy::Configuration,
             };
             tokio::spawn(async move {
@@ -281,7 +281,7 @@ fn may_go_on(failure: &Failure, call: &Call) -> bool {
     match failure {
         Failure::Unreachable {
             cause: Cause::Closed, ..
-        } => call.body.is_none(),
+        } => call.body.may_repeat(),
         Failure::Unreachable { .. }
         | Failure::Timeout {
             phase: Phase::Connect,

@@ -5,8 +5,8 @@ use super::checks;
 use docxy::oci::digest::{Algorithm, Hasher};
 use docxy::oci::manifest::{self, Role};
 use docxy::oci::{
-    ByteRange, Challenge, Code, ContentRange, Digest, Endpoint, ErrorBody, Reference, Repository, Scope, Tag,
-    media,
+    ByteRange, Challenge, Code, ContentRange, Digest, Endpoint, ErrorBody, Reference, Repository, Scope,
+    Session, Tag, media,
 };
 use http::{HeaderMap, header};
 use proptest::collection::vec;
@@ -53,6 +53,9 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         repository().prop_map(Endpoint::Tags),
         (repository(), digest()).prop_map(|(name, digest)| Endpoint::Referrers(name, digest)),
         repository().prop_map(Endpoint::Upload),
+        (repository(), "[a-zA-Z0-9_~=-]{1,40}").prop_filter_map("a session", |(name, session)| {
+            Some(Endpoint::Session(name, Session::parse(&session).ok()?))
+        }),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use tokio::net::TcpStream;
 
 use crate::doors::hostile::spellings;
+use crate::push::recorder::{Recorder, Script, begun};
 use crate::support::{
     app::TestApp,
     client::Request,
@@ -67,15 +68,27 @@ async fn inside() -> String {
         .image("a/b", "1", Image::layers(1))
         .start()
         .await;
+    let place = tokio::sync::watch::Sender::new(String::new());
+    let told = place.subscribe();
+    let pushed = Recorder::on("8.8.8.8", move |head| {
+        let there = told.borrow().clone();
+        match (head.method.as_str(), head.uri.path()) {
+            ("POST", _) => begun(there),
+            _ => Script::status(307).header("Location", there),
+        }
+    })
+    .await;
     // No allow_private_addresses: this registry is at a public address, and dialled there.
     let app = TestApp::builder()
         .config(&format!(
             "[timeouts]\nconnect = \"1s\"\nheaders = \"2s\"\n\
              [registries.\"far.test\"]\nurls = [{:?}]\nhosts = [\"far.example.com\"]\n\
              realms = [\"inner.test\", \"169.254.169.254\", \"127.0.0.9\", \"metadata.google.internal\", \"rebind.test\"]\n\
-             [registries.\"named.test\"]\nurls = [\"http://rebind.test:{}\"]\n",
+             [registries.\"named.test\"]\nurls = [\"http://rebind.test:{}\"]\n\
+             [registries.\"pushed.test\"]\nurls = [{:?}]\npush = {{ enabled = true }}\n",
             registry.url(),
             traps[0].port,
+            pushed.url(),
         ))
         .start()
         .await;
@@ -96,6 +109,10 @@ async fn inside() -> String {
     let mut tried = 0;
     for spelling in &all {
         let url = format!("http://{spelling}/v2/x");
+        if http::HeaderValue::from_str(&url).is_ok() {
+            place.send_replace(url.clone());
+            tried += pushes(&app).await;
+        }
         registry.clear_faults();
         if http::HeaderValue::from_str(&url).is_ok() {
             registry.fault(On::get("*/blobs/*"), Fault::redirect(307, &url));
@@ -153,6 +170,29 @@ async fn inside() -> String {
         .await;
     }
     figures
+}
+
+/// An upload that its registry sends there from its beginning, and a manifest that it redirects there.
+async fn pushes(app: &TestApp) -> usize {
+    let begun = Request::new("POST", "/v2/pushed.test/a/b/blobs/uploads/");
+    let begun = begun.header("Content-Length", "0").send(app.addr()).await;
+    let next = begun.header("location").map(str::to_owned);
+    let mut requests = vec![
+        Request::new("DELETE", "/v2/pushed.test/a/b/manifests/1"),
+        Request::new("PUT", "/v2/pushed.test/a/b/manifests/1").body("{}"),
+    ];
+    if let Some(next) = next {
+        requests.push(Request::new("PATCH", &*next).body("piece"));
+        requests.push(Request::new("PUT", &*next).header("Content-Length", "0"));
+        requests.push(Request::get(&*next));
+        requests.push(Request::new("DELETE", &*next));
+    }
+    let tried = requests.len();
+    for request in requests {
+        let refused = request.send(app.addr()).await;
+        assert!(refused.status >= 400, "{}", refused.everything());
+    }
+    tried
 }
 
 fn answer(status: u16, name: &'static str, value: String) -> Fault {

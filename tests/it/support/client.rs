@@ -59,6 +59,12 @@ impl Request {
         request
     }
 
+    /// With this body, and its length.
+    pub fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = bytes.into();
+        self
+    }
+
     /// Adds a line; an earlier one of the same name stays.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));

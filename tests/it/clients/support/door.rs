@@ -15,6 +15,11 @@ impl Door {
         Self(TestApp::builder().config(config).start().await)
     }
 
+    /// The same with a cache on disk.
+    pub async fn open_cached(config: &str) -> Self {
+        Self(TestApp::builder().cache().config(config).start().await)
+    }
+
     /// The same with a TLS listener besides.
     pub async fn open_tls(authority: &Authority, config: &str) -> Self {
         let tls = authority.listener();
@@ -24,6 +29,10 @@ impl Door {
     /// `127.0.0.1:PORT` of the plain listener.
     pub fn authority(&self) -> String {
         self.0.addr().to_string()
+    }
+
+    pub fn app(&self) -> &TestApp {
+        &self.0
     }
 
     /// `docxy token`; its standard output.

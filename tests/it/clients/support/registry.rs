@@ -1,9 +1,10 @@
 //! Debian's docker-registry (distribution 2.8), a real upstream with a request log.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -36,6 +37,7 @@ pub struct DockerRegistry {
     barriers: AtomicU32,
     client: reqwest::Client,
     scheme: &'static str,
+    folder: PathBuf,
 }
 
 impl DockerRegistry {
@@ -102,7 +104,45 @@ impl DockerRegistry {
             barriers: AtomicU32::new(0),
             client: client.build().expect("a client"),
             scheme: if authority.is_some() { "https" } else { "http" },
+            folder,
         }
+    }
+
+    /// Where it listens itself, past what is kept of requests: for bodies that nobody wants in memory.
+    pub fn own_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.own_address)
+    }
+
+    /// Where it keeps a blob.
+    pub fn blob_file(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        let blobs = self.folder.join("storage/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Every file of a repository and what is in it: links to blobs, tags, what is left of uploads.
+    pub fn repository_files(&self, repository: &str) -> BTreeMap<String, Vec<u8>> {
+        let root = self
+            .folder
+            .join("storage/docker/registry/v2/repositories")
+            .join(repository);
+        let mut files = BTreeMap::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&root).expect("below the root");
+                    files.insert(name.display().to_string(), fs::read(&path).expect("a file"));
+                }
+            }
+        }
+        files
     }
 
     /// What docxy is told to ask.
@@ -258,7 +298,10 @@ fn open_config(folder: &Path) -> Value {
     json!({
         "version": "0.1",
         "log": { "level": "info" },
-        "storage": { "filesystem": { "rootdirectory": folder.join("storage") } },
+        "storage": {
+            "filesystem": { "rootdirectory": folder.join("storage") },
+            "delete": { "enabled": true },
+        },
         "http": { "addr": "127.0.0.1:0", "secret": "test" },
     })
 }

@@ -26,7 +26,7 @@ use super::sandbox::Sandbox;
 
 pub const SERVICE: &str = "docxy-test-registry";
 pub const ISSUER: &str = "docxy-test-issuer";
-/// Repositories below this need [`USER`]; all others are anybody's to pull.
+/// Repositories below this need [`USER`], who alone may push; all others are anybody's to pull.
 pub const PRIVATE: &str = "private/";
 
 /// The one account of these tests.
@@ -194,10 +194,14 @@ impl Service {
             .filter_map(|scope| {
                 let mut parts = scope.splitn(3, ':');
                 let (kind, name, actions) = (parts.next()?, parts.next()?, parts.next()?);
-                let may = kind == "repository"
-                    && actions.split(',').any(|action| action == "pull")
-                    && (user.is_some() || !name.starts_with(PRIVATE));
-                may.then(|| json!({ "type": kind, "name": name, "actions": ["pull"] }))
+                let may = |action: &str| match action {
+                    "pull" => user.is_some() || !name.starts_with(PRIVATE),
+                    "push" | "delete" => user.is_some(),
+                    _ => false,
+                };
+                let given: Vec<&str> = actions.split(',').filter(|action| may(action)).collect();
+                let some = kind == "repository" && !given.is_empty();
+                some.then(|| json!({ "type": kind, "name": name, "actions": given }))
             })
             .collect();
         let now = SystemTime::now()
