@@ -11,6 +11,7 @@ mod state;
 pub mod storage;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::listen::{self, Drain, Listener, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::server::{self, Parts};
-use crate::telemetry::{AccessLog, Metrics, logging};
+use crate::telemetry::{AccessLog, Metrics, Tracer, har, logging};
 use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
@@ -47,8 +48,8 @@ const ACCESS_CHECK: Duration = Duration::from_secs(1);
 const AUTHORITY_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
-/// `listening` is called once the sockets are open.
-pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
+/// All requests are recorded in the file `trace`, if there is to be one. `listening` is called once the sockets are open.
+pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let logging = logging::start(&resolve::logging(schema))?;
     for warning in &loaded.warnings {
@@ -68,6 +69,10 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
             })
             .collect::<Result<_, _>>()?,
     };
+    let tracer = Tracer::default();
+    if let Some(file) = trace {
+        tracer.start(har::Wanted::all(file)).context("--trace-http")?;
+    }
     listening();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(
@@ -76,7 +81,9 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
         certificates,
         open_files,
         logging.access(schema.log.access),
+        &tracer,
     ));
+    tracer.stop("docxy has ended");
     // Without this a name that is still being looked up could delay the end by half a minute.
     runtime.shutdown_background();
     ended
@@ -88,6 +95,7 @@ async fn serve(
     certificates: Option<Arc<Certificates>>,
     open_files: u64,
     access_log: AccessLog,
+    tracer: &Tracer,
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
@@ -114,6 +122,7 @@ async fn serve(
         store.as_ref(),
         access,
         access_log,
+        tracer,
     )?;
     let operators = operators.serve(admin::Parts {
         metrics: metrics.clone(),
@@ -121,6 +130,8 @@ async fn serve(
         accounts: Arc::clone(&accounts),
         pull: Arc::clone(&parts.pull),
         decisions,
+        tracer: tracer.clone(),
+        traces: storage::traces(schema)?,
     });
     let watching = watch(&accounts, &parts.addresses, &no_more_readers);
     for listener in &listeners {
@@ -183,12 +194,13 @@ fn build(
     store: Option<&Store>,
     access: Access,
     access_log: AccessLog,
+    tracer: &Tracer,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses.clone(), via);
+    let roads = Roads::new(addresses.clone(), via, tracer.clone());
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -220,6 +232,7 @@ fn build(
         authority: authority(schema, &drain)?,
         drain,
         metrics: metrics.clone(),
+        tracer: tracer.clone(),
         sign_in_hint: Once::new(),
     })
 }

@@ -12,6 +12,7 @@ mod layers;
 mod panicking;
 mod predecessor;
 mod proxied;
+mod recorded;
 mod redirect;
 mod router;
 mod token;
@@ -33,7 +34,7 @@ use crate::intercept::Intercept;
 use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::route::Routes;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Metrics, Tracer};
 use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
@@ -71,6 +72,8 @@ pub struct Parts {
     /// Signs for the hosts that are intercepted; `None` where nothing is.
     pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
+    /// Records whole requests while somebody wants it.
+    pub tracer: Tracer,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,
 }
