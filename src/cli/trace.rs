@@ -92,7 +92,10 @@ fn full_name(schema: &Schema, text: &str) -> anyhow::Result<FullName> {
     let Some((name, registry)) = naming::registry(schema, wanted) else {
         bail!("--repository {text:?}: {wanted} is not configured here");
     };
-    Ok(FullName::new(name.clone(), naming::repository(registry, &image.repository)?))
+    Ok(FullName::new(
+        name.clone(),
+        naming::repository(registry, &image.repository)?,
+    ))
 }
 
 fn tell(trace: &Trace, form: Form) -> anyhow::Result<()> {
@@ -124,9 +127,18 @@ fn text(recording: &Recording) -> String {
     let _ = writeln!(text, "records:  {whose}");
     let _ = writeln!(text, "state:    {state}");
     let _ = writeln!(text, "began:    {} ago", time(recording.ago));
-    let _ = writeln!(text, "holds:    {} requests, {}", recording.entries, show_size(recording.bytes));
+    let _ = writeln!(
+        text,
+        "holds:    {} requests, {}",
+        recording.entries,
+        show_size(recording.bytes)
+    );
     if recording.lost > 0 {
-        let _ = writeln!(text, "missing:  {} requests, because the disk was too slow", recording.lost);
+        let _ = writeln!(
+            text,
+            "missing:  {} requests, because the disk was too slow",
+            recording.lost
+        );
     }
     text
 }

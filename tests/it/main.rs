@@ -15,6 +15,7 @@ mod cache;
 mod cli;
 mod clients;
 mod config;
+mod debug;
 mod doors;
 mod errors;
 mod listen;

@@ -30,12 +30,19 @@ impl Captured {
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         // Encoded, it is no text; docxy neither asks for that nor decodes it.
         let kind = match &*essence {
             _ if headers.contains_key(header::CONTENT_ENCODING) => Kind::Other,
             "application/x-www-form-urlencoded" => Kind::Form,
-            json if json == "application/json" || json.ends_with("+json") || is_old_manifest(json) => Kind::Json,
+            json if json == "application/json" || json.ends_with("+json") || is_old_manifest(json) => {
+                Kind::Json
+            }
             _ => Kind::Other,
         };
         Self {

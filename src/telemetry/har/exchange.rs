@@ -69,7 +69,9 @@ pub struct Over<'a> {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("side", &self.side).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("side", &self.side)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +117,13 @@ impl Trace {
             0,
             Pair {
                 name: "host".to_owned(),
-                value: outgoing.url.authority().rsplit('@').next().unwrap_or_default().to_owned(),
+                value: outgoing
+                    .url
+                    .authority()
+                    .rsplit('@')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
             },
         );
         let request = Request {
@@ -174,10 +182,15 @@ fn about(outgoing: &Outgoing<'_>) -> String {
 /// As the client names it; what is none is not repeated.
 fn host(head: &request::Parts) -> &str {
     let line = || head.headers.get(header::HOST)?.to_str().ok();
-    let named = head.uri.authority().map(http::uri::Authority::as_str).or_else(line);
+    let named = head
+        .uri
+        .authority()
+        .map(http::uri::Authority::as_str)
+        .or_else(line);
     let is_host = |host: &&str| {
-        host.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+        host.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        })
     };
     named.filter(is_host).unwrap_or("unknown.invalid")
 }

@@ -13,7 +13,8 @@ use serde_json::json;
 const LAST_WORDS: u64 = 1024;
 
 /// Closes a file that is still written.
-const UNDER_WAY: &str = "\n],\"comment\":\"this recording was not ended: docxy still writes it, or was killed\"}}\n";
+const UNDER_WAY: &str =
+    "\n],\"comment\":\"this recording was not ended: docxy still writes it, or was killed\"}}\n";
 
 pub(super) struct HarFile {
     file: File,
@@ -36,7 +37,11 @@ impl HarFile {
     /// # Errors
     /// There is one already, also a link wherever it leads; or it can't be made.
     pub fn create(path: &Path, most: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         let creator = json!({ "name": "docxy", "version": env!("CARGO_PKG_VERSION") });
         let begin = format!("{{\"log\":{{\"version\":\"1.2\",\"creator\":{creator},\"entries\":[");
         let file = Self {
@@ -45,7 +50,8 @@ impl HarFile {
             is_empty: true,
             most,
         };
-        file.file.write_all_at(format!("{begin}{UNDER_WAY}").as_bytes(), 0)?;
+        file.file
+            .write_all_at(format!("{begin}{UNDER_WAY}").as_bytes(), 0)?;
         Ok(file)
     }
 
@@ -118,14 +124,19 @@ mod tests {
         }
         file.end("over");
         assert_eq!(read(&path)["log"]["comment"], "over");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn takes_nobody_elses_place() {
         // A link in the folder must not make docxy write over another file.
         let folder = tempfile::tempdir().unwrap();
-        let (path, link, other) = ["a.har", "link.har", "other"].map(|name| folder.path().join(name)).into();
+        let (path, link, other) = ["a.har", "link.har", "other"]
+            .map(|name| folder.path().join(name))
+            .into();
         std::fs::write(&path, "mine").unwrap();
         std::os::unix::fs::symlink(&other, &link).unwrap();
         for taken in [&path, &link] {
@@ -149,7 +160,10 @@ mod tests {
         assert!(matches!(file.append(entry.as_bytes()), Err(NotWritten::Full)));
         file.end("the limit is reached");
         assert!(std::fs::metadata(&path).unwrap().len() <= 4096);
-        assert_eq!(read(&path)["log"]["entries"].as_array().map(Vec::len), Some(written));
+        assert_eq!(
+            read(&path)["log"]["entries"].as_array().map(Vec::len),
+            Some(written)
+        );
         assert!(written >= 4, "{written}");
     }
 }

@@ -88,13 +88,18 @@ fn names(about: &str, repository: &Repository) -> bool {
     let name = short(repository);
     about.match_indices(name).any(|(at, _)| {
         let before = about[..at].strip_suffix("library/").unwrap_or(&about[..at]);
-        let begin = [before.rfind("/v2/").map(|at| at + 4), before.rfind(':').map(|at| at + 1)];
+        let begin = [
+            before.rfind("/v2/").map(|at| at + 4),
+            before.rfind(':').map(|at| at + 1),
+        ];
         let Some(begin) = begin.into_iter().flatten().max() else {
             return false;
         };
         // Another docxy is asked with the registry's name in front.
         let host = &before[begin..];
-        let is_host = host.strip_suffix('/').is_some_and(|host| host.contains('.') && !host.contains('/'));
+        let is_host = host
+            .strip_suffix('/')
+            .is_some_and(|host| host.contains('.') && !host.contains('/'));
         let after = about[at + name.len()..].chars().next();
         (host.is_empty() || is_host) && matches!(after, Some('/' | ':'))
     })

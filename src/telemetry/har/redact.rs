@@ -186,9 +186,14 @@ fn header_value(name: &HeaderName, value: &HeaderValue, seen: &mut Seen) -> Stri
 
 fn is_shown(name: &str) -> bool {
     SHOWN.contains(&name)
-        || ["ratelimit-", "x-ratelimit-", "x-forwarded-", "x-docker-registry-proxy-cache-"]
-            .iter()
-            .any(|family| name.starts_with(family))
+        || [
+            "ratelimit-",
+            "x-ratelimit-",
+            "x-forwarded-",
+            "x-docker-registry-proxy-cache-",
+        ]
+        .iter()
+        .any(|family| name.starts_with(family))
 }
 
 /// Where a redirect or an upload leads: the host. The rest is what opens the blob, or lets an upload go on.
@@ -247,7 +252,11 @@ pub(super) fn form(text: &[u8], seen: &mut Seen) -> Vec<Pair> {
         }
         seen.note(&value);
         // A field without a value may be the secret itself.
-        let name = if value.is_empty() { HIDDEN.to_owned() } else { name.into_owned() };
+        let name = if value.is_empty() {
+            HIDDEN.to_owned()
+        } else {
+            name.into_owned()
+        };
         Pair {
             name,
             value: HIDDEN.to_owned(),
@@ -271,11 +280,17 @@ fn hide_in(value: &mut Value, seen: &mut Seen) -> bool {
         Value::Object(fields) => {
             let mut hidden = false;
             for (name, field) in fields {
-                hidden |= if is_secret_name(name) { hide_all(field, seen) } else { hide_in(field, seen) };
+                hidden |= if is_secret_name(name) {
+                    hide_all(field, seen)
+                } else {
+                    hide_in(field, seen)
+                };
             }
             hidden
         }
-        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide_in(item, seen) | hidden),
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |hidden, item| hide_in(item, seen) | hidden),
         Value::String(text) if is_token(text) => hide_all(value, seen),
         Value::String(text) => match in_text(text) {
             Cow::Borrowed(_) => false,
@@ -296,8 +311,12 @@ fn is_secret_name(name: &str) -> bool {
 /// Every text below; numbers and the like are no secrets.
 fn hide_all(value: &mut Value, seen: &mut Seen) -> bool {
     match value {
-        Value::Object(fields) => fields.values_mut().fold(false, |hidden, field| hide_all(field, seen) | hidden),
-        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide_all(item, seen) | hidden),
+        Value::Object(fields) => fields
+            .values_mut()
+            .fold(false, |hidden, field| hide_all(field, seen) | hidden),
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |hidden, item| hide_all(item, seen) | hidden),
         Value::String(text) if !text.is_empty() => {
             seen.note(text);
             HIDDEN.clone_into(text);
@@ -320,12 +339,21 @@ fn in_text(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len());
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '\\');
     for piece in text.split_inclusive(is_end) {
-        let end = piece.len() - piece.chars().next_back().filter(|c| is_end(*c)).map_or(0, char::len_utf8);
+        let end = piece.len()
+            - piece
+                .chars()
+                .next_back()
+                .filter(|c| is_end(*c))
+                .map_or(0, char::len_utf8);
         let (word, after) = piece.split_at(end);
         shown.push_str(&in_word(word));
         shown.push_str(after);
     }
-    if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
+    if shown == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(shown)
+    }
 }
 
 fn in_word(word: &str) -> String {
@@ -380,11 +408,27 @@ mod tests {
             ("x-registry-auth", "CANARY", "***"),
             ("x-amz-security-token", "CANARY", "***"),
             ("docker-upload-uuid", "CANARY", "***"),
-            ("location", "https://u:CANARY@cdn.test:8443/CANARY/x?sig=CANARY", "https://cdn.test:8443/***?***"),
+            (
+                "location",
+                "https://u:CANARY@cdn.test:8443/CANARY/x?sig=CANARY",
+                "https://cdn.test:8443/***?***",
+            ),
             ("location", "/v2/a/blobs/uploads/CANARY", "/***"),
-            ("link", "</v2/a/tags/list?n=2&last=b&cursor=CANARY>; rel=\"next\"", "</v2/a/tags/list?n=2&last=b&cursor=***>; rel=\"next\""),
-            ("www-authenticate", "Bearer realm=\"https://auth.test/token\",service=\"r\"", "Bearer realm=\"https://auth.test/token\",service=\"r\""),
-            ("www-authenticate", "Bearer realm=\"https://auth.test/token?key=CANARY\"", "Bearer realm=\"https://auth.test/token?key=***\""),
+            (
+                "link",
+                "</v2/a/tags/list?n=2&last=b&cursor=CANARY>; rel=\"next\"",
+                "</v2/a/tags/list?n=2&last=b&cursor=***>; rel=\"next\"",
+            ),
+            (
+                "www-authenticate",
+                "Bearer realm=\"https://auth.test/token\",service=\"r\"",
+                "Bearer realm=\"https://auth.test/token\",service=\"r\"",
+            ),
+            (
+                "www-authenticate",
+                "Bearer realm=\"https://auth.test/token?key=CANARY\"",
+                "Bearer realm=\"https://auth.test/token?key=***\"",
+            ),
             ("ratelimit-remaining", "20;w=21600", "20;w=21600"),
             ("accept", "text/html, */*;q=0.1", "text/html, */*;q=0.1"),
             ("user-agent", "docker/29 (a; b?)", "docker/29 (a; b?)"),
@@ -397,13 +441,26 @@ mod tests {
     fn urls_show_no_signature() {
         // A signed URL opens somebody's blob for as long as it lives (S12).
         let mut seen = Seen::default();
-        let url = Url::parse("https://u:CANARY@auth.test/token?service=r&scope=repository:a/b:pull&account=ann&x=CANARY").unwrap();
+        let url = Url::parse(
+            "https://u:CANARY@auth.test/token?service=r&scope=repository:a/b:pull&account=ann&x=CANARY",
+        )
+        .unwrap();
         let (text, fields) = own(&url, &mut seen);
-        assert_eq!(text, "https://auth.test/token?service=r&scope=repository%3Aa%2Fb%3Apull&account=ann&x=***");
+        assert_eq!(
+            text,
+            "https://auth.test/token?service=r&scope=repository%3Aa%2Fb%3Apull&account=ann&x=***"
+        );
         assert_eq!(fields.len(), 4);
         assert_eq!(elsewhere(&url), "https://auth.test/***?***");
-        let (text, _) = with_query("http://hub/v2/a/blobs/uploads/CANARY", Some("digest=sha256:1&CANARY"), &mut seen);
-        assert_eq!(text, "http://hub/v2/a/blobs/uploads/***?digest=sha256%3A1&***=***");
+        let (text, _) = with_query(
+            "http://hub/v2/a/blobs/uploads/CANARY",
+            Some("digest=sha256:1&CANARY"),
+            &mut seen,
+        );
+        assert_eq!(
+            text,
+            "http://hub/v2/a/blobs/uploads/***?digest=sha256%3A1&***=***"
+        );
         assert_eq!(seen.hide("once more: CANARY"), "once more: ***");
     }
 
@@ -434,8 +491,14 @@ mod tests {
         // Some registries repeat the password, decoded, in their error.
         let mut seen = Seen::default();
         let mut map = HeaderMap::new();
-        map.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic YW5uOkNBTkFSWTpY"));
+        map.insert(
+            header::AUTHORIZATION,
+            HeaderValue::from_static("Basic YW5uOkNBTkFSWTpY"),
+        );
         headers(&map, &mut seen);
-        assert_eq!(seen.hide("ann:CANARY:X, CANARY:X, YW5uOkNBTkFSWTpY"), "***, ***, ***");
+        assert_eq!(
+            seen.hide("ann:CANARY:X, CANARY:X, YW5uOkNBTkFSWTpY"),
+            "***, ***, ***"
+        );
     }
 }

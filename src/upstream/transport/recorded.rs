@@ -3,15 +3,21 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use url::Url;
 
 use super::{Call, NamedBy, Transport};
 use crate::telemetry::har::{Exchange, Outgoing, Trace};
 use crate::upstream::failure::Failure;
+
+/// The body of an error up to this size is read for the recording; and how long it may take.
+const SHORT: u64 = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Transport {
     /// The answer's header; the body is still to come. `question` is the URL of what all of it is for, where redirects led
@@ -48,7 +54,14 @@ impl Transport {
         match self.exchange_somehow(call).await {
             Ok(answer) => {
                 exchange.answered(answer.status(), answer.version(), answer.headers());
-                Ok(answer.map(|body| reqwest::Body::wrap(Watched { body, exchange })))
+                let is_error = answer.status().is_client_error() || answer.status().is_server_error();
+                let (head, body) = answer.into_parts();
+                let body = if is_error && is_short(&body) {
+                    whole(body, exchange).await
+                } else {
+                    reqwest::Body::wrap(Watched { body, exchange })
+                };
+                Ok(Response::from_parts(head, body))
             }
             Err(failure) => {
                 exchange.failed(&failure);
@@ -56,6 +69,20 @@ impl Transport {
             }
         }
     }
+}
+
+/// Nobody else reads what a registry has to say about an error; whoever records wants to.
+async fn whole(body: reqwest::Body, exchange: Exchange) -> reqwest::Body {
+    let body = Watched { body, exchange };
+    match tokio::time::timeout(PATIENCE, body.collect()).await {
+        Ok(Ok(whole)) => whole.to_bytes().into(),
+        // The status is what counts.
+        Ok(Err(_)) | Err(_) => reqwest::Body::default(),
+    }
+}
+
+fn is_short(body: &reqwest::Body) -> bool {
+    body.size_hint().upper().is_some_and(|size| size <= SHORT)
 }
 
 /// A body, of which the recording sees every piece.

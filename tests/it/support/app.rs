@@ -128,6 +128,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     prelude: String,
+    arguments: Vec<String>,
     stdin: Stdio,
     home: Option<Arc<TempDir>>,
 }
@@ -150,6 +151,7 @@ impl Builder {
             environment: Vec::new(),
             files: Vec::new(),
             prelude: String::new(),
+            arguments: Vec::new(),
             stdin: Stdio::null(),
             home: None,
         }
@@ -213,6 +215,13 @@ impl Builder {
     pub fn prelude(mut self, commands: &str) -> Self {
         self.prelude.push_str(commands);
         self.prelude.push('\n');
+        self
+    }
+
+    /// More arguments, as in `serve --trace-http FILE`; relative files are made in docxy's folder.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -297,6 +306,7 @@ impl Builder {
         command
             .arg("--config")
             .arg(&file)
+            .args(&self.arguments)
             .current_dir(dir.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
