@@ -22,7 +22,7 @@ use http::HeaderValue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::{addresses, policy, tag_rules};
+pub use resolve::{addresses, policy, setup, tag_rules};
 
 use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
@@ -213,7 +213,7 @@ fn build(
     }
     let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
-        config: resolve::server(schema, roads.via(), access_log),
+        config: resolve::server(schema, roads.via(), access_log, &addresses),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,

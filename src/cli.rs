@@ -118,12 +118,7 @@ enum Command {
     /// Record what clients ask and what docxy asks for them, for a while, as a HAR file (see docs/debugging.md)
     Trace(trace::Arguments),
     /// Print the files that send a client through docxy
-    ClientConfig {
-        client: client_config::Client,
-        /// Only for these registries [default: all that are enabled]
-        #[arg(long, value_name = "NAME", num_args = 1..)]
-        registry: Vec<String>,
-    },
+    ClientConfig(client_config::Arguments),
 }
 
 #[derive(Args, Debug, Default)]
@@ -179,8 +174,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Trace(wanted) => trace::run(&loaded.schema, wanted).map(|()| ExitCode::SUCCESS),
         Command::Upstreams(wanted) => upstreams::run(&loaded, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
-        Command::ClientConfig { client, registry } => {
-            client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)
+        Command::ClientConfig(wanted) => {
+            client_config::run(&loaded.schema, &wanted).map(|()| ExitCode::SUCCESS)
         }
     };
     match done {

@@ -15,6 +15,7 @@ mod proxied;
 mod recorded;
 mod redirect;
 mod router;
+pub mod setup;
 mod token;
 mod v2;
 mod visit;
@@ -50,6 +51,8 @@ pub struct Config {
     pub form_timeout: Duration,
     /// How long a login counts, from when its registry accepted it, while the registry can't be asked.
     pub grace: Duration,
+    /// What machines that are to go through the intercepting door are told; `None`: there is none.
+    pub setup: Option<setup::Config>,
     /// The `Via` of this docxy's own requests upstream.
     pub via: HeaderValue,
     /// Whose place docxy takes, if anybody's.

@@ -277,5 +277,19 @@ impl Signers {
     }
 }
 
+/// The SHA-256 fingerprints of the certificates in a PEM text, as `openssl x509 -fingerprint` writes them.
+pub fn fingerprints_in(certificates: &str) -> Vec<String> {
+    let blocks = pem::parse_many(certificates).unwrap_or_default();
+    let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
+    certificates
+        .map(|block| signer::fingerprint(&CertificateDer::from(block.into_contents())))
+        .collect()
+}
+
+fn pem_of(certificate: &CertificateDer<'_>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.to_vec()), config)
+}
+
 #[cfg(test)]
 mod tests;
