@@ -26,6 +26,7 @@ mod quotas;
 mod rights;
 mod roads;
 mod security;
+mod setup;
 mod signin;
 mod support;
 mod tiers;
