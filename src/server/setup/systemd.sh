@@ -17,6 +17,7 @@ no_proxy_too=''
 user=''
 password_file=''
 changed=no
+gone=no
 
 usage() {
   cat <<'END'
@@ -273,6 +274,7 @@ drop_stale() {
       else
         say "removing $path"
         rm -f "$path"
+        gone=yes
       fi
     else
       printf '%s %s\n' "$kind" "$path" >>"$work/made"
@@ -284,6 +286,9 @@ drop_stale() {
 trust_again() {
   if [ "$dry_run" = yes ]; then
     say "would run $refresh"
+  elif [ "$gone" = yes ] && [ "$anchors" = /usr/local/share/ca-certificates ]; then
+    # Debian's leaves links to what is gone, unless it makes its own anew.
+    "$refresh" --fresh >/dev/null
   else
     "$refresh" >/dev/null
   fi
@@ -326,6 +331,7 @@ take_back() {
       rm -f "$path"
     fi
   done <"$made"
+  gone=yes
   trust_again
   if [ "$dry_run" = no ]; then
     # The last first; what holds something of others stays.

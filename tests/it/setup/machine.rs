@@ -58,6 +58,11 @@ impl Machine {
         for place in ["etc", "usr/local/share"] {
             copy(&format!("/{place}"), machine.path(place).parent().unwrap());
         }
+        // Java's own list, where there is Java, is kept elsewhere.
+        let hooks = machine.path("etc/ca-certificates/update.d");
+        if hooks.exists() {
+            fs::remove_dir_all(&hooks).unwrap();
+        }
         machine.program(
             "systemctl",
             "echo \"$*\" >>\"$DOCXY_TEST/systemctl\"\n\
@@ -71,7 +76,7 @@ impl Machine {
         match family {
             Family::Debian => machine.program(
                 "update-ca-certificates",
-                "echo x >>\"$DOCXY_TEST/refreshed\"; exec /usr/sbin/update-ca-certificates",
+                "echo x >>\"$DOCXY_TEST/refreshed\"; exec /usr/sbin/update-ca-certificates \"$@\"",
             ),
             Family::Rhel => {
                 fs::create_dir_all(machine.path("etc/pki/ca-trust/source/anchors")).unwrap();

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use docxy::tls::authority::{May, Origin, Seconds};
+
 use super::machine::{Family, Machine};
 use crate::cli;
 use crate::support::{
@@ -51,8 +53,10 @@ async fn a_machine_is_set_up_once_and_taken_back_to_the_byte() {
     let app = intercepting("").await;
     let (script, address) = (script(&app).await, app.addr());
     blocking(move || {
-        for family in [Family::Debian, Family::Rhel, Family::Suse] {
-            for shell in SHELLS {
+        // Debian's own program takes its seconds.
+        let pairs = [(Family::Debian, "dash"), (Family::Suse, "busybox sh")];
+        for (family, shell) in pairs.into_iter().chain(SHELLS.map(|shell| (Family::Rhel, shell))) {
+            {
                 let machine = Machine::new(family);
                 let what = format!("{family:?} with {shell}");
                 // What update-ca-certificates does by itself is not the script's.
@@ -310,16 +314,13 @@ async fn a_password_for_the_proxy_is_roots_alone_and_means_nothing_to_anybody() 
 async fn a_new_authority_takes_the_place_of_the_old_one() {
     // After a rotation machines trust both, then the new one alone; each time by running the script again.
     let app = intercepting("").await;
-    let config = app.dir().join("docxy.toml");
+    let origin = Origin::State(app.dir().join("state"));
     let machine = Machine::new(Family::Debian);
-    let rotate = |word: &'static str, config: std::path::PathBuf| {
-        blocking(move || cli::story(cli::docxy(&config).args(["ca", word])))
-    };
     let first = script(&app).await;
     assert_eq!(machine.run("dash", &first, &[]).status, 0);
     let one = machine.read("usr/local/share/ca-certificates/docxy-proxy-1.crt");
-    let said = rotate("rotate", config.clone()).await;
-    let both = changed(&app, &first, &said).await;
+    origin.rotate(May::SignEverything, Seconds::now()).unwrap();
+    let both = changed(&app, &first).await;
     let run = machine.run("dash", &both, &[]);
     assert_eq!((run.status, run.refreshed), (0, 1), "{run:?}");
     assert!(
@@ -332,8 +333,10 @@ async fn a_new_authority_takes_the_place_of_the_old_one() {
         stale.status == 1 && stale.said.contains("fetch it again"),
         "{stale:?}"
     );
-    let said = rotate("activate", config).await;
-    let last = changed(&app, &both, &said).await;
+    origin
+        .activate(&rustls::crypto::aws_lc_rs::default_provider(), Seconds::now())
+        .unwrap();
+    let last = changed(&app, &both).await;
     assert_eq!(machine.run("dash", &last, &[]).status, 0);
     assert_ne!(
         machine.read("usr/local/share/ca-certificates/docxy-proxy-1.crt"),
@@ -348,8 +351,8 @@ async fn a_new_authority_takes_the_place_of_the_old_one() {
 }
 
 /// The script once it is another than this one.
-async fn changed(app: &TestApp, old: &str, why: &str) -> String {
-    crate::support::within(&format!("another script after: {why}"), async {
+async fn changed(app: &TestApp, old: &str) -> String {
+    crate::support::within("another script", async {
         loop {
             let new = script(app).await;
             if new != old {
