@@ -118,11 +118,13 @@ async fn serve(
         loaded,
         &listeners,
         drain.clone(),
-        &metrics,
+        &Telling {
+            metrics: &metrics,
+            access_log,
+            tracer,
+        },
         store.as_ref(),
         access,
-        access_log,
-        tracer,
     )?;
     let operators = operators.serve(admin::Parts {
         metrics: metrics.clone(),
@@ -185,22 +187,32 @@ fn watch(accounts: &Arc<Accounts>, addresses: &Addresses, end: &CancellationToke
     })
 }
 
+/// Who is told of requests.
+struct Telling<'a> {
+    metrics: &'a Metrics,
+    access_log: AccessLog,
+    tracer: &'a Tracer,
+}
+
 /// Everything behind the listeners.
 fn build(
     loaded: &Loaded,
     listeners: &[Listener],
     drain: Drain,
-    metrics: &Metrics,
+    telling: &Telling<'_>,
     store: Option<&Store>,
     access: Access,
-    access_log: AccessLog,
-    tracer: &Tracer,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
+    let Telling {
+        metrics,
+        access_log,
+        tracer,
+    } = telling;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses.clone(), via, tracer.clone());
+    let roads = Roads::new(addresses.clone(), via, (*tracer).clone());
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -213,7 +225,7 @@ fn build(
     }
     let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
-        config: resolve::server(schema, roads.via(), access_log, &addresses),
+        config: resolve::server(schema, roads.via(), access_log.clone(), &addresses),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
@@ -225,14 +237,14 @@ fn build(
                 upstreams,
                 store.clone(),
                 resolve::pull_cache(schema),
-                metrics.clone(),
+                (*metrics).clone(),
             ),
             None => Pull::forwarding(resolve::pull(schema), upstreams),
         }),
         authority: authority(schema, &drain)?,
         drain,
-        metrics: metrics.clone(),
-        tracer: tracer.clone(),
+        metrics: (*metrics).clone(),
+        tracer: (*tracer).clone(),
         sign_in_hint: Once::new(),
     })
 }

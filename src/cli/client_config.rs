@@ -20,7 +20,7 @@ use crate::oci::RegistryName;
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     client: Client,
-    /// Make docxy the client's HTTPS_PROXY instead of a mirror, so that no image name changes; for this docxy must intercept
+    /// Make docxy the client's proxy (`HTTPS_PROXY`) instead of a mirror, so that no image name changes; for this docxy must intercept
     /// ([intercept] in docs/configuration.md)
     #[arg(long)]
     proxy: bool,
@@ -55,7 +55,7 @@ enum Client {
     /// A cluster of kind
     Kind,
     Minikube,
-    /// A script that makes docxy the HTTPS_PROXY of docker and containerd below systemd, also at GET /setup/systemd
+    /// A script that makes docxy the proxy (`HTTPS_PROXY`) of docker and containerd below systemd, also at GET /setup/systemd
     Systemd,
 }
 

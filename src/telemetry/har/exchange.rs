@@ -263,7 +263,7 @@ impl Exchange {
         self.lose_interest();
         let wanted = self.trace.wanted.filter.takes_client(over.facts);
         self.ended = over.ended;
-        self.error = over.facts.error.clone();
+        self.error.clone_from(&over.facts.error);
         if let Some(entry) = self.entry(Some(over)).filter(|_| wanted) {
             self.write(&entry);
         }

@@ -201,7 +201,9 @@ fn walk(path: &Path, text: &mut String) {
             .map(|entry| entry.unwrap().path())
             .collect();
         inside.sort();
-        inside.iter().for_each(|path| walk(path, text));
+        for path in &inside {
+            walk(path, text);
+        }
     } else if metadata.is_file() {
         let bytes = fs::read(path).unwrap();
         let _ = writeln!(text, " {} {}", bytes.len(), crate::support::image::sha256(&bytes));

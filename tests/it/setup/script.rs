@@ -1,6 +1,7 @@
 //! What the script does.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -56,83 +57,86 @@ async fn a_machine_is_set_up_once_and_taken_back_to_the_byte() {
         // Debian's own program takes its seconds.
         let pairs = [(Family::Debian, "dash"), (Family::Suse, "busybox sh")];
         for (family, shell) in pairs.into_iter().chain(SHELLS.map(|shell| (Family::Rhel, shell))) {
-            {
-                let machine = Machine::new(family);
-                let what = format!("{family:?} with {shell}");
-                // What update-ca-certificates does by itself is not the script's.
-                machine.run(shell, "update-ca-certificates >/dev/null 2>&1 || :", &[]);
-                let before = machine.everything();
-
-                let dry = machine.run(shell, &script, &["--dry-run"]);
-                assert_eq!(
-                    (dry.status, dry.systemctl.len(), dry.refreshed),
-                    (0, 0, 0),
-                    "{what}: {dry:?}"
-                );
-                assert!(dry.said.contains("would restart docker"), "{what}: {dry:?}");
-                machine.assert_is(&before, &format!("{what}: a dry run"));
-
-                let first = machine.run(shell, &script, &[]);
-                assert_eq!((first.status, first.refreshed), (0, 1), "{what}: {first:?}");
-                // containerd is there, but does not run.
-                assert_eq!(
-                    first.systemctl,
-                    ["daemon-reload", "restart docker.service"],
-                    "{what}"
-                );
-                for drop_in in DROP_INS {
-                    let text = machine.read(drop_in);
-                    for line in [
-                        "[Service]".to_owned(),
-                        format!("Environment=\"HTTP_PROXY=http://{address}\""),
-                        format!("Environment=\"HTTPS_PROXY=http://{address}\""),
-                        "Environment=\"NO_PROXY=localhost,127.0.0.0/8,::1,127.0.0.1\"".to_owned(),
-                    ] {
-                        assert!(text.lines().any(|own| own == line), "{what}: {line}\n{text}");
-                    }
-                    let mode = fs::metadata(machine.path(drop_in)).unwrap().permissions().mode();
-                    assert_eq!(mode & 0o777, 0o644, "{what}");
-                }
-                let certificate = machine.read(&format!("{}/docxy-proxy-1.crt", machine.anchors()));
-                assert!(
-                    certificate.starts_with("-----BEGIN CERTIFICATE-----"),
-                    "{certificate}"
-                );
-                if family == Family::Debian {
-                    let bundle = machine.read("etc/ssl/certs/ca-certificates.crt");
-                    assert!(bundle.contains(certificate.trim()), "{what}: it does not count");
-                }
-
-                let after = machine.everything();
-                let second = machine.run(shell, &script, &[]);
-                assert_eq!(
-                    (second.status, second.systemctl.len(), second.refreshed),
-                    (0, 0, 0),
-                    "{what}: {second:?}"
-                );
-                assert!(second.said.starts_with("nothing to change"), "{what}: {second:?}");
-                machine.assert_is(&after, &format!("{what}: the second run"));
-
-                let dry = machine.run(shell, &script, &["--undo", "--dry-run"]);
-                assert_eq!((dry.status, dry.systemctl.len()), (0, 0), "{what}: {dry:?}");
-                machine.assert_is(&after, &format!("{what}: a dry undo"));
-                let undone = machine.run(shell, &script, &["--undo"]);
-                assert_eq!((undone.status, undone.refreshed), (0, 1), "{what}: {undone:?}");
-                assert_eq!(
-                    undone.systemctl,
-                    ["daemon-reload", "restart docker.service"],
-                    "{what}"
-                );
-                machine.assert_is(&before, &format!("{what}: not as it was"));
-                let again = machine.run(shell, &script, &["--undo"]);
-                assert!(
-                    again.status == 0 && again.said.starts_with("nothing to undo"),
-                    "{what}: {again:?}"
-                );
-            }
+            round(family, shell, &script, address);
         }
     })
     .await;
+}
+
+/// Set up, again, and undone.
+fn round(family: Family, shell: &str, script: &str, address: SocketAddr) {
+    let machine = Machine::new(family);
+    let what = format!("{family:?} with {shell}");
+    // What update-ca-certificates does by itself is not the script's.
+    machine.run(shell, "update-ca-certificates >/dev/null 2>&1 || :", &[]);
+    let before = machine.everything();
+
+    let dry = machine.run(shell, script, &["--dry-run"]);
+    assert_eq!(
+        (dry.status, dry.systemctl.len(), dry.refreshed),
+        (0, 0, 0),
+        "{what}: {dry:?}"
+    );
+    assert!(dry.said.contains("would restart docker"), "{what}: {dry:?}");
+    machine.assert_is(&before, &format!("{what}: a dry run"));
+
+    let first = machine.run(shell, script, &[]);
+    assert_eq!((first.status, first.refreshed), (0, 1), "{what}: {first:?}");
+    // containerd is there, but does not run.
+    assert_eq!(
+        first.systemctl,
+        ["daemon-reload", "restart docker.service"],
+        "{what}"
+    );
+    for drop_in in DROP_INS {
+        let text = machine.read(drop_in);
+        for line in [
+            "[Service]".to_owned(),
+            format!("Environment=\"HTTP_PROXY=http://{address}\""),
+            format!("Environment=\"HTTPS_PROXY=http://{address}\""),
+            "Environment=\"NO_PROXY=localhost,127.0.0.0/8,::1,127.0.0.1\"".to_owned(),
+        ] {
+            assert!(text.lines().any(|own| own == line), "{what}: {line}\n{text}");
+        }
+        let mode = fs::metadata(machine.path(drop_in)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{what}");
+    }
+    let certificate = machine.read(&format!("{}/docxy-proxy-1.crt", machine.anchors()));
+    assert!(
+        certificate.starts_with("-----BEGIN CERTIFICATE-----"),
+        "{certificate}"
+    );
+    if family == Family::Debian {
+        let bundle = machine.read("etc/ssl/certs/ca-certificates.crt");
+        assert!(bundle.contains(certificate.trim()), "{what}: it does not count");
+    }
+
+    let after = machine.everything();
+    let second = machine.run(shell, script, &[]);
+    assert_eq!(
+        (second.status, second.systemctl.len(), second.refreshed),
+        (0, 0, 0),
+        "{what}: {second:?}"
+    );
+    assert!(second.said.starts_with("nothing to change"), "{what}: {second:?}");
+    machine.assert_is(&after, &format!("{what}: the second run"));
+
+    let dry = machine.run(shell, script, &["--undo", "--dry-run"]);
+    assert_eq!((dry.status, dry.systemctl.len()), (0, 0), "{what}: {dry:?}");
+    machine.assert_is(&after, &format!("{what}: a dry undo"));
+    let undone = machine.run(shell, script, &["--undo"]);
+    assert_eq!((undone.status, undone.refreshed), (0, 1), "{what}: {undone:?}");
+    assert_eq!(
+        undone.systemctl,
+        ["daemon-reload", "restart docker.service"],
+        "{what}"
+    );
+    machine.assert_is(&before, &format!("{what}: not as it was"));
+    let again = machine.run(shell, script, &["--undo"]);
+    assert!(
+        again.status == 0 && again.said.starts_with("nothing to undo"),
+        "{what}: {again:?}"
+    );
 }
 
 #[tokio::test]
@@ -240,7 +244,7 @@ async fn another_certificate_is_not_installed() {
             let run = machine.run("dash", &own, &[]);
             assert_eq!((run.status, run.systemctl.len(), run.refreshed), (1, 0, 0), "{what}: {run:?}");
             assert!(run.said.contains("Nothing was changed") || run.said.contains("does not know: fetch it again"), "{what}: {run:?}");
-            machine.assert_is(&before, &format!("{what}"));
+            machine.assert_is(&before, what);
         }
         // Nobody there.
         let machine = Machine::new(Family::Debian);
@@ -304,7 +308,7 @@ async fn a_password_for_the_proxy_is_roots_alone_and_means_nothing_to_anybody() 
                 .mode();
             assert_eq!(mode & 0o777, 0o600);
             assert_eq!(machine.run(shell, &script, &["--undo"]).status, 0);
-            machine.assert_is(&before, &format!("{shell}"));
+            machine.assert_is(&before, shell);
         }
     })
     .await;
