@@ -11,6 +11,7 @@ mod router;
 mod serve;
 mod socket;
 mod tokens;
+mod trace;
 mod upstreams;
 mod verify;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use crate::access::{Accounts, Decisions};
 use crate::cache::Store;
 use crate::pull::Pull;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 
 pub use serve::{Error, Open, Serving, open};
 
@@ -44,4 +45,7 @@ pub struct Parts {
     pub pull: Arc<Pull>,
     /// What clients were granted and refused last.
     pub decisions: Arc<Decisions>,
+    pub tracer: Tracer,
+    /// The folder of recordings.
+    pub traces: PathBuf,
 }

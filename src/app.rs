@@ -11,6 +11,7 @@ mod state;
 pub mod storage;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use http::HeaderValue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use resolve::{addresses, policy, tag_rules};
+pub use resolve::{addresses, policy, setup, tag_rules};
 
 use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
@@ -34,7 +35,7 @@ use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{self, Parts};
-use crate::telemetry::{AccessLog, Metrics, logging};
+use crate::telemetry::{AccessLog, Metrics, Tracer, har, logging};
 use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
@@ -48,8 +49,8 @@ const ACCESS_CHECK: Duration = Duration::from_secs(1);
 const AUTHORITY_CHECK: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
-/// `listening` is called once the sockets are open.
-pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
+/// All requests are recorded in the file `trace`, if there is to be one. `listening` is called once the sockets are open.
+pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let logging = logging::start(&resolve::logging(schema))?;
     for warning in &loaded.warnings {
@@ -69,6 +70,10 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
             })
             .collect::<Result<_, _>>()?,
     };
+    let tracer = Tracer::default();
+    if let Some(file) = trace {
+        tracer.start(har::Wanted::all(file)).context("--trace-http")?;
+    }
     listening();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(
@@ -77,7 +82,9 @@ pub fn run(loaded: &Loaded, listening: impl FnOnce()) -> Result<ExitCode> {
         certificates,
         open_files,
         logging.access(schema.log.access),
+        &tracer,
     ));
+    tracer.stop("docxy has ended");
     // Without this a name that is still being looked up could delay the end by half a minute.
     runtime.shutdown_background();
     ended
@@ -89,6 +96,7 @@ async fn serve(
     certificates: Option<Arc<Certificates>>,
     open_files: u64,
     access_log: AccessLog,
+    tracer: &Tracer,
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
@@ -111,10 +119,13 @@ async fn serve(
         loaded,
         &listeners,
         drain.clone(),
-        &metrics,
+        &Telling {
+            metrics: &metrics,
+            access_log,
+            tracer,
+        },
         store.as_ref(),
         access,
-        access_log,
     )?;
     let operators = operators.serve(admin::Parts {
         metrics: metrics.clone(),
@@ -122,6 +133,8 @@ async fn serve(
         accounts: Arc::clone(&accounts),
         pull: Arc::clone(&parts.pull),
         decisions,
+        tracer: tracer.clone(),
+        traces: storage::traces(schema)?,
     });
     let watching = watch(&accounts, &parts.addresses, &no_more_readers);
     for listener in &listeners {
@@ -175,21 +188,32 @@ fn watch(accounts: &Arc<Accounts>, addresses: &Addresses, end: &CancellationToke
     })
 }
 
+/// Who is told of requests.
+struct Telling<'a> {
+    metrics: &'a Metrics,
+    access_log: AccessLog,
+    tracer: &'a Tracer,
+}
+
 /// Everything behind the listeners.
 fn build(
     loaded: &Loaded,
     listeners: &[Listener],
     drain: Drain,
-    metrics: &Metrics,
+    telling: &Telling<'_>,
     store: Option<&Store>,
     access: Access,
-    access_log: AccessLog,
 ) -> Result<Parts> {
     let schema = &loaded.schema;
+    let Telling {
+        metrics,
+        access_log,
+        tracer,
+    } = telling;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses.clone(), via);
+    let roads = Roads::new(addresses.clone(), via, (*tracer).clone());
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -206,13 +230,13 @@ fn build(
             upstreams,
             store.clone(),
             resolve::pull_cache(schema),
-            metrics.clone(),
+            (*metrics).clone(),
         ),
         None => Pull::forwarding(resolve::pull(schema), upstreams),
     });
     let intercept = intercept::build(schema, &roads, &addresses)?;
     Ok(Parts {
-        config: resolve::server(schema, roads.via(), access_log),
+        config: resolve::server(schema, roads.via(), access_log.clone(), &addresses),
         routes: resolve::routes(schema).build()?,
         access,
         addresses: Addresses::load(resolve::addresses(schema)).context("lists of addresses of [access]")?,
@@ -222,7 +246,8 @@ fn build(
         pull,
         authority: authority(schema, &drain)?,
         drain,
-        metrics: metrics.clone(),
+        metrics: (*metrics).clone(),
+        tracer: (*tracer).clone(),
         sign_in_hint: Once::new(),
     })
 }

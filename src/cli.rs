@@ -13,6 +13,7 @@ mod owner;
 mod running;
 mod table;
 mod token;
+mod trace;
 mod upstreams;
 pub mod welcome;
 
@@ -90,7 +91,7 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT (this is the default)
-    Serve,
+    Serve(Serving),
     /// Check the configuration and print what is in effect, with the origin of each value
     CheckConfig {
         /// Print all keys, or the explanation, as JSON
@@ -114,13 +115,18 @@ enum Command {
     Upstreams(upstreams::Arguments),
     /// Make a configuration file of another tool's
     Config(config::Arguments),
+    /// Record what clients ask and what docxy asks for them, for a while, as a HAR file (see docs/debugging.md)
+    Trace(trace::Arguments),
     /// Print the files that send a client through docxy
-    ClientConfig {
-        client: client_config::Client,
-        /// Only for these registries [default: all that are enabled]
-        #[arg(long, value_name = "NAME", num_args = 1..)]
-        registry: Vec<String>,
-    },
+    ClientConfig(client_config::Arguments),
+}
+
+#[derive(Args, Debug, Default)]
+struct Serving {
+    /// Record all requests and answers of both sides in this file (HAR), secrets hidden, 64 MiB at most; there must be none
+    /// of this name
+    #[arg(long, value_name = "FILE")]
+    trace_http: Option<PathBuf>,
 }
 
 /// Runs docxy with these arguments, the first of which is the program's name.
@@ -143,8 +149,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
-    let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&mut loaded),
+    let done = match arguments.command.unwrap_or_default() {
+        Command::Serve(serving) => serve(&mut loaded, serving),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -165,15 +171,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         // Answered above, without a configuration.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
+        Command::Trace(wanted) => trace::run(&loaded.schema, wanted).map(|()| ExitCode::SUCCESS),
         Command::Upstreams(wanted) => upstreams::run(&loaded, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Healthcheck => healthcheck::run(&loaded.schema).map(|()| ExitCode::SUCCESS),
-        Command::ClientConfig { client, registry } => {
-            client_config::run(&loaded.schema, client, &registry).map(|()| ExitCode::SUCCESS)
+        Command::ClientConfig(wanted) => {
+            client_config::run(&loaded.schema, &wanted).map(|()| ExitCode::SUCCESS)
         }
     };
     match done {
         Ok(code) => code,
         Err(error) => fail(format!("{error:#}")),
+    }
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Serve(Serving::default())
     }
 }
 
@@ -188,13 +201,13 @@ fn load(common: Common) -> Result<Loaded, Problems> {
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &mut Loaded) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &mut Loaded, serving: Serving) -> anyhow::Result<ExitCode> {
     match validate::files(loaded) {
         Ok(warnings) => loaded.warnings.extend(warnings),
         Err(problems) => bail!(configuration_text(&problems)),
     }
     let loaded = &*loaded;
-    app::run(loaded, || {
+    app::run(loaded, serving.trace_http, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));
         }

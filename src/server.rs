@@ -13,8 +13,10 @@ mod panicking;
 mod predecessor;
 mod proxied;
 mod push;
+mod recorded;
 mod redirect;
 mod router;
+pub mod setup;
 mod token;
 mod v2;
 mod visit;
@@ -35,7 +37,7 @@ use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::push::Push;
 use crate::route::Routes;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Metrics, Tracer};
 use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
@@ -51,6 +53,8 @@ pub struct Config {
     pub form_timeout: Duration,
     /// How long a login counts, from when its registry accepted it, while the registry can't be asked.
     pub grace: Duration,
+    /// What machines that are to go through the intercepting door are told; `None`: there is none.
+    pub setup: Option<setup::Config>,
     /// The `Via` of this docxy's own requests upstream.
     pub via: HeaderValue,
     /// Whose place docxy takes, if anybody's.
@@ -74,6 +78,8 @@ pub struct Parts {
     /// Signs for the hosts that are intercepted; `None` where nothing is.
     pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,
+    /// Records whole requests while somebody wants it.
+    pub tracer: Tracer,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,
 }

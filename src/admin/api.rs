@@ -1,5 +1,6 @@
 //! What is said on the socket, in JSON, by docxy and by `docxy cache` alike.
 
+pub mod trace;
 pub mod upstreams;
 
 use std::net::IpAddr;
@@ -22,6 +23,9 @@ pub const UPSTREAMS: &str = "/api/v1/upstreams";
 pub const EXPLAIN: &str = "/api/v1/explain";
 pub const TOKENS: &str = "/api/v1/tokens";
 pub const CREATE_TOKEN: &str = "/api/v1/tokens/create";
+pub const TRACE: &str = "/api/v1/trace";
+pub const START_TRACE: &str = "/api/v1/trace/start";
+pub const STOP_TRACE: &str = "/api/v1/trace/stop";
 pub const REVOKE_TOKEN: &str = "/api/v1/tokens/revoke";
 
 /// Blobs on a page: unless another number is asked for, and at most.

@@ -63,6 +63,9 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
         api::TOKENS,
         api::CREATE_TOKEN,
         api::REVOKE_TOKEN,
+        api::TRACE,
+        api::START_TRACE,
+        api::STOP_TRACE,
     ];
     let path: String = uri.path().chars().take(100).collect();
     Refusal::new(
@@ -73,7 +76,13 @@ pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
 
 pub(super) async fn unsupported_method(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
     let right = match uri.path() {
-        api::REMOVE | api::VERIFY | api::COLLECT | api::CREATE_TOKEN | api::REVOKE_TOKEN => "POST",
+        api::REMOVE
+        | api::VERIFY
+        | api::COLLECT
+        | api::CREATE_TOKEN
+        | api::REVOKE_TOKEN
+        | api::START_TRACE
+        | api::STOP_TRACE => "POST",
         _ => "GET",
     };
     Refusal::new(

@@ -8,7 +8,7 @@ use http::{HeaderValue, header};
 
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::verify::{self, Turn};
-use super::{Parts, api, cache, explain, tokens, upstreams};
+use super::{Parts, api, cache, explain, tokens, trace, upstreams};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
@@ -36,6 +36,9 @@ pub(super) fn operator(parts: Parts) -> Router {
         .route(api::TOKENS, get(tokens::list))
         .route(api::CREATE_TOKEN, post(tokens::create))
         .route(api::REVOKE_TOKEN, post(tokens::revoke))
+        .route(api::TRACE, get(trace::standing))
+        .route(api::START_TRACE, post(trace::start))
+        .route(api::STOP_TRACE, post(trace::stop))
         .with_state(parts)
         .merge(verifying)
         .fallback(unknown_path)

@@ -3,6 +3,7 @@
 mod upstreams;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -133,18 +134,41 @@ fn redirect(schema: &Schema) -> Option<server::Redirect> {
     }
 }
 
-pub fn server(schema: &Schema, via: &HeaderValue, access_log: AccessLog) -> server::Config {
+/// `listening`: on which addresses, in the order of [`bindings`].
+pub fn server(
+    schema: &Schema,
+    via: &HeaderValue,
+    access_log: AccessLog,
+    listening: &[SocketAddr],
+) -> server::Config {
     server::Config {
         trusted_proxies: schema.trusted_proxies.clone(),
         redirect: redirect(schema),
         access_log,
         form_timeout: schema.limits.header_timeout,
         grace: schema.access.grace,
+        setup: setup(schema, listening),
         via: via.clone(),
         predecessor: schema.compat.as_ref().map(|compat| server::Predecessor {
             tiers: compat.tiers.clone(),
         }),
     }
+}
+
+/// What machines are told that are to go through the intercepting door.
+pub fn setup(schema: &Schema, listening: &[SocketAddr]) -> Option<server::setup::Config> {
+    let intercept = Some(&schema.intercept).filter(|intercept| intercept.enabled)?;
+    let own = intercept
+        .listen
+        .first()
+        .map(|entry| (schema.listen.len() + schema.tls.listen.len(), entry));
+    let plain = schema.listen.first().filter(|_| intercept.takes_on_all());
+    let listener = own.or(plain.map(|entry| (0, entry)));
+    Some(server::setup::Config {
+        // Where any port was to do, the one that it became.
+        port: listener.map(|(at, entry)| listening.get(at).unwrap_or(&entry.address).port()),
+        signs_in: intercept.auth == schema::ProxyAuth::Users,
+    })
 }
 
 pub fn pull(schema: &Schema) -> pull::Config {

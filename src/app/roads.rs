@@ -10,6 +10,7 @@ use url::Host;
 use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
 use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
+use crate::telemetry::Tracer;
 use crate::tls::trust::{Roots, Trust};
 use crate::tls::{CertificateFiles, Identity};
 use crate::upstream::Timeouts;
@@ -28,18 +29,20 @@ pub struct Roads {
     /// Our own addresses: a proxy that is one of them would be a loop.
     listeners: Vec<SocketAddr>,
     via: HeaderValue,
+    tracer: Tracer,
     names: Mutex<Vec<(Vec<DnsServer>, Names)>>,
     identities: Mutex<Vec<(CertificateFiles, Arc<Identity>)>>,
 }
 
 impl Roads {
     /// Blocks on files.
-    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue) -> Self {
+    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue, tracer: Tracer) -> Self {
         Self {
             roots: Roots::load(),
             proxies: Proxies::default(),
             listeners,
             via,
+            tracer,
             names: Mutex::default(),
             identities: Mutex::default(),
         }
@@ -76,6 +79,7 @@ impl Roads {
             timeouts: timeouts(schema),
             max_idle_connections: IDLE_CONNECTIONS,
             via: self.via.clone(),
+            tracer: self.tracer.clone(),
         })
     }
 

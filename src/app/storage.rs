@@ -37,6 +37,11 @@ pub fn socket(schema: &Schema) -> Result<PathBuf> {
     Ok(socket_in(&paths::state(schema, &onlooker())?))
 }
 
+/// Where recordings are made that an operator asks for.
+pub fn traces(schema: &Schema) -> Result<PathBuf> {
+    Ok(paths::state(schema, &Machine::this())?.join("traces"))
+}
+
 pub(super) fn socket_in(state: &Path) -> PathBuf {
     state.join("docxy.sock")
 }

@@ -1,36 +1,69 @@
 //! `docxy client-config`: ready-to-paste files for each client. Files go to stdout, advice around them to stderr, so
 //! that a redirected stdout is a file that works.
 
+mod mirrors;
+mod proxy;
+
 use std::{fmt, net::IpAddr};
 
 use anyhow::bail;
-use clap::ValueEnum;
-use serde_json::{Value as Json, json};
+use clap::{Args, ValueEnum};
+use serde_json::Value as Json;
 use url::Url;
+
+use self::proxy::Proxy;
 
 use super::{to_stderr, to_stdout};
 use crate::config::{Schema, schema::Registry};
 use crate::oci::RegistryName;
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Client {
-    Docker,
-    Containerd,
-    Podman,
-    #[value(name = "k3s")]
-    K3s,
-    Buildkit,
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    client: Client,
+    /// Make docxy the client's proxy (`HTTPS_PROXY`) instead of a mirror, so that no image name changes; for this docxy must intercept
+    /// ([intercept] in docs/configuration.md)
+    #[arg(long)]
+    proxy: bool,
+    /// Only for these registries [default: all that are enabled]
+    #[arg(long, value_name = "NAME", num_args = 1.., conflicts_with = "proxy")]
+    registry: Vec<String>,
 }
 
-pub(super) fn run(schema: &Schema, client: Client, wanted: &[String]) -> anyhow::Result<()> {
-    let base = Base::of(schema);
-    let registries = choose(schema, wanted)?;
-    let recipe = match client {
-        Client::Docker => docker(schema, &base, &registries),
-        Client::Containerd => containerd(&base, &registries),
-        Client::Podman => podman(&base, &registries),
-        Client::K3s => k3s(&base, &registries),
-        Client::Buildkit => buildkit(&base, &registries),
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Client {
+    /// daemon.json
+    Docker,
+    /// hosts.toml for docker 29 and later, which mirrors every registry
+    DockerHosts,
+    /// hosts.toml
+    Containerd,
+    Nerdctl,
+    /// registries.conf
+    Podman,
+    Buildah,
+    Skopeo,
+    Crio,
+    Crane,
+    /// registries.yaml
+    #[value(name = "k3s")]
+    K3s,
+    Rke2,
+    /// buildkitd.toml
+    Buildkit,
+    /// What is to be done on the nodes
+    Kubernetes,
+    /// A cluster of kind
+    Kind,
+    Minikube,
+    /// A script that makes docxy the proxy (`HTTPS_PROXY`) of docker and containerd below systemd, also at GET /setup/systemd
+    Systemd,
+}
+
+pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<()> {
+    let recipe = if arguments.proxy || arguments.client == Client::Systemd {
+        proxy::recipe(&Proxy::of(schema)?, arguments.client)
+    } else {
+        by_mirror(schema, arguments.client, &arguments.registry)?
     };
     for note in recipe.notes {
         to_stderr(format_args!("# {note}"));
@@ -39,6 +72,27 @@ pub(super) fn run(schema: &Schema, client: Client, wanted: &[String]) -> anyhow:
         to_stdout(recipe.text.trim_end());
     }
     Ok(())
+}
+
+fn by_mirror(schema: &Schema, client: Client, wanted: &[String]) -> anyhow::Result<Recipe> {
+    let base = Base::of(schema);
+    let registries = choose(schema, wanted)?;
+    Ok(match client {
+        Client::Docker => mirrors::docker(schema, &base, &registries),
+        Client::DockerHosts => mirrors::docker_hosts(&base, &registries),
+        Client::Containerd => mirrors::containerd(&base, &registries),
+        Client::Nerdctl => mirrors::nerdctl(&base, &registries),
+        Client::Podman | Client::Buildah | Client::Skopeo | Client::Crio => {
+            mirrors::podman(&base, &registries)
+        }
+        Client::Crane => mirrors::crane(&base, &registries),
+        Client::K3s | Client::Rke2 => mirrors::k3s(&base, &registries),
+        Client::Buildkit => mirrors::buildkit(&base, &registries),
+        Client::Kubernetes => mirrors::kubernetes(&base, &registries),
+        Client::Kind => mirrors::kind(&base, &registries),
+        Client::Minikube => mirrors::minikube(&base, &registries),
+        Client::Systemd => proxy::recipe(&Proxy::of(schema)?, client),
+    })
 }
 
 /// Where clients reach docxy: the public URL, else the first plain listener.
@@ -114,173 +168,6 @@ fn choose<'a>(
         }
     }
     Ok(chosen)
-}
-
-/// dockerd mirrors Docker Hub and nothing else; everything else goes by path prefix.
-fn docker(schema: &Schema, base: &Base, registries: &Chosen<'_>) -> Recipe {
-    let mut notes = Vec::new();
-    let mut daemon = serde_json::Map::new();
-    let hub = registries.iter().any(|(name, _)| name.as_str() == "docker.io");
-    if hub && schema.default_registry.as_str() == "docker.io" {
-        daemon.insert("registry-mirrors".to_owned(), json!([base.to_string()]));
-        notes.push("Docker Hub goes through docxy as it is: docker pull redis".to_owned());
-    } else if hub {
-        notes.push(format!(
-            "registry-mirrors always means docker.io, but here default_registry is {}: only prefixes work",
-            schema.default_registry
-        ));
-    }
-    if base.is_plain() && !is_loopback(&base.0) {
-        daemon.insert("insecure-registries".to_owned(), json!([base.authority()]));
-    }
-    for (name, registry) in registries {
-        if name.as_str() == "docker.io" && !daemon.is_empty() {
-            continue;
-        }
-        notes.push(match prefix_of(name, registry) {
-            Some(prefix) => format!(
-                "{name}: docker pull {}/{prefix}/OWNER/IMAGE:TAG",
-                base.authority()
-            ),
-            None => needs_alias(name),
-        });
-    }
-    if daemon.is_empty() {
-        return Recipe {
-            notes,
-            text: String::new(),
-        };
-    }
-    notes.insert(
-        0,
-        "Merge this into /etc/docker/daemon.json, then run: systemctl reload docker".to_owned(),
-    );
-    notes.insert(1, "(Docker Desktop: Settings, Docker Engine)".to_owned());
-    Recipe {
-        notes,
-        text: format!("{:#}", Json::Object(daemon)),
-    }
-}
-
-/// One hosts.toml a registry. containerd adds `?ns=` itself and goes to the registry when docxy does not answer.
-fn containerd(base: &Base, registries: &Chosen<'_>) -> Recipe {
-    let files = registries.iter().map(|(name, _)| {
-        format!(
-            "# /etc/containerd/certs.d/{name}/hosts.toml\n\
-             [host.{}]\n  capabilities = [\"pull\", \"resolve\"]\n",
-            quoted(base)
-        )
-    });
-    Recipe {
-        notes: vec![
-            "One file a registry: each goes where the comment above it says. No restart is needed.".to_owned(),
-            "Once, in /etc/containerd/config.toml: config_path = \"/etc/containerd/certs.d\" under".to_owned(),
-            "  [plugins.\"io.containerd.cri.v1.images\".registry] (containerd 2), or under".to_owned(),
-            "  [plugins.\"io.containerd.grpc.v1.cri\".registry] (containerd 1), then restart containerd.".to_owned(),
-            "containerd asks docxy first, naming the registry in ?ns=, and falls back to the registry itself."
-                .to_owned(),
-        ],
-        text: files.collect::<Vec<_>>().join("\n"),
-    }
-}
-
-/// A mirror by path prefix for each registry: podman sends no `ns`.
-fn podman(base: &Base, registries: &Chosen<'_>) -> Recipe {
-    let mut notes = vec![
-        "Write this to /etc/containers/registries.conf.d/docxy.conf (also read by skopeo, buildah, CRI-O)"
-            .to_owned(),
-    ];
-    let mut files = Vec::new();
-    for (name, registry) in registries {
-        let Some(prefix) = prefix_of(name, registry) else {
-            notes.push(needs_alias(name));
-            continue;
-        };
-        let insecure = if base.is_plain() { "insecure = true\n" } else { "" };
-        files.push(format!(
-            "[[registry]]\nprefix = {name}\nlocation = {name}\n\n\
-             [[registry.mirror]]\nlocation = {mirror}\n{insecure}",
-            name = quoted(name),
-            mirror = quoted(format_args!("{}/{prefix}", base.authority())),
-        ));
-    }
-    Recipe {
-        notes,
-        text: files.join("\n"),
-    }
-}
-
-/// k3s writes containerd's hosts.toml from this, so `?ns=` names the registry.
-fn k3s(base: &Base, registries: &Chosen<'_>) -> Recipe {
-    let entries = registries
-        .iter()
-        .map(|(name, _)| format!("  {}:\n    endpoint:\n      - {}\n", quoted(name), quoted(base)));
-    Recipe {
-        notes: vec![
-            "Write this to /etc/rancher/k3s/registries.yaml (RKE2: /etc/rancher/rke2/registries.yaml) on every node,"
-                .to_owned(),
-            "then restart k3s. The node falls back to the registry itself.".to_owned(),
-        ],
-        text: format!("mirrors:\n{}", entries.collect::<Vec<_>>().concat()),
-    }
-}
-
-/// Mirrors are hosts with an optional path; the scheme is set apart.
-fn buildkit(base: &Base, registries: &Chosen<'_>) -> Recipe {
-    let mut files: Vec<String> = registries
-        .iter()
-        .map(|(name, registry)| {
-            let mirror = match prefix_of(name, registry) {
-                Some(prefix) => format!("{}/{prefix}", base.authority()),
-                // BuildKit names the registry in ?ns= too.
-                None => base.authority().to_owned(),
-            };
-            format!("[registry.{}]\n  mirrors = [{}]\n", quoted(name), quoted(mirror))
-        })
-        .collect();
-    if base.is_plain() {
-        files.push(format!(
-            "[registry.{}]\n  http = true\n",
-            quoted(base.authority())
-        ));
-    }
-    Recipe {
-        notes: vec![
-            "Merge this into /etc/buildkit/buildkitd.toml (rootless: ~/.config/buildkit/buildkitd.toml),"
-                .to_owned(),
-            "or name the file: docker buildx create --use --buildkitd-config FILE".to_owned(),
-            "127.0.0.1 inside a buildx container is that container: give docxy a public_url it can reach."
-                .to_owned(),
-        ],
-        text: files.join("\n"),
-    }
-}
-
-/// What stands in a path for this registry. A name with a port can't: a colon in a path is a bad name.
-fn prefix_of<'a>(name: &'a RegistryName, registry: &'a Registry) -> Option<&'a str> {
-    std::iter::once(name)
-        .chain(&registry.aliases)
-        .map(RegistryName::as_str)
-        .find(|name| is_path_name(name))
-}
-
-fn is_path_name(name: &str) -> bool {
-    !name.contains([':', '['])
-}
-
-fn needs_alias(name: &RegistryName) -> String {
-    format!(
-        "{name} has a port, which no path can hold: add aliases = [\"SHORT\"] under [registries.\"{name}\"]"
-    )
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// JSON's strings are TOML's and YAML's too.

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::access::issued::{self, Wanted};
+use crate::admin::api::trace::{Start, Trace};
 use crate::admin::api::upstreams::Upstreams;
 use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal, Revocation};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
@@ -124,6 +125,19 @@ impl Running {
     /// How it stands with its registries.
     pub fn upstreams(&self) -> anyhow::Result<Upstreams> {
         self.ask(Method::GET, api::UPSTREAMS, Bytes::new())
+    }
+
+    /// The recording that runs, or ran last.
+    pub fn trace(&self) -> anyhow::Result<Trace> {
+        self.ask(Method::GET, api::TRACE, Bytes::new())
+    }
+
+    pub fn start_trace(&self, wanted: &Start) -> anyhow::Result<Trace> {
+        self.ask(Method::POST, api::START_TRACE, json(wanted)?)
+    }
+
+    pub fn stop_trace(&self) -> anyhow::Result<Trace> {
+        self.ask(Method::POST, api::STOP_TRACE, Bytes::new())
     }
 
     pub fn access_tokens(&self) -> anyhow::Result<AccessTokens> {

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::error::Problem;
 use super::router::{Front, is_api};
-use super::{Shared, connect, health, held, proxied, redirect, token, v2, visit};
+use super::{Shared, connect, health, held, proxied, recorded, redirect, token, v2, visit};
 use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
@@ -36,7 +36,12 @@ where
     let (method, log) = (head.method.clone(), parts.config.access_log.clone());
     let record = Record::new(id, method.clone(), log, parts.metrics.clone());
     let is_api = head.uri.path().starts_with("/v2");
-    let mut response = catch_panics(front, head, body, &record).await;
+    let version = head.version;
+    let trace = parts.tracer.current();
+    let mut response = match &trace {
+        None => catch_panics(front, head, body, &record).await,
+        Some(trace) => Box::pin(recorded::answer(trace, front, head, body, &record)).await,
+    };
     let headers = response.headers_mut();
     add_security(headers, is_api);
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -44,6 +49,9 @@ where
     }
     let response = sized(response, &method);
     let status = response.status();
+    if trace.is_some() {
+        record.exchange(|exchange| exchange.answered(status, version, response.headers()));
+    }
     response.map(|body| record.answered(status, body))
 }
 
@@ -85,7 +93,7 @@ fn sized(mut response: Response, method: &Method) -> Response {
 }
 
 /// A panic in a handler is a 500 for its request, and a line in the log.
-async fn catch_panics<B>(front: &Front, head: Parts, body: B, record: &Record) -> Response
+pub(super) async fn catch_panics<B>(front: &Front, head: Parts, body: B, record: &Record) -> Response
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,

@@ -6,7 +6,7 @@ use axum::routing::get;
 use http::Request;
 use hyper::body::Incoming;
 
-use super::{Shared, authority, health, layers, token};
+use super::{Shared, authority, health, layers, setup, token};
 use crate::listen::Service;
 
 /// The whole service.
@@ -35,6 +35,7 @@ fn others(parts: Shared) -> Router {
         .route("/ca.crt", get(authority::crt))
         .route("/ca.pem", get(authority::pem))
         .route("/ca.der", get(authority::der))
+        .route("/setup/systemd", get(setup::systemd))
         // A person with a browser.
         .route("/", get(health::welcome));
     // Whoever tests docxy: debug builds only.

@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::har;
 use super::json_line::{JsonLine, Plain};
 use super::lines::Lines;
 use super::metrics::{BytesFrom, Metrics, Request, Source};
@@ -48,6 +49,8 @@ struct Fields {
     ended: Ended,
     log: AccessLog,
     metrics: Metrics,
+    /// Where it is recorded too.
+    exchange: Option<Box<har::Exchange>>,
 }
 
 /// How the answer's body ended.
@@ -92,12 +95,32 @@ impl Record {
             ended: Ended::Early,
             log,
             metrics,
+            exchange: None,
         })))
+    }
+
+    /// The request is recorded with all that is noted here.
+    pub fn recorded(&self, exchange: Box<har::Exchange>) {
+        self.with(|fields| fields.exchange = Some(exchange));
+    }
+
+    /// The recording, where there is one.
+    pub fn exchange(&self, work: impl FnOnce(&mut har::Exchange)) {
+        self.with(|fields| {
+            if let Some(exchange) = &mut fields.exchange {
+                work(exchange);
+            }
+        });
     }
 
     /// Adds what a handler found out.
     pub fn note(&self, write: impl FnOnce(&mut Facts)) {
-        self.with(|fields| write(&mut fields.facts));
+        self.with(|fields| {
+            write(&mut fields.facts);
+            if let Some(exchange) = &mut fields.exchange {
+                exchange.learn(&fields.facts);
+            }
+        });
     }
 
     /// The answer's head is ready; its body is counted from here on and ends the record.
@@ -167,6 +190,13 @@ impl Fields {
 impl Drop for Fields {
     fn drop(&mut self) {
         self.count();
+        if let Some(exchange) = self.exchange.take() {
+            exchange.over(&har::Over {
+                request_id: self.request_id.as_str(),
+                facts: &self.facts,
+                ended: self.ended(),
+            });
+        }
         match &self.log {
             AccessLog::Off => {}
             // The filter of the log speaks for these lines too.
@@ -205,6 +235,15 @@ struct Line<'a> {
 }
 
 impl Fields {
+    fn ended(&self) -> &'static str {
+        match (self.status, self.ended) {
+            (None, _) => "left-before-answer",
+            (_, Ended::Early) => "left",
+            (_, Ended::Whole) => "whole",
+            (_, Ended::Broken) => "broken",
+        }
+    }
+
     fn line(&self) -> Line<'_> {
         let facts = &self.facts;
         Line {
@@ -220,12 +259,7 @@ impl Fields {
             rule: facts.rule.as_deref(),
             status: self.status.map(|status| status.as_u16()),
             outcome: facts.outcome,
-            ended: match (self.status, self.ended) {
-                (None, _) => "left-before-answer",
-                (_, Ended::Early) => "left",
-                (_, Ended::Whole) => "whole",
-                (_, Ended::Broken) => "broken",
-            },
+            ended: self.ended(),
             bytes: self.bytes,
             received: self.received,
             ttfb_ms: self.ttfb_ms.and_then(|ms| u64::try_from(ms).ok()),
@@ -364,6 +398,9 @@ impl http_body::Body for Counted {
             match &frame {
                 Some(Ok(frame)) => {
                     fields.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                    if let (Some(exchange), Some(data)) = (&mut fields.exchange, frame.data_ref()) {
+                        exchange.got(data);
+                    }
                     if over {
                         fields.ended = Ended::Whole;
                     }
@@ -432,6 +469,7 @@ mod tests {
             ended: Ended::Whole,
             log: AccessLog::Off,
             metrics: Metrics::default(),
+            exchange: None,
         };
         let line = fields.line();
         let seen = Seen::default();

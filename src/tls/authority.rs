@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 pub use kept::{Origin, Signers};
@@ -275,6 +276,15 @@ impl Signers {
     pub fn der(&self) -> Vec<u8> {
         self.in_use.der()
     }
+}
+
+/// The SHA-256 fingerprints of the certificates in a PEM text, as `openssl x509 -fingerprint` writes them.
+pub fn fingerprints_in(certificates: &str) -> Vec<String> {
+    let blocks = pem::parse_many(certificates).unwrap_or_default();
+    let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
+    certificates
+        .map(|block| signer::fingerprint(&CertificateDer::from(block.into_contents())))
+        .collect()
 }
 
 #[cfg(test)]

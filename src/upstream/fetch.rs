@@ -146,7 +146,7 @@ async fn walk(
                 NamedBy::Redirect
             },
         };
-        let answer = transport.exchange(&call).await?;
+        let answer = transport.exchange(&call, &question.url).await?;
         tracing::debug!(
             registry = %question.registry,
             url = %RedactedUrl { url: &call.url, from_redirect: redirects > 0 },

@@ -190,7 +190,7 @@ impl Service {
             body: body.map_or(Load::Nothing, Load::Form),
             named_by: NamedBy::Configuration,
         };
-        let answer = transport.exchange(&call).await?;
+        let answer = transport.exchange(&call, &call.url).await?;
         let idle = transport.timeouts().idle;
         Ok(answer.map(|body| Body::new(body, self.registry.clone(), self.host(), idle)))
     }

@@ -17,6 +17,7 @@ pub mod guard;
 pub mod names;
 mod opener;
 pub mod proxy;
+mod recorded;
 mod resolver;
 mod roads;
 mod standing;
@@ -46,6 +47,7 @@ use super::failure::{Cause, Failure, Phase};
 use super::outgoing::{Outgoing, Stage};
 use super::place::Origin;
 use crate::oci::RegistryName;
+use crate::telemetry::Tracer;
 
 /// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -79,6 +81,8 @@ pub struct Config {
     pub max_idle_connections: usize,
     /// How this docxy signs its requests (RFC 9110 section 7.6.3), so that it knows one that comes back to it.
     pub via: HeaderValue,
+    /// Records requests while somebody wants it; one for all registries.
+    pub tracer: Tracer,
 }
 
 /// TLS for one host of the registry's own, and for nobody else: neither its storage nor its token service see the
@@ -132,6 +136,7 @@ impl Config {
             allow_private: self.allow_private,
             timeouts: self.timeouts,
             via: self.via,
+            tracer: self.tracer,
         })
     }
 }
@@ -146,6 +151,7 @@ pub struct Transport {
     allow_private: bool,
     timeouts: Timeouts,
     via: HeaderValue,
+    tracer: Tracer,
     resolver: Resolver,
 }
 
@@ -170,6 +176,14 @@ pub(super) enum Load {
 }
 
 impl Load {
+    /// What is short and whole.
+    fn form(&self) -> Option<&[u8]> {
+        match self {
+            Self::Form(bytes) => Some(bytes),
+            Self::Nothing | Self::Upload(_) => None,
+        }
+    }
+
     /// May the same be sent again, where nobody can tell how far it came?
     fn may_repeat(&self) -> bool {
         match self {

@@ -160,10 +160,7 @@ impl Roads {
 
 impl Transport {
     /// The answer's header; the body is still to come.
-    pub(in crate::upstream) async fn exchange(
-        &self,
-        call: &Call,
-    ) -> Result<Response<reqwest::Body>, Failure> {
+    pub(super) async fn exchange_somehow(&self, call: &Call) -> Result<Response<reqwest::Body>, Failure> {
         let roads = self.able(self.roads.to(&call.url), call);
         match roads[..] {
             [] => Err(self.not_askable("its proxy was not built")),

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use crate::debug::har::Har;
 use crate::support::{
     client::{Request, Response, basic},
     pair::{self, HUB_PASSWORD, Pair},
@@ -83,6 +84,7 @@ async fn thirty_kinds_of_secrets_stay_out_of_the_log_at_trace_level() {
         format!("[registries.\"{name}\"]\nurls = [\"http://8.8.8.8:5000\"]\nproxy = {proxy}\n")
     };
     let app = builder
+        .arguments(&["serve", "--trace-http", "all.har"])
         .config(&far(
             "http.test",
             format!("\"http://u:{http_proxy}@{}\"", road.addr()),
@@ -302,15 +304,22 @@ async fn thirty_kinds_of_secrets_stay_out_of_the_log_at_trace_level() {
         .filter(|line| !line["target"].as_str().unwrap_or_default().starts_with("docxy"))
         .map(ToString::to_string)
         .collect();
+    let home = app.home();
     let log = app.stop().await.log;
+    let recording = Har::read(&home.path().join("all.har"));
     let answers = answers.lock().unwrap().clone();
     let leaks: Vec<String> = canaries
         .0
         .iter()
-        .filter(|(_, secret)| log.contains(secret) || answers.contains(secret))
+        .filter(|(_, secret)| {
+            [&log, &answers, &recording.text]
+                .iter()
+                .any(|text| text.contains(secret))
+        })
         .map(|(kind, secret)| {
             let line = log
                 .lines()
+                .chain(recording.text.lines())
                 .find(|line| line.contains(secret))
                 .unwrap_or("an answer");
             format!("{kind}: {}", line.chars().take(600).collect::<String>())
@@ -318,13 +327,15 @@ async fn thirty_kinds_of_secrets_stay_out_of_the_log_at_trace_level() {
         .collect();
     let kinds: std::collections::BTreeSet<&str> = canaries.0.iter().map(|(kind, _)| &**kind).collect();
     println!(
-        "S12: {} of {} secrets ({} kinds) found in {} bytes of log at trace and {} bytes of refusals",
+        "S12: {} of {} secrets ({} kinds) found in {} bytes of log at trace, {} bytes of refusals and {} recorded requests",
         leaks.len(),
         canaries.0.len(),
         kinds.len(),
         log.len(),
-        answers.len()
+        answers.len(),
+        recording.entries().len()
     );
+    assert!(recording.entries().len() > 100, "{}", recording.story());
     assert!(kinds.len() >= 30, "only {} kinds", kinds.len());
     assert!(
         log.contains("\"TRACE\"") || log.contains("\"DEBUG\""),

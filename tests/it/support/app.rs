@@ -136,6 +136,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     prelude: String,
+    arguments: Vec<String>,
     stdin: Stdio,
     home: Option<Arc<TempDir>>,
 }
@@ -158,6 +159,7 @@ impl Builder {
             environment: Vec::new(),
             files: Vec::new(),
             prelude: String::new(),
+            arguments: Vec::new(),
             stdin: Stdio::null(),
             home: None,
         }
@@ -231,6 +233,13 @@ impl Builder {
     pub fn prelude(mut self, commands: &str) -> Self {
         self.prelude.push_str(commands);
         self.prelude.push('\n');
+        self
+    }
+
+    /// More arguments, as in `serve --trace-http FILE`; relative files are made in docxy's folder.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -316,6 +325,7 @@ impl Builder {
         command
             .arg("--config")
             .arg(&file)
+            .args(&self.arguments)
             .current_dir(dir.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

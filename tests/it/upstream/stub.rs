@@ -252,6 +252,7 @@ impl Setup {
                 timeouts,
                 max_idle_connections: 16,
                 via: http::HeaderValue::from_static("1.1 docxy-test"),
+                tracer: docxy::telemetry::Tracer::default(),
             },
         }
     }
