@@ -104,7 +104,7 @@ impl Push {
         let forgetting = Forgetting::new(&self.pull, name, changes);
         let outcome = upstream.write(&write, permit.right()).await;
         forgetting.end(&outcome);
-        Ok(self.pushed(target, outcome?, resumes).await?)
+        self.pushed(target, outcome?, resumes).await
     }
 
     async fn pushed(
