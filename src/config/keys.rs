@@ -93,7 +93,7 @@ pub const TAG_RULE: [&str; 7] = [
 ];
 
 /// The fields of one `[[access.rules]]`; only `effect` is needed.
-pub const ACCESS_RULE: [&str; 8] = [
+pub const ACCESS_RULE: [&str; 9] = [
     "effect",
     "users",
     "groups",
@@ -101,6 +101,7 @@ pub const ACCESS_RULE: [&str; 8] = [
     "registry",
     "repository",
     "tag",
+    "actions",
     "comment",
 ];
 

@@ -263,6 +263,18 @@ impl<'a> Tool<'a> {
         names
     }
 
+    /// The registries at which docxy will sign in.
+    fn names_with_account(&self) -> Vec<String> {
+        let (text, _) = self.text("REGISTRIES", REGISTRIES);
+        let hosts: Vec<&str> = text.split_whitespace().collect();
+        let with_account = self.hosts_with_account();
+        let owner = |host: &String| match registries::named(host).ok()? {
+            Named::Preset(name) | Named::Realm { of: name } => Some(name.to_owned()),
+            Named::Other(name) => token_service_of(&name, &hosts, &with_account).or(Some(name)),
+        };
+        with_account.iter().filter_map(owner).collect()
+    }
+
     /// The hosts of `AUTH_REGISTRIES`, as far as they can be read.
     fn hosts_with_account(&self) -> Vec<String> {
         let variable = |name: &str| self.get_raw(name);
@@ -376,9 +388,14 @@ impl<'a> Tool<'a> {
 
     fn network(&mut self, names: &[String]) {
         if let Some((true, spot)) = self.is_true("ALLOW_PUSH") {
+            let with_account = self.names_with_account();
             for name in names {
                 self.draft
                     .set(&["registries", name, "push", "enabled"], true, &spot);
+                // Whoever reached it could push with its account: here that must be said.
+                if with_account.contains(name) {
+                    self.draft.set(&["registries", name, "clients"], "open", &spot);
+                }
             }
         }
         if let Some((false, spot)) = self.is_true("VERIFY_SSL") {

@@ -183,7 +183,7 @@ fn overlong_names_are_refused() {
             Code::DigestInvalid,
         ),
         (
-            format!("/v2/a/blobs/uploads/{}", "s".repeat(513)),
+            format!("/v2/a/blobs/uploads/{}", "s".repeat(8193)),
             Code::BlobUploadInvalid,
         ),
     ] {
