@@ -148,7 +148,7 @@ impl Parts {
             .intercept
             .as_ref()?
             .hosts
-            .judge(&place, behind.names().is_some());
+            .judge(&place, Some(behind));
         (judged == Verdict::Answer).then(|| Realm {
             url: known.url.to_string(),
             service: known.service,

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
 mod certificates;
+mod hostile;
 mod inside;
 mod life;
 mod passed;
