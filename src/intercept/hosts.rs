@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::values::HostPattern;
-use crate::route::{Behind, Destination};
 use crate::route::destination::HTTPS;
+use crate::route::{Behind, Destination};
 use crate::upstream::transport::is_this_machines;
 
 /// What the operator wrote, and what docxy knows of itself.

@@ -123,12 +123,11 @@ where
         .into_response();
     };
     // Inside a tunnel only the client itself speaks, and it is who asked for the tunnel.
-    let (trusted, client) = match proxied::tunnel(&head) {
-        Some(tunnel) => (&[][..], Ok(tunnel.client)),
-        None => {
-            let trusted = &*config.trusted_proxies;
-            (trusted, visit::client(&head.headers, connection, trusted))
-        }
+    let (trusted, client) = if let Some(tunnel) = proxied::tunnel(&head) {
+        (&[][..], Ok(tunnel.client))
+    } else {
+        let trusted = &*config.trusted_proxies;
+        (trusted, visit::client(&head.headers, connection, trusted))
     };
     let client = match client {
         Ok(client) => client,

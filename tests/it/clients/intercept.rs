@@ -107,8 +107,15 @@ async fn three_registries(tool: Tool) {
             let of = |served: &[crate::clients::cache::support::Served]| {
                 words(served.iter().filter(|one| one.is_blob()).collect::<Vec<_>>()).join(" ")
             };
-            assert_eq!((of(&cold), of(&warm)), ("miss".to_owned(), "hit".to_owned()), "{name}:{tag}");
-            println!("{} {name}:{tag}: {bytes} bytes of blobs missed, then hit", tool.name());
+            assert_eq!(
+                (of(&cold), of(&warm)),
+                ("miss".to_owned(), "hit".to_owned()),
+                "{name}:{tag}"
+            );
+            println!(
+                "{} {name}:{tag}: {bytes} bytes of blobs missed, then hit",
+                tool.name()
+            );
             // Twice to the client, once from the registry.
             upstream.assert_pulled_native(repository, tag, index).await;
         }
@@ -162,7 +169,8 @@ async fn docker_signs_in_at_the_registry_itself(generation: Generation) {
     docker
         .assert_holds(&reference, &images.docker.manifest, images.docker.native())
         .await;
-    quay.assert_pulled_native("team/app", "docker", &images.docker).await;
+    quay.assert_pulled_native("team/app", "docker", &images.docker)
+        .await;
     for line in docxy.app().log() {
         assert!(!line.to_string().contains(PASSWORD), "{line}");
     }
@@ -239,11 +247,22 @@ async fn curl_is_refused_what_is_not_configured() {
             .arg(format!("http://{}", world.docxy.addr()))
             .arg("--cacert")
             .arg(&ca)
-            .args(["--write-out", "%{http_code} %{http_connect}", "--output", "/dev/null", url]);
+            .args([
+                "--write-out",
+                "%{http_code} %{http_connect}",
+                "--output",
+                "/dev/null",
+                url,
+            ]);
         process::run(command).await
     };
     let mut refused = 0;
-    for url in ["https://example.com/", "https://127.0.0.1/", "https://ghcr.io:8443/v2/", "https://169.254.169.254/"] {
+    for url in [
+        "https://example.com/",
+        "https://127.0.0.1/",
+        "https://ghcr.io:8443/v2/",
+        "https://169.254.169.254/",
+    ] {
         let answer = curl(url).await.failed();
         assert!(answer.text().ends_with(" 403"), "{url}: {answer}");
         refused += 1;

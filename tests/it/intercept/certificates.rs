@@ -26,19 +26,31 @@ fn all(ca: &TestCa) -> Vec<(&'static str, Arc<ServerConfig>, &'static str)> {
         ("good.test", ca.issue(&["good.test"]).server(), ""),
         (
             "expired.test",
-            ca.issue_with(&["expired.test"], |params| params.not_after = date_time_ymd(2001, 1, 1))
-                .server(),
+            ca.issue_with(&["expired.test"], |params| {
+                params.not_after = date_time_ymd(2001, 1, 1);
+            })
+            .server(),
             "expired",
         ),
         (
             "early.test",
-            ca.issue_with(&["early.test"], |params| params.not_before = date_time_ymd(3999, 1, 1))
-                .server(),
+            ca.issue_with(&["early.test"], |params| {
+                params.not_before = date_time_ymd(3999, 1, 1);
+            })
+            .server(),
             "certificate",
         ),
-        ("other.test", ca.issue(&["elsewhere.test"]).server(), "another name"),
+        (
+            "other.test",
+            ca.issue(&["elsewhere.test"]).server(),
+            "another name",
+        ),
         ("alone.test", alone.self_server(), "certificate"),
-        ("unknown.test", unknown.issue(&["unknown.test"]).server(), "unknown issuer"),
+        (
+            "unknown.test",
+            unknown.issue(&["unknown.test"]).server(),
+            "unknown issuer",
+        ),
         (
             "client.test",
             ca.issue_with(&["client.test"], |params| {
@@ -49,8 +61,10 @@ fn all(ca: &TestCa) -> Vec<(&'static str, Arc<ServerConfig>, &'static str)> {
         ),
         (
             "cn.test",
-            ca.issue_with(&[], |params| params.distinguished_name.push(DnType::CommonName, "cn.test"))
-                .server(),
+            ca.issue_with(&[], |params| {
+                params.distinguished_name.push(DnType::CommonName, "cn.test");
+            })
+            .server(),
             "certificate",
         ),
     ]
@@ -69,7 +83,11 @@ async fn a_bad_certificate_upstream_is_no_good_one_here() {
         });
     });
     let mut kinds = all(&ca);
-    kinds.push(("narrow.test", narrow.issue(&["narrow.test"]).server(), "certificate"));
+    kinds.push((
+        "narrow.test",
+        narrow.issue(&["narrow.test"]).server(),
+        "certificate",
+    ));
     let asked = Arc::new(AtomicUsize::new(0));
     let (mut config, mut hosts) = (String::new(), String::from("[network.hosts]\n"));
     for (name, server, _) in &kinds {
@@ -109,10 +127,17 @@ async fn a_bad_certificate_upstream_is_no_good_one_here() {
     let (mut refused, mut laundered) = (0, 0);
     for (name, _, reason) in &kinds {
         let place = format!("{name}:443");
-        for path in [REDIS, "/v2/library/redis/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000"] {
+        for path in [
+            REDIS,
+            "/v2/library/redis/blobs/sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ] {
             let answer = Puller::through(&proxy, &place).get(path).await;
             if reason.is_empty() {
-                assert!(matches!(answer.status, 401 | 404), "{name}: {}", answer.everything());
+                assert!(
+                    matches!(answer.status, 401 | 404),
+                    "{name}: {}",
+                    answer.everything()
+                );
                 continue;
             }
             if answer.status == 502 {
@@ -126,6 +151,9 @@ async fn a_bad_certificate_upstream_is_no_good_one_here() {
             }
         }
     }
-    println!("S13: {} bad certificates, {refused} answers 502 with the reason, {laundered} laundered", kinds.len() - 1);
+    println!(
+        "S13: {} bad certificates, {refused} answers 502 with the reason, {laundered} laundered",
+        kinds.len() - 1
+    );
     assert_eq!((laundered, asked.load(Ordering::SeqCst)), (0, 0));
 }

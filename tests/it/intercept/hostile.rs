@@ -38,14 +38,20 @@ async fn no_way_from_a_tunnel_to_a_canary_shows_it_a_secret() {
         format!("{basic_place}/token"),
     ];
     let blob = world.hub.image("acme/app", "1").blobs[0].digest.clone();
-    let paths = [PRIVATE.to_owned(), format!("/v2/acme/app/blobs/{blob}"), "/v2/".to_owned()];
+    let paths = [
+        PRIVATE.to_owned(),
+        format!("/v2/acme/app/blobs/{blob}"),
+        "/v2/".to_owned(),
+    ];
     let mut vectors = 0;
     for place in &places {
         let headers = [
             format!("Bearer realm=\"{place}\",service=\"s\""),
             format!("Bearer realm=\"{place}\",service=\"scripted\", Basic realm=\"x\""),
         ];
-        let mut faults: Vec<Fault> = [301, 302, 303, 307, 308].map(|status| Fault::redirect(status, place)).into();
+        let mut faults: Vec<Fault> = [301, 302, 303, 307, 308]
+            .map(|status| Fault::redirect(status, place))
+            .into();
         faults.extend(headers.map(|header| Fault::Answer {
             status: 401,
             headers: vec![("www-authenticate", header)],
@@ -55,7 +61,11 @@ async fn no_way_from_a_tunnel_to_a_canary_shows_it_a_secret() {
             world.hub.clear_faults();
             world.hub.fault(On::path("/v2/*"), fault);
             for path in &paths {
-                for shown in [None, Some(format!("Bearer {token}")), Some(crate::support::client::basic("alice", HUB_PASSWORD))] {
+                for shown in [
+                    None,
+                    Some(format!("Bearer {token}")),
+                    Some(crate::support::client::basic("alice", HUB_PASSWORD)),
+                ] {
                     let mut request = world
                         .at(HUB)
                         .request("GET", path)
@@ -66,8 +76,16 @@ async fn no_way_from_a_tunnel_to_a_canary_shows_it_a_secret() {
                     }
                     let answer = request.send(world.proxy.address).await;
                     let told = answer.header("www-authenticate").unwrap_or_default().to_owned();
-                    assert!(!told.contains("127.") && !told.contains("basic.test"), "{place}: {told}");
-                    assert_eq!(answer.header("location"), None, "{place}: {}", answer.everything());
+                    assert!(
+                        !told.contains("127.") && !told.contains("basic.test"),
+                        "{place}: {told}"
+                    );
+                    assert_eq!(
+                        answer.header("location"),
+                        None,
+                        "{place}: {}",
+                        answer.everything()
+                    );
                     vectors += 1;
                 }
             }
@@ -77,13 +95,23 @@ async fn no_way_from_a_tunnel_to_a_canary_shows_it_a_secret() {
     let secrets = world.hub.secrets_issued();
     for stub in [&canary, &world.basic, &world.open] {
         let story = stub.story();
-        for secret in secrets.iter().map(String::as_str).chain(["canary-proxy-authorization", "canary-cookie"]) {
+        for secret in secrets
+            .iter()
+            .map(String::as_str)
+            .chain(["canary-proxy-authorization", "canary-cookie"])
+        {
             assert!(!story.contains(secret), "{secret}: {story}");
-            assert!(!stub.secrets_seen().iter().any(|seen| seen.contains(secret)), "{secret}: {story}");
+            assert!(
+                !stub.secrets_seen().iter().any(|seen| seen.contains(secret)),
+                "{secret}: {story}"
+            );
         }
     }
     for seen in world.hub.secrets_seen() {
-        assert!(!seen.contains("canary-proxy") && !seen.contains("canary-cookie"), "{seen}");
+        assert!(
+            !seen.contains("canary-proxy") && !seen.contains("canary-cookie"),
+            "{seen}"
+        );
     }
     println!("S1 inside a tunnel: {vectors} vectors, 0 secrets at a canary or another registry");
 }

@@ -23,7 +23,13 @@ async fn a_request_inside_is_for_the_tunnels_host_or_for_nobody() {
     let world = World::start("trusted_proxies = [\"127.0.0.0/8\"]\n").await;
     let redis = world.open.image("library/redis", "7").root;
     let (mut same, mut others) = (0, 0);
-    for host in ["open.test", "OPEN.test", "open.test:443", "open.test.", "Open.Test.:443"] {
+    for host in [
+        "open.test",
+        "OPEN.test",
+        "open.test:443",
+        "open.test.",
+        "Open.Test.:443",
+    ] {
         let mut one = world.proxy.http1(OPEN).await;
         one.get(host, REDIS).await.assert_is(&redis, &world.open);
         let mut two = world.proxy.http2(OPEN).await;
@@ -49,7 +55,13 @@ async fn a_request_inside_is_for_the_tunnels_host_or_for_nobody() {
     let mut one = world.proxy.http1(OPEN).await;
     let mut two = world.proxy.http2(OPEN).await;
     for host in &elsewhere {
-        for path in [REDIS, "/v2/", "/ca.crt", "/livez", "/token?scope=repository:a/b:pull&service=x"] {
+        for path in [
+            REDIS,
+            "/v2/",
+            "/ca.crt",
+            "/livez",
+            "/token?scope=repository:a/b:pull&service=x",
+        ] {
             for http in [&mut one, &mut two] {
                 let answer = http.get(host, path).await;
                 assert_eq!(answer.status, 421, "{host}{path}: {}", answer.everything());
@@ -65,7 +77,9 @@ async fn a_request_inside_is_for_the_tunnels_host_or_for_nobody() {
             .header("x-forwarded-host", host)
             .header("forwarded", format!("host={host}"));
         one.send(request).await.unwrap().assert_is(&redis, &world.open);
-        let request = Request::get(REDIS).header("host", host).header("x-forwarded-host", "open.test");
+        let request = Request::get(REDIS)
+            .header("host", host)
+            .header("x-forwarded-host", "open.test");
         assert_eq!(one.send(request).await.unwrap().status, 421, "{host}");
         let request = Request::get(format!("https://open.test{REDIS}")).header("host", host);
         let answer = two.send(request).await.unwrap();
@@ -79,7 +93,9 @@ async fn a_request_inside_is_for_the_tunnels_host_or_for_nobody() {
     for stub in [&world.hub, &world.basic] {
         assert_eq!(stub.requests().len(), 0, "{}", stub.story());
     }
-    println!("S3 inside a tunnel: {same} of the same host served, {others} of other hosts refused, 0 requests elsewhere");
+    println!(
+        "S3 inside a tunnel: {same} of the same host served, {others} of other hosts refused, 0 requests elsewhere"
+    );
 }
 
 #[tokio::test]
@@ -131,11 +147,24 @@ async fn an_address_needs_no_name_in_the_handshake() {
         .start()
         .await;
     let name = stub.addr().to_string();
-    let app = intercepting(&ca).registry_with(&name, &stub, TRUSTING).start().await;
+    let app = intercepting(&ca)
+        .registry_with(&name, &stub, TRUSTING)
+        .start()
+        .await;
     let proxy = Proxy::of(&app).await;
     let redis = stub.image("library/redis", "7").root;
-    proxy.http1(&name).await.get(&name, REDIS).await.assert_is(&redis, &stub);
-    proxy.http2(&name).await.get(&name, REDIS).await.assert_is(&redis, &stub);
+    proxy
+        .http1(&name)
+        .await
+        .get(&name, REDIS)
+        .await
+        .assert_is(&redis, &stub);
+    proxy
+        .http2(&name)
+        .await
+        .get(&name, REDIS)
+        .await
+        .assert_is(&redis, &stub);
     let mut config = Blind::client();
     config.alpn_protocols = vec!["http/1.1".into()];
     let other = secured(proxy.tunnel(&name).await, &Arc::new(config), "hub.test").await;
@@ -199,7 +228,12 @@ impl ServerCertVerifier for Blind {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -208,7 +242,12 @@ impl ServerCertVerifier for Blind {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

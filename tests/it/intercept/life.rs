@@ -94,7 +94,10 @@ async fn the_answer_to_connect_is_a_bare_200() {
         socket.write_all(head.as_bytes()).await.unwrap();
         let answer = read_until(&mut socket, "\r\n\r\n").await;
         let lower = answer.to_ascii_lowercase();
-        assert!(lower.starts_with("http/1.1 200") || lower.starts_with("http/1.0 200"), "{answer}");
+        assert!(
+            lower.starts_with("http/1.1 200") || lower.starts_with("http/1.0 200"),
+            "{answer}"
+        );
         for header in ["content-length:", "transfer-encoding:", "connection: close"] {
             assert!(!lower.contains(header), "{answer}");
         }
@@ -110,7 +113,13 @@ async fn a_handshake_that_never_ends_is_ended() {
     // An operator: a granted tunnel in which nothing, too little or nonsense is said holds no connection for long.
     let world = World::start("[limits]\nhandshake_timeout = \"1s\"\n").await;
     let hello: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc];
-    for said in [&b""[..], hello, b"GET / HTTP/1.1\r\nHost: open.test\r\n\r\n", b"\x00\x00\x00\x00", b"SSH-2.0-x\r\n"] {
+    for said in [
+        &b""[..],
+        hello,
+        b"GET / HTTP/1.1\r\nHost: open.test\r\n\r\n",
+        b"\x00\x00\x00\x00",
+        b"SSH-2.0-x\r\n",
+    ] {
         let mut tunnel = world.proxy.tunnel(OPEN).await;
         tunnel.write_all(said).await.unwrap();
         let answer = within("the end of the tunnel", read_bytes(&mut tunnel)).await;
@@ -129,7 +138,10 @@ async fn a_connect_with_a_body_smuggles_nothing() {
     let inner = "GET /ca.crt HTTP/1.1\r\nHost: open.test\r\n\r\n";
     let framings = [
         format!("Content-Length: {}\r\n\r\n{inner}", inner.len()),
-        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n{inner}", inner.len()),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{inner}\r\n0\r\n\r\n{inner}",
+            inner.len()
+        ),
         format!("Content-Length: 5\r\n\r\nhello{inner}"),
         format!("Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello{inner}"),
     ];
@@ -139,9 +151,15 @@ async fn a_connect_with_a_body_smuggles_nothing() {
             let head = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{framing}");
             socket.write_all(head.as_bytes()).await.unwrap();
             let answer = within("the end", read_to_end(&mut socket)).await;
-            assert!(!answer.contains("BEGIN CERTIFICATE"), "{place} {framing:?}: {answer}");
+            assert!(
+                !answer.contains("BEGIN CERTIFICATE"),
+                "{place} {framing:?}: {answer}"
+            );
             let heads = answer.matches("HTTP/1.").count();
-            assert!(heads <= 1 || answer.contains("100 Continue"), "{place} {framing:?}: {answer}");
+            assert!(
+                heads <= 1 || answer.contains("100 Continue"),
+                "{place} {framing:?}: {answer}"
+            );
             if place != OPEN {
                 assert!(!answer.contains(" 200 "), "{answer}");
             }
@@ -156,7 +174,9 @@ async fn connect_of_http2_is_refused() {
     let socket = TcpStream::connect(world.proxy.address).await.unwrap();
     let (mut sender, _connection) = plain_http2(socket).await;
     for place in [OPEN, "127.0.0.1:22", "unknown.test:443"] {
-        let request = Request::connect(place).body(http_body_util::Empty::new()).unwrap();
+        let request = Request::connect(place)
+            .body(http_body_util::Empty::new())
+            .unwrap();
         let answer = within("an answer", sender.send_request(request)).await.unwrap();
         assert_eq!(answer.status(), 405, "{place}");
     }
@@ -175,7 +195,9 @@ async fn a_proxy_that_is_reached_by_tls_makes_tunnels_too() {
     })
     .await;
     let (layer, path) = blob(&world);
-    let request = Raw::get(path).tls(ca.client(), "localhost").through(&world.proxy, OPEN);
+    let request = Raw::get(path)
+        .tls(ca.client(), "localhost")
+        .through(&world.proxy, OPEN);
     let answer = request.send(world.app.tls_addr()).await;
     answer.assert_is(&layer, &world.open);
 }
@@ -187,7 +209,11 @@ async fn the_proxys_own_port_is_docxy_too() {
     let own = Proxy::at(world.app.proxy_addr()).await;
     assert_ne!(own.address, world.app.addr());
     let (layer, path) = blob(&world);
-    own.http1(OPEN).await.get("open.test", &path).await.assert_is(&layer, &world.open);
+    own.http1(OPEN)
+        .await
+        .get("open.test", &path)
+        .await
+        .assert_is(&layer, &world.open);
     let main = world.proxy.refused(OPEN).await;
     assert_eq!(main.status, 405, "{}", main.everything());
     let both = World::start("[intercept]\nlisten = [\"127.0.0.1:0\"]\nmain_port = true\n").await;
@@ -211,7 +237,10 @@ async fn what_is_off_is_off() {
     assert_eq!(Raw::get("/ca.crt").send(world.app.addr()).await.status, 404);
     let state = std::fs::read_dir(world.app.dir().join("state")).unwrap();
     let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!names.iter().any(|name| name.to_string_lossy().contains("ca")), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name.to_string_lossy().contains("ca")),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -226,7 +255,11 @@ async fn clients_that_leave_leave_nothing() {
         half.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
         drop(half);
         drop(world.proxy.inside(OPEN, &["h2"]).await);
-        let begun = world.at(OPEN).request("GET", &path).open(world.proxy.address).await;
+        let begun = world
+            .at(OPEN)
+            .request("GET", &path)
+            .open(world.proxy.address)
+            .await;
         drop(begun);
         let answer = world.at(OPEN).once("GET", &path).await;
         answer.assert_is(&layer, &world.open);
@@ -261,11 +294,15 @@ async fn tunnels_count_as_connections_and_idle_ones_make_room() {
 async fn a_pull_inside_a_tunnel_ends_whole_while_docxy_ends() {
     // An operator who upgrades docxy: a layer under way in a tunnel comes whole, with both versions of HTTP.
     let world = World::start("").await;
-    let image = world.open.put("library/big", "1", Image::layers(1).seed(7).layer_size(1 << 20));
+    let image = world
+        .open
+        .put("library/big", "1", Image::layers(1).seed(7).layer_size(1 << 20));
     let layer = image.layer_blobs()[0].clone();
     let path = format!("/v2/library/big/blobs/{}", layer.digest);
     let gate = Gate::after(100_000);
-    world.open.fault(On::get("*/big/blobs/*"), Fault::Body(gate.clone()));
+    world
+        .open
+        .fault(On::get("*/big/blobs/*"), Fault::Body(gate.clone()));
     let (mut one, mut two) = (world.proxy.http1(OPEN).await, world.proxy.http2(OPEN).await);
     let (first, second) = (path.clone(), path.clone());
     let pulls = [

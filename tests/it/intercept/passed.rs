@@ -45,7 +45,9 @@ impl Passed {
     /// Both ends of a tunnel.
     async fn ends(&self) -> (Tunnel, TcpStream) {
         let tunnel = self.proxy.tunnel(&self.place).await;
-        let (server, _) = within("the tunnel's other end", self.listener.accept()).await.unwrap();
+        let (server, _) = within("the tunnel's other end", self.listener.accept())
+            .await
+            .unwrap();
         (tunnel, server)
     }
 }
@@ -88,7 +90,12 @@ async fn a_registry_that_is_passed_on_is_not_answered() {
     let mut http = Http::one(secured(proxy.tunnel(&place).await, &ca.client(), "hub.test").await).await;
     let answer = http.get(&place, "/v2/").await;
     assert_eq!(answer.status, 401);
-    assert_eq!(answer.header("x-request-id"), None, "docxy spoke: {:?}", answer.headers);
+    assert_eq!(
+        answer.header("x-request-id"),
+        None,
+        "docxy spoke: {:?}",
+        answer.headers
+    );
     assert_eq!(stub.requests().len(), 1);
     // Under its name it is still docxy's.
     let mut http = proxy.http1(HUB).await;
@@ -120,7 +127,9 @@ async fn sixty_four_mib_come_whole_in_both_directions_at_once() {
         bytes
     });
     let mut downloaded = Vec::new();
-    within("64 MiB down", client_reads.read_to_end(&mut downloaded)).await.unwrap();
+    within("64 MiB down", client_reads.read_to_end(&mut downloaded))
+        .await
+        .unwrap();
     let uploaded = within("64 MiB up", receiving).await.unwrap();
     assert_eq!((uploaded.len(), downloaded.len()), (SIZE, SIZE));
     assert_eq!((sha256(&uploaded), sha256(&downloaded)), expected);
@@ -136,26 +145,34 @@ async fn either_side_may_end_first() {
     tunnel.write_all(b"question").await.unwrap();
     tunnel.shutdown().await.unwrap();
     let mut heard = Vec::new();
-    within("the client's end", server.read_to_end(&mut heard)).await.unwrap();
+    within("the client's end", server.read_to_end(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(heard, b"question");
     for _ in 0..50 {
         server.write_all(b"answer").await.unwrap();
     }
     drop(server);
     let mut heard = Vec::new();
-    within("the server's end", tunnel.read_to_end(&mut heard)).await.unwrap();
+    within("the server's end", tunnel.read_to_end(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(heard, b"answer".repeat(50));
 
     let (mut tunnel, mut server) = passed.ends().await;
     server.write_all(b"banner").await.unwrap();
     server.shutdown().await.unwrap();
     let mut heard = Vec::new();
-    within("the server's end", tunnel.read_to_end(&mut heard)).await.unwrap();
+    within("the server's end", tunnel.read_to_end(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(heard, b"banner");
     tunnel.write_all(b"still here").await.unwrap();
     tunnel.shutdown().await.unwrap();
     let mut heard = Vec::new();
-    within("the client's end", server.read_to_end(&mut heard)).await.unwrap();
+    within("the client's end", server.read_to_end(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(heard, b"still here");
 }
 
@@ -164,7 +181,9 @@ async fn a_side_that_breaks_ends_the_other() {
     // A reset is passed on as an end, soon, so that nobody waits for a peer that has gone.
     let passed = Passed::start().await;
     let (mut tunnel, server) = passed.ends().await;
-    socket2::SockRef::from(&server).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&server)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
     drop(server);
     let mut heard = Vec::new();
     let ended = within("the end after a reset", tunnel.read_to_end(&mut heard)).await;
@@ -192,10 +211,13 @@ async fn a_tunnel_under_way_delays_the_end_and_is_then_cut() {
     let mut tunnel = proxy.tunnel(&place).await;
     let (mut server, _) = listener.accept().await.unwrap();
     app.signal(rustix::process::Signal::TERM);
-    app.logged("the drain to begin", |line| line.to_string().contains("drain")).await;
+    app.logged("the drain to begin", |line| line.to_string().contains("drain"))
+        .await;
     server.write_all(b"still").await.unwrap();
     let mut heard = [0; 5];
-    within("bytes after SIGTERM", tunnel.read_exact(&mut heard)).await.unwrap();
+    within("bytes after SIGTERM", tunnel.read_exact(&mut heard))
+        .await
+        .unwrap();
     assert_eq!(&heard, b"still");
     let mut rest = Vec::new();
     let _ = within("the cut", tunnel.read_to_end(&mut rest)).await;
@@ -207,7 +229,8 @@ async fn what_is_not_there_is_a_real_error() {
     // A client must not take docxy's failure for the server's: no 200, and a reason.
     let refusing = Dead::refusing();
     let black_hole = Dead::black_hole().await;
-    let [refused, silent] = [&refusing, &black_hole].map(|dead| dead.url().trim_start_matches("http://").to_owned());
+    let [refused, silent] =
+        [&refusing, &black_hole].map(|dead| dead.url().trim_start_matches("http://").to_owned());
     let app = TestApp::builder()
         .config(&format!(
             "[intercept]\nenabled = true\npassthrough = [{refused:?}, {silent:?}, \"nowhere.invalid\", \"*.corp.test\"]\n\
@@ -244,6 +267,9 @@ async fn a_slow_server_is_waited_for() {
         within("its echo", server.read_exact(&mut heard)).await.unwrap();
         assert_eq!(heard, [byte]);
     }
-    let line = passed.app.logged("the tunnel", |line| line["fields"]["kind"] == "connect").await;
+    let line = passed
+        .app
+        .logged("the tunnel", |line| line["fields"]["kind"] == "connect")
+        .await;
     assert_eq!(line["fields"]["status"], 200, "{line}");
 }

@@ -36,7 +36,11 @@ async fn a_plain_registry_is_answered_from_the_cache() {
     let app = intercepting(&ca).registry("plain.test", &stub).start().await;
     let port = stub.addr().port();
     let image = stub.image("library/redis", "7");
-    for host in ["plain.test".to_owned(), "PLAIN.test:80".to_owned(), format!("plain.test:{port}")] {
+    for host in [
+        "plain.test".to_owned(),
+        "PLAIN.test:80".to_owned(),
+        format!("plain.test:{port}"),
+    ] {
         let manifest = get(&app, &format!("http://{host}/v2/library/redis/manifests/7")).await;
         manifest.assert_is(&image.root, &stub);
         for blob in &image.blobs {
@@ -45,7 +49,12 @@ async fn a_plain_registry_is_answered_from_the_cache() {
         }
     }
     for blob in &image.blobs {
-        assert_eq!(stub.gets(&format!("*{}", blob.digest)).len(), 1, "{}", stub.story());
+        assert_eq!(
+            stub.gets(&format!("*{}", blob.digest)).len(),
+            1,
+            "{}",
+            stub.story()
+        );
     }
     // Over HTTPS as well: the client's TLS ends at docxy, which asks as it was told.
     let proxy = crate::support::through::Proxy::of(&app).await;
@@ -70,9 +79,14 @@ async fn a_plain_registrys_token_service_is_found_too() {
         if round == 1 {
             assert_eq!(told.realm, format!("http://{}/token", stub.token_host()));
         }
-        let realm = format!("{}?service={}&scope=repository:acme/app:pull", told.realm, told.service);
+        let realm = format!(
+            "{}?service={}&scope=repository:acme/app:pull",
+            told.realm, told.service
+        );
         let host = told.realm.split('/').nth(2).unwrap().to_owned();
-        let request = Request::get(realm).header("Host", host).basic("alice", "canary-plain-password");
+        let request = Request::get(realm)
+            .header("Host", host)
+            .basic("alice", "canary-plain-password");
         let token = token_in(&request.send(app.addr()).await);
         let request = Request::get(url).header("Host", "plain.test").bearer(&token);
         request.send(app.addr()).await.assert_is(&image.root, &stub);
@@ -80,10 +94,20 @@ async fn a_plain_registrys_token_service_is_found_too() {
     assert!(stub.at(Door::Token).iter().all(|seen| seen.authority.is_none()));
     // Whoever comes by TLS is not sent to a realm in plain text with his password (S1).
     let proxy = crate::support::through::Proxy::of(&app).await;
-    let told = challenge(&proxy.http1("plain.test:443").await.get("plain.test", "/v2/acme/app/manifests/1").await);
+    let told = challenge(
+        &proxy
+            .http1("plain.test:443")
+            .await
+            .get("plain.test", "/v2/acme/app/manifests/1")
+            .await,
+    );
     assert!(told.realm.starts_with("https://plain.test/"), "{told:?}");
-    let alice = crate::support::puller::Puller::through(&proxy, "plain.test:443").login("alice", "canary-plain-password");
-    alice.get("/v2/acme/app/manifests/1").await.assert_is(&image.root, &stub);
+    let alice = crate::support::puller::Puller::through(&proxy, "plain.test:443")
+        .login("alice", "canary-plain-password");
+    alice
+        .get("/v2/acme/app/manifests/1")
+        .await
+        .assert_is(&image.root, &stub);
 }
 
 #[tokio::test]
@@ -101,21 +125,52 @@ async fn everything_else_is_a_real_error() {
         .await;
     let port = canary.addr().port();
     let mut hosts: Vec<String> = [
-        "example.com", "open.test", "open.test:443", "plain.test:8080", "plain.test:22", "evilplain.test", "plain.test.evil.test",
-        "deb.debian.org", "169.254.169.254", "10.0.0.1", "[::1]", "[fd00::1]", "0.0.0.0", "metadata.google.internal",
+        "example.com",
+        "open.test",
+        "open.test:443",
+        "plain.test:8080",
+        "plain.test:22",
+        "evilplain.test",
+        "plain.test.evil.test",
+        "deb.debian.org",
+        "169.254.169.254",
+        "10.0.0.1",
+        "[::1]",
+        "[fd00::1]",
+        "0.0.0.0",
+        "metadata.google.internal",
     ]
     .map(str::to_owned)
     .to_vec();
-    for host in ["127.0.0.9", "canary.test", "localhost", "127.1", "2130706441", "0x7f000009", "[::ffff:127.0.0.9]"] {
+    for host in [
+        "127.0.0.9",
+        "canary.test",
+        "localhost",
+        "127.1",
+        "2130706441",
+        "0x7f000009",
+        "[::ffff:127.0.0.9]",
+    ] {
         hosts.push(format!("{host}:{port}"));
     }
     let mut tried = 0;
     for host in &hosts {
-        for path in ["/", "/v2/", "/v2/library/redis/manifests/7", "/token?service=x&scope=repository:a/b:pull", "/ca.crt", "/livez"] {
+        for path in [
+            "/",
+            "/v2/",
+            "/v2/library/redis/manifests/7",
+            "/token?service=x&scope=repository:a/b:pull",
+            "/ca.crt",
+            "/livez",
+        ] {
             for method in ["GET", "HEAD", "POST", "PUT"] {
                 let request = Request::new(method, format!("http://{host}{path}")).header("Host", host);
                 let answer = request.send(app.addr()).await;
-                assert!((400..500).contains(&answer.status), "{method} {host}{path}: {}", answer.everything());
+                assert!(
+                    (400..500).contains(&answer.status),
+                    "{method} {host}{path}: {}",
+                    answer.everything()
+                );
                 if method == "GET" {
                     answer.oci_error();
                 }
@@ -123,10 +178,21 @@ async fn everything_else_is_a_real_error() {
             }
         }
     }
-    assert_eq!((canary.connections(), secure.connections(), stub.connections()), (0, 0, 0));
+    assert_eq!(
+        (canary.connections(), secure.connections(), stub.connections()),
+        (0, 0, 0)
+    );
     println!("plain proxy requests: {tried} of {tried} refused, 0 dials");
     // docxy's own addresses are docxy's own.
-    for host in [app.addr().to_string(), "docxy.test".to_owned(), format!("localhost:{}", app.addr().port())] {
-        assert_eq!(get(&app, &format!("http://{host}/livez")).await.status, 200, "{host}");
+    for host in [
+        app.addr().to_string(),
+        "docxy.test".to_owned(),
+        format!("localhost:{}", app.addr().port()),
+    ] {
+        assert_eq!(
+            get(&app, &format!("http://{host}/livez")).await.status,
+            200,
+            "{host}"
+        );
     }
 }

@@ -24,7 +24,11 @@ async fn what_one_door_fetched_the_other_serves() {
         first.assert_is(blob, &world.open);
         second.assert_is(blob, &world.open);
         assert_eq!(first.header("x-cache"), Some("miss"), "{:?}", first.headers);
-        assert!(matches!(second.header("x-cache"), Some("hit" | "joined")), "{:?}", second.headers);
+        assert!(
+            matches!(second.header("x-cache"), Some("hit" | "joined")),
+            "{:?}",
+            second.headers
+        );
         assert_eq!(world.open.gets(&inside).len(), 1, "{}", world.open.story());
     }
     let tag = world.at(OPEN).once("GET", REDIS).await;
@@ -49,7 +53,10 @@ async fn parts_heads_lists_and_errors_are_as_anywhere() {
     let path = format!("/v2/library/redis/blobs/{}", layer.digest);
     let client = world.at(OPEN);
     let head = client.once("HEAD", &path).await;
-    assert_eq!(head.header("content-length"), Some(&*layer.bytes.len().to_string()));
+    assert_eq!(
+        head.header("content-length"),
+        Some(&*layer.bytes.len().to_string())
+    );
     assert!(head.body.is_empty());
     for _ in 0..2 {
         let part = client.ranged(&path, "bytes=100-199").await;
@@ -73,9 +80,14 @@ async fn parts_heads_lists_and_errors_are_as_anywhere() {
     // A path is as the registry has it: other registries' names in it are names of repositories.
     let other = client.once("GET", "/v2/hub.test/library/redis/manifests/7").await;
     assert_eq!(other.status, 401, "{}", other.everything());
-    let contradiction = client.once("GET", "/v2/library/redis/manifests/7?ns=hub.test").await;
+    let contradiction = client
+        .once("GET", "/v2/library/redis/manifests/7?ns=hub.test")
+        .await;
     assert_eq!(contradiction.status, 400, "{}", contradiction.everything());
-    client.once("GET", "/v2/library/redis/manifests/7?ns=open.test").await.assert_is(&image.root, &world.open);
+    client
+        .once("GET", "/v2/library/redis/manifests/7?ns=open.test")
+        .await
+        .assert_is(&image.root, &world.open);
     assert_eq!(world.hub.requests().len(), 0, "{}", world.hub.story());
     for verb in ["POST", "PUT", "PATCH", "DELETE"] {
         let answer = client.once(verb, "/v2/library/redis/manifests/7").await;
@@ -86,10 +98,14 @@ async fn parts_heads_lists_and_errors_are_as_anywhere() {
 #[tokio::test]
 async fn an_outage_shows_only_in_a_warning() {
     // People whose registry is down go on pulling what is kept, and are told that it may be old.
-    let world = World::start("[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nconnect = \"500ms\"\n").await;
+    let world =
+        World::start("[cache]\nrevalidate_timeout = \"500ms\"\n[timeouts]\nconnect = \"500ms\"\n").await;
     let image = world.open.image("library/redis", "7");
     let client = world.at(OPEN);
-    client.once("GET", REDIS).await.assert_is(&image.root, &world.open);
+    client
+        .once("GET", REDIS)
+        .await
+        .assert_is(&image.root, &world.open);
     for blob in &image.blobs {
         let path = format!("/v2/library/redis/blobs/{}", blob.digest);
         client.once("GET", &path).await.assert_is(blob, &world.open);
@@ -122,7 +138,11 @@ async fn rules_hold_inside() {
     refused.oci_error();
     assert_eq!(world.open.count("*/secret/*"), 0);
     let redis = world.open.image("library/redis", "7").root;
-    world.at(OPEN).once("GET", REDIS).await.assert_is(&redis, &world.open);
+    world
+        .at(OPEN)
+        .once("GET", REDIS)
+        .await
+        .assert_is(&redis, &world.open);
     let by_address = world.at(HUB).get(REDIS).await;
     assert_eq!(by_address.status, 403, "{}", by_address.everything());
     assert_eq!(world.hub.gets("*/manifests/*").len(), 0, "{}", world.hub.story());
@@ -191,6 +211,8 @@ async fn limits_count_what_is_asked_inside() {
     assert_eq!(refused.status, 429, "{}", refused.everything());
     refused.oci_error();
     // The other doors are on the same account.
-    let other = Request::get("/v2/open.test/library/redis/manifests/7").send(world.app.addr()).await;
+    let other = Request::get("/v2/open.test/library/redis/manifests/7")
+        .send(world.app.addr())
+        .await;
     assert_eq!(other.status, 429);
 }

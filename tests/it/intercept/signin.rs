@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::world::{
-    BASIC, BASIC_PASSWORD, HUB, HUB_PASSWORD, OPEN, PRIVATE, REDIS, TRUSTING, World, hub, intercepting, registry,
+    BASIC, BASIC_PASSWORD, HUB, HUB_PASSWORD, OPEN, PRIVATE, REDIS, TRUSTING, World, hub, intercepting,
+    registry,
 };
 use crate::support::{
     ca::TestCa,
@@ -41,7 +42,11 @@ async fn the_challenge_keeps_the_registrys_own_realm() {
     pull_private(&alice, &world.hub).await;
     // The token request was docxy's, with the login in it.
     let logins = world.hub.at(Door::Token);
-    assert!(logins.iter().any(|seen| seen.user.as_deref() == Some("alice")), "{}", world.hub.story());
+    assert!(
+        logins.iter().any(|seen| seen.user.as_deref() == Some("alice")),
+        "{}",
+        world.hub.story()
+    );
     // By POST as well, as containerd does it.
     let scope = "repository:acme/app:pull";
     let fields = [
@@ -54,7 +59,11 @@ async fn the_challenge_keeps_the_registrys_own_realm() {
     ];
     let posted = alice.post_token(&told.realm, &fields).await;
     let image = world.hub.image("acme/app", "1");
-    world.at(HUB).ask_with(PRIVATE, &token_in(&posted)).await.assert_is(&image.root, &world.hub);
+    world
+        .at(HUB)
+        .ask_with(PRIVATE, &token_in(&posted))
+        .await
+        .assert_is(&image.root, &world.hub);
     for stub in [&world.basic, &world.open] {
         assert!(stub.secrets_seen().is_empty(), "{}", stub.story());
     }
@@ -67,7 +76,11 @@ async fn nobody_and_wrong_passwords_get_what_is_public() {
     let redis = world.hub.image("library/redis", "7");
     world.at(HUB).get(REDIS).await.assert_is(&redis.root, &world.hub);
     let denied = world.at(HUB).get(PRIVATE).await;
-    assert!(matches!(denied.status, 401 | 403 | 404), "{}", denied.everything());
+    assert!(
+        matches!(denied.status, 401 | 403 | 404),
+        "{}",
+        denied.everything()
+    );
     let wrong = world.at(HUB).login("alice", "wrong").get(PRIVATE).await;
     assert_eq!(wrong.status, 401, "{}", wrong.everything());
     let basic = world.at(BASIC).login("alice", "wrong").get(PRIVATE).await;
@@ -76,9 +89,17 @@ async fn nobody_and_wrong_passwords_get_what_is_public() {
     let image = world.hub.image("acme/app", "1");
     for blob in &image.blobs {
         let path = format!("/v2/acme/app/blobs/{}", blob.digest);
-        for other in [world.at(HUB), world.at(OPEN), world.at(BASIC).login("alice", BASIC_PASSWORD)] {
+        for other in [
+            world.at(HUB),
+            world.at(OPEN),
+            world.at(BASIC).login("alice", BASIC_PASSWORD),
+        ] {
             let answer = other.get(&path).await;
-            assert!(matches!(answer.status, 401 | 403 | 404), "{}", answer.everything());
+            assert!(
+                matches!(answer.status, 401 | 403 | 404),
+                "{}",
+                answer.everything()
+            );
         }
     }
 }
@@ -91,12 +112,22 @@ async fn a_registry_with_passwords_alone_works_inside() {
     pull_private(&alice, &world.basic).await;
     for stub in [&world.hub, &world.open] {
         let seen = stub.secrets_seen();
-        assert!(!seen.iter().any(|seen| seen.contains(BASIC_PASSWORD)), "{}", stub.story());
+        assert!(
+            !seen.iter().any(|seen| seen.contains(BASIC_PASSWORD)),
+            "{}",
+            stub.story()
+        );
     }
     // Straight away in the first request, as skopeo and some scripts send it.
     let image = world.basic.image("acme/app", "1");
-    let request = world.at(BASIC).request("GET", PRIVATE).basic("alice", BASIC_PASSWORD);
-    request.send(world.proxy.address).await.assert_is(&image.root, &world.basic);
+    let request = world
+        .at(BASIC)
+        .request("GET", PRIVATE)
+        .basic("alice", BASIC_PASSWORD);
+    request
+        .send(world.proxy.address)
+        .await
+        .assert_is(&image.root, &world.basic);
 }
 
 #[tokio::test]
@@ -121,20 +152,31 @@ async fn a_password_typed_for_one_registry_reaches_no_other() {
                 let answer = world.at(other).ask_with(PRIVATE, &token).await;
                 assert!(answer.status != 200, "{other}: {}", answer.everything());
                 let answer = world.at(other).ask_with("/v2/", &token).await;
-                assert!(answer.status == 401 || other == OPEN, "{other}: {}", answer.everything());
+                assert!(
+                    answer.status == 401 || other == OPEN,
+                    "{other}: {}",
+                    answer.everything()
+                );
                 tried += 2;
             }
         }
     }
     let of = |stub: &crate::support::stub::StubRegistry, secret: &str| {
-        stub.secrets_seen().iter().filter(|seen| seen.contains(secret)).count()
+        stub.secrets_seen()
+            .iter()
+            .filter(|seen| seen.contains(secret))
+            .count()
     };
     let crossed = of(&world.hub, BASIC_PASSWORD)
         + of(&world.basic, HUB_PASSWORD)
         + of(&world.open, HUB_PASSWORD)
         + of(&world.open, BASIC_PASSWORD);
     assert_eq!(crossed, 0);
-    for (from, to) in [(&world.hub, &world.basic), (&world.hub, &world.open), (&world.basic, &world.open)] {
+    for (from, to) in [
+        (&world.hub, &world.basic),
+        (&world.hub, &world.open),
+        (&world.basic, &world.open),
+    ] {
         crate::support::pair::assert_no_secret_crossed(from, to);
     }
     println!("S1 inside tunnels: {tried} foreign tokens refused, {crossed} secrets at another registry");
@@ -170,7 +212,13 @@ async fn two_registries_may_share_a_token_service() {
         assert_eq!(told.realm, realm, "{place}");
         assert_eq!(told.service, if place == HUB { "scripted" } else { "second" });
         let login = client.login("alice", HUB_PASSWORD);
-        let host = told.realm.trim_start_matches("https://").split('/').next().unwrap().to_owned();
+        let host = told
+            .realm
+            .trim_start_matches("https://")
+            .split('/')
+            .next()
+            .unwrap()
+            .to_owned();
         let request = crate::support::client::Request::get(format!(
             "/token?service={}&scope=repository:acme/app:pull",
             told.service
@@ -187,9 +235,54 @@ async fn two_registries_may_share_a_token_service() {
         assert_eq!(line["fields"]["status"], 200, "{line}");
         let other = if place == HUB { "second.test:443" } else { HUB };
         let answer = at(other).ask_with("/v2/", &token).await;
-        assert_eq!(answer.status, 401, "a token for {place} at {other}: {}", answer.everything());
+        assert_eq!(
+            answer.status,
+            401,
+            "a token for {place} at {other}: {}",
+            answer.everything()
+        );
     }
-    assert!(!second.secrets_seen().iter().any(|seen| seen.contains(HUB_PASSWORD)), "{}", second.story());
+    assert!(
+        !second
+            .secrets_seen()
+            .iter()
+            .any(|seen| seen.contains(HUB_PASSWORD)),
+        "{}",
+        second.story()
+    );
+}
+
+#[tokio::test]
+async fn registries_that_say_the_same_of_their_token_service_are_told_apart() {
+    // The same with one name for the service, too: docxy names a realm of each one's own, so that no login is taken for
+    // another's.
+    let ca = Arc::new(TestCa::new());
+    let first = hub(&ca).start().await;
+    let second = registry(&ca, "second.test", 52).auth(Auth::Token);
+    let second = second.user("alice", "canary-second-password");
+    let second = second
+        .realm(format!("https://{}/token", first.token_host()))
+        .start()
+        .await;
+    let shared = format!("{TRUSTING}\nrealms = [{:?}]", first.token_host());
+    let app = intercepting(&ca)
+        .registry_with("hub.test", &first, TRUSTING)
+        .registry_with("second.test", &second, &shared)
+        .start()
+        .await;
+    let proxy = Proxy::of(&app).await;
+    for place in [HUB, "second.test:443"] {
+        Puller::through(&proxy, place).get(REDIS).await;
+    }
+    for place in [HUB, "second.test:443"] {
+        let client = Puller::through(&proxy, place).login("alice", HUB_PASSWORD);
+        let name = place.trim_end_matches(":443");
+        let told = challenge(&client.once("GET", "/v2/").await);
+        assert_eq!(told.realm, format!("https://{name}/auth/token/{name}"));
+        let token = token_in(&client.token(&told.realm, &["repository:acme/app:pull"]).await);
+        let base = Puller::through(&proxy, place).ask_with("/v2/", &token).await;
+        assert_eq!(base.status, 200, "{place}: {}", base.everything());
+    }
 }
 
 #[tokio::test]
@@ -210,26 +303,44 @@ async fn docxys_own_account_opens_a_private_image_and_is_seen_by_nobody() {
         manifest.assert_is(&image.root, stub);
         shown.extend([base, manifest]);
         for blob in &image.blobs {
-            let answer = client.once("GET", &format!("/v2/acme/app/blobs/{}", blob.digest)).await;
+            let answer = client
+                .once("GET", &format!("/v2/acme/app/blobs/{}", blob.digest))
+                .await;
             answer.assert_is(blob, stub);
             shown.push(answer);
         }
-        for path in ["/v2/acme/none/manifests/1", "/v2/acme/app/tags/list", "/token?scope=repository:acme/app:pull&service=scripted"] {
+        for path in [
+            "/v2/acme/none/manifests/1",
+            "/v2/acme/app/tags/list",
+            "/token?scope=repository:acme/app:pull&service=scripted",
+        ] {
             shown.push(client.once("GET", path).await);
         }
     }
     let realm = format!("https://{}/token", world.hub.token_host());
     shown.push(world.at(HUB).token(&realm, &["repository:acme/app:pull"]).await);
-    let secrets: Vec<String> = world.all().iter().flat_map(|stub| stub.secrets_issued()).collect();
+    let secrets: Vec<String> = world
+        .all()
+        .iter()
+        .flat_map(|stub| stub.secrets_issued())
+        .collect();
     assert!(secrets.len() >= 3, "{secrets:?}");
     let log = world.app.log_text();
     for secret in &secrets {
         for answer in &shown {
-            assert!(!answer.everything().contains(secret.as_str()), "{secret}: {}", answer.everything());
+            assert!(
+                !answer.everything().contains(secret.as_str()),
+                "{secret}: {}",
+                answer.everything()
+            );
         }
         assert!(!log.contains(secret.as_str()), "{secret} is in the log");
     }
-    println!("{} answers without {} secrets of docxy's own", shown.len(), secrets.len());
+    println!(
+        "{} answers without {} secrets of docxy's own",
+        shown.len(),
+        secrets.len()
+    );
 }
 
 #[tokio::test]
@@ -240,12 +351,26 @@ async fn an_auth_host_is_answered_and_nothing_else_is_behind_it() {
     world.at(HUB).get(REDIS).await;
     world.hub.forget();
     let client = Puller::through(&world.proxy, &auth);
-    for path in ["/v2/", REDIS, "/v2/hub.test/library/redis/manifests/7", "/v2/_catalog"] {
+    for path in [
+        "/v2/",
+        REDIS,
+        "/v2/hub.test/library/redis/manifests/7",
+        "/v2/_catalog",
+    ] {
         let answer = client.once("GET", path).await;
-        assert!(matches!(answer.status, 400..=404), "{path}: {}", answer.everything());
+        assert!(
+            matches!(answer.status, 400..=404),
+            "{path}: {}",
+            answer.everything()
+        );
         answer.oci_error();
     }
     assert_eq!(world.hub.requests().len(), 0, "{}", world.hub.story());
-    let token = client.once("GET", "/token?service=scripted&scope=repository:library/redis:pull").await;
+    let token = client
+        .once(
+            "GET",
+            "/token?service=scripted&scope=repository:library/redis:pull",
+        )
+        .await;
     token_in(&token);
 }

@@ -11,7 +11,7 @@ use super::world::{TRUSTING, hub, intercepting};
 use crate::listen::read_bytes;
 use crate::signin::users::{ANN, with_users};
 use crate::support::{
-    app::{Builder, TestApp},
+    app::Builder,
     ca::TestCa,
     network::{Network, Trap},
     stub::StubRegistry,
@@ -182,7 +182,8 @@ async fn nobody_is_led_to_where_he_may_not_go() {
 
 /// Every port that matters at every address, but docxy's own listeners.
 async fn traps() -> Vec<Trap> {
-    let own: [SocketAddr; 3] = ["127.0.0.1:5000", "10.0.0.1:5000", "127.0.0.5:443"].map(|own| own.parse().unwrap());
+    let own: [SocketAddr; 3] =
+        ["127.0.0.1:5000", "10.0.0.1:5000", "127.0.0.5:443"].map(|own| own.parse().unwrap());
     let addresses = ADDRESSES.iter().map(|address| address.split('/').next().unwrap());
     let mut traps = Vec::new();
     for address in addresses.chain(["127.0.0.1", "127.0.0.5", "127.0.0.9", "::1"]) {
@@ -190,7 +191,9 @@ async fn traps() -> Vec<Trap> {
         for port in PORTS {
             let at = match address {
                 // The loopback interface, which has this address here.
-                IpAddr::V6(v6) if v6.segments()[0] == 0xfe80 => std::net::SocketAddrV6::new(v6, port, 0, 1).into(),
+                IpAddr::V6(v6) if v6.segments()[0] == 0xfe80 => {
+                    std::net::SocketAddrV6::new(v6, port, 0, 1).into()
+                }
                 _ => SocketAddr::new(address, port),
             };
             if !own.contains(&at) {
@@ -224,14 +227,27 @@ async fn inside() {
     let ca = Arc::new(TestCa::new());
     let stub = hub(&ca).start().await;
     let dials = || -> Vec<SocketAddr> { traps.iter().flat_map(Trap::who).collect() };
-    let groups: [(&str, &[&str]); 3] = [("own listeners", &OWN), ("inner places", &INNER), ("nearly a registry", &NEARLY)];
+    let groups: [(&str, &[&str]); 3] = [
+        ("own listeners", &OWN),
+        ("inner places", &INNER),
+        ("nearly a registry", &NEARLY),
+    ];
     let cases = [
-        ("nothing else allowed", "[intercept]\ntunnel = \"none\"\n", &[][..]),
+        (
+            "nothing else allowed",
+            "[intercept]\ntunnel = \"none\"\n",
+            &[][..],
+        ),
         (
             "a list",
             "[intercept]\npassthrough = [\"passed.test\", \"8.8.8.8:9000\", \"*.corp.test\", \"own.test\", \"own2.test:5000\", \
              \"127.0.0.5\", \"localhost:5000\", \"172.16.0.1:22\"]\n",
-            &["passed.test:443", "PASSED.test.:443", "8.8.8.8:9000", "172.16.0.1:22"][..],
+            &[
+                "passed.test:443",
+                "PASSED.test.:443",
+                "8.8.8.8:9000",
+                "172.16.0.1:22",
+            ][..],
         ),
         (
             "all",
@@ -252,7 +268,13 @@ async fn inside() {
             counts.push(format!("{refused} of {} {group}", places.len()));
         }
         let nonsense = nonsense(&proxy, case).await;
-        let others = ["unknown.test:443", "example.com:443", "8.8.8.8:80", "public.test:22", "passed.test:80"];
+        let others = [
+            "unknown.test:443",
+            "example.com:443",
+            "8.8.8.8:80",
+            "public.test:22",
+            "passed.test:80",
+        ];
         for place in others {
             refuse(&proxy, place, case).await;
         }
@@ -286,19 +308,27 @@ async fn inside() {
             trap.forget();
         }
         assert_eq!(stub.connections(), 0, "{case}");
-        assert_nothing_else_was_answered(&app);
-        app.stop().await;
+        // docxy was never its own client: the one request is the test's, for /ca.crt.
+        let log = app.stop().await.log;
+        assert_eq!(log.matches("\"method\":\"GET\"").count(), 1, "{case}: {log}");
     }
 }
 
 async fn refuse(proxy: &Proxy, place: &str, case: &str) {
-    let answer = match proxy.connect(place).await {
-        Ok(_) => panic!("{case}: a tunnel to {place}"),
-        Err(answer) => answer,
+    let Err(answer) = proxy.connect(place).await else {
+        panic!("{case}: a tunnel to {place}")
     };
-    assert!(matches!(answer.status, 400 | 403 | 502 | 504), "{case}: {place}: {}", answer.everything());
+    assert!(
+        matches!(answer.status, 400 | 403 | 502 | 504),
+        "{case}: {place}: {}",
+        answer.everything()
+    );
     answer.oci_error();
-    assert!(!answer.text().contains("Connection refused"), "a port scan: {place}: {}", answer.text());
+    assert!(
+        !answer.text().contains("Connection refused"),
+        "a port scan: {place}: {}",
+        answer.text()
+    );
 }
 
 /// Bytes that are no target: an error, or the end, and never 200.
@@ -329,19 +359,15 @@ async fn nonsense(proxy: &Proxy, case: &str) -> String {
         if answer.contains("\"errors\"") {
             with_reason += 1;
         } else {
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{case}: {shown:?}: {answer}");
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+                "{case}: {shown:?}: {answer}"
+            );
             without += 1;
         }
     }
-    format!("{} ({with_reason} with a reason, {without} as no HTTP)", long.len())
-}
-
-/// docxy was never its own client.
-fn assert_nothing_else_was_answered(app: &TestApp) {
-    for line in app.log() {
-        let fields = &line["fields"];
-        if fields["message"] == "request" && fields["kind"] != "connect" {
-            assert_ne!(fields["method"], "CONNECT", "{line}");
-        }
-    }
+    format!(
+        "{} ({with_reason} with a reason, {without} as no HTTP)",
+        long.len()
+    )
 }

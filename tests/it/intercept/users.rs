@@ -7,7 +7,12 @@ use crate::signin::users::{ANN, BOB, replace_users, token_command, until, with_u
 use crate::support::{client::basic, through::Proxy};
 
 async fn world(config: &str) -> World {
-    World::built(|app| with_users(app).config("[intercept]\nauth = \"users\"\n").config(config)).await
+    World::built(|app| {
+        with_users(app)
+            .config("[intercept]\nauth = \"users\"\n")
+            .config(config)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -33,7 +38,11 @@ async fn strangers_have_no_proxy() {
     ] {
         for place in [OPEN, "unknown.test:443", "127.0.0.1:22"] {
             let answer = world.proxy.clone().authorization(&value).refused(place).await;
-            assert!(matches!(answer.status, 407 | 429 | 400), "{value:?} {place}: {}", answer.everything());
+            assert!(
+                matches!(answer.status, 407 | 429 | 400),
+                "{value:?} {place}: {}",
+                answer.everything()
+            );
             answer.oci_error();
             refused += 1;
         }
@@ -66,10 +75,17 @@ async fn whom_docxy_knows_goes_through() {
     // Nobody after the token was revoked.
     token_command(&world.app, &["revoke", "ci"]).await;
     let proxy = world.proxy.clone().authorization(&format!("Bearer {access}"));
-    until("the token to be void", || async { proxy.connect(OPEN).await.is_err() }).await;
+    until("the token to be void", || async {
+        proxy.connect(OPEN).await.is_err()
+    })
+    .await;
     for stub in world.all() {
         for seen in stub.secrets_seen() {
-            assert!(!seen.contains(ANN.1) && !seen.contains(&access), "{seen}: {}", stub.story());
+            assert!(
+                !seen.contains(ANN.1) && !seen.contains(&access),
+                "{seen}: {}",
+                stub.story()
+            );
         }
     }
     let log = world.app.log_text();
@@ -108,7 +124,8 @@ async fn who_signed_in_to_the_proxy_is_known_inside() {
     let line = world.app.accessed("user", "bob").await;
     assert_eq!(line["user"], "bob");
     // A registry where people have their own accounts: ann is let through, and signs in there as alice.
-    let client = crate::support::puller::Puller::through(&ann, HUB).login("alice", super::world::HUB_PASSWORD);
+    let client =
+        crate::support::puller::Puller::through(&ann, HUB).login("alice", super::world::HUB_PASSWORD);
     let image = world.hub.image("acme/app", "1").root;
     client.get(PRIVATE).await.assert_is(&image, &world.hub);
     let bobs = crate::support::puller::Puller::through(&bob, HUB).login("alice", super::world::HUB_PASSWORD);
@@ -159,17 +176,27 @@ async fn plain_requests_to_the_proxy_need_the_same() {
         )
     })
     .await;
-    for target in ["http://plain.test/v2/", "http://unknown.test/v2/", "http://plain.test/v2/a/b/manifests/1"] {
+    for target in [
+        "http://plain.test/v2/",
+        "http://unknown.test/v2/",
+        "http://plain.test/v2/a/b/manifests/1",
+    ] {
         let answer = crate::support::client::Request::get(target)
             .header("Host", "plain.test")
             .send(world.app.addr())
             .await;
         assert_eq!(answer.status, 407, "{target}: {}", answer.everything());
-        assert!(answer.header("proxy-authenticate").is_some(), "{:?}", answer.headers);
+        assert!(
+            answer.header("proxy-authenticate").is_some(),
+            "{:?}",
+            answer.headers
+        );
         answer.oci_error();
     }
     // docxy itself is still there for everybody.
-    let own = crate::support::client::Request::get("/livez").send(world.app.addr()).await;
+    let own = crate::support::client::Request::get("/livez")
+        .send(world.app.addr())
+        .await;
     assert_eq!(own.status, 200);
     drop(TcpStream::connect(world.app.addr()).await.unwrap());
     let _ = Proxy::of(&world.app).await;

@@ -39,7 +39,8 @@ impl Door {
     ];
 
     /// What docxy must be told for it.
-    pub const CONFIG: &str = "[registries.\"docker.io\"]\nhosts = [\"hub.test\"]\n[intercept]\nenabled = true\n";
+    pub const CONFIG: &str =
+        "[registries.\"docker.io\"]\nhosts = [\"hub.test\"]\n[intercept]\nenabled = true\n";
 
     pub fn puller(self, docxy: &Cached) -> Puller {
         match self {

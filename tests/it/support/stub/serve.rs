@@ -137,7 +137,12 @@ pub(super) async fn start(state: &Arc<State>) -> Running {
         if names.is_empty() {
             names = doors.iter().map(|door| door.ip().to_string()).collect();
             names.push("localhost".into());
-            names.extend(options.names.iter().flat_map(|(registry, token)| [registry.clone(), token.clone()]));
+            names.extend(
+                options
+                    .names
+                    .iter()
+                    .flat_map(|(registry, token)| [registry.clone(), token.clone()]),
+            );
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         ca.issue(&names).server()
