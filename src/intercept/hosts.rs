@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::values::HostPattern;
-use crate::route::Destination;
 use crate::route::destination::HTTPS;
+use crate::route::{Behind, Destination};
 use crate::upstream::transport::is_this_machines;
 
 /// What the operator wrote, and what docxy knows of itself.
@@ -52,8 +52,8 @@ pub enum Refused {
 }
 
 impl Hosts {
-    /// `is_registrys`: it is a host of a registry that is configured and switched on, or of its token service.
-    pub fn judge(&self, destination: &Destination, is_registrys: bool) -> Verdict {
+    /// `behind`: which registries, configured and switched on, are there, or have their token service there.
+    pub fn judge(&self, destination: &Destination, behind: Option<&Behind>) -> Verdict {
         let (host, port) = (destination.host(), destination.port());
         let named = |list: &[HostPattern]| list.iter().any(|pattern| pattern.matches(host, port));
         if self.is_own(destination) {
@@ -66,13 +66,25 @@ impl Hosts {
                 private: self.passed.iter().any(private),
             };
         }
-        match is_registrys {
-            true if self.answered.is_empty() || named(&self.answered) => Verdict::Answer,
+        match behind {
+            Some(_) if self.answered.is_empty() || named(&self.answered) => Verdict::Answer,
+            // Whoever pulls from a registry that is answered gets its tokens here too, listed or not.
+            Some(behind) if self.is_for_tokens(behind) => Verdict::Answer,
             _ if self.pass_all && port == HTTPS => Verdict::Pass { private: false },
             _ if self.pass_all => Verdict::Refuse(Refused::Port),
-            true => Verdict::Refuse(Refused::LeftOut),
-            false => Verdict::Refuse(Refused::Unknown),
+            Some(_) => Verdict::Refuse(Refused::LeftOut),
+            None => Verdict::Refuse(Refused::Unknown),
         }
+    }
+
+    /// Nothing but the token service of a registry that is answered.
+    fn is_for_tokens(&self, behind: &Behind) -> bool {
+        let is_answered = |place: &Destination| {
+            let mut answered = self.answered.iter();
+            answered.any(|pattern| pattern.matches(place.host(), place.port()))
+        };
+        let mut services = behind.token_services.iter();
+        behind.registry.is_none() && services.any(|registry| registry.authorities.iter().any(is_answered))
     }
 
     /// docxy must not be led to itself: as a name it has, or as an address and port that it listens on.
@@ -99,7 +111,7 @@ mod tests {
         let registries = ["ghcr.io", "quay.io", "registry.lan:5000"];
         let destination = Destination::parse(destination).unwrap();
         let is_registrys = registries.contains(&destination.to_string().as_str());
-        hosts.judge(&destination, is_registrys)
+        hosts.judge(&destination, is_registrys.then(Behind::default).as_ref())
     }
 
     fn patterns(texts: &[&str]) -> Vec<HostPattern> {

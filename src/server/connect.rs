@@ -71,8 +71,9 @@ async fn grant(
             format!("the target of CONNECT: {error}"),
         )
     })?;
+    record.note(|facts| facts.place = Some(destination.to_string()));
     let behind = parts.routes.behind(&destination);
-    match intercept.hosts.judge(&destination, behind.is_some()) {
+    match intercept.hosts.judge(&destination, behind) {
         Verdict::Refuse(why) => {
             let mut problem = Problem::denied(format!("docxy is no proxy for {destination}: {why}"));
             problem.headers.push((header::CONNECTION, CLOSE));

@@ -144,11 +144,20 @@ impl Parts {
             services.any(|service| service.name == registry.name)
         };
         let behind = self.routes.behind(&place).filter(|behind| is_ours(behind))?;
-        let judged = self
-            .intercept
-            .as_ref()?
-            .hosts
-            .judge(&place, behind.names().is_some());
+        // What another one's clients ask for in the same words would be taken for theirs.
+        let is_anothers = |other: &Arc<Registry>| {
+            let theirs = self
+                .pull
+                .upstream(&other.name)
+                .ok()
+                .and_then(|upstream| upstream.token_service());
+            other.name != registry.name
+                && theirs.is_some_and(|theirs| theirs.url == known.url && theirs.service == known.service)
+        };
+        if behind.token_services.iter().any(is_anothers) {
+            return None;
+        }
+        let judged = self.intercept.as_ref()?.hosts.judge(&place, Some(behind));
         (judged == Verdict::Answer).then(|| Realm {
             url: known.url.to_string(),
             service: known.service,

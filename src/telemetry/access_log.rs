@@ -70,6 +70,8 @@ pub struct Facts {
     /// One of docxy's own users; where a registry's own sign in, the name they have there, if docxy saw it.
     pub user: Option<String>,
     pub door: Option<&'static str>,
+    /// For CONNECT: to where.
+    pub place: Option<String>,
     pub registry: Option<RegistryName>,
     pub repository: Option<Repository>,
     pub kind: Option<&'static str>,
@@ -219,6 +221,7 @@ struct Line<'a> {
     user: Option<&'a str>,
     method: &'a str,
     door: Option<&'a str>,
+    place: Option<&'a str>,
     registry: Option<&'a str>,
     repository: Option<&'a str>,
     kind: Option<&'a str>,
@@ -253,6 +256,7 @@ impl Fields {
             user: facts.user.as_deref(),
             method: self.method.as_str(),
             door: facts.door,
+            place: facts.place.as_deref(),
             registry: facts.registry.as_ref().map(RegistryName::as_str),
             repository: facts.repository.as_ref().map(Repository::as_str),
             kind: facts.kind,
@@ -278,6 +282,7 @@ impl Line<'_> {
         line.known(r#","user":"#, self.user);
         line.field(r#","method":"#, self.method);
         line.known(r#","door":"#, self.door.map(Plain));
+        line.known(r#","place":"#, self.place);
         line.known(r#","registry":"#, self.registry.map(Plain));
         line.known(r#","repository":"#, self.repository.map(Plain));
         line.known(r#","kind":"#, self.kind.map(Plain));
@@ -302,6 +307,7 @@ impl Line<'_> {
             user,
             method,
             door,
+            place,
             registry,
             repository,
             kind,
@@ -323,6 +329,7 @@ impl Line<'_> {
             user,
             method = %method,
             door,
+            place,
             registry,
             repository,
             kind,
@@ -499,6 +506,7 @@ mod tests {
             client: Some([192, 0, 2, 1].into()),
             user: Some("ann\"\n".into()),
             door: Some("ns"),
+            place: None,
             registry: RegistryName::parse("ghcr.io").ok(),
             repository: Repository::parse("a/b").ok(),
             kind: Some("blob"),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
+mod hostile;
 mod inside;
 mod life;
 mod passed;

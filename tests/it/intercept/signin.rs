@@ -253,6 +253,39 @@ async fn two_registries_may_share_a_token_service() {
 }
 
 #[tokio::test]
+async fn registries_that_say_the_same_of_their_token_service_are_told_apart() {
+    // The same with one name for the service, too: docxy names a realm of each one's own, so that no login is taken for
+    // another's.
+    let ca = Arc::new(TestCa::new());
+    let first = hub(&ca).start().await;
+    let second = registry(&ca, "second.test", 52).auth(Auth::Token);
+    let second = second.user("alice", "canary-second-password");
+    let second = second
+        .realm(format!("https://{}/token", first.token_host()))
+        .start()
+        .await;
+    let shared = format!("{TRUSTING}\nrealms = [{:?}]", first.token_host());
+    let app = intercepting(&ca)
+        .registry_with("hub.test", &first, TRUSTING)
+        .registry_with("second.test", &second, &shared)
+        .start()
+        .await;
+    let proxy = Proxy::of(&app).await;
+    for place in [HUB, "second.test:443"] {
+        Puller::through(&proxy, place).get(REDIS).await;
+    }
+    for place in [HUB, "second.test:443"] {
+        let client = Puller::through(&proxy, place).login("alice", HUB_PASSWORD);
+        let name = place.trim_end_matches(":443");
+        let told = challenge(&client.once("GET", "/v2/").await);
+        assert_eq!(told.realm, format!("https://{name}/auth/token/{name}"));
+        let token = token_in(&client.token(&told.realm, &["repository:acme/app:pull"]).await);
+        let base = Puller::through(&proxy, place).ask_with("/v2/", &token).await;
+        assert_eq!(base.status, 200, "{place}: {}", base.everything());
+    }
+}
+
+#[tokio::test]
 async fn docxys_own_account_opens_a_private_image_and_is_seen_by_nobody() {
     // Machines without any login pull private images; what opens them stays with docxy (S4, S12).
     let world = World::built(|app| {

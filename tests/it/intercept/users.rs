@@ -111,7 +111,11 @@ async fn who_signed_in_to_the_proxy_is_known_inside() {
     let redis = world.open.image("library/redis", "7").root;
     let ann = world.proxy.clone().user(ANN.0, ANN.1);
     let bob = world.proxy.clone().user(BOB.0, BOB.1);
-    for http in [&mut ann.http1(OPEN).await, &mut ann.http2(OPEN).await] {
+    for version in [1, 2] {
+        let mut http = match version {
+            1 => ann.http1(OPEN).await,
+            _ => ann.http2(OPEN).await,
+        };
         assert_eq!(http.get("open.test", "/v2/").await.status, 200);
         http.get("open.test", REDIS).await.assert_is(&redis, &world.open);
     }

@@ -27,8 +27,6 @@ pub struct World {
     pub hub: StubRegistry,
     pub basic: StubRegistry,
     pub open: StubRegistry,
-    /// Which the registries' certificates are of.
-    pub ca: Arc<TestCa>,
 }
 
 impl World {
@@ -60,7 +58,6 @@ impl World {
             hub,
             basic,
             open,
-            ca,
         }
     }
 

@@ -263,7 +263,7 @@ impl Builder {
 
     /// What the challenge calls the service.
     pub fn service(mut self, service: &str) -> Self {
-        self.options.service = service.to_owned();
+        service.clone_into(&mut self.options.service);
         self
     }
 
