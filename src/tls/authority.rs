@@ -282,13 +282,8 @@ pub fn fingerprints_in(certificates: &str) -> Vec<String> {
     let blocks = pem::parse_many(certificates).unwrap_or_default();
     let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
     certificates
-        .map(|block| signer::fingerprint(&CertificateDer::from(block.into_contents())))
+        .map(|block| signer::fingerprint(&block.into_contents().into()))
         .collect()
-}
-
-fn pem_of(certificate: &CertificateDer<'_>) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new("CERTIFICATE", certificate.to_vec()), config)
 }
 
 #[cfg(test)]
