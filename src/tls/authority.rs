@@ -283,7 +283,7 @@ pub fn fingerprints_in(certificates: &str) -> Vec<String> {
     let blocks = pem::parse_many(certificates).unwrap_or_default();
     let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
     certificates
-        .map(|block| signer::fingerprint(&CertificateDer::from(block.into_contents())))
+        .map(|block| signer::fingerprint(&block.into_contents().into()))
         .collect()
 }
 

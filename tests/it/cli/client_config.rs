@@ -1,6 +1,6 @@
 //! The files that send clients through docxy.
 
-use docxy::tls::authority::{May, Origin, Seconds};
+use docxy::tls::authority::{May, Origin};
 
 use super::{docxy, file, story};
 
@@ -81,7 +81,7 @@ fn intercepting(keys: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         "public_url = \"https://hub.example.com\"\nstate_path = \"state\"\n[intercept]\nenabled = true\nlisten = [\"0.0.0.0:3128\"]\n{keys}"
     ));
     let origin = Origin::State(folder.path().join("state"));
-    origin.make_first(May::SignEverything, Seconds::now()).unwrap();
+    origin.make_first(May::SignEverything).unwrap();
     (folder, path)
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use docxy::tls::authority::{May, Origin, Seconds};
+use docxy::tls::authority::{May, Origin};
 
 use super::machine::{Family, Machine};
 use crate::cli;
@@ -323,7 +323,7 @@ async fn a_new_authority_takes_the_place_of_the_old_one() {
     let first = script(&app).await;
     assert_eq!(machine.run("dash", &first, &[]).status, 0);
     let one = machine.read("usr/local/share/ca-certificates/docxy-proxy-1.crt");
-    origin.rotate(May::SignEverything, Seconds::now()).unwrap();
+    origin.rotate(May::SignEverything).unwrap();
     let both = changed(&app, &first).await;
     let run = machine.run("dash", &both, &[]);
     assert_eq!((run.status, run.refreshed), (0, 1), "{run:?}");
@@ -337,9 +337,7 @@ async fn a_new_authority_takes_the_place_of_the_old_one() {
         stale.status == 1 && stale.said.contains("fetch it again"),
         "{stale:?}"
     );
-    origin
-        .activate(&rustls::crypto::aws_lc_rs::default_provider(), Seconds::now())
-        .unwrap();
+    origin.activate().unwrap();
     let last = changed(&app, &both).await;
     assert_eq!(machine.run("dash", &last, &[]).status, 0);
     assert_ne!(
