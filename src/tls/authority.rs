@@ -22,7 +22,6 @@ use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 pub use kept::{Origin, Signers};
