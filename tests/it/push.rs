@@ -2,6 +2,8 @@
 //!
 //! A real docker-registry is behind most tests; a scripted one where it must do what no sound registry does.
 
+#![expect(clippy::print_stdout, reason = "the figures are part of the report")]
+
 mod abort;
 mod canaries;
 mod doors;
@@ -10,5 +12,6 @@ mod locations;
 mod real;
 pub mod recorder;
 pub mod streams;
+mod tunnel;
 pub mod uploads;
 mod who;

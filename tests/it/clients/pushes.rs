@@ -1,5 +1,7 @@
 //! Real clients push through docxy: a large layer, with docxy's memory as it was, and a pull that sees what was pushed.
 
+#![expect(clippy::print_stdout, reason = "the figures are part of the report")]
+
 use std::{fs, path::PathBuf};
 
 use serde_json::Value;

@@ -25,14 +25,14 @@ async fn an_upload_stays_on_the_door_where_it_began() {
     );
     let door = Door::open(&config).await;
     let docxy = door.app().addr();
-    let mut pushed = 0;
-    for (path, query, host) in [
+    let doors = [
         (format!("{NAME}/one/prefix"), "", None),
         ("one/default".to_owned(), "", None),
         ("one/host".to_owned(), "", Some(HOST)),
         ("one/namespace".to_owned(), "?ns=registry.example.com", None),
         ("single".to_owned(), "", None),
-    ] {
+    ];
+    for (pushed, (path, query, host)) in (0..).zip(doors) {
         let send = |method: &str, target: String, kind: &str, body: &[u8]| {
             let request = Request::new(method, target)
                 .header("Content-Type", kind)
@@ -78,7 +78,6 @@ async fn an_upload_stays_on_the_door_where_it_began() {
         if !query.is_empty() {
             assert_eq!(stored.header("oci-namespace"), Some(NAME));
         }
-        pushed += 1;
     }
     for repository in [
         "one/prefix",

@@ -49,15 +49,15 @@ async fn scripted(
     meaning: watch::Receiver<&'static str>,
     put: impl Fn() -> Script + Send + Sync + 'static,
 ) -> (Recorder, TestApp) {
-    let stub = Recorder::start(move |head| match head.method.as_str() {
-        "PUT" => put(),
-        _ => {
-            let text = *meaning.borrow();
-            Script::status(200)
-                .header("Content-Type", MANIFEST)
-                .header("Docker-Content-Digest", sha256(text.as_bytes()))
-                .text(text)
+    let stub = Recorder::start(move |head| {
+        if head.method == "PUT" {
+            return put();
         }
+        let text = *meaning.borrow();
+        Script::status(200)
+            .header("Content-Type", MANIFEST)
+            .header("Docker-Content-Digest", sha256(text.as_bytes()))
+            .text(text)
     })
     .await;
     let app = TestApp::builder()

@@ -158,7 +158,7 @@ async fn an_early_no_is_told_at_once() {
         let at = begin(app.addr(), "r.test/team/app", "").await;
         let headers = format!("Content-Length: {}\r\n", 1024 * MIB);
         let mut stream = open(app.addr(), "PATCH", &at, &headers).await;
-        stream.write_all(&vec![0; 100]).await.unwrap();
+        stream.write_all(&[0; 100]).await.unwrap();
         let told = answer(&mut stream).await;
         let expected = if status == 500 { 502 } else { status };
         assert!(
