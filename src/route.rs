@@ -69,8 +69,10 @@ pub struct Registry {
     pub aliases: Vec<RegistryName>,
     /// Virtual hosts, lower case, with or without a port.
     pub hosts: Vec<String>,
-    /// Where clients that use docxy as a proxy look for it.
+    /// Where clients that use docxy as a proxy look for it: its names.
     pub authorities: Vec<Destination>,
+    /// The host of its own address, where no other registry has that name.
+    pub own_place: Option<Destination>,
     /// Where they look for its token service.
     pub token_hosts: Vec<Destination>,
     /// It is asked over plain HTTP.
@@ -157,7 +159,7 @@ impl Config {
     pub fn build(self) -> Result<Routes, UnknownName> {
         let mut by_name = HashMap::new();
         let mut by_host = HashMap::new();
-        let mut by_destination: HashMap<Destination, Behind> = HashMap::new();
+        let mut places = Vec::new();
         // One that is switched off loses its names to one that is not: only enabled ones were checked against each other.
         let (enabled, disabled): (Vec<_>, Vec<_>) = self.registries.into_iter().partition(|r| r.enabled);
         for registry in disabled.into_iter().chain(enabled) {
@@ -166,22 +168,13 @@ impl Config {
                 by_name.insert(name.as_str().to_owned(), Arc::clone(&registry));
             }
             if registry.enabled {
-                for destination in &registry.authorities {
-                    let behind = by_destination.entry(destination.clone()).or_default();
-                    // Of two that are at one place, the one whose name it is.
-                    if behind.registry.is_none() || destination.host() == registry.name.host() {
-                        behind.registry = Some(Arc::clone(&registry));
-                    }
-                }
-                for destination in &registry.token_hosts {
-                    let behind = by_destination.entry(destination.clone()).or_default();
-                    behind.token_services.push(Arc::clone(&registry));
-                }
+                places.push(Arc::clone(&registry));
             }
             for host in &registry.hosts {
                 by_host.insert(host.to_ascii_lowercase(), Arc::clone(&registry));
             }
         }
+        let by_destination = by_destination(&places);
         let known = |key, name: &RegistryName| {
             by_name.get(name.as_str()).cloned().ok_or_else(|| UnknownName {
                 key,
@@ -203,6 +196,49 @@ impl Config {
             origins: self.origins,
         })
     }
+}
+
+/// What is at each place. A name goes before an address: an image of `registry-1.docker.io` is Docker Hub's, whatever other
+/// registry is asked there (threat S16).
+fn by_destination(registries: &[Arc<Registry>]) -> HashMap<Destination, Behind> {
+    let mut found: HashMap<Destination, Behind> = HashMap::new();
+    for registry in registries {
+        for place in &registry.authorities {
+            let behind = found.entry(place.clone()).or_default();
+            if behind.registry.is_none() || place.host() == registry.name.host() {
+                behind.registry = Some(Arc::clone(registry));
+            }
+        }
+    }
+    for registry in registries {
+        let Some(place) = &registry.own_place else {
+            continue;
+        };
+        let behind = found.entry(place.clone()).or_default();
+        behind.registry.get_or_insert_with(|| Arc::clone(registry));
+    }
+    for registry in registries {
+        for place in &registry.token_hosts {
+            let behind = found.entry(place.clone()).or_default();
+            behind.token_services.push(Arc::clone(registry));
+        }
+        let own = registry.authorities.iter().chain(&registry.own_place);
+        for place in own.filter(|place| !registry.token_hosts.contains(place)) {
+            if let Some(behind) = found.get_mut(place)
+                && behind
+                    .registry
+                    .as_ref()
+                    .is_some_and(|there| there.name == registry.name)
+                && behind
+                    .token_services
+                    .iter()
+                    .all(|there| there.name != registry.name)
+            {
+                behind.token_services.push(Arc::clone(registry));
+            }
+        }
+    }
+    found
 }
 
 impl Routes {

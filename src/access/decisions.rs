@@ -107,6 +107,7 @@ mod tests {
             library_prefix: false,
             push: false,
             authorities: Vec::new(),
+            own_place: None,
             token_hosts: Vec::new(),
             plain: false,
             restricted: false,

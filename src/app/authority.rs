@@ -128,7 +128,7 @@ fn permitted(schema: &Schema) -> Vec<Subtree> {
         trees.extend(hosts.into_iter().filter_map(|host| Subtree::parse(host).ok()));
     }
     for (name, registry) in &schema.registries {
-        trees.extend(places(name, registry).token_hosts.iter().filter_map(tree));
+        trees.extend(places(name, registry).all().filter_map(|place| tree(&place)));
     }
     for pattern in &schema.intercept.hosts {
         let text = pattern.suffix().or_else(|| pattern.literal());
@@ -146,7 +146,7 @@ fn answered_for(schema: &Schema) -> Vec<Subtree> {
     };
     let all: BTreeSet<Subtree> = schema
         .enabled_registries()
-        .flat_map(|(name, registry)| places(name, registry).token_hosts)
+        .flat_map(|(name, registry)| places(name, registry).all())
         .filter(is_chosen)
         .filter_map(|place| tree(&place))
         .collect();

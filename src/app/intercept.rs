@@ -17,13 +17,26 @@ use crate::route::destination::{HTTP, HTTPS};
 #[derive(Debug)]
 pub struct Places {
     pub authorities: Vec<Destination>,
+    /// The host of its address, where that is all of a host's.
+    pub own: Option<Destination>,
+    /// Named in the configuration; those of its own places are not among them.
     pub token_hosts: Vec<Destination>,
     /// It is asked over plain HTTP.
     pub plain: bool,
 }
 
-/// The places of a registry: its name, its aliases that are hosts, and its own address where that is all of a host's. The
-/// addresses of its token services are its `realms`, and any of its own.
+impl Places {
+    /// All that docxy may have to answer for.
+    pub fn all(self) -> impl Iterator<Item = Destination> {
+        self.authorities
+            .into_iter()
+            .chain(self.own)
+            .chain(self.token_hosts)
+    }
+}
+
+/// The places of a registry: its name, its aliases that are hosts, and its own address. The addresses of its token services
+/// are its `realms`, and any of its own.
 pub fn places(name: &RegistryName, registry: &Registry) -> Places {
     let url = registry.urls.first().map(|entry| &entry.url);
     let plain = url.is_some_and(|url| url.scheme() == "http");
@@ -51,20 +64,18 @@ pub fn places(name: &RegistryName, registry: &Registry) -> Places {
         }
     }
     // Below a path the host is another's: a parent's, or of a registry with copies.
-    if let Some(url) = url.filter(|url| url.path() == "/")
-        && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
-        && let Ok(found) = Destination::new(host, port)
-    {
-        add(found);
-    }
+    let own = url
+        .filter(|url| url.path() == "/")
+        .and_then(|url| Destination::new(url.host_str()?, url.port_or_known_default()?).ok())
+        .filter(|own| !authorities.contains(own));
     let realms = registry.realms.iter().filter_map(|realm| {
         let pattern = HostPattern::parse(realm).ok()?;
         Destination::new(pattern.literal()?, pattern.port()).ok()
     });
-    let token_hosts = realms.chain(authorities.iter().cloned()).collect();
     Places {
         authorities,
-        token_hosts,
+        own,
+        token_hosts: realms.collect(),
         plain,
     }
 }
@@ -117,7 +128,8 @@ mod tests {
     fn shown(name: &str, registry: &Registry) -> (Vec<String>, Vec<String>) {
         let places = places(&RegistryName::parse(name).unwrap(), registry);
         let texts = |list: &[Destination]| list.iter().map(ToString::to_string).collect();
-        (texts(&places.authorities), texts(&places.token_hosts))
+        let of_a_name: Vec<_> = places.authorities.into_iter().chain(places.own).collect();
+        (texts(&of_a_name), texts(&places.token_hosts))
     }
 
     #[test]

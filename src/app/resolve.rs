@@ -316,6 +316,7 @@ fn route_of(schema: &Schema, name: &RegistryName, registry: &Registry, restricte
         aliases: registry.aliases.clone(),
         hosts: registry.hosts.clone(),
         authorities: places.authorities,
+        own_place: places.own,
         token_hosts: places.token_hosts,
         plain: places.plain,
         clients: match schema.clients_of(registry) {

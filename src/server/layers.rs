@@ -193,11 +193,16 @@ where
         }
     };
     head.extensions.insert(record.clone());
+    let is_proxied = visit.proxied.is_some();
     head.extensions.insert(visit);
     let request = Request::from_parts(head, Body::new(body));
     if let Some(registry) = token_service {
         let answer = token::of(&front.parts, registry, request);
         return held::hold(Box::pin(answer).await, pass);
+    }
+    if is_proxied {
+        // In a registry's place docxy has nothing else of its own.
+        return held::hold(nothing_at(request.uri().path()), pass);
     }
     match Box::pin(front.others.clone().oneshot(request)).await {
         Ok(response) => held::hold(response, pass),

@@ -14,7 +14,7 @@ use crate::intercept::Verdict;
 use crate::listen::Tunnel;
 use crate::oci::{Code, Endpoint, RegistryName};
 use crate::route::destination::HTTP;
-use crate::route::{Behind, Destination, Registry, Visit};
+use crate::route::{Behind, Clients, Destination, Registry, Visit};
 
 /// Who signed in to docxy as a proxy, for a tunnel or for this request.
 pub fn account(head: &Head) -> Option<&Account> {
@@ -97,34 +97,40 @@ fn in_absolute_form(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<
 
 /// The registry whose token service this request is for, if it is for one. Those of registries that docxy answers for are
 /// answered by docxy's own, so that it knows who signed in.
+///
+/// Only a registry whose clients have accounts of its own is asked under a name of its own choosing, and only while no other
+/// one would be asked in the same words: a password is taken for the one registry that it is for, or for none (threat S1).
 pub fn token_service(parts: &Parts, head: &Head, destination: &Destination) -> Option<RegistryName> {
     let behind = parts.routes.behind(destination)?;
     let path = head.uri.path();
-    let service = parameter(head, "service");
-    let known = |registry: &Registry| parts.pull.upstream(&registry.name).ok()?.token_service();
-    let is_realm = |registry: &&Arc<Registry>| known(registry).is_some_and(|known| known.url.path() == path);
-    let is_named = |registry: &&Arc<Registry>| {
-        known(registry).is_some_and(|known| known.service.is_some() && known.service == service)
-    };
-    let services = &behind.token_services;
-    if !services.iter().any(|registry| is_realm(&registry)) {
-        let is_the_registrys =
-            behind.registry.is_some() && (Endpoint::parse(path).is_ok() || path.starts_with("/auth/token"));
-        // What no registry has named yet looks like one.
-        let looks_like_one =
-            service.is_some() || parameter(head, "scope").is_some() || head.method == Method::POST;
-        if is_the_registrys || !looks_like_one {
-            return None;
-        }
+    if let Some(named) = path.strip_prefix(OWN_REALM) {
+        let registry = behind.registry.as_ref()?;
+        let named = named.strip_prefix('/').unwrap_or(named);
+        return (named.is_empty() || named == registry.name.as_str()).then(|| registry.name.clone());
     }
-    let mut by_realm = services.iter().filter(is_realm);
-    let found = services
-        .iter()
-        .find(is_named)
-        .or_else(|| by_realm.next())
-        .or_else(|| services.first())?;
-    Some(found.name.clone())
+    let service = parameter(head, "service");
+    let services = behind.token_services.iter();
+    let mut services = services.filter(|registry| registry.clients == Clients::Passthrough);
+    let known = |registry: &Registry| parts.pull.upstream(&registry.name).ok()?.token_service();
+    let is_meant = |registry: &&Arc<Registry>| {
+        known(registry).is_some_and(|known| known.url.path() == path && known.service == service)
+    };
+    let mut meant = services.clone().filter(is_meant);
+    if let Some(registry) = meant.next() {
+        return meant.next().is_none().then(|| registry.name.clone());
+    }
+    // What no registry has named yet, because docxy has begun anew, looks like one.
+    let looks_like_one =
+        service.is_some() || parameter(head, "scope").is_some() || head.method == Method::POST;
+    if !looks_like_one || (behind.registry.is_some() && Endpoint::parse(path).is_ok()) {
+        return None;
+    }
+    let only = services.next()?;
+    services.next().is_none().then(|| only.name.clone())
 }
+
+/// Where docxy's own token service is, on a registry's host too.
+const OWN_REALM: &str = "/auth/token";
 
 fn parameter(head: &Head, name: &str) -> Option<String> {
     let query = head.uri.query()?;
@@ -146,15 +152,15 @@ impl Parts {
         let behind = self.routes.behind(&place).filter(|behind| is_ours(behind))?;
         // What another one's clients ask for in the same words would be taken for theirs.
         let is_anothers = |other: &Arc<Registry>| {
-            let theirs = self
-                .pull
-                .upstream(&other.name)
-                .ok()
-                .and_then(|upstream| upstream.token_service());
+            let upstream = self.pull.upstream(&other.name).ok();
+            let theirs = upstream.and_then(|upstream| upstream.token_service());
             other.name != registry.name
-                && theirs.is_some_and(|theirs| theirs.url == known.url && theirs.service == known.service)
+                && other.clients == Clients::Passthrough
+                && theirs.is_some_and(|theirs| {
+                    theirs.url.path() == known.url.path() && theirs.service == known.service
+                })
         };
-        if behind.token_services.iter().any(is_anothers) {
+        if registry.clients != Clients::Passthrough || behind.token_services.iter().any(is_anothers) {
             return None;
         }
         let judged = self.intercept.as_ref()?.hosts.judge(&place, Some(behind));

@@ -9,6 +9,7 @@ mod life;
 mod passed;
 mod plain;
 mod service;
+mod shared;
 mod signin;
 mod targets;
 mod users;

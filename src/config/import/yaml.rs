@@ -5,6 +5,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 /// Files of people are some hundred nodes large.
 const MAX_NODES: usize = 50_000;
+/// A text counts as one value more for so many bytes: what its aliases unfold to must fit into memory too.
+const TEXT_OF_ONE: usize = 64;
 const MAX_DEPTH: usize = 64;
 
 /// A node. `Debug` would show passwords.
@@ -211,13 +213,11 @@ impl<'t> Reader<'t> {
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<Yaml, YamlError> {
-        let found = self.anchors.iter().find(|(known, _)| *known == anchor);
-        let Some((_, node)) = found else {
-            return Err(at(span, "names itself, or an anchor that is not there"));
-        };
-        let node = node.clone();
-        self.count(size(&node), span)?;
-        Ok(node)
+        let found = self.anchors.iter().position(|(known, _)| *known == anchor);
+        let found = found.ok_or_else(|| at(span, "names itself, or an anchor that is not there"))?;
+        // Counted before there is another one.
+        self.count(size(&self.anchors[found].1), span)?;
+        Ok(self.anchors[found].1.clone())
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), YamlError> {
@@ -249,7 +249,8 @@ fn merge(value: Yaml, span: Span, merged: &mut Vec<(Name, Yaml)>) -> Result<(), 
 
 fn size(node: &Yaml) -> usize {
     1 + match &node.value {
-        Value::Null | Value::Text(_) => 0,
+        Value::Null => 0,
+        Value::Text(text) => text.len() / TEXT_OF_ONE,
         Value::List(items) => items.iter().map(size).sum(),
         Value::Map(entries) => entries.iter().map(|(_, value)| size(value)).sum(),
     }
@@ -304,6 +305,15 @@ mod tests {
             panic!("a list");
         };
         assert_eq!(items[1].text(), Some("null"));
+    }
+
+    #[test]
+    fn a_long_text_is_not_written_a_thousand_times() {
+        // Aliases of one long text would unfold to more than the machine has, from a file of a few hundred kilobytes.
+        let long = "x".repeat(100_000);
+        let aliases = "- *a\n".repeat(1_000);
+        let error = Yaml::parse(&format!("- &a '{long}'\n{aliases}")).err().unwrap();
+        assert!(error.to_string().contains("aliases"), "{error}");
     }
 
     #[test]
