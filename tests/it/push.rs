@@ -2,8 +2,6 @@
 //!
 //! A real docker-registry is behind most tests; a scripted one where it must do what no sound registry does.
 
-#![expect(clippy::print_stdout, reason = "the figures are part of the report")]
-
 mod abort;
 mod canaries;
 mod doors;
