@@ -11,6 +11,7 @@ use crate::support::{
     ca::TestCa,
     client::Request,
     image::{noise, sha256},
+    proxy::Outbound,
     stub::Dead,
     through::{Http, Proxy, Tunnel, secured},
     within,
@@ -87,9 +88,14 @@ async fn a_registry_that_is_passed_on_is_not_answered() {
     let ca = Arc::new(TestCa::new());
     let stub = hub(&ca).start().await;
     let place = stub.url().trim_start_matches("https://").to_owned();
+    // Where the registry of this test is no name leads; a proxy that the operator lets resolve names may know better.
+    let outbound = Outbound::start().await;
+    let url = outbound.url("http", "");
     let app = intercepting(&ca)
-        .registry_with("hub.test", &stub, TRUSTING)
-        .config(&format!("[intercept]\npassthrough = [{place:?}]\n"))
+        .registry_with("hub.test", &stub, &format!("{TRUSTING}\nproxy = \"none\""))
+        .config(&format!(
+            "[intercept]\npassthrough = [{place:?}]\n[network]\nproxy = {{ url = {url:?}, remote_dns = true }}\n"
+        ))
         .start()
         .await;
     let proxy = Proxy::of(&app).await;
