@@ -64,10 +64,9 @@ impl Time {
             let due = SystemTime::now() + Duration::from_secs(self.skipped.saturating_sub(2));
             match told_by(docxy) {
                 Ok(Some(date)) if date >= due => settled += 1,
-                Ok(_) => settled = 0,
                 // It has ended.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
-                Err(_) => settled = 0,
+                Ok(_) | Err(_) => settled = 0,
             }
         }
     }
