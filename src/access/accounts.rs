@@ -187,6 +187,13 @@ impl Account {
         self.token.as_ref().is_none_or(|live| live.about.push)
     }
 
+    /// Was it an access token that was made for some repositories only?
+    pub fn is_limited(&self) -> bool {
+        self.token
+            .as_ref()
+            .is_some_and(|live| !live.about.scopes.is_empty())
+    }
+
     /// May the access token, if it was one, be used for this? What the user may have is the rules' to say.
     pub fn covers(&self, target: &Target) -> bool {
         let scopes = self.token.as_ref().map_or(&[][..], |live| &live.about.scopes);

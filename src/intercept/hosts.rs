@@ -26,7 +26,8 @@ pub struct Hosts {
 pub enum Verdict {
     /// By docxy itself.
     Answer,
-    /// Untouched. `private`: also where the host is in a private network, because the operator named it.
+    /// Untouched. `private`: also where the host is in a private network, because the operator named it; an address that
+    /// he named is dialled wherever it is.
     Pass {
         private: bool,
     },

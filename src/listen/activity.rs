@@ -234,6 +234,11 @@ impl Activity {
         self.lock().closing.get_or_insert_with(Instant::now);
     }
 
+    /// It is not to end after all: its last request made something else of it.
+    pub(super) fn goes_on(&self) {
+        self.lock().closing = None;
+    }
+
     /// Our end is shut. Says whether it is worth waiting for the client's.
     pub(super) fn shut(&self) -> bool {
         let mut state = self.lock();

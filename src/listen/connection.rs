@@ -178,7 +178,7 @@ impl<S: Service> Door<S> {
     ) -> Result<Option<(Protocol, Line, Arc<Tunnel>)>, Ended> {
         let (tls, mut tunnel) = match next {
             Next::Relay { to, held } => {
-                relay(line, to, held, activity).await?;
+                relay(line, to, held, activity, self.config.keep_alive).await?;
                 return Ok(None);
             }
             Next::Answer { tls, tunnel } => (tls, tunnel),
@@ -343,10 +343,7 @@ impl<S: Service> Door<S> {
         let mut http = builder.serve_connection(io, handler.into_hyper()).with_upgrades();
         let finish = http1::UpgradeableConnection::graceful_shutdown;
         match self.drive(Pin::new(&mut http), finish, activity).await? {
-            Driven::Over => {
-                let turned = turning.taken().await?;
-                return Ok(turned.map_or(Left::Over, |turned| Left::Turned(Box::new(turned))));
-            }
+            Driven::Over => return Left::after(&turning).await,
             Driven::Settled => {}
         }
         // hyper ends an idle connection as soon as it is told to; the stream is only made to stay open.
@@ -364,7 +361,11 @@ impl<S: Service> Door<S> {
         // It is not as idle as it seemed, and ends when it is.
         activity.closing();
         self.drive(Pin::new(&mut http), finish, activity).await?;
-        Ok(Left::Over)
+        let left = Left::after(&turning).await?;
+        if matches!(left, Left::Turned(_)) {
+            activity.goes_on();
+        }
+        Ok(left)
     }
 
     async fn http2(
@@ -466,6 +467,14 @@ enum Left {
     Settled(Line),
     /// The last request was a CONNECT, and it was granted.
     Turned(Box<(Line, Next)>),
+}
+
+impl Left {
+    /// hyper has ended the connection, or its part in it.
+    async fn after(turning: &Turning) -> Result<Self, Ended> {
+        let turned = turning.taken().await?;
+        Ok(turned.map_or(Self::Over, |turned| Self::Turned(Box::new(turned))))
+    }
 }
 
 /// How a time with hyper ended.

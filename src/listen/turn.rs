@@ -3,9 +3,12 @@
 //! the connections, its deadlines, its part in the drain.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
@@ -13,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::io::{InspectReader, InspectWriter};
 
 use super::activity::Activity;
@@ -125,40 +128,66 @@ const BUFFER: usize = 64 * 1024;
 /// A tunnel in which nothing moves is somebody's who has gone.
 const SILENT: Duration = Duration::from_mins(10);
 
-/// Passes on bytes until both sides have ended, one has failed, or nothing has moved for [`SILENT`].
+/// Passes on bytes until both sides have ended, one has failed, or nothing has moved for [`SILENT`]. One in which nothing has
+/// moved for `keep_alive` is among the idle until something does: it may have to make room for another.
 pub(super) async fn relay(
     mut client: Line,
     to: TcpStream,
     held: Box<dyn FnOnce(Carried) + Send>,
     activity: &Arc<Activity>,
+    keep_alive: Duration,
 ) -> Result<(), Ended> {
-    let _busy = activity.request(false);
     let begun = Instant::now();
     let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
     let (from, into) = to.into_split();
     let from = InspectReader::new(from, |bytes| add(&down, bytes));
     let into = InspectWriter::new(into, |bytes| add(&up, bytes));
     let mut server = tokio::io::join(from, into);
+    let carried = || (up.load(Ordering::Relaxed), down.load(Ordering::Relaxed));
     let ended = {
-        let copied = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER);
-        tokio::pin!(copied);
-        let mut seen = None;
-        loop {
-            tokio::select! {
-                ended = &mut copied => break ended.map(drop).map_err(Ended::Io),
-                () = tokio::time::sleep(SILENT) => {
-                    let now = Some((up.load(Ordering::Relaxed), down.load(Ordering::Relaxed)));
-                    if seen == now {
-                        break Err(Ended::SilentTunnel);
-                    }
-                    seen = now;
+        let mut copied = pin!(copy_bidirectional_with_sizes(
+            &mut client,
+            &mut server,
+            BUFFER,
+            BUFFER
+        ));
+        let mut shed = pin!(activity.shed());
+        let mut busy = Some(activity.request(false));
+        let (mut seen, mut moved) = (carried(), begun);
+        let first = keep_alive.min(SILENT);
+        let mut timer = pin!(sleep_until(moved + first));
+        poll_fn(|cx| {
+            // First, so that what came in the moment this one was chosen to make room still counts.
+            if let Poll::Ready(ended) = copied.as_mut().poll(cx) {
+                return Poll::Ready(ended.map(drop).map_err(Ended::Io));
+            }
+            if seen != carried() {
+                (seen, moved) = (carried(), Instant::now());
+                if busy.is_none() {
+                    busy = Some(activity.request(false));
+                    timer.as_mut().reset(moved + first);
                 }
             }
-        }
+            if shed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Ended::Shed));
+            }
+            loop {
+                ready!(timer.as_mut().poll(cx));
+                let silent = moved.elapsed();
+                if silent >= SILENT {
+                    return Poll::Ready(Err(Ended::SilentTunnel));
+                }
+                busy = busy.take().filter(|_| silent < keep_alive);
+                let next = if busy.is_some() { first } else { SILENT };
+                timer.as_mut().reset(moved + next);
+            }
+        })
+        .await
     };
+    let (up, down) = carried();
     held(Carried {
-        up: up.load(Ordering::Relaxed),
-        down: down.load(Ordering::Relaxed),
+        up,
+        down,
         took: begun.elapsed(),
     });
     ended
@@ -167,3 +196,6 @@ pub(super) async fn relay(
 fn add(count: &AtomicU64, bytes: &[u8]) {
     count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,11 @@ async fn grant(
             turn.into(Next::Answer { tls, tunnel });
             Ok(())
         }
+        Verdict::Pass { .. } if account.as_ref().is_some_and(Account::is_limited) => {
+            Err(Problem::denied(format!(
+                "docxy passes nothing on to {destination} for this access token: it was made for some repositories only"
+            )))
+        }
         Verdict::Pass { private } => {
             let opened = intercept
                 .opener
@@ -119,14 +124,16 @@ fn leaf(parts: &Parts, destination: &Destination) -> Result<Arc<ServerConfig>, S
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 fn unopened(destination: &Destination, error: &OpenError) -> Problem {
-    let message = format!("docxy can't connect to {destination}: {error}");
-    match error {
-        OpenError::Forbidden(..) | OpenError::Own(_) => Problem::denied(message),
+    let said = |why: &dyn std::fmt::Display| format!("docxy can't connect to {destination}: {why}");
+    let message = said(&error.for_client());
+    let problem = match error {
+        OpenError::Forbidden(..) | OpenError::Own(_) | OpenError::Unjudged { .. } => Problem::denied(message),
         OpenError::Slow(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
         OpenError::Name(_) | OpenError::Connect(_) | OpenError::Proxy { .. } => {
             Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)
         }
-    }
+    };
+    problem.logged(said(error))
 }
 
 /// Who asks docxy to be a proxy, where it is one for its own users only.

@@ -46,6 +46,13 @@ impl Problem {
         self.log.as_deref().unwrap_or(&self.body.message)
     }
 
+    /// With this text for the log instead of the client's.
+    #[must_use]
+    pub fn logged(mut self, text: impl Into<Box<str>>) -> Self {
+        self.log = Some(text.into());
+        self
+    }
+
     /// 401 with this challenge.
     pub fn challenge(challenge: HeaderValue, message: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message);

@@ -8,6 +8,7 @@ mod inside;
 mod life;
 mod passed;
 mod plain;
+mod roads;
 mod service;
 mod shared;
 mod signin;

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::{Findings, access::keeps_somebody_out, listened_on_once, listens_beyond_loopback};
+use super::{Findings, listened_on_once, listens_beyond_loopback};
 use crate::config::{
     origin::Origin,
-    schema::{Intercept, ProxyAuth, Schema, Tunnel},
+    schema::{Intercept, ProxyAuth, ProxyList, Schema, Tunnel},
 };
 
 /// `listened_on`: by the other listeners.
@@ -39,12 +39,31 @@ pub(super) fn check(schema: &Schema, listened_on: &mut Vec<SocketAddr>, findings
             "add user_files = [\"/etc/docxy/users\"] under [access] (docs/access.md)",
         );
     }
-    let is_open = intercept.auth == ProxyAuth::None && !keeps_somebody_out(&schema.access);
-    if intercept.tunnel == Tunnel::All && is_open && listens_beyond_loopback(schema) {
+    if intercept.tunnel == Tunnel::All {
+        tunnels_to_all(schema, findings);
+    }
+}
+
+fn tunnels_to_all(schema: &Schema, findings: &mut Findings<'_>) {
+    // CONNECT asks no rule, and what is not denied is allowed.
+    let access = &schema.access;
+    let lets_in_all = access.allow_addresses.is_empty() && access.allow_address_files.is_empty();
+    let is_open = schema.intercept.auth == ProxyAuth::None && lets_in_all;
+    if is_open && listens_beyond_loopback(schema) {
         findings.warn(
             "intercept.tunnel",
             "docxy listens beyond this machine: whoever reaches it can reach any public address on port 443 through it",
-            "add auth = \"users\" under [intercept], a list of addresses (docs/access.md), or write tunnel = \"none\"",
+            "add auth = \"users\" under [intercept], allow_addresses under [access], or write tunnel = \"none\"",
+        );
+    }
+    let mut proxies = schema.network.proxy.iter().flat_map(ProxyList::proxies);
+    if proxies.any(|proxy| proxy.remote_dns) {
+        findings.warn(
+            "intercept.tunnel",
+            "remote_dns of network.proxy leaves names to the proxy, but \"all\" is for hosts whose addresses docxy has judged: what it \
+             can't resolve itself is refused",
+            "write tunnel = \"none\" and list hosts in passthrough, those without a star are left to the proxy; or take remote_dns \
+             out of network.proxy and write it under the registries that need it",
         );
     }
 }

@@ -47,12 +47,31 @@ pub enum OpenError {
     Own(SocketAddr),
     #[error("its name can't be resolved: {0}")]
     Name(String),
+    /// Where nobody would judge the address.
+    #[error(
+        "its name can't be resolved here ({why}), and no host that the operator did not name is left to the proxy {proxy}; add it \
+         to intercept.passthrough without a star"
+    )]
+    Unjudged { why: String, proxy: String },
     #[error("it can't be reached: {0}")]
     Connect(io::Error),
     #[error("it did not answer within {0:?}")]
     Slow(Duration),
     #[error("the proxy {proxy} did not lead there: {reason}")]
     Proxy { proxy: String, reason: String },
+}
+
+impl OpenError {
+    /// Without addresses and proxies: what the network behind docxy looks like is not the client's to know.
+    pub fn for_client(&self) -> &'static str {
+        match self {
+            Self::Forbidden(..) | Self::Own(_) => "its address may not be dialled",
+            Self::Name(_) => "its name can't be resolved",
+            Self::Unjudged { .. } => "its name can't be resolved where its address would be judged",
+            Self::Connect(_) | Self::Proxy { .. } => "it can't be reached",
+            Self::Slow(_) => "it did not answer in time",
+        }
+    }
 }
 
 impl Opener {
@@ -76,21 +95,21 @@ impl Opener {
     }
 
     /// A connection to a host, by the first road and the first of its addresses that lead there. `host` is a name, or an
-    /// address without brackets; `private`: it may be in a private network.
+    /// address without brackets; `private`: the operator named exactly this host, so it may be in a private network.
     ///
     /// # Errors
     /// Its addresses may not be dialled, or none of them answers in time.
     pub async fn open(&self, host: &str, port: u16, private: bool) -> Result<TcpStream, OpenError> {
-        let resolver = if private { &self.private } else { &self.public };
         let url = Url::parse(&format!("https://{}/", authority(host, port)));
         let url = url.map_err(|error| OpenError::Name(error.to_string()))?;
+        let place = Place { host, port, private };
         let mut last = OpenError::Slow(self.config.connect);
         for road in self.config.proxy.routes(&url) {
             let until = Instant::now() + self.config.connect;
             let opened = match road {
-                None => self.directly(resolver, host, port, private, until).await,
+                None => self.directly(place, until).await,
                 Some(proxy) => {
-                    let led = timeout_at(until, self.through(proxy, resolver, host, port)).await;
+                    let led = timeout_at(until, self.through(proxy, place)).await;
                     led.unwrap_or(Err(OpenError::Slow(self.config.connect)))
                 }
             };
@@ -106,30 +125,14 @@ impl Opener {
         Err(last)
     }
 
-    async fn directly(
-        &self,
-        resolver: &Resolver,
-        host: &str,
-        port: u16,
-        private: bool,
-        until: Instant,
-    ) -> Result<TcpStream, OpenError> {
-        let slow = || OpenError::Slow(self.config.connect);
-        let addresses = timeout_at(until, resolver.addresses(host)).await;
-        let addresses = addresses.map_err(|_| slow())??;
-        let mut last = slow();
-        let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        for address in addresses {
-            let class = Class::of(address);
-            if !class.allowed(private) {
-                last = OpenError::Forbidden(address, class);
-                continue;
-            }
-            let target = SocketAddr::new(address, port);
-            if self.is_own(target) {
-                last = OpenError::Own(target);
-                continue;
-            }
+    async fn directly(&self, place: Place<'_>, until: Instant) -> Result<TcpStream, OpenError> {
+        let mut last = OpenError::Slow(self.config.connect);
+        let Ok(judged) = timeout_at(until, self.judged(place)).await else {
+            return Err(last);
+        };
+        let targets = judged?;
+        let mut left = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        for target in targets {
             let now = Instant::now();
             let share = until.saturating_duration_since(now) / left.max(1);
             left = left.saturating_sub(1);
@@ -142,19 +145,23 @@ impl Opener {
         Err(last)
     }
 
-    /// The name is judged here before it is sent to the proxy, unless the proxy alone resolves names.
-    async fn through(
-        &self,
-        proxy: &Proxy,
-        resolver: &Resolver,
-        host: &str,
-        port: u16,
-    ) -> Result<TcpStream, OpenError> {
-        let mut told = authority(host, port);
-        if host.parse::<IpAddr>().is_ok() || !proxy.remote_dns() {
-            let addresses = resolver.addresses(host).await?;
-            if let Some(address) = addresses.first().filter(|_| proxy.resolves_here()) {
-                told = SocketAddr::new(*address, port).to_string();
+    /// The name is judged here before it is sent to the proxy, unless the operator named this host and has the proxy
+    /// resolve names.
+    async fn through(&self, proxy: &Proxy, place: Place<'_>) -> Result<TcpStream, OpenError> {
+        let mut told = authority(place.host, place.port);
+        let is_name = place.host.parse::<IpAddr>().is_err();
+        if !(is_name && place.private && proxy.remote_dns()) {
+            let targets = self.judged(place).await.map_err(|error| match error {
+                OpenError::Name(why) if proxy.remote_dns() => OpenError::Unjudged {
+                    why,
+                    proxy: proxy.to_string(),
+                },
+                error => error,
+            })?;
+            // What a name leads to there, whoever owns the name may make another thing than what it leads to here.
+            let is_to_be_told = proxy.resolves_here() || (proxy.is_socks() && proxy.remote_dns());
+            if let Some(target) = targets.first().filter(|_| is_to_be_told) {
+                told = target.to_string();
             }
         }
         roads::through(proxy, &self.private, &told)
@@ -165,12 +172,61 @@ impl Opener {
             })
     }
 
+    /// Where it is, as far as that may be dialled; never nowhere.
+    async fn judged(&self, place: Place<'_>) -> Result<Vec<SocketAddr>, OpenError> {
+        let resolver = if place.private {
+            &self.private
+        } else {
+            &self.public
+        };
+        let mut allowed = Vec::new();
+        let mut refused = None;
+        for address in resolver.addresses(place.host).await? {
+            let target = SocketAddr::new(address, place.port);
+            let class = Class::of(address);
+            if !place.opens(class) {
+                refused = Some(OpenError::Forbidden(address, class));
+            } else if self.is_own(target) {
+                refused = Some(OpenError::Own(target));
+            } else {
+                allowed.push(target);
+            }
+        }
+        match refused {
+            Some(refused) if allowed.is_empty() => Err(refused),
+            _ => Ok(allowed),
+        }
+    }
+
     /// Any address of this machine leads to a listener on all of them.
     fn is_own(&self, target: SocketAddr) -> bool {
+        let address = target.ip().to_canonical();
         self.config.own.iter().any(|own| {
+            let listener = own.ip().to_canonical();
             own.port() == target.port()
-                && (own.ip() == target.ip() || (own.ip().is_unspecified() && is_this_machines(target.ip())))
+                && (listener == address || (listener.is_unspecified() && is_this_machines(address)))
         })
+    }
+}
+
+/// Where somebody wants to go.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    host: &'a str,
+    port: u16,
+    private: bool,
+}
+
+impl Place<'_> {
+    /// A name can be made to lead anywhere by whoever owns it: to this machine, its neighbours on the link and the cloud's
+    /// metadata only addresses lead, which say so themselves.
+    fn opens(&self, class: Class) -> bool {
+        let says_so = self.host.parse::<IpAddr>().is_ok();
+        match class {
+            Class::Private | Class::Shared | Class::FakeIp => self.private,
+            Class::Loopback => self.private && (says_so || self.host == "localhost"),
+            class => class.allowed(self.private && says_so),
+        }
     }
 }
 
@@ -195,3 +251,6 @@ impl From<ResolveError> for OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

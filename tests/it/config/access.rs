@@ -165,3 +165,36 @@ fn networks_that_hold_more_than_proxies_are_told_where_addresses_count() {
         assert_eq!(told, warned, "{text}");
     }
 }
+
+#[test]
+fn a_proxy_for_everybody_is_said_to_be_one() {
+    // Only what CONNECT asks keeps anybody from an open relay (S3): no rule does, and no list of who is kept out.
+    const ALL: &str = "listen = [\"127.0.0.1:5000\"]\n[intercept]\nenabled = true\nlisten = [\"0.0.0.0:3128\"]\ntunnel = \"all\"\n";
+    let relay = |text: &str| {
+        said(&[&format!("{ALL}{text}")]).contains("whoever reaches it can reach any public address")
+    };
+    for open in [
+        "",
+        "[[access.rules]]\neffect = \"allow\"\nrepository = \"team/**\"",
+        "[access]\ndeny_addresses = [\"192.0.2.0/24\"]",
+        "[access]\nclients = \"users\"\nuser_files = [\"users\"]",
+    ] {
+        assert!(relay(open), "{open}");
+    }
+    for closed in [
+        "[access]\nallow_addresses = [\"10.0.0.0/8\"]",
+        "[access]\nallow_address_files = [\"inner\"]",
+        "auth = \"users\"\n[access]\nuser_files = [\"users\"]",
+    ] {
+        let text = said(&[&format!("{ALL}{closed}")]);
+        assert!(!relay(closed) && !text.contains("unknown"), "{text}");
+    }
+    // Names that only the proxy resolves are nobody's to judge.
+    let remote = |remote: bool, tunnel: &str| {
+        said(&[&format!(
+            "[intercept]\nenabled = true\ntunnel = {tunnel:?}\n[network]\nproxy = {{ url = \"http://192.0.2.1:3128\", remote_dns = {remote} }}"
+        )])
+        .contains("is for hosts whose addresses docxy has judged")
+    };
+    assert!(remote(true, "all") && !remote(true, "none") && !remote(false, "all"));
+}

@@ -9,13 +9,15 @@ use super::world::{HUB, REDIS, TRUSTING, hub, intercepting};
 use crate::support::{
     app::TestApp,
     ca::TestCa,
+    client::Request,
     image::{noise, sha256},
+    proxy::Outbound,
     stub::Dead,
     through::{Http, Proxy, Tunnel, secured},
     within,
 };
 
-/// A server of the test's own behind `own.test:PORT`, which is passed on.
+/// A server of the test's own, whose address is passed on.
 struct Passed {
     listener: TcpListener,
     app: TestApp,
@@ -25,12 +27,17 @@ struct Passed {
 
 impl Passed {
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(config: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let place = format!("own.test:{}", listener.local_addr().unwrap().port());
+        let place = listener.local_addr().unwrap().to_string();
         let app = TestApp::builder()
             .config(&format!(
-                "[intercept]\nenabled = true\npassthrough = [{place:?}]\n[network.hosts]\n\"own.test\" = [\"127.0.0.1\"]\n"
+                "[intercept]\nenabled = true\npassthrough = [{place:?}]\n"
             ))
+            .config(config)
             .start()
             .await;
         let proxy = Proxy::of(&app).await;
@@ -81,9 +88,14 @@ async fn a_registry_that_is_passed_on_is_not_answered() {
     let ca = Arc::new(TestCa::new());
     let stub = hub(&ca).start().await;
     let place = stub.url().trim_start_matches("https://").to_owned();
+    // Where the registry of this test is no name leads; a proxy that the operator lets resolve names may know better.
+    let outbound = Outbound::start().await;
+    let url = outbound.url("http", "");
     let app = intercepting(&ca)
-        .registry_with("hub.test", &stub, TRUSTING)
-        .config(&format!("[intercept]\npassthrough = [{place:?}]\n"))
+        .registry_with("hub.test", &stub, &format!("{TRUSTING}\nproxy = \"none\""))
+        .config(&format!(
+            "[intercept]\npassthrough = [{place:?}]\n[network]\nproxy = {{ url = {url:?}, remote_dns = true }}\n"
+        ))
         .start()
         .await;
     let proxy = Proxy::of(&app).await;
@@ -225,6 +237,40 @@ async fn a_tunnel_under_way_delays_the_end_and_is_then_cut() {
 }
 
 #[tokio::test]
+async fn silent_tunnels_make_room() {
+    // A machine that arrives while others hold every connection with tunnels in which nothing moves (R6): it is served, and
+    // tunnels that are left go on.
+    let passed = Passed::with("[limits]\nmax_connections = 4\nkeep_alive = \"1s\"\n").await;
+    let mut ends = Vec::new();
+    for _ in 0..4 {
+        ends.push(passed.ends().await);
+    }
+    for _ in 0..2 {
+        let answer = Request::get("/livez").send(passed.app.addr()).await;
+        assert_eq!(answer.status, 200, "{}", answer.everything());
+    }
+    let mut closed = 0;
+    for (tunnel, server) in &mut ends {
+        let asked = tunnel.write_all(b"still here").await;
+        let mut heard = Vec::new();
+        let reading = async {
+            let mut heard_of = server.take(10);
+            heard_of.read_to_end(&mut heard).await
+        };
+        let read = within("bytes, or the end", reading).await;
+        if asked.is_err() || read.is_err() || heard.is_empty() {
+            closed += 1;
+        } else {
+            assert_eq!(heard, b"still here");
+        }
+    }
+    assert!(
+        (1..4).contains(&closed),
+        "{closed} of 4 silent tunnels were closed"
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_real_error() {
     // A client must not take docxy's failure for the server's: no 200, and a reason.
     let refusing = Dead::refusing();
@@ -233,8 +279,10 @@ async fn what_is_not_there_is_a_real_error() {
         [&refusing, &black_hole].map(|dead| dead.url().trim_start_matches("http://").to_owned());
     let app = TestApp::builder()
         .config(&format!(
-            "[intercept]\nenabled = true\npassthrough = [{refused:?}, {silent:?}, \"nowhere.invalid\", \"*.corp.test\"]\n\
-             [timeouts]\nconnect = \"1s\"\n[network.hosts]\n\"inner.corp.test\" = [\"10.0.0.1\"]\n\"here.corp.test\" = [\"127.0.0.1\"]\n"
+            "[intercept]\nenabled = true\n\
+             passthrough = [{refused:?}, {silent:?}, \"nowhere.invalid\", \"*.corp.test\", \"here.test\", \"meta.test\"]\n\
+             [timeouts]\nconnect = \"1s\"\n[network.hosts]\n\"inner.corp.test\" = [\"10.0.0.1\"]\n\"here.corp.test\" = [\"127.0.0.1\"]\n\
+             \"here.test\" = [\"127.0.0.1\"]\n\"meta.test\" = [\"169.254.169.254\"]\n"
         ))
         .start()
         .await;
@@ -245,12 +293,31 @@ async fn what_is_not_there_is_a_real_error() {
         ("nowhere.invalid:443", 502),
         ("inner.corp.test:443", 403),
         ("here.corp.test:443", 403),
+        ("here.test:443", 403),
+        ("meta.test:443", 403),
     ] {
         let answer = proxy.refused(place).await;
         assert_eq!(answer.status, status, "{place}: {}", answer.everything());
         let (_, message) = answer.oci_error();
-        assert!(message.contains(place.trim_end_matches(":443")), "{message}");
+        let name = place.trim_end_matches(":443");
+        assert!(message.contains(name), "{message}");
+        // Where a name leads behind docxy is for its operator.
+        let said = message.replace(name, "");
+        for inner in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254",
+            "loopback",
+            "private",
+            "os error",
+        ] {
+            assert!(!said.contains(inner), "{message}");
+        }
     }
+    app.logged("the address that is not dialled", |line| {
+        line.to_string().contains("10.0.0.1 is not allowed")
+    })
+    .await;
 }
 
 #[tokio::test]

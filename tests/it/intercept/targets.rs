@@ -36,7 +36,7 @@ const ADDRESSES: [&str; 12] = [
 ];
 
 /// docxy's `network.hosts`.
-const NAMES: [(&str, &str); 12] = [
+const NAMES: [(&str, &str); 13] = [
     ("loop.test", "127.0.0.1"),
     ("loop6.test", "::1"),
     ("meta.test", "169.254.169.254"),
@@ -44,6 +44,7 @@ const NAMES: [(&str, &str); 12] = [
     ("inner.corp.test", "10.0.0.1"),
     ("own.test", "127.0.0.5"),
     ("own2.test", "10.0.0.1"),
+    ("mapped.test", "::ffff:10.0.0.1"),
     ("public.test", "8.8.8.8"),
     ("passed.test", "8.8.8.8"),
     ("evilhub.test", "10.0.0.1"),
@@ -54,7 +55,7 @@ const NAMES: [(&str, &str); 12] = [
 const PORTS: [u16; 7] = [22, 25, 80, 443, 5000, 8443, 9000];
 
 /// docxy's own listeners, under every name there is. Besides: 10.0.0.1:5000, 127.0.0.1:5000, 127.0.0.5:443.
-const OWN: [&str; 28] = [
+const OWN: [&str; 29] = [
     "127.0.0.1:5000",
     "127.0.0.5:443",
     "10.0.0.1:5000",
@@ -81,6 +82,7 @@ const OWN: [&str; 28] = [
     "[::127.0.0.1]:5000",
     "own.test:443",
     "own2.test:5000",
+    "mapped.test:5000",
     "docxy.test:443",
     "virtual.test:443",
 ];
@@ -241,7 +243,7 @@ async fn inside() {
         (
             "a list",
             "[intercept]\npassthrough = [\"passed.test\", \"8.8.8.8:9000\", \"*.corp.test\", \"own.test\", \"own2.test:5000\", \
-             \"127.0.0.5\", \"localhost:5000\", \"172.16.0.1:22\"]\n",
+             \"mapped.test:5000\", \"loop.test\", \"loop6.test\", \"meta.test\", \"127.0.0.5\", \"localhost:5000\", \"172.16.0.1:22\"]\n",
             &[
                 "passed.test:443",
                 "PASSED.test.:443",

@@ -92,6 +92,24 @@ async fn whom_docxy_knows_goes_through() {
     assert!(!log.contains(ANN.1) && !log.contains(&access), "{log}");
 }
 
+#[tokio::test]
+async fn a_token_for_one_repository_opens_nothing_else() {
+    // A machine's token was made for one repository (S3): whoever finds it must not get to the hosts that are passed on.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let world = world(&format!("[intercept]\npassthrough = [{place:?}]\n")).await;
+    let scope = ["create", "--name", "narrow", "--scope", "open.test/library/redis"];
+    let narrow = token_command(&world.app, &scope).await;
+    let wide = token_command(&world.app, &["create", "--name", "wide"]).await;
+    let by = |token: &str| world.proxy.clone().authorization(&format!("Bearer {token}"));
+    let refused = by(&narrow).refused(&place).await;
+    assert_eq!(refused.status, 403, "{}", refused.everything());
+    let (_, message) = refused.oci_error();
+    assert!(message.contains("access token"), "{message}");
+    drop(by(&wide).tunnel(&place).await);
+    drop(by(&narrow).http1(OPEN).await);
+}
+
 const RULES: &str = "\
 [registries.\"open.test\"]
 clients = \"users\"

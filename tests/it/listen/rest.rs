@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware;
 use axum::routing::any;
-use docxy::listen::Config;
+use docxy::listen::{self, Config, Listener, Turn};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tower::Service;
@@ -210,6 +212,63 @@ async fn requests_that_race_with_the_rest_are_answered() {
                 for round in 0..20 {
                     ask(&mut stream).await;
                     sleep(Duration::from_micros(18_000 + client * 80 + round * 10)).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tunnels_that_race_with_the_rest_are_granted() {
+    // A client that asks for a tunnel on a connection as it settles: what was granted is there.
+    let end = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = end.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut server, _)) = end.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = server.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    let service = describe().layer(middleware::from_fn(
+        move |request: axum::extract::Request, next: middleware::Next| async move {
+            let Some(turn) = request.extensions().get::<Turn>() else {
+                return next.run(request).await;
+            };
+            let to = TcpStream::connect(address).await.unwrap();
+            let held = Box::new(|_| {});
+            turn.into(listen::Next::Relay { to, held });
+            Response::new(Body::empty())
+        },
+    ));
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
+    let at = listener.local_addr();
+    let listeners = vec![listener.taking_connect(true)];
+    tokio::spawn(listen::serve(
+        listeners,
+        Config::default(),
+        service,
+        listen::Drain::never(),
+    ));
+    let clients: Vec<_> = (0..50_u64)
+        .map(|client| {
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let mut stream = TcpStream::connect(at).await.unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    ask(&mut stream).await;
+                    sleep(Duration::from_micros(18_000 + client * 80 + round * 10)).await;
+                    send(&mut stream, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").await;
+                    let head = read_until(&mut stream, "\r\n\r\n").await;
+                    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+                    send(&mut stream, b"echo").await;
+                    let mut heard = [0; 4];
+                    stream.read_exact(&mut heard).await.unwrap();
+                    assert_eq!(&heard, b"echo");
                 }
             })
         })

@@ -1,8 +1,12 @@
 //! docxy in a time of the test's own: every clock of the process jumps when the test says so, and nothing is waited for.
 
 use std::{
+    cell::Cell,
     fs,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tempfile::TempDir;
@@ -13,12 +17,21 @@ use crate::support::{app::Builder, stub::StubRegistry};
 pub struct Time {
     folder: TempDir,
     skipped: u64,
+    /// The docxy that was started last.
+    docxy: Cell<Option<SocketAddr>>,
 }
+
+/// So many answers in a row must be of the new time.
+const SETTLED: usize = 10;
 
 impl Time {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let time = Self { folder, skipped: 0 };
+        let time = Self {
+            folder,
+            skipped: 0,
+            docxy: Cell::default(),
+        };
         time.write();
         time
     }
@@ -26,19 +39,36 @@ impl Time {
     /// docxy before this registry, in this time.
     pub async fn docxy(&self, stub: StubRegistry, how: impl Fn(Builder) -> Builder + 'static) -> Cached {
         let file = self.file().to_str().unwrap().to_owned();
-        Cached::built(stub, move |app| {
+        let docxy = Cached::built(stub, move |app| {
             how(app)
                 .env("LD_PRELOAD", library().to_str().unwrap())
                 .env("FAKETIME_TIMESTAMP_FILE", file.as_str())
                 .env("FAKETIME_NO_CACHE", "1")
                 .env("NO_FAKE_STAT", "1")
         })
-        .await
+        .await;
+        self.docxy.set(Some(docxy.app.addr()));
+        docxy
     }
 
+    /// Returns once docxy lives in the new time. The library keeps one offset for all threads, and a thread that was reading
+    /// the old one puts it back for a moment: what began in that moment would find its deadlines over.
     pub fn advance(&mut self, seconds: u64) {
         self.skipped += seconds;
         self.write();
+        let Some(docxy) = self.docxy.get() else { return };
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut settled = 0;
+        while settled < SETTLED {
+            assert!(Instant::now() < until, "docxy's time does not come to rest");
+            let due = SystemTime::now() + Duration::from_secs(self.skipped.saturating_sub(2));
+            match told_by(docxy) {
+                Ok(Some(date)) if date >= due => settled += 1,
+                // It has ended.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+                Ok(_) | Err(_) => settled = 0,
+            }
+        }
     }
 
     fn file(&self) -> PathBuf {
@@ -50,6 +80,21 @@ impl Time {
         fs::write(&next, format!("+{}\n", self.skipped)).unwrap();
         fs::rename(next, self.file()).unwrap();
     }
+}
+
+/// The time that docxy's answers have; `None` where it did not answer.
+fn told_by(docxy: SocketAddr) -> io::Result<Option<SystemTime>> {
+    let mut socket = TcpStream::connect(docxy)?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    socket.write_all(b"GET /livez HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    let date = answer.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("date:")
+            .map(|_| line[5..].trim().to_owned())
+    });
+    Ok(date.and_then(|date| httpdate::parse_http_date(&date).ok()))
 }
 
 fn library() -> PathBuf {

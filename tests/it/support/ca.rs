@@ -66,12 +66,6 @@ impl TestCa {
         }
     }
 
-    /// A server that shows the authority's certificate as its own.
-    pub fn self_server(&self) -> Arc<ServerConfig> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.issuer.key().serialize_der()));
-        server(self.certificate.der().clone(), key)
-    }
-
     /// What a client uses that trusts this authority only.
     pub fn client(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
