@@ -155,6 +155,12 @@ impl Activity {
         });
     }
 
+    /// hyper's HTTP/2 begins with it, perhaps where HTTP/1 was before, inside a tunnel: it never gives the stream back, and
+    /// must not be taken for an HTTP/1 that could.
+    pub(super) fn http2_began(&self) {
+        self.lock().stream = None;
+    }
+
     /// A read of the stream found nothing.
     pub(super) fn read_nothing(&self) {
         if let Some(stream) = &mut self.lock().stream {
@@ -378,6 +384,18 @@ mod tests {
         drop(activity.request(false));
         assert!(activity.may_shut());
         assert_eq!(due(&activity), Some(Overdue::Idle), "it ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_in_a_tunnel_never_settles() {
+        // The connection began with HTTP/1, which granted the CONNECT: what was known of that must not close a connection of
+        // HTTP/2 a moment after its last answer, under the client's next request.
+        let activity = Activity::new(&Arc::default());
+        activity.http1_began();
+        activity.read_nothing();
+        assert_eq!(due(&activity), Some(Overdue::Settled));
+        activity.http2_began();
+        assert_eq!(due(&activity), Some(Overdue::Idle));
     }
 
     fn due(activity: &Activity) -> Option<Overdue> {

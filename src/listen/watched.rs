@@ -36,6 +36,7 @@ impl<T> Watched<T> {
 
     /// The preface counts as a head: it is due from now on.
     pub(super) fn http2(inner: T, activity: Arc<Activity>) -> Self {
+        activity.http2_began();
         activity.head_began();
         Self {
             inner,
