@@ -127,12 +127,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
             self.shut = true;
         }
-        if self.activity.shut() {
+        // An HTTP/2 client acknowledges what it takes, to the end.
+        let is_spoken_to = self.activity.shut() || self.frames.is_some();
+        if is_spoken_to {
             let mut scratch = [0; 4096];
             loop {
                 let mut buf = ReadBuf::new(&mut scratch);
-                ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
-                if buf.filled().is_empty() {
+                let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf));
+                // However the client ends it.
+                if read.is_err() || buf.filled().is_empty() {
                     break;
                 }
             }
