@@ -136,8 +136,13 @@ impl Tracer {
 
     /// Ends the recording that runs, if one does; its file is whole when this returns. Blocks on the disk.
     pub fn stop(&self, why: &str) -> Option<Standing> {
-        let running = self.last().clone()?;
-        self.0.on.store(false, Ordering::Relaxed);
+        let running = {
+            let last = self.last();
+            let running = last.clone()?;
+            // While nobody can start another, which would be switched off.
+            self.0.on.store(false, Ordering::Relaxed);
+            running
+        };
         running.writer.stop(why);
         Some(running.standing())
     }

@@ -39,6 +39,8 @@ pub(super) struct Question<'a> {
     pub registry: &'a RegistryName,
     pub method: Method,
     pub url: Url,
+    /// The registry named the URL in a `Location`, where an upload goes on: whoever knows it may go on with it.
+    pub at_location: bool,
     /// The client's lines; the allow-list is applied here.
     pub headers: &'a HeaderMap,
     pub authorization: Option<&'a Authorization>,
@@ -145,11 +147,12 @@ async fn walk(
             } else {
                 NamedBy::Redirect
             },
+            at_location: question.at_location || redirects > 0,
         };
         let answer = transport.exchange(&call, &question.url).await?;
         tracing::debug!(
             registry = %question.registry,
-            url = %RedactedUrl { url: &call.url, from_redirect: redirects > 0 },
+            url = %RedactedUrl { url: &call.url, from_redirect: call.at_location },
             status = answer.status().as_u16(),
             "asked"
         );

@@ -104,6 +104,7 @@ pub(super) async fn status_of_base(
         registry: &config.name,
         method: Method::GET,
         url: place::url(place::base(config), &Endpoint::Base, None),
+        at_location: false,
         headers: &headers,
         authorization: None,
         body: None,

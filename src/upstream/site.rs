@@ -94,6 +94,7 @@ impl Site {
                 Method::Head => http::Method::HEAD,
             },
             url: place::url(base, &endpoint, ask.query.as_deref()),
+            at_location: false,
             headers: &ask.headers,
             authorization: None,
             body: None,

@@ -189,6 +189,7 @@ impl Service {
             headers,
             body: body.map_or(Load::Nothing, Load::Form),
             named_by: NamedBy::Configuration,
+            at_location: false,
         };
         let answer = transport.exchange(&call, &call.url).await?;
         let idle = transport.timeouts().idle;

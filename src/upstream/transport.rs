@@ -163,6 +163,8 @@ pub(super) struct Call {
     pub headers: HeaderMap,
     pub body: Load,
     pub named_by: NamedBy,
+    /// The whole URL is from a Location header, though it may lead to the registry itself: nobody is shown its path.
+    pub at_location: bool,
 }
 
 /// What a request carries.

@@ -113,6 +113,7 @@ impl Site {
             registry: &self.config.name,
             method: write.method.clone(),
             url,
+            at_location: matches!(write.goal, Goal::Upload { .. }),
             headers: &write.headers,
             authorization: None,
             body: write.body.as_ref(),

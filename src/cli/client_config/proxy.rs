@@ -89,13 +89,20 @@ impl Proxy {
 }
 
 pub(super) fn recipe(proxy: &Proxy, client: Client) -> Recipe {
-    let drop_in = |service: &str| Recipe {
-        notes: vec![
+    let drop_in = |service: &str| {
+        let mut notes = vec![
             format!("Write this to /etc/systemd/system/{service}.service.d/http-proxy.conf, then run:"),
             format!("  systemctl daemon-reload && systemctl restart {service}"),
             proxy.trust(),
-        ],
-        text: proxy.drop_in(),
+        ];
+        if proxy.door.signs_in() {
+            notes.push("systemctl shows Environment= to every user of the machine: keep the lines with PASSWORD, without".to_owned());
+            notes.push("Environment= and quotes, in a file for root alone (0600), and name that with EnvironmentFile=".to_owned());
+        }
+        Recipe {
+            notes,
+            text: proxy.drop_in(),
+        }
     };
     let exported = |notes: &[&str]| Recipe {
         notes: notes

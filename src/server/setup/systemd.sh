@@ -1,8 +1,8 @@
 #!/bin/sh
 # Sends the docker and containerd of this machine through docxy: images keep their names.
 #
-# It makes a drop-in (http-proxy.conf) for each of the two services that is here, installs the certificate of docxy's
-# authority, and restarts the services if anything changed. Run again it changes nothing; --undo takes back what it made.
+# It makes a drop-in (http-proxy.conf) for each of the two services that is here, with --user also a file for the password
+# (http-proxy.env), installs the certificate of docxy's authority, and restarts the services if anything changed. Run again it changes nothing; --undo takes back what it made.
 # It touches no firewall, no image and no other file. It needs root, systemd, and curl or wget.
 set -eu
 
@@ -113,17 +113,23 @@ set_up() {
   # Either way they have nothing to do with the road to docxy itself.
   unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
 
-  drop_in >"$work/http-proxy.conf"
+  proxy="http://$(credentials)$proxy_host:$proxy_port"
   certificates
   for service in $here; do
-    plan "$work/http-proxy.conf" "/etc/systemd/system/$service.service.d/http-proxy.conf"
+    folder=/etc/systemd/system/$service.service.d
+    if [ -n "$user" ]; then
+      variables >"$work/http-proxy.env"
+      plan "$work/http-proxy.env" "$folder/http-proxy.env"
+    fi
+    drop_in "$folder" >"$work/$service.conf"
+    plan "$work/$service.conf" "$folder/http-proxy.conf"
   done
   number=1
   while [ -f "$work/$number.crt" ]; do
     plan "$work/$number.crt" "$anchors/docxy-proxy-$number.crt"
     number=$((number + 1))
   done
-  while IFS=' ' read -r source target; do free "$target"; done <"$work/plan"
+  while IFS=' ' read -r source target; do free "$source" "$target"; done <"$work/plan"
   reachable
 
   while IFS=' ' read -r source target; do put "$source" "$target"; done <"$work/plan"
@@ -137,19 +143,25 @@ set_up() {
   say "done: pulls of this machine go through docxy at $proxy_host:$proxy_port"
 }
 
-# What one of the services is told. Both are Go programs, which look for these names first.
+# What one of the services is told. systemd shows a service's Environment= to everybody: a password stands in a file.
 drop_in() {
   say "# Made by docxy's set-up script from $public_url; its --undo removes this."
   say '[Service]'
-  proxy="http://$(credentials)$proxy_host:$proxy_port"
-  # A percent sign is systemd's own.
-  proxy=$(printf '%s' "$proxy" | sed 's/%/%%/g')
+  if [ -n "$user" ]; then
+    say "EnvironmentFile=$1/http-proxy.env"
+  else
+    variables | sed 's/.*/Environment="&"/'
+  fi
   bare=${proxy_host#[}
   bare=${bare%]}
-  for name in HTTP_PROXY HTTPS_PROXY; do
-    say "Environment=\"$name=$proxy\""
-  done
   say "Environment=\"NO_PROXY=localhost,127.0.0.0/8,::1,$bare${no_proxy_too:+,$no_proxy_too}\""
+}
+
+# Both services are Go programs, which look for these names first.
+variables() {
+  for name in HTTP_PROXY HTTPS_PROXY; do
+    say "$name=$proxy"
+  done
 }
 
 # Every byte is encoded, so that none can mean anything.
@@ -223,9 +235,13 @@ is_ours() {
 }
 
 free() {
-  if is_ours "$1" || { [ ! -e "$1" ] && [ ! -L "$1" ]; }; then return; fi
-  fail "$1 is there already, and not from this script. Nothing was changed: move it away, or add these lines to it by hand:
-$(cat "$work/http-proxy.conf")"
+  if is_ours "$2" || { [ ! -e "$2" ] && [ ! -L "$2" ]; }; then return; fi
+  refusal="$2 is there already, and not from this script. Nothing was changed: move it away"
+  case "$user $2" in
+    ' '*.conf) refusal="$refusal, or add these lines to it by hand:
+$(cat "$1")" ;;
+  esac
+  fail "$refusal"
 }
 
 put() {
@@ -233,7 +249,10 @@ put() {
   changed=yes
   if [ "$dry_run" = yes ]; then
     say "would write $2:"
-    sed 's/^/    /' "$1"
+    case $2 in
+      *.env) say '    (the address of the proxy, with the password; for root alone)' ;;
+      *) sed 's/^/    /' "$1" ;;
+    esac
     return
   fi
   say "writing $2"
@@ -244,7 +263,10 @@ put() {
     cat "$1" >"$2.docxy-new"
   )
   # A password is for root alone.
-  if [ -z "$user" ]; then chmod 644 "$2.docxy-new"; fi
+  case $2 in
+    *.env) ;;
+    *) chmod 644 "$2.docxy-new" ;;
+  esac
   mv -f "$2.docxy-new" "$2"
 }
 

@@ -22,7 +22,7 @@ pub struct Outgoing<'a> {
     pub registry: &'a RegistryName,
     pub method: &'a Method,
     pub url: &'a Url,
-    /// Another host chose the URL: all but its host is hidden.
+    /// A `Location` named the URL, of another host or of the registry: all but its host is hidden.
     pub redirected: bool,
     pub headers: &'a HeaderMap,
     /// A form.

@@ -3,8 +3,11 @@
 //! that somebody else chose as a whole, JSON by the names of its fields.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use url::Url;
 
@@ -17,7 +20,7 @@ pub(super) const HIDDEN: &str = "***";
 const SHORTEST_SECRET: usize = 4;
 
 /// Headers whose values are shown, beside the families of [`is_shown`].
-const SHOWN: [&str; 61] = [
+const SHOWN: [&str; 66] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -76,6 +79,11 @@ const SHOWN: [&str; 61] = [
     "x-cache",
     "x-cache-hits",
     "x-content-type-options",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
     "x-real-ip",
     "x-request-id",
     "x-served-by",
@@ -100,7 +108,7 @@ const SHOWN_FIELDS: [&str; 14] = [
 ];
 
 /// What of the name of a JSON field says that its text is a secret.
-const SECRET_NAMES: [&str; 10] = [
+const SECRET_NAMES: [&str; 11] = [
     "auth",
     "cookie",
     "credential",
@@ -108,6 +116,7 @@ const SECRET_NAMES: [&str; 10] = [
     "key",
     "passphrase",
     "passw",
+    "pwd",
     "secret",
     "signature",
     "token",
@@ -186,14 +195,9 @@ fn header_value(name: &HeaderName, value: &HeaderValue, seen: &mut Seen) -> Stri
 
 fn is_shown(name: &str) -> bool {
     SHOWN.contains(&name)
-        || [
-            "ratelimit-",
-            "x-ratelimit-",
-            "x-forwarded-",
-            "x-docker-registry-proxy-cache-",
-        ]
-        .iter()
-        .any(|family| name.starts_with(family))
+        || ["ratelimit-", "x-ratelimit-", "x-docker-registry-proxy-cache-"]
+            .iter()
+            .any(|family| name.starts_with(family))
 }
 
 /// Where a redirect or an upload leads: the host. The rest is what opens the blob, or lets an upload go on.
@@ -268,10 +272,67 @@ pub(super) fn form(text: &[u8], seen: &mut Seen) -> Vec<Pair> {
 /// A body of JSON; none: it is none.
 pub(super) fn json(bytes: &[u8], seen: &mut Seen) -> Option<String> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    if hide_in(&mut value, seen) {
+    // Of a field that is given twice only the last was looked at.
+    if hide_in(&mut value, seen) || serde_json::from_slice::<NothingTwice>(bytes).is_err() {
         return Some(value.to_string());
     }
     String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// JSON without a field that is given twice.
+struct NothingTwice;
+
+impl<'de> Deserialize<'de> for NothingTwice {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for NothingTwice {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, Self)) = fields.next_entry::<String, Self>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("a field is given twice"));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Was there something to hide?
@@ -386,119 +447,4 @@ fn without_user(url: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown_header(name: &'static str, value: &str) -> String {
-        let mut map = HeaderMap::new();
-        map.insert(name, HeaderValue::from_str(value).unwrap());
-        headers(&map, &mut Seen::default()).remove(0).value
-    }
-
-    #[test]
-    fn headers_show_what_is_harmless_and_nothing_else() {
-        // Whoever sends a recording to strangers: a header that nobody thought of must not carry a secret out.
-        for (name, value, shown) in [
-            ("authorization", "Bearer CANARY", "Bearer ***"),
-            ("authorization", "CANARY", "***"),
-            ("authorization", "CANARY CANARY", "***"),
-            ("proxy-authorization", "Basic CANARY", "Basic ***"),
-            ("cookie", "a=CANARY", "***"),
-            ("set-cookie", "a=CANARY; Secure", "***"),
-            ("x-registry-auth", "CANARY", "***"),
-            ("x-amz-security-token", "CANARY", "***"),
-            ("docker-upload-uuid", "CANARY", "***"),
-            (
-                "location",
-                "https://u:CANARY@cdn.test:8443/CANARY/x?sig=CANARY",
-                "https://cdn.test:8443/***?***",
-            ),
-            ("location", "/v2/a/blobs/uploads/CANARY", "/***"),
-            (
-                "link",
-                "</v2/a/tags/list?n=2&last=b&cursor=CANARY>; rel=\"next\"",
-                "</v2/a/tags/list?n=2&last=b&cursor=***>; rel=\"next\"",
-            ),
-            (
-                "www-authenticate",
-                "Bearer realm=\"https://auth.test/token\",service=\"r\"",
-                "Bearer realm=\"https://auth.test/token\",service=\"r\"",
-            ),
-            (
-                "www-authenticate",
-                "Bearer realm=\"https://auth.test/token?key=CANARY\"",
-                "Bearer realm=\"https://auth.test/token?key=***\"",
-            ),
-            ("ratelimit-remaining", "20;w=21600", "20;w=21600"),
-            ("accept", "text/html, */*;q=0.1", "text/html, */*;q=0.1"),
-            ("user-agent", "docker/29 (a; b?)", "docker/29 (a; b?)"),
-        ] {
-            assert_eq!(shown_header(name, value), shown, "{name}: {value}");
-        }
-    }
-
-    #[test]
-    fn urls_show_no_signature() {
-        // A signed URL opens somebody's blob for as long as it lives (S12).
-        let mut seen = Seen::default();
-        let url = Url::parse(
-            "https://u:CANARY@auth.test/token?service=r&scope=repository:a/b:pull&account=ann&x=CANARY",
-        )
-        .unwrap();
-        let (text, fields) = own(&url, &mut seen);
-        assert_eq!(
-            text,
-            "https://auth.test/token?service=r&scope=repository%3Aa%2Fb%3Apull&account=ann&x=***"
-        );
-        assert_eq!(fields.len(), 4);
-        assert_eq!(elsewhere(&url), "https://auth.test/***?***");
-        let (text, _) = with_query(
-            "http://hub/v2/a/blobs/uploads/CANARY",
-            Some("digest=sha256:1&CANARY"),
-            &mut seen,
-        );
-        assert_eq!(
-            text,
-            "http://hub/v2/a/blobs/uploads/***?digest=sha256%3A1&***=***"
-        );
-        assert_eq!(seen.hide("once more: CANARY"), "once more: ***");
-    }
-
-    #[test]
-    fn json_keeps_its_bytes_where_there_is_nothing_to_hide() {
-        // Whoever compares a digest with a recorded manifest.
-        let manifest = br#"{ "schemaVersion":2,  "config":{"size":1} , "annotations":{"url":"https://a/b"}}"#;
-        assert_eq!(json(manifest, &mut Seen::default()).unwrap().as_bytes(), manifest);
-    }
-
-    #[test]
-    fn json_hides_tokens_and_what_repeats_them() {
-        // A token answer is most of what a fault with signing in is about.
-        let mut seen = Seen::default();
-        let text = json(
-            br#"{"token":"CANARY-1","access_token":"CANARY-2","expires_in":300,"RefreshToken":["CANARY-3"],
-                "other":"eyJCANARY.CANARYCANARYCANARYCANARYCANARYCANARY.x","urls":["https://cdn/b?sig=CANARY-4"]}"#,
-            &mut seen,
-        )
-        .unwrap();
-        assert!(!text.contains("CANARY") && text.contains("300"), "{text}");
-        assert_eq!(seen.hide("a CANARY-1 b CANARY-3"), "a *** b ***");
-        assert_eq!(json(b"{", &mut seen), None);
-    }
-
-    #[test]
-    fn what_was_shown_as_basic_is_hidden_in_all_its_forms() {
-        // Some registries repeat the password, decoded, in their error.
-        let mut seen = Seen::default();
-        let mut map = HeaderMap::new();
-        map.insert(
-            header::AUTHORIZATION,
-            HeaderValue::from_static("Basic YW5uOkNBTkFSWTpY"),
-        );
-        headers(&map, &mut seen);
-        assert_eq!(
-            seen.hide("ann:CANARY:X, CANARY:X, YW5uOkNBTkFSWTpY"),
-            "***, ***, ***"
-        );
-    }
-}
+mod tests;

@@ -219,6 +219,7 @@ impl Auth {
             registry: &self.config.name,
             method: Method::GET,
             url: place::url(base, &Endpoint::Base, None),
+            at_location: false,
             headers: &none,
             authorization: None,
             body: None,

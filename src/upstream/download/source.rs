@@ -176,6 +176,7 @@ impl AtSite {
             registry: &self.site.config.name,
             method: Method::GET,
             url: self.url.clone(),
+            at_location: false,
             headers,
             authorization: None,
             body: None,

@@ -43,7 +43,9 @@ impl Transport {
             registry: &self.registry,
             method: &call.method,
             url: &call.url,
-            redirected: call.named_by == NamedBy::Redirect || call.url.path() != question.path(),
+            redirected: call.at_location
+                || call.named_by == NamedBy::Redirect
+                || call.url.path() != question.path(),
             headers: &call.headers,
             body: call.body.form(),
             question,

@@ -237,6 +237,7 @@ impl Transport {
                 headers: HeaderMap::new(),
                 body: Load::Nothing,
                 named_by: NamedBy::Configuration,
+                at_location: false,
             };
             tokio::spawn(async move {
                 let road = &this.roads.all[index];

@@ -48,6 +48,8 @@ const DROP_INS: [&str; 2] = [
     "etc/systemd/system/containerd.service.d/http-proxy.conf",
 ];
 
+const ENVIRONMENT: &str = "etc/systemd/system/docker.service.d/http-proxy.env";
+
 #[tokio::test]
 async fn a_machine_is_set_up_once_and_taken_back_to_the_byte() {
     // An operator runs it on a hundred machines, from a cron job perhaps, and wants to be rid of it one day.
@@ -285,14 +287,21 @@ async fn a_password_for_the_proxy_is_roots_alone_and_means_nothing_to_anybody() 
             );
             assert_eq!(run.status, 0, "{shell}: {run:?}");
             assert!(!run.said.contains("touch"), "{shell}: {run:?}");
-            let text = machine.read(DROP_INS[0]);
+            // What systemd shows to everybody (`systemctl show -p Environment docker`) has nothing of it.
+            let shown = machine.read(DROP_INS[0]);
+            assert!(
+                shown.contains("\nEnvironmentFile=")
+                    && !shown.contains('@')
+                    && !shown.contains("HTTPS_PROXY"),
+                "{shell}: {shown}"
+            );
+            assert!(shown.contains(&format!("/{ENVIRONMENT}\n")), "{shell}: {shown}");
+            let text = machine.read(ENVIRONMENT);
             let line = text
                 .lines()
-                .find_map(|line| line.strip_prefix("Environment=\"HTTPS_PROXY="))
+                .find_map(|line| line.strip_prefix("HTTPS_PROXY="))
                 .unwrap();
-            // As systemd reads it.
-            let read = line.trim_end_matches('"').replace("%%", "%");
-            let url = url::Url::parse(&read).unwrap();
+            let url = url::Url::parse(line).unwrap();
             let decoded = percent_encoding::percent_decode_str(url.password().unwrap())
                 .decode_utf8()
                 .unwrap()
@@ -302,11 +311,25 @@ async fn a_password_for_the_proxy_is_roots_alone_and_means_nothing_to_anybody() 
                 (password, Some(address.port())),
                 "{shell}: {text}"
             );
-            let mode = fs::metadata(machine.path(DROP_INS[0]))
+            let mode = fs::metadata(machine.path(ENVIRONMENT))
                 .unwrap()
                 .permissions()
                 .mode();
             assert_eq!(mode & 0o777, 0o600);
+            let given: [(&str, &str); 1] = [("DOCXY_PASSWORD", password)];
+            let after = machine.everything();
+            let again = machine.run_with(shell, &script, &["--user", "ann"], &given);
+            assert!(
+                again.status == 0 && again.said.starts_with("nothing to change"),
+                "{shell}: {again:?}"
+            );
+            machine.assert_is(&after, shell);
+            let dry = machine.run_with(shell, &script, &["--user", "bob", "--dry-run"], &given);
+            // The first letters of the password, as they are encoded.
+            assert!(
+                dry.status == 0 && dry.said.contains("would write") && !dry.said.contains("%61%20"),
+                "{shell}: {dry:?}"
+            );
             assert_eq!(machine.run(shell, &script, &["--undo"]).status, 0);
             machine.assert_is(&before, shell);
         }
