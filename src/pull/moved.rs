@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::Pull;
@@ -48,6 +49,8 @@ impl Default for Moved {
     fn default() -> Self {
         let moves = Cache::builder()
             .max_capacity(MOST)
+            // The usual policy may refuse what is new when it is full: a push of now counts more than any of before.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_live(REMEMBERED)
             .build();
         Self {

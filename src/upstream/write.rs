@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::body::Body;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::fetch::{self, Landed, Question};
 use super::outgoing::Outgoing;
 use super::place::{self, Origin};
@@ -125,7 +125,10 @@ impl Site {
             let asked = self.auth.ask_at(Cost::Nothing, &question, right, &scopes).await;
             asked.map(|(landed, _)| landed)
         };
-        self.health.note(&outcome);
+        // What a place that the registry sent us to does says nothing about the registry.
+        if !away && !is_torn(write, &outcome) {
+            self.health.note(&outcome);
+        }
         self.written(write, outcome?, away)
     }
 
@@ -183,6 +186,18 @@ fn with_query(url: &Url, added: Option<&str>) -> Url {
     };
     url.set_query(merged.as_deref());
     url
+}
+
+/// A registry that closes the connection in the middle of a body is there: it wants no more of this upload.
+fn is_torn<T>(write: &Write, outcome: &Result<T, Failure>) -> bool {
+    let closed = matches!(
+        outcome,
+        Err(Failure::Unreachable {
+            cause: Cause::Closed,
+            ..
+        })
+    );
+    closed && write.body.as_ref().is_some_and(Outgoing::has_begun)
 }
 
 fn is_no_downgrade(base: &Url, url: &Url) -> bool {
