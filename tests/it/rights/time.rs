@@ -61,7 +61,8 @@ impl Time {
         let mut settled = 0;
         while settled < SETTLED {
             assert!(Instant::now() < until, "docxy's time does not come to rest");
-            let due = SystemTime::now() + Duration::from_secs(self.skipped.saturating_sub(2));
+            // The header has whole seconds.
+            let due = SystemTime::now() + Duration::from_secs(self.skipped) - Duration::from_secs(2);
             match told_by(docxy) {
                 Ok(Some(date)) if date >= due => settled += 1,
                 // It has ended.
