@@ -2,6 +2,7 @@
 //! what it changed is forgotten here (feature P7). Nothing that is pushed is kept: the next pull fetches it, verified, as it
 //! fetches everything.
 
+mod attended;
 mod forgetting;
 
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
 
+use self::attended::Attended;
 use self::forgetting::Forgetting;
 use crate::access::Permit;
 use crate::oci::{Endpoint, ErrorBody, FullName, Repository};
@@ -49,11 +52,16 @@ pub struct Pushed {
 #[derive(Debug)]
 pub struct Push {
     pull: Arc<Pull>,
+    /// Room for requests whose clients have left.
+    unattended: Arc<Semaphore>,
 }
 
 impl Push {
     pub fn new(pull: Arc<Pull>) -> Self {
-        Self { pull }
+        Self {
+            pull,
+            unattended: Arc::new(Semaphore::new(attended::MOST_UNATTENDED)),
+        }
     }
 
     /// How long a client may say nothing in the middle of a body.
@@ -100,10 +108,19 @@ impl Push {
             action: target.action,
             from: errand.from,
         };
-        // A client that leaves in the middle drops this future: what it may have changed is forgotten all the same.
-        let forgetting = Forgetting::new(&self.pull, name, changes);
-        let outcome = upstream.write(&write, permit.right()).await;
-        forgetting.end(&outcome);
+        let outcome = if changes.is_empty() {
+            upstream.write(&write, permit.right()).await
+        } else {
+            let forgetting = Forgetting::new(self.pull.clone(), name, changes, &write);
+            let attended = Attended::new(
+                upstream.clone(),
+                write,
+                permit.clone(),
+                forgetting,
+                &self.unattended,
+            );
+            attended.outcome().await
+        };
         self.pushed(target, outcome?, resumes).await
     }
 

@@ -1,10 +1,12 @@
 //! What docxy knows of a repository after somebody may have changed it.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 
 use crate::oci::{Endpoint, FullName, Reference, Tag};
 use crate::pull::{Certainty, Change, Pull};
-use crate::upstream::{Failure, Written};
+use crate::upstream::{Failure, Outgoing, Write, Written};
 
 /// Tags that one manifest is put under by its query, at most; more than any registry takes.
 const MOST_TAGS: usize = 32;
@@ -32,15 +34,24 @@ fn tags(query: Option<&str>) -> Vec<Change> {
 }
 
 /// A change on its way. Dropped before its end, nobody knows whether it was made.
-pub(super) struct Forgetting<'a> {
-    pull: &'a Pull,
+pub(super) struct Forgetting {
+    pull: Arc<Pull>,
     name: FullName,
     changes: Vec<Change>,
+    /// Nothing is put before the registry has the whole of it.
+    is_put: bool,
+    body: Option<Outgoing>,
 }
 
-impl<'a> Forgetting<'a> {
-    pub fn new(pull: &'a Pull, name: FullName, changes: Vec<Change>) -> Self {
-        Self { pull, name, changes }
+impl Forgetting {
+    pub fn new(pull: Arc<Pull>, name: FullName, changes: Vec<Change>, write: &Write) -> Self {
+        Self {
+            pull,
+            name,
+            changes,
+            is_put: write.method == Method::PUT,
+            body: write.body.clone(),
+        }
     }
 
     pub fn end(mut self, outcome: &Result<Written, Failure>) {
@@ -49,12 +60,20 @@ impl<'a> Forgetting<'a> {
                 status if status.is_success() => self.note(Certainty::Done),
                 // It said no. Whoever may not push must not make docxy forget what it would serve in an outage.
                 status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {}
-                _ => self.note(Certainty::Unknown),
+                _ => self.doubt(),
             },
-            Err(failure) if failure.may_have_arrived() => self.note(Certainty::Unknown),
+            Err(failure) if failure.may_have_arrived() => self.doubt(),
             Err(_) => {}
         }
         self.changes.clear();
+    }
+
+    /// Nor must he by breaking his own body.
+    fn doubt(&self) {
+        let is_whole = self.body.as_ref().map_or(!self.is_put, Outgoing::is_handed_over);
+        if is_whole {
+            self.note(Certainty::Unknown);
+        }
     }
 
     fn note(&self, certainty: Certainty) {
@@ -64,9 +83,9 @@ impl<'a> Forgetting<'a> {
     }
 }
 
-impl Drop for Forgetting<'_> {
+impl Drop for Forgetting {
     fn drop(&mut self) {
-        self.note(Certainty::Unknown);
+        self.doubt();
     }
 }
 

@@ -340,7 +340,7 @@ impl Failure {
         }
     }
 
-    /// The request went out, or a part of it: nobody knows whether the registry did what it was asked.
+    /// The whole request may have gone out: nobody knows whether the registry did what it was asked.
     pub fn may_have_arrived(&self) -> bool {
         match self {
             Self::Unreachable { cause, .. } => *cause == Cause::Closed,
@@ -348,8 +348,7 @@ impl Failure {
             Self::Broken { .. }
             | Self::BadAnswer { .. }
             | Self::BadRedirect { .. }
-            | Self::StorageRefused { .. }
-            | Self::Upload { .. } => true,
+            | Self::StorageRefused { .. } => true,
             _ => false,
         }
     }

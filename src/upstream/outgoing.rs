@@ -93,6 +93,11 @@ impl Outgoing {
         !matches!(self.stage(), Stage::Fresh | Stage::Asked)
     }
 
+    /// The last of it was taken: the registry may have it all.
+    pub fn is_handed_over(&self) -> bool {
+        matches!(self.stage(), Stage::Over(_))
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.0.lock().stage
     }

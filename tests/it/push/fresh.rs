@@ -1,10 +1,12 @@
 //! A tag that was pushed through docxy is what the next pull gets, whatever the rules of freshness say.
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 use super::{
     real::world,
     recorder::{Reading, Recorder, Script},
+    streams::open,
     uploads::{MANIFEST, image, put_manifest},
 };
 use crate::{
@@ -105,4 +107,65 @@ async fn a_push_that_was_refused_changes_nothing() {
         assert_eq!(pull(&app, PATH).await.header("x-cache"), Some("hit"), "{status}");
         assert_eq!(stub.seen().len(), asked + 1, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_push_that_its_client_breaks_off_changes_nothing() {
+    // Whoever may not push breaks his own body: the registry never had a manifest, and the tag stays served from the cache.
+    let (_moves, meaning) = watch::channel(OLD);
+    let (stub, app) = scripted(meaning, || Script::status(403)).await;
+    assert_eq!(pull(&app, PATH).await.body, OLD.as_bytes());
+    let headers = format!("Content-Type: {MANIFEST}\r\nContent-Length: 1000\r\n");
+    let mut stream = open(app.addr(), "PUT", PATH, &headers).await;
+    stream.write_all(b"{").await.unwrap();
+    stub.until("the first byte", |seen| {
+        seen.iter().any(|one| one.method == "PUT" && one.received > 0)
+    })
+    .await;
+    let asked = stub.seen().len();
+    drop(stream);
+    app.accessed("method", "PUT").await;
+    assert_eq!(pull(&app, PATH).await.header("x-cache"), Some("hit"));
+    assert_eq!(stub.seen().len(), asked);
+}
+
+#[tokio::test]
+async fn a_deletion_whose_client_left_is_known_by_its_answer() {
+    // Else anybody could make docxy doubt all tags of a repository, by leaving before the registry says no.
+    let (_moves, meaning) = watch::channel(OLD);
+    let (open_gate, gate) = watch::channel(false);
+    let stub = Recorder::start(move |head| {
+        if head.method == "DELETE" {
+            return Script::status(403).reading(Reading::After(gate.clone()));
+        }
+        let text = *meaning.borrow();
+        Script::status(200)
+            .header("Content-Type", MANIFEST)
+            .header("Docker-Content-Digest", sha256(text.as_bytes()))
+            .text(text)
+    })
+    .await;
+    let app = TestApp::builder()
+        .cache()
+        .config(&stub.table("r.test", ""))
+        .config("[[cache.tags]]\nfresh = \"30d\"\n")
+        .start()
+        .await;
+    assert_eq!(pull(&app, PATH).await.body, OLD.as_bytes());
+    let digest = sha256(OLD.as_bytes());
+    let stream = open(
+        app.addr(),
+        "DELETE",
+        &format!("/v2/r.test/team/app/manifests/{digest}"),
+        "",
+    )
+    .await;
+    stub.until("the deletion", |seen| {
+        seen.iter().any(|one| one.method == "DELETE")
+    })
+    .await;
+    drop(stream);
+    app.accessed("method", "DELETE").await;
+    open_gate.send_replace(true);
+    assert_eq!(pull(&app, PATH).await.header("x-cache"), Some("hit"));
 }
