@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use self::attended::Attended;
 use self::forgetting::Forgetting;
+pub use self::forgetting::MOST_TAGS;
 use crate::access::Permit;
 use crate::oci::{Endpoint, ErrorBody, FullName, Repository};
 use crate::pull::{Error, Missing, Pull};

@@ -9,13 +9,18 @@ use crate::pull::{Certainty, Change, Pull};
 use crate::upstream::{Failure, Outgoing, Write, Written};
 
 /// Tags that one manifest is put under by its query, at most; more than any registry takes.
-const MOST_TAGS: usize = 32;
+pub const MOST_TAGS: usize = 32;
 
 /// What a request changes, if the registry does it.
 pub(super) fn changes(endpoint: &Endpoint, method: &Method, query: Option<&str>) -> Vec<Change> {
     match (endpoint, method) {
+        (Endpoint::Manifest(_, Reference::Tag(tag)), &Method::PUT) => {
+            std::iter::once(Change::Tag(tag.clone()))
+                .chain(tags(query))
+                .collect()
+        }
         (Endpoint::Manifest(_, Reference::Tag(tag)), _) => vec![Change::Tag(tag.clone())],
-        (Endpoint::Manifest(_, Reference::Digest(_)), &Method::PUT) => tags(query),
+        (Endpoint::Manifest(_, Reference::Digest(_)), &Method::PUT) => tags(query).collect(),
         (Endpoint::Manifest(_, Reference::Digest(digest)), _) => vec![Change::Manifest(digest.clone())],
         (Endpoint::Blob(_, digest), _) => vec![Change::Blob(digest.clone())],
         _ => Vec::new(),
@@ -23,14 +28,13 @@ pub(super) fn changes(endpoint: &Endpoint, method: &Method, query: Option<&str>)
 }
 
 /// A manifest put by digest may be given tags by `?tag=` (distribution specification 1.2).
-fn tags(query: Option<&str>) -> Vec<Change> {
+fn tags(query: Option<&str>) -> impl Iterator<Item = Change> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs
         .filter(|(key, _)| key == "tag")
         .filter_map(|(_, tag)| Tag::parse(&tag).ok())
         .take(MOST_TAGS)
         .map(Change::Tag)
-        .collect()
 }
 
 /// A change on its way. Dropped before its end, nobody knows whether it was made.
@@ -110,6 +114,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(of(Method::PUT, "/v2/a/manifests/v1", None), ["tag v1"]);
+        assert_eq!(
+            of(Method::PUT, "/v2/a/manifests/v1", Some("tag=v2")),
+            ["tag v1", "tag v2"]
+        );
         assert_eq!(of(Method::DELETE, "/v2/a/manifests/v1", None), ["tag v1"]);
         let manifest = format!("/v2/a/manifests/{digest}");
         assert!(of(Method::PUT, &manifest, None).is_empty());

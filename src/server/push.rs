@@ -16,7 +16,7 @@ use crate::access::uploads::Uploader;
 use crate::access::{Identity, Permit, Refusal, Subject};
 use crate::oci::{Action, Code, Digest, Endpoint, Reference, Session};
 use crate::pull::{Error, Outcome, Pulled, without_namespace};
-use crate::push::{Errand, Pushed};
+use crate::push::{Errand, MOST_TAGS, Pushed};
 use crate::route::{Registry, Target};
 use crate::serve::CachePolicy;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
@@ -104,13 +104,19 @@ impl Asker<'_> {
         }
     }
 
-    /// A manifest put by digest may be given tags by its query; the rules are about them, too.
+    /// A manifest may be given tags by its query, by the specification where it is put by digest; the rules are about them,
+    /// too, whatever a registry makes of them.
     fn tags_of_query(&self, request: &Parts, subject: &Subject) -> Result<(), Stop> {
-        let Endpoint::Manifest(repository, Reference::Digest(_)) = &self.target.endpoint else {
+        let Endpoint::Manifest(repository, _) = &self.target.endpoint else {
             return Ok(());
         };
         let query = request.uri.query().unwrap_or_default();
-        for (_, tag) in form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "tag") {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        for (count, (_, tag)) in pairs.filter(|(key, _)| key == "tag").enumerate() {
+            if count >= MOST_TAGS {
+                let message = format!("a manifest can be put under {MOST_TAGS} tags at a time");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, Code::TagInvalid, message).into());
+            }
             let reference = Reference::parse(&tag).map_err(|error| {
                 Problem::new(StatusCode::BAD_REQUEST, Code::TagInvalid, error.to_string())
             })?;

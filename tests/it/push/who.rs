@@ -196,6 +196,9 @@ async fn rules_say_who_pushes_and_what_may_be_taken_over() {
     let digest = sha256(b"{}");
     assert_eq!(put(&format!("{digest}?tag=v1")).await.status, 400);
     assert_eq!(put(&format!("{digest}?tag=v1&tag=latest")).await.status, 403);
+    assert_eq!(put("v1?tag=latest").await.status, 403);
+    let many = "tag=v1&".repeat(33);
+    assert_eq!(put(&format!("{digest}?{many}")).await.status, 400);
     let deleted = Request::new("DELETE", format!("/v2/{NAME}/team/app/manifests/{digest}"));
     assert_eq!(deleted.basic(ANN.0, ANN.1).send(addr).await.status, 403);
 
