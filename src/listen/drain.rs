@@ -7,24 +7,45 @@ use tokio::sync::watch;
 
 /// A drain that has not begun: the one who starts it, and what everyone else waits on.
 pub fn drain() -> (Trigger, Drain) {
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch::channel(Phase::Serving);
     (Trigger(sender), Drain(receiver))
+}
+
+/// How far the process is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// Another process accepts connections at the same sockets: those that are here are served to their end, with patience.
+    HandedOver,
+    Draining,
 }
 
 /// Starts the drain.
 #[derive(Debug, Clone)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(watch::Sender<Phase>);
 
 impl Trigger {
     /// From now on no new work is accepted. Once started, a drain stays started.
     pub fn start(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Phase::Draining);
+    }
+
+    /// As `start`, because another process has taken over: whoever was accepted here gets an answer, however late the
+    /// request comes, and transfers have more time.
+    pub fn hand_over(&self) {
+        self.0.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::HandedOver;
+            }
+            serving
+        });
     }
 }
 
 /// Waits for the drain. A trigger that is dropped unused never drains.
 #[derive(Debug, Clone)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct Drain(watch::Receiver<Phase>);
 
 impl Drain {
     /// A drain that never begins.
@@ -32,14 +53,29 @@ impl Drain {
         drain().1
     }
 
-    pub fn has_started(&self) -> bool {
-        *self.0.borrow()
+    /// Nobody takes new work: neither this process nor one that it handed over to.
+    pub fn ends_service(&self) -> bool {
+        *self.0.borrow() == Phase::Draining
+    }
+
+    /// Another process serves in this one's place.
+    pub fn is_handed_over(&self) -> bool {
+        *self.0.borrow() == Phase::HandedOver
     }
 
     /// Resolves as soon as the drain has begun (at once when it already has).
     pub async fn started(&self) {
+        self.reached(Phase::HandedOver).await;
+    }
+
+    /// The same, but a hand-over does not count.
+    pub async fn hurried(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    async fn reached(&self, least: Phase) {
         let mut receiver = self.0.clone();
-        if receiver.wait_for(|started| *started).await.is_err() {
+        if receiver.wait_for(|phase| *phase >= least).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
