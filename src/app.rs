@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod authority;
+mod hand_over;
 mod intercept;
 mod limits;
 mod resolve;
@@ -11,6 +12,7 @@ mod state;
 pub mod storage;
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Once};
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use resolve::{addresses, policy, setup, tag_rules};
 
+use self::hand_over::{Heritage, Operators, Program, Steward, Succession};
 use self::roads::Roads;
 use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
@@ -59,22 +62,25 @@ pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) ->
     let open_files = limits::raise_open_files();
     let certificates = resolve::certificates(schema)?;
     let bindings = resolve::bindings(schema, certificates.as_ref());
+    let program = Program::of_process().context("docxy's own program")?;
+    let (predecessor, sockets) = Heritage::receive()?.map(|had| (had.line, had.sockets)).unzip();
     // Taken before any thread exists, because it clears environment variables.
-    let listeners = match systemd::listeners(&bindings)? {
-        Some(inherited) => inherited,
-        None => bindings
-            .into_iter()
-            .map(|binding| {
-                Listener::bind(binding.address, binding.proxy_protocol, binding.tls)
-                    .map(|listener| listener.taking_connect(binding.connect))
-            })
-            .collect::<Result<_, _>>()?,
+    let listeners = match (sockets, systemd::listeners(&bindings)?) {
+        (Some(sockets), _) => listen::inherit(sockets, &bindings)?,
+        (None, Some(activated)) => activated,
+        (None, None) => bindings.iter().map(Listener::open).collect::<Result<_, _>>()?,
     };
     let tracer = Tracer::default();
-    if let Some(file) = trace {
-        tracer.start(har::Wanted::all(file)).context("--trace-http")?;
+    match trace {
+        Some(_) if predecessor.is_some() => {
+            tracing::warn!("--trace-http: the recording ends with the process that handed over");
+        }
+        Some(file) => tracer.start(har::Wanted::all(file)).context("--trace-http")?,
+        None => {}
     }
-    listening();
+    if predecessor.is_none() {
+        listening();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(
         loaded,
@@ -83,6 +89,7 @@ pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) ->
         open_files,
         logging.access(schema.log.access),
         &tracer,
+        (program, predecessor),
     ));
     tracer.stop("docxy has ended");
     // Without this a name that is still being looked up could delay the end by half a minute.
@@ -97,21 +104,22 @@ async fn serve(
     open_files: u64,
     access_log: AccessLog,
     tracer: &Tracer,
+    (program, predecessor): (Program, Option<UnixStream>),
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
-    let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
+    let signals = listen::watch_signals(trigger.clone()).context("signals can't be watched")?;
+    let hand_over_requests = hand_over::requests().context("signals can't be watched")?;
     let metrics = Metrics::default();
-    let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
     let accounts = Arc::new(accounts::open(schema, &secrets)?);
+    let mut succession = Succession::begin(predecessor)?;
+    succession.prepared().await?;
+    let store = storage::open(schema, &metrics)?;
     accounts.end_tokens_of_the_gone();
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?;
-    let no_more_readers = CancellationToken::new();
-    let keeping = store
-        .as_ref()
-        .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let admin_config = resolve::admin(schema)?;
+    let operators = admin::open(&admin_config).await?;
     let decisions = Arc::default();
     let access = Access::new(secrets.tokens()?, Arc::clone(&accounts), schema.access.grace)
         .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
@@ -127,15 +135,30 @@ async fn serve(
         store.as_ref(),
         access,
     )?;
-    let operators = operators.serve(admin::Parts {
+    let operators_parts = admin::Parts {
         metrics: metrics.clone(),
-        store,
+        store: store.clone(),
         accounts: Arc::clone(&accounts),
         pull: Arc::clone(&parts.pull),
         decisions,
         tracer: tracer.clone(),
         traces: storage::traces(schema)?,
-    });
+    };
+    let predecessor = succession.ready(store.as_ref(), &parts.pull, &metrics).await;
+    let no_more_readers = CancellationToken::new();
+    let keeping = store
+        .as_ref()
+        .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
+    let mut steward = Steward::new(
+        program,
+        &listeners,
+        store,
+        Operators::new(admin_config, operators_parts, operators),
+        metrics.clone(),
+        (trigger, drain.clone()),
+        schema.limits.hand_over,
+    )
+    .context("the listening sockets")?;
     let watching = watch(&accounts, &parts.addresses, &no_more_readers);
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
@@ -144,7 +167,7 @@ async fn serve(
         let until = drain.clone();
         tokio::spawn(certificates.watch(CERTIFICATE_CHECK, async move { until.started().await }));
     }
-    tokio::spawn(systemd::watchdog());
+    tokio::spawn(systemd::watchdog(drain.clone()));
     let config = resolve::listen(schema, open_files);
     let serving = tokio::spawn(listen::serve(
         listeners,
@@ -153,7 +176,7 @@ async fn serve(
         drain.clone(),
     ));
     let stopping = async {
-        drain.started().await;
+        drain.hurried().await;
         systemd::stopping();
         std::future::pending().await
     };
@@ -162,6 +185,7 @@ async fn serve(
         // Looked at first: where nothing is in flight, the drain's beginning and its end come together.
         biased;
         never = stopping => never,
+        never = steward.serve(hand_over_requests) => match never {},
         report = serving => {
             let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
             // Downloads go on for as long as somebody may read them.
@@ -170,7 +194,7 @@ async fn serve(
                 keeping.await.context("the cache's housekeeping failed")?;
             }
             watching.await.context("watching the files of [access] failed")?;
-            operators.stop().await;
+            steward.finish(predecessor).await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }

@@ -426,10 +426,7 @@ impl<S: Service> Door<S> {
                 }
                 // What has arrived was taken first; after a hand-over every connection has its first request answered.
                 draining = draining || drained.as_mut().poll(cx).is_ready();
-                if !finishing
-                    && draining
-                    && (activity.may_close() || hurried.as_mut().poll(cx).is_ready())
-                {
+                if !finishing && draining && (activity.may_close() || hurried.as_mut().poll(cx).is_ready()) {
                     finishing = true;
                     activity.closing();
                     finish(http.as_mut());

@@ -73,6 +73,18 @@ impl Drain {
         self.reached(Phase::Draining).await;
     }
 
+    /// Resolves as soon as another process serves in this one's place; never after a drain without one.
+    pub async fn handed_over(&self) {
+        let mut receiver = self.0.clone();
+        if receiver
+            .wait_for(|phase| *phase == Phase::HandedOver)
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn reached(&self, least: Phase) {
         let mut receiver = self.0.clone();
         if receiver.wait_for(|phase| *phase >= least).await.is_err() {
