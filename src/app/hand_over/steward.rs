@@ -85,6 +85,7 @@ pub struct Steward {
 struct After {
     /// Passes on what the store says.
     telling: JoinHandle<()>,
+    _silent: mpsc::UnboundedSender<Legacy>,
     over: CancellationToken,
 }
 
@@ -160,7 +161,7 @@ impl Steward {
     /// After the last connection: says the last words, once the predecessor has said its own, and gives up the operators'
     /// listeners.
     pub async fn finish(mut self, mut predecessor: Listening) {
-        if let Some(After { telling, over }) = self.after.take() {
+        if let Some(After { telling, over, .. }) = self.after.take() {
             tokio::select! {
                 () = predecessor.over() => {}
                 () = self.drain.hurried() => {}
@@ -194,23 +195,31 @@ impl Steward {
     }
 
     async fn hand_over(&mut self) -> Result<(), Failed> {
-        let (mut candidate, mut hearing, mut telling) = self.begin()?;
+        let (mut candidate, mut hearing, telling) = self.begin()?;
         let process = candidate.process();
         let version = match self.hear(&mut hearing, PREPARING).await {
             Ok(FromNew::Prepared { version }) => version,
             heard => return Err(Failed::Before(candidate.reject(heard).await)),
         };
         tracing::info!(process, version, "the new process is prepared");
-        let legacy = match &self.store {
+        let retired = match &self.store {
             Some(store) => store.retire().await,
             None => None,
         };
+        // Without a cache there is nothing to say but that this process lives.
+        let (silent, nothing) = mpsc::unbounded_channel();
+        let mut voice = Voice {
+            legacy: retired.unwrap_or(nothing),
+            telling,
+            waiting: HashMap::new(),
+            number: 0,
+        };
         self.operators.close().await;
-        let heard = match telling.say(&FromOld::Yours).await {
+        let heard = match voice.telling.say(&FromOld::Yours).await {
             Ok(()) => self.hear(&mut hearing, TAKING_OVER).await,
             Err(_) => Err(Silence::Gone),
         };
-        let may_go = matches!(heard, Ok(FromNew::Ready)) && telling.say(&FromOld::Go).await.is_ok();
+        let may_go = matches!(heard, Ok(FromNew::Ready)) && voice.go().await.is_ok();
         if !may_go {
             let why = candidate.reject(heard).await;
             return Err(Failed::AfterRetirement(why));
@@ -225,7 +234,8 @@ impl Steward {
         }
         let over = CancellationToken::new();
         self.after = Some(After {
-            telling: tokio::spawn(pass_on(legacy, hearing, telling, over.clone())),
+            telling: tokio::spawn(voice.pass_on(hearing, over.clone())),
+            _silent: silent,
             over,
         });
         tracing::info!(
@@ -341,44 +351,56 @@ impl Drop for Candidate {
     }
 }
 
-/// Tells the successor what the store says, and whoever waits for it that it was heard; until it is `over` and all is said,
-/// or the successor is gone.
-async fn pass_on(
-    legacy: Option<mpsc::UnboundedReceiver<Legacy>>,
-    mut hearing: Hearing,
-    mut telling: Telling,
-    over: CancellationToken,
-) {
-    let Some(mut legacy) = legacy else {
-        over.cancelled().await;
-        return;
-    };
-    let mut waiting: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
-    let mut number = 0;
-    loop {
-        tokio::select! {
-            next = legacy.recv() => {
-                let Some(next) = next else { return };
-                number += 1;
-                let (word, heard) = spoken(next, number);
-                if telling.say(&word).await.is_err() {
-                    return;
-                }
-                if let Some(heard) = heard {
-                    waiting.insert(number, heard);
-                }
-            }
-            answer = hearing.next() => match answer {
-                Some(FromNew::Heard(number)) => {
-                    if let Some(heard) = waiting.remove(&number) {
-                        let _ = heard.send(());
+/// Tells the successor what the store says, and whoever waits for it that it was heard.
+struct Voice {
+    legacy: mpsc::UnboundedReceiver<Legacy>,
+    telling: Telling,
+    /// Changes that the successor has not heard of yet.
+    waiting: HashMap<u64, oneshot::Sender<()>>,
+    number: u64,
+}
+
+impl Voice {
+    /// Before it may begin, the successor knows what our downloads may still take.
+    async fn go(&mut self) -> io::Result<()> {
+        while let Ok(next) = self.legacy.try_recv() {
+            self.say(next).await?;
+        }
+        self.telling.say(&FromOld::Go).await
+    }
+
+    /// Until it is `over` and all is said, or the successor is gone.
+    async fn pass_on(mut self, mut hearing: Hearing, over: CancellationToken) {
+        loop {
+            tokio::select! {
+                next = self.legacy.recv() => {
+                    let Some(next) = next else { return };
+                    if self.say(next).await.is_err() {
+                        return;
                     }
                 }
-                Some(_) => {}
-                None => return,
-            },
-            () = over.cancelled(), if !legacy.is_closed() => legacy.close(),
+                answer = hearing.next() => match answer {
+                    Some(FromNew::Heard(number)) => {
+                        if let Some(heard) = self.waiting.remove(&number) {
+                            let _ = heard.send(());
+                        }
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                () = over.cancelled(), if !self.legacy.is_closed() => self.legacy.close(),
+            }
         }
+    }
+
+    async fn say(&mut self, legacy: Legacy) -> io::Result<()> {
+        self.number += 1;
+        let (word, heard) = spoken(legacy, self.number);
+        self.telling.say(&word).await?;
+        if let Some(heard) = heard {
+            self.waiting.insert(self.number, heard);
+        }
+        Ok(())
     }
 }
 
