@@ -33,7 +33,7 @@ use crate::admin;
 use crate::cache::Store;
 use crate::config::Schema;
 use crate::config::load::Loaded;
-use crate::listen::{self, Drain, Listener, systemd};
+use crate::listen::{self, Drain, Listener, Sockets, systemd};
 use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::push::Push;
@@ -108,7 +108,12 @@ async fn serve(
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let (trigger, drain) = listen::drain();
-    let signals = listen::watch_signals(trigger.clone()).context("signals can't be watched")?;
+    let sockets = if listeners.iter().any(Listener::is_kept) {
+        Sockets::Kept
+    } else {
+        Sockets::Own
+    };
+    let signals = listen::watch_signals(trigger.clone(), sockets).context("signals can't be watched")?;
     let hand_over_requests = hand_over::requests().context("signals can't be watched")?;
     let metrics = Metrics::default();
     let secrets = state::Secrets::open(schema)?;
@@ -176,7 +181,7 @@ async fn serve(
         drain.clone(),
     ));
     let stopping = async {
-        drain.hurried().await;
+        drain.ending().await;
         systemd::stopping();
         std::future::pending().await
     };

@@ -31,7 +31,7 @@ pub use accept::{Report, serve};
 pub use config::Config;
 pub use connection::Connection;
 pub use deed::{Deed, inherit};
-pub use drain::{Drain, Trigger, drain, watch_signals};
+pub use drain::{Drain, Sockets, Trigger, drain, watch_signals};
 pub use handler::Service;
 pub use socket::{Binding, Error, Listener};
 pub use turn::{Carried, Next, Tunnel, Turn};

@@ -86,7 +86,7 @@ async fn time_is_over(config: &Config, drain: &Drain) {
     if drain.is_handed_over() {
         tokio::select! {
             () = sleep(config.hand_over) => return,
-            () = drain.hurried() => {}
+            () = drain.ending() => {}
         }
     }
     sleep(config.drain).await;

@@ -1,6 +1,7 @@
 //! The handle by which everyone learns that the process is going to end: handed down, never global.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -17,7 +18,22 @@ enum Phase {
     Serving,
     /// Another process accepts connections at the same sockets: those that are here are served to their end, with patience.
     HandedOver,
+    /// Its sockets are kept open for the next one: what it has accepted and not yet heard would be lost.
+    Leaving,
     Draining,
+}
+
+/// For whoever has connected to say something, where the next process may have the same socket. Clients that mean it do so
+/// at once; others only delay the restart.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// What becomes of the listening sockets when this process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sockets {
+    /// They are closed with it.
+    Own,
+    /// Somebody keeps them for the next one.
+    Kept,
 }
 
 /// Starts the drain.
@@ -28,6 +44,15 @@ impl Trigger {
     /// From now on no new work is accepted. Once started, a drain stays started.
     pub fn start(&self) {
         self.0.send_replace(Phase::Draining);
+    }
+
+    /// As `start`; but where the sockets are kept, whoever was accepted has a moment left to ask for something.
+    async fn leave(&self, sockets: Sockets) {
+        if sockets == Sockets::Kept {
+            self.0.send_replace(Phase::Leaving);
+            tokio::time::sleep(FIRST_WORDS).await;
+        }
+        self.start();
     }
 
     /// As `start`, because another process has taken over: whoever was accepted here gets an answer, however late the
@@ -55,7 +80,7 @@ impl Drain {
 
     /// Nobody takes new work: neither this process nor one that it handed over to.
     pub fn ends_service(&self) -> bool {
-        *self.0.borrow() == Phase::Draining
+        *self.0.borrow() >= Phase::Leaving
     }
 
     /// Another process serves in this one's place.
@@ -68,7 +93,12 @@ impl Drain {
         self.reached(Phase::HandedOver).await;
     }
 
-    /// The same, but a hand-over does not count.
+    /// The same, but a hand-over does not count: the process was told to end.
+    pub async fn ending(&self) {
+        self.reached(Phase::Leaving).await;
+    }
+
+    /// Whoever has not asked for anything yet is not waited for any more.
     pub async fn hurried(&self) {
         self.reached(Phase::Draining).await;
     }
@@ -99,13 +129,13 @@ impl Drain {
 ///
 /// # Errors
 /// The runtime could not install a signal handler.
-pub fn watch_signals(trigger: Trigger) -> io::Result<impl Future<Output = u8>> {
+pub fn watch_signals(trigger: Trigger, sockets: Sockets) -> io::Result<impl Future<Output = u8>> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
-    Ok(obey(terminate, interrupt, trigger))
+    Ok(obey(terminate, interrupt, trigger, sockets))
 }
 
-async fn obey(mut terminate: Signal, mut interrupt: Signal, trigger: Trigger) -> u8 {
+async fn obey(mut terminate: Signal, mut interrupt: Signal, trigger: Trigger, sockets: Sockets) -> u8 {
     let first = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -113,10 +143,14 @@ async fn obey(mut terminate: Signal, mut interrupt: Signal, trigger: Trigger) ->
     tracing::info!(
         "{first}: no new connections, requests in flight may finish; the same signal again ends at once"
     );
-    trigger.start();
+    let leaving = async {
+        trigger.leave(sockets).await;
+        std::future::pending().await
+    };
     // 128 + signal number is what a shell reports for a process that died of it.
     tokio::select! {
         _ = terminate.recv() => 128 + 15,
         _ = interrupt.recv() => 128 + 2,
+        never = leaving => never,
     }
 }

@@ -76,6 +76,11 @@ impl Listener {
         Self::adopt(socket, binding, Deed::of(binding)).map_err(|source| Error::Bind { address, source })
     }
 
+    /// Made by systemd, which keeps it.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.deed, Deed::Systemd { .. })
+    }
+
     /// A second descriptor of the socket, for another process.
     pub fn bequeath(&self) -> io::Result<(Deed, TcpListener)> {
         Ok((self.deed.clone(), self.socket.try_clone()?))

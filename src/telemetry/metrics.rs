@@ -113,7 +113,7 @@ impl EncodeLabelValue for Source {
     }
 }
 
-/// Of `docxy_hand_overs_total`: `done` (told by the new process), `failed`, `taken_back`, `refused`.
+/// Of `docxy_hand_overs_total`: `done` (told by the new process), `failed`, `taken-back`, `refused`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct HandOver {
     pub result: &'static str,

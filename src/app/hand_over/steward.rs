@@ -164,7 +164,7 @@ impl Steward {
         if let Some(After { telling, over, .. }) = self.after.take() {
             tokio::select! {
                 () = predecessor.over() => {}
-                () = self.drain.hurried() => {}
+                () = self.drain.ending() => {}
                 () = sleep(self.patience) => {}
             }
             over.cancel();
@@ -187,7 +187,7 @@ impl Steward {
                 tracing::error!("the hand-over failed: {why}; this process goes on as before");
             }
             Err(Failed::AfterRetirement(why)) => {
-                count(&self.metrics, "taken_back");
+                count(&self.metrics, "taken-back");
                 tracing::error!("the hand-over failed: {why}; this process takes the cache back");
                 self.take_back().await;
             }
@@ -269,7 +269,7 @@ impl Steward {
         tokio::select! {
             word = hearing.next() => word.ok_or(Silence::Gone),
             () = sleep(limit) => Err(Silence::Late(limit)),
-            () = self.drain.hurried() => Err(Silence::Stopping),
+            () = self.drain.ending() => Err(Silence::Stopping),
         }
     }
 

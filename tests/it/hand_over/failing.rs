@@ -98,7 +98,7 @@ async fn a_successor_that_is_killed_gives_the_cache_back() {
         crate::admin::socket(line.app()).exists()
     })
     .await;
-    assert_eq!(line.counted("taken_back").await, 1);
+    assert_eq!(line.counted("taken-back").await, 1);
     // What it removed is fetched again, and what it left is counted.
     line.docxy.stored(&came).await;
     let before = line.docxy.stub.gets("*/blobs/*").len();

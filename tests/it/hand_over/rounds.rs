@@ -59,7 +59,7 @@ async fn rounds(count: usize) {
     }
     let mut line = Line::before(
         stub.start().await,
-        "[cache]\nmax_size = \"8MiB\"\n[[cache.tags]]\nfresh = \"0s\"\n[log]\naccess = \"off\"\n",
+        "[cache]\nmax_size = \"8MiB\"\n[[cache.tags]]\nfresh = \"0s\"\n[log]\naccess = false\n",
     )
     .await;
     let wanted = Arc::new(wanted);
