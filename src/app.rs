@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use resolve::{addresses, policy, setup, tag_rules};
 
 use self::roads::Roads;
+use crate::access::issued::Issued;
 use crate::access::{Access, Accounts, Addresses, Limits};
 use crate::admin;
 use crate::cache::Store;
@@ -108,6 +109,8 @@ async fn serve(
     accounts.end_tokens_of_the_gone();
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
     let operators = admin::open(&resolve::admin(schema)?).await?;
+    let admins = Arc::new(accounts::admins(schema)?);
+    let guard = Arc::new(admin::Guard::new(admins, Vec::new(), metrics.clone()));
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
@@ -135,8 +138,10 @@ async fn serve(
         decisions,
         tracer: tracer.clone(),
         traces: storage::traces(schema)?,
+        guard: Arc::clone(&guard),
+        verifying: admin::Turn::default(),
     });
-    let watching = watch(&accounts, &parts.addresses, &no_more_readers);
+    let watching = watch(&accounts, guard.admins(), &parts.addresses, &no_more_readers);
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -179,12 +184,18 @@ async fn serve(
 }
 
 /// Files of users and of addresses, and access tokens, are looked at for as long as anybody may be served.
-fn watch(accounts: &Arc<Accounts>, addresses: &Addresses, end: &CancellationToken) -> JoinHandle<()> {
+fn watch(
+    accounts: &Arc<Accounts>,
+    admins: &Arc<Issued>,
+    addresses: &Addresses,
+    end: &CancellationToken,
+) -> JoinHandle<()> {
     let ends = || end.clone().cancelled_owned();
     let accounts = Arc::clone(accounts).watch(ACCESS_CHECK, ends().shared());
+    let admins = Arc::clone(admins).watch(ends());
     let addresses = addresses.clone().watch(ACCESS_CHECK, ends());
     tokio::spawn(async move {
-        tokio::join!(accounts, addresses);
+        tokio::join!(accounts, admins, addresses);
     })
 }
 

@@ -1,6 +1,6 @@
 //! docxy's own users and access tokens, for the process that serves and for the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use super::state::{KEYS, Secrets};
 use super::storage;
 use crate::access::Accounts;
 use crate::access::issued::Issued;
+use crate::access::issued::text::Kind;
 use crate::access::seal::{KEY_LENGTH, Sealer};
 use crate::access::users::{self, Users};
 use crate::config::paths::{self, Machine};
@@ -34,7 +35,7 @@ fn with(schema: &Schema, state: &Path, key: Secret<[u8; KEY_LENGTH]>) -> Result<
         key,
         pool: users::pool::Size::default(),
     });
-    let issued = Issued::open(file(state))?;
+    let issued = Issued::open(Kind::Access, state.join(KEYS).join("tokens.json"))?;
     Ok(Accounts::new(
         users.context("access.user_files")?,
         Arc::new(issued),
@@ -42,7 +43,19 @@ fn with(schema: &Schema, state: &Path, key: Secret<[u8; KEY_LENGTH]>) -> Result<
     ))
 }
 
-/// Where access tokens are kept.
-fn file(state: &Path) -> PathBuf {
-    state.join(KEYS).join("tokens.json")
+/// The admin API's own tokens; reads their file, blocking.
+pub(super) fn admins(schema: &Schema) -> Result<Issued> {
+    admins_in(&paths::state(schema, &Machine::this())?)
+}
+
+/// The same for a command, as in [`offline`].
+pub fn admins_offline(schema: &Schema) -> Result<Issued> {
+    admins_in(&paths::state(schema, &storage::onlooker())?)
+}
+
+fn admins_in(state: &Path) -> Result<Issued> {
+    Ok(Issued::open(
+        Kind::Admin,
+        state.join(KEYS).join("admin-tokens.json"),
+    )?)
 }

@@ -43,6 +43,9 @@ pub fn admin(schema: &Schema) -> Result<admin::Config> {
     Ok(admin::Config {
         socket: storage::socket_in(&paths::state(schema, &Machine::this())?),
         metrics: schema.metrics_listen.clone(),
+        listen: Vec::new(),
+        is_optional: false,
+        tls: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::flights::Shared;
 use super::index::Listed;
@@ -10,7 +11,8 @@ use super::key::Key;
 use crate::oci::Digest;
 
 /// One stored blob.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Blob)]
 pub struct Listing {
     pub digest: String,
     /// Bytes.
@@ -29,7 +31,8 @@ pub struct Listing {
 }
 
 /// Some of all blobs, in the order of their digests.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = BlobPage)]
 pub struct Page {
     pub blobs: Vec<Listing>,
     /// There are more after this digest.
@@ -37,7 +40,8 @@ pub struct Page {
 }
 
 /// All of it in figures.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = CacheUsage)]
 pub struct Usage {
     /// Of all blobs.
     pub bytes: u64,
@@ -60,7 +64,7 @@ pub struct Usage {
 }
 
 /// Of a registry, a repository, or of whatever is counted apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Share {
     pub blobs: u64,
     pub bytes: u64,
