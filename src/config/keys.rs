@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    schema::{Access, Cache, Intercept, Limits, Log, Network, Parent, Push, Registry, Schema, Timeouts, Tls},
+    schema::{
+        Access, Acme, Admin, Cache, Intercept, Limits, Log, Network, Otlp, Parent, Push, Registry, Schema,
+        Timeouts, Tls,
+    },
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -20,6 +23,7 @@ pub(super) trait Visit {
 pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.key("listen", &mut schema.listen);
     visit.key("metrics_listen", &mut schema.metrics_listen);
+    visit.key("metrics_aliases", &mut schema.metrics_aliases);
     visit.key("public_url", &mut schema.public_url);
     visit.key("default_registry", &mut schema.default_registry);
     visit.key("allowed_hosts", &mut schema.allowed_hosts);
@@ -28,6 +32,7 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.key("allow_plain_login", &mut schema.allow_plain_login);
     visit.key("shared_max_age", &mut schema.shared_max_age);
     visit.key("state_path", &mut schema.state_path);
+    visit.key("reload_on_change", &mut schema.reload_on_change);
     visit.section("tls", |visit| tls(visit, &mut schema.tls));
     visit.section("access", |visit| access(visit, &mut schema.access));
     visit.section("cache", |visit| cache(visit, &mut schema.cache));
@@ -36,6 +41,8 @@ pub(super) fn schema<V: Visit>(visit: &mut V, schema: &mut Schema) {
     visit.section("network", |visit| network(visit, &mut schema.network));
     visit.section("parent", |visit| parent(visit, &mut schema.parent));
     visit.section("intercept", |visit| intercept(visit, &mut schema.intercept));
+    visit.section("admin", |visit| admin(visit, &mut schema.admin));
+    visit.section("otlp", |visit| otlp(visit, &mut schema.otlp));
     visit.section("log", |visit| log(visit, &mut schema.log));
     visit.registries("registries", &mut schema.registries);
 }
@@ -66,6 +73,7 @@ pub(super) fn registry<V: Visit>(visit: &mut V, registry: &mut Registry) {
     visit.key("dns", &mut registry.dns);
     visit.key("proxy", &mut registry.proxy);
     visit.key("max_connections", &mut registry.max_connections);
+    visit.key("cache_quota", &mut registry.cache_quota);
     visit.key("enabled", &mut registry.enabled);
     visit.section("push", |visit| push(visit, &mut registry.push));
 }
@@ -125,6 +133,19 @@ fn tls<V: Visit>(visit: &mut V, tls: &mut Tls) {
     visit.key("redirect_http", &mut tls.redirect_http);
     visit.key("min_version", &mut tls.min_version);
     visit.key("client_ca_file", &mut tls.client_ca_file);
+    visit.section("acme", |visit| acme(visit, &mut tls.acme));
+}
+
+fn acme<V: Visit>(visit: &mut V, acme: &mut Acme) {
+    visit.key("domains", &mut acme.domains);
+    visit.key("email", &mut acme.email);
+    visit.key("directory", &mut acme.directory);
+    visit.key("staging", &mut acme.staging);
+    visit.key("ca_file", &mut acme.ca_file);
+    visit.key("challenge", &mut acme.challenge);
+    visit.key("eab_key_id", &mut acme.eab_key_id);
+    visit.key("eab_hmac_key", &mut acme.eab_hmac_key);
+    visit.key("eab_hmac_key_file", &mut acme.eab_hmac_key_file);
 }
 
 fn access<V: Visit>(visit: &mut V, access: &mut Access) {
@@ -172,6 +193,7 @@ fn limits<V: Visit>(visit: &mut V, limits: &mut Limits) {
     visit.key("max_header_bytes", &mut limits.max_header_bytes);
     visit.key("max_header_fields", &mut limits.max_header_fields);
     visit.key("drain", &mut limits.drain);
+    visit.key("hand_over", &mut limits.hand_over);
 }
 
 fn network<V: Visit>(visit: &mut V, network: &mut Network) {
@@ -208,6 +230,19 @@ fn intercept<V: Visit>(visit: &mut V, intercept: &mut Intercept) {
 
 fn push<V: Visit>(visit: &mut V, push: &mut Push) {
     visit.key("enabled", &mut push.enabled);
+}
+
+fn admin<V: Visit>(visit: &mut V, admin: &mut Admin) {
+    visit.key("listen", &mut admin.listen);
+    visit.key("allowed_hosts", &mut admin.allowed_hosts);
+    visit.key("tls", &mut admin.tls);
+}
+
+fn otlp<V: Visit>(visit: &mut V, otlp: &mut Otlp) {
+    visit.key("endpoint", &mut otlp.endpoint);
+    visit.key("sample", &mut otlp.sample);
+    visit.key("headers", &mut otlp.headers);
+    visit.key("service_name", &mut otlp.service_name);
 }
 
 fn log<V: Visit>(visit: &mut V, log: &mut Log) {

@@ -4,10 +4,12 @@
 //! `Config`. Names of fields are the names of keys; [`super::keys`] is the page that ties the two together.
 
 mod access;
+mod acme;
 mod cache;
 mod compat;
 mod credentials;
 mod intercept;
+mod operation;
 mod parent;
 mod places;
 
@@ -25,10 +27,12 @@ use super::values::{DnsServer, Secret, Size};
 use crate::oci::RegistryName;
 
 pub use access::{Access, AccessRule, Clients, Effect, RuleAction, Withdrawn};
+pub use acme::{Acme, AcmeChallenge};
 pub use cache::{Cache, CacheMode, Fresh, Inactive, StaleOn, TagRule, Verify};
 pub use compat::Compat;
 pub use credentials::{Account, CredentialEntry, Source};
 pub use intercept::{Intercept, ProxyAuth, Tunnel};
+pub use operation::{Admin, Otlp};
 pub use parent::Parent;
 pub use places::{MirrorKeys, UrlEntry};
 
@@ -39,6 +43,8 @@ pub struct Schema {
     pub listen: Vec<ListenEntry>,
     /// Plain HTTP listeners that serve `/metrics` and nothing else.
     pub metrics_listen: Vec<SocketAddr>,
+    /// Metrics are also told under the names that distribution gives them.
+    pub metrics_aliases: bool,
     /// What realms and Locations are built from (threat S8): http or https, a host, no path beyond `/`.
     pub public_url: Option<Url>,
     /// The registry of references that name none.
@@ -56,6 +62,8 @@ pub struct Schema {
     pub shared_max_age: Duration,
     /// Keys, tokens and sockets; 0700. Unset: see [`super::paths`].
     pub state_path: Option<PathBuf>,
+    /// The configuration's file is looked at for changes.
+    pub reload_on_change: bool,
     pub tls: Tls,
     pub access: Access,
     pub cache: Cache,
@@ -64,6 +72,8 @@ pub struct Schema {
     pub network: Network,
     pub parent: Parent,
     pub intercept: Intercept,
+    pub admin: Admin,
+    pub otlp: Otlp,
     pub log: Log,
     /// Not a key: `DOCXY_COMPAT`, whose place docxy takes.
     pub compat: Option<Compat>,
@@ -136,6 +146,7 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Clients of `listen` here must show a certificate of one of the authorities in this file.
     pub client_ca_file: Option<PathBuf>,
+    pub acme: Acme,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -177,6 +188,8 @@ pub struct Limits {
     pub max_header_fields: u32,
     /// How long running transfers may go on after SIGTERM.
     pub drain: Duration,
+    /// How long running transfers may go on in a process that another one has taken over from.
+    pub hand_over: Duration,
 }
 
 /// `[network]`: how registries are reached.
@@ -317,6 +330,8 @@ pub struct Registry {
     pub proxy: Option<ProxyList>,
     /// Connections to this registry and its storage at a time.
     pub max_connections: u32,
+    /// What is stored of this registry, at most. Unset: as much as the cache holds.
+    pub cache_quota: Option<Size>,
     pub push: Push,
     pub enabled: bool,
 }
@@ -371,6 +386,7 @@ impl Default for Schema {
                 proxy_protocol: false,
             }],
             metrics_listen: Vec::new(),
+            metrics_aliases: false,
             public_url: None,
             default_registry: super::presets::default_registry(),
             allowed_hosts: Vec::new(),
@@ -379,6 +395,7 @@ impl Default for Schema {
             allow_plain_login: false,
             shared_max_age: Duration::from_hours(1),
             state_path: None,
+            reload_on_change: false,
             tls: Tls::default(),
             access: Access::default(),
             cache: Cache::default(),
@@ -387,6 +404,8 @@ impl Default for Schema {
             network: Network::default(),
             parent: Parent::default(),
             intercept: Intercept::default(),
+            admin: Admin::default(),
+            otlp: Otlp::default(),
             log: Log::default(),
             compat: None,
             registries: BTreeMap::new(),
@@ -402,6 +421,7 @@ impl Default for Tls {
             redirect_http: true,
             min_version: TlsVersion::Tls12,
             client_ca_file: None,
+            acme: Acme::default(),
         }
     }
 }
@@ -426,6 +446,7 @@ impl Default for Limits {
             max_header_bytes: Size::from_kib(64),
             max_header_fields: 100,
             drain: Duration::from_secs(30),
+            hand_over: Duration::from_hours(1),
         }
     }
 }
@@ -482,6 +503,7 @@ impl Default for Registry {
             dns: None,
             proxy: None,
             max_connections: 16,
+            cache_quota: None,
             push: Push::default(),
             enabled: true,
         }

@@ -7,6 +7,7 @@ mod choice;
 mod credentials;
 mod intercept;
 mod network;
+mod operation;
 mod places;
 mod proxy;
 
@@ -451,7 +452,7 @@ impl<T: Setting> Setting for Vec<T> {
 impl<T: Setting> Setting for BTreeMap<String, T> {
     const EXPECTED: &'static str = "a table such as { \"name\" = [\"...\"] }";
 
-    /// Names are folded to lower case: the only maps are of host names.
+    /// Names are folded to lower case: the only maps are of host names and of header fields.
     fn read(node: &Node, at: &mut Reading<'_>) -> Option<Self> {
         let parsed = at.structured(node, '{')?;
         let node = parsed.as_ref();

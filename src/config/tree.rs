@@ -39,10 +39,12 @@ pub(super) enum Value {
     Raw(String),
     /// In decimal, sign included.
     Integer(String),
+    /// In decimal, with a fraction or an exponent.
+    Float(String),
     Boolean(bool),
     Array(Vec<Node>),
     Table(Table),
-    /// A float or a date: no key takes one.
+    /// A date: no key takes one.
     Other(&'static str),
 }
 
@@ -52,6 +54,7 @@ impl Node {
         match self.value {
             Value::String(_) | Value::Raw(_) => "a text",
             Value::Integer(_) => "a number",
+            Value::Float(_) => "a number with a fraction",
             Value::Boolean(_) => "true or false",
             Value::Array(_) => "a list",
             Value::Table(_) => "a table",
@@ -191,7 +194,7 @@ fn node_of(value: &Spanned<DeValue<'_>>, locate: &impl Fn(usize) -> Origin) -> N
             Ok(number) => Value::Integer(number.to_string()),
             Err(_) => Value::Other("a number out of range"),
         },
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Float(number) => Value::Float(number.to_string()),
         DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => Value::Array(items.iter().map(|item| node_of(item, locate)).collect()),

@@ -143,11 +143,12 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) -> Vec<SocketAddr> {
             "write listen = [\"127.0.0.1:5000\"]",
         );
     }
-    if !tls.listen.is_empty() && tls.certificates.is_empty() {
+    if !tls.listen.is_empty() && tls.certificates.is_empty() && tls.acme.domains.is_empty() {
         findings.problem(
             "tls.listen",
             "HTTPS needs a certificate",
-            "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
+            "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls], or domains = [\"NAME\"] under \
+             [tls.acme]",
         );
     }
     client_authority(schema, findings);

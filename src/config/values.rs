@@ -6,6 +6,7 @@ mod fresh;
 mod host_pattern;
 mod pattern;
 mod private_file;
+mod share;
 mod size;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub use fresh::Fresh;
 pub use host_pattern::{HostPattern, HostPatternError};
 pub use pattern::{Pattern, PatternError};
 pub use private_file::{Exposed, is_private};
+pub use share::{Share, ShareError};
 pub use size::{Size, SizeError};
 
 /// A value that never prints: `Debug` and `Display` show `***` (threat S12).

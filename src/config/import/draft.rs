@@ -368,7 +368,7 @@ fn node_of(value: &toml::Value, origin: &Origin) -> Node {
         toml::Value::String(text) => tree::Value::String(text.clone()),
         toml::Value::Integer(number) => tree::Value::Integer(number.to_string()),
         toml::Value::Boolean(value) => tree::Value::Boolean(*value),
-        toml::Value::Float(_) => tree::Value::Other("a number with a fraction"),
+        toml::Value::Float(number) => tree::Value::Float(number.to_string()),
         toml::Value::Datetime(_) => tree::Value::Other("a date"),
         toml::Value::Array(items) => {
             tree::Value::Array(items.iter().map(|item| node_of(item, origin)).collect())

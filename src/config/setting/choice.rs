@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::{Reading, Setting, nearest, places::PlaceRole};
 use crate::config::{
     schema::{
-        AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, RuleAction, StaleOn,
-        TlsVersion, Tunnel, Verify, WhenLimited, Withdrawn,
+        AcmeChallenge, AuthMode, CacheMode, ChallengeMode, Clients, Effect, LogFormat, ProxyAuth, RuleAction,
+        StaleOn, TlsVersion, Tunnel, Verify, WhenLimited, Withdrawn,
     },
     tree::{Node, Value},
 };
@@ -48,6 +48,8 @@ choice!(LogFormat, "\"auto\", \"text\" or \"json\"",
 choice!(TlsVersion, "\"1.2\" or \"1.3\"",
     "1.2" => TlsVersion::Tls12, "1.3" => TlsVersion::Tls13);
 
+choice!(AcmeChallenge, "\"auto\", \"http-01\" or \"tls-alpn-01\"",
+    "auto" => AcmeChallenge::Auto, "http-01" => AcmeChallenge::Http01, "tls-alpn-01" => AcmeChallenge::TlsAlpn01);
 choice!(Tunnel, "\"none\" or \"all\"", "none" => Tunnel::None, "all" => Tunnel::All);
 choice!(ProxyAuth, "\"none\" or \"users\"", "none" => ProxyAuth::None, "users" => ProxyAuth::Users);
 

@@ -148,6 +148,8 @@ impl Builder {
             listen = ["127.0.0.1:0"]
             [cache]
             mode = "off"
+            [admin]
+            listen = []
             [log]
             format = "json"
             level = "info"
