@@ -108,9 +108,13 @@ async fn serve(
     let accounts = Arc::new(accounts::open(schema, &secrets)?);
     accounts.end_tokens_of_the_gone();
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?;
+    let operators = admin::open(&resolve::admin(loaded, certificates.as_ref())?).await?;
     let admins = Arc::new(accounts::admins(schema)?);
-    let guard = Arc::new(admin::Guard::new(admins, Vec::new(), metrics.clone()));
+    let guard = Arc::new(admin::Guard::new(
+        admins,
+        schema.admin.allowed_hosts.clone(),
+        metrics.clone(),
+    ));
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
@@ -130,7 +134,7 @@ async fn serve(
         store.as_ref(),
         access,
     )?;
-    let operators = operators.serve(admin::Parts {
+    let operators = operators.serve(&admin::Parts {
         metrics: metrics.clone(),
         store,
         accounts: Arc::clone(&accounts),

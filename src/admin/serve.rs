@@ -130,7 +130,7 @@ impl Serving {
 
 impl Open {
     /// Must be called on the runtime.
-    pub fn serve(self, parts: Parts) -> Serving {
+    pub fn serve(self, parts: &Parts) -> Serving {
         let mut listeners = JoinSet::new();
         for listener in self.metrics {
             let routes = router::metrics(parts.clone());
