@@ -4,6 +4,7 @@
 
 mod admins;
 pub mod api;
+mod browse;
 mod cache;
 mod document;
 mod explain;
@@ -19,6 +20,7 @@ mod socket;
 mod tokens;
 mod trace;
 mod upstreams;
+mod users;
 mod verify;
 
 use std::net::SocketAddr;

@@ -3,14 +3,13 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
+use serde::Serialize;
 
 use super::Parts;
-use super::api::{self, About, Failure, LONGEST_PAGE, Removal};
+use super::api::{self, About, Failure, Removal};
 use super::refusal::{Refusal, json};
-use super::request::{Json, NoBody, NoQuery, Query};
-use crate::cache::{Cleared, Collected, Page, Selector, Store, Usage};
+use super::request::{Json, NoBody, NoQuery};
+use crate::cache::{Cleared, Collected, Selector, Store, Usage};
 use crate::oci::Digest;
 
 /// Who answers
@@ -27,40 +26,6 @@ pub(super) async fn about(State(parts): State<Parts>, _: NoQuery) -> Response {
         process: std::process::id(),
         cache: folder,
     })
-}
-
-/// Which blobs are listed.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Paging {
-    /// `next` of the page before.
-    after: Option<String>,
-    /// 1000 unless another number is given, 10000 at most.
-    #[param(minimum = 1, maximum = 10000)]
-    limit: Option<usize>,
-}
-
-/// Every stored blob
-///
-/// In the order of their digests.
-#[utoipa::path(get, path = "/cache/blobs", tag = "cache", params(Paging),
-    responses((status = 200, body = Page), (status = 404, body = Failure, description = "docxy only forwards")))]
-pub(super) async fn list(
-    State(parts): State<Parts>,
-    Query(paging): Query<Paging>,
-) -> Result<Response, Refusal> {
-    let after = paging.after.map(|text| digest("after", &text)).transpose()?;
-    let most = match paging.limit {
-        None => api::PAGE,
-        Some(number) if (1..=LONGEST_PAGE).contains(&number) => number,
-        Some(number) => {
-            return Err(Refusal::malformed(format!(
-                "limit: {number}: write a number from 1 to {LONGEST_PAGE}"
-            )));
-        }
-    };
-    done(&parts, move |store| store.list(after.as_ref(), most)).await
 }
 
 /// How much is stored
@@ -108,11 +73,18 @@ pub(super) fn store(parts: &Parts) -> Result<&Store, Refusal> {
     })
 }
 
-async fn done<T: Serialize + Send + 'static>(
+pub(super) async fn done<T: Serialize + Send + 'static>(
     parts: &Parts,
     work: impl FnOnce(&Store) -> T + Send + 'static,
 ) -> Result<Response, Refusal> {
+    in_cache(parts, work).await.map(|value| json(&value))
+}
+
+pub(super) async fn in_cache<T: Send + 'static>(
+    parts: &Parts,
+    work: impl FnOnce(&Store) -> T + Send + 'static,
+) -> Result<T, Refusal> {
     let store = store(parts)?.clone();
     let outcome = tokio::task::spawn_blocking(move || work(&store)).await;
-    outcome.map(|value| json(&value)).map_err(Refusal::broken)
+    outcome.map_err(Refusal::broken)
 }

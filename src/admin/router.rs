@@ -14,7 +14,7 @@ use super::api::{self, Failure};
 use super::document;
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::request::NoQuery;
-use super::{Parts, admins, cache, explain, health, session, tokens, trace, upstreams, verify};
+use super::{Parts, admins, browse, cache, explain, health, session, tokens, trace, upstreams, users, verify};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =
@@ -51,12 +51,17 @@ fn described() -> (Router<Parts>, OpenApi) {
         .routes(routes!(admins::list, admins::create))
         .routes(routes!(admins::revoke))
         // Who may pull
+        .routes(routes!(users::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(explain::explain))
         // What is stored
         .routes(routes!(cache::usage))
-        .routes(routes!(cache::list))
+        .routes(routes!(browse::registries))
+        .routes(routes!(browse::repositories))
+        .routes(routes!(browse::tags))
+        .routes(routes!(browse::blobs))
+        .routes(routes!(browse::blob, browse::remove_blob))
         .routes(routes!(cache::remove))
         .routes(routes!(cache::collect))
         .routes(routes!(verify::verify))

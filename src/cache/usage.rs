@@ -102,6 +102,34 @@ fn listing(shared: &Shared, blob: &Listed, tags: &HashMap<Digest, BTreeSet<Strin
     }
 }
 
+/// One blob with all that is known of it, if it is stored.
+pub(super) fn one(shared: &Shared, digest: &Digest) -> Option<Listing> {
+    let parts = &shared.parts;
+    let blob = parts.index.get(digest)?;
+    let links = parts.records.links_of(digest);
+    let mut tags = BTreeSet::new();
+    for (name, _) in &links {
+        for (tag, record) in parts.records.all_tags(name) {
+            if record.digest == *digest {
+                tags.insert(format!("{name}:{tag}"));
+            }
+        }
+    }
+    Some(Listing {
+        digest: digest.to_string(),
+        size: blob.size,
+        unused: parts.clock.now().saturating_sub(blob.last_use),
+        pinned: blob.pinned,
+        verified: blob.verified,
+        media_type: links
+            .iter()
+            .find_map(|(_, media_type)| media_type.as_deref())
+            .map(ToOwned::to_owned),
+        repositories: links.iter().map(|(name, _)| name.to_string()).collect(),
+        tags: tags.into_iter().collect(),
+    })
+}
+
 fn tags_by_digest(shared: &Shared) -> HashMap<Digest, BTreeSet<String>> {
     let mut tags: HashMap<Digest, BTreeSet<String>> = HashMap::new();
     for name in shared.parts.records.repositories() {
@@ -160,6 +188,6 @@ impl Share {
     }
 }
 
-fn count(length: usize) -> u64 {
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
