@@ -93,7 +93,13 @@ async fn serve(
     let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
     // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(schema)?).await?;
+    let operators = admin::open(&resolve::admin(&loaded, certificates.as_ref())?).await?;
+    let admins = Arc::new(accounts::admins(schema)?);
+    let guard = Arc::new(admin::Guard::new(
+        admins,
+        schema.admin.allowed_hosts.clone(),
+        metrics.clone(),
+    ));
     let no_more_readers = CancellationToken::new();
     let keeping = store
         .as_ref()
@@ -124,13 +130,16 @@ async fn serve(
         open_files,
     };
     let reloader = Reloader::new(ground, outside, load, first);
-    let operators = operators.serve(admin::Parts {
+    let operators = operators.serve(&admin::Parts {
         metrics,
         store,
         control: Arc::clone(&reloader) as Arc<dyn Control>,
         tracer: tracer.clone(),
         traces: storage::traces(schema)?,
+        guard: Arc::clone(&guard),
+        verifying: admin::Turn::default(),
     });
+    watchers.spawn(Arc::clone(guard.admins()).watch(no_more_readers.clone().cancelled_owned()));
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }

@@ -77,6 +77,10 @@ pub enum Reason {
     Concurrent,
     /// Sign-ins that were not checked: after wrong passwords, or because too many are.
     Password,
+    /// Calls of the admin API without credentials, or with wrong ones.
+    AdminToken,
+    /// Calls of the admin API under a name that is not docxy's, or from another site's page.
+    AdminHost,
 }
 
 impl EncodeLabelValue for Reason {
@@ -86,6 +90,8 @@ impl EncodeLabelValue for Reason {
             Self::Requests => "requests",
             Self::Concurrent => "concurrent",
             Self::Password => "password",
+            Self::AdminToken => "admin-token",
+            Self::AdminHost => "admin-host",
         })
     }
 }
