@@ -15,6 +15,8 @@ use super::intercept::places;
 use super::storage;
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
+use crate::config::load::Loaded;
+use crate::config::origin::Origin;
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -39,31 +41,38 @@ pub fn logging(schema: &Schema) -> logging::Config {
     }
 }
 
-pub fn admin(schema: &Schema) -> Result<admin::Config> {
+pub fn admin(loaded: &Loaded, certificates: Option<&Arc<Certificates>>) -> Result<admin::Config> {
+    let schema = &loaded.schema;
     Ok(admin::Config {
         socket: storage::socket_in(&paths::state(schema, &Machine::this())?),
         metrics: schema.metrics_listen.clone(),
+        listen: schema.admin.listen.clone(),
+        is_optional: *loaded.origins.of("admin.listen") == Origin::Default,
+        tls: certificates.filter(|_| schema.admin.tls).cloned(),
     })
 }
 
 /// Reads the certificates, if TLS is served at all.
 pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
-    if schema.tls.listen.is_empty() {
+    if schema.tls.listen.is_empty() && !schema.admin.tls {
         return Ok(None);
     }
-    let files: Vec<_> = schema
-        .tls
-        .certificates
-        .iter()
-        .map(|files| tls::CertificateFiles {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-        })
-        .collect();
+    let files = certificate_files(schema);
     let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
+}
+
+/// The pairs, in their order.
+pub fn certificate_files(schema: &Schema) -> Vec<tls::CertificateFiles> {
+    let pairs = schema.tls.certificates.iter();
+    pairs
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
+        .collect()
 }
 
 pub fn min_version(schema: &Schema) -> tls::MinVersion {

@@ -43,7 +43,7 @@ pub struct Operators {
 
 impl Operators {
     pub fn new(config: admin::Config, parts: admin::Parts, open: admin::Open) -> Self {
-        let serving = Some(open.serve(parts.clone()));
+        let serving = Some(open.serve(&parts));
         Self {
             config,
             parts,
@@ -59,7 +59,7 @@ impl Operators {
 
     async fn open_again(&mut self) {
         match admin::open(&self.config).await {
-            Ok(open) => self.serving = Some(open.serve(self.parts.clone())),
+            Ok(open) => self.serving = Some(open.serve(&self.parts)),
             Err(error) => tracing::error!("{error}; operators can't reach this process"),
         }
     }

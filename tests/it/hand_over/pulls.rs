@@ -59,13 +59,11 @@ async fn a_slow_pull_ends_whole_in_the_old_process_while_the_new_one_serves() {
     assert_eq!(sha256(&bytes), layer.digest);
     // The new one heard of it, counts it, and gives it to whom the old one would have.
     line.docxy.stored(&layer).await;
+    let asked = line.docxy.stub.gets("*/blobs/*").len();
     let again = line.docxy.get(&path).await;
     again.assert_is(&layer, &line.docxy.stub);
     assert_eq!(word(&again), "hit");
-    assert_eq!(
-        line.docxy.stub.gets(&format!("*/blobs/{}", layer.digest)).len(),
-        1
-    );
+    assert_eq!(line.docxy.stub.gets("*/blobs/*").len(), asked);
     line.others_end().await;
     line.docxy.no_partials().await;
     line.ends().await;
