@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out.
 
+mod admin;
 mod ca;
 mod cache;
 mod check_config;
@@ -7,6 +8,7 @@ mod client_config;
 mod config;
 mod explain;
 mod healthcheck;
+mod life;
 mod naming;
 mod output;
 mod owner;
@@ -109,6 +111,8 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Say who may use the admin API, and what it is
+    Admin(admin::Arguments),
     /// Make, show and exchange the authority that clients of the intercepting door trust
     Ca(ca::Arguments),
     /// Show how docxy stands with its registries: which credentials work, what is left of their limits, for how long
@@ -168,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Admin(wanted) => admin::run(&loaded.schema, &wanted),
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         // Answered above, without a configuration.
         Command::Config(_) => Ok(ExitCode::SUCCESS),

@@ -56,8 +56,7 @@ pub(super) async fn repositories(
     Query(wanted): Query<WantedRepositories>,
 ) -> Result<Response, Refusal> {
     let registry = wanted.registry.map(|text| {
-        RegistryName::parse(&text)
-            .map_err(|error| Refusal::malformed(format!("registry: {text:?}: {error}")))
+        RegistryName::parse(&text).map_err(|error| Refusal::malformed(format!("registry: {text:?}: {error}")))
     });
     let registry = registry.transpose()?;
     let window = Window {
@@ -65,7 +64,10 @@ pub(super) async fn repositories(
         after: wanted.after,
         most: most(wanted.limit)?,
     };
-    done(&parts, move |store| store.repositories(registry.as_ref(), &window)).await
+    done(&parts, move |store| {
+        store.repositories(registry.as_ref(), &window)
+    })
+    .await
 }
 
 /// Which tags are listed.

@@ -14,7 +14,9 @@ use super::api::{self, Failure};
 use super::document;
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::request::NoQuery;
-use super::{Parts, admins, browse, cache, explain, health, session, tokens, trace, upstreams, users, verify};
+use super::{
+    Parts, admins, browse, cache, explain, health, session, tokens, trace, upstreams, users, verify,
+};
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
 const METRICS_TYPE: HeaderValue =

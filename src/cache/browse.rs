@@ -163,7 +163,12 @@ pub(super) fn repositories(
 /// None: only its name is left.
 fn repository(shared: &Shared, text: String, name: &FullName) -> Option<RepositoryEntry> {
     let parts = &shared.parts;
-    let tags: BTreeSet<Tag> = parts.records.all_tags(name).into_iter().map(|(tag, _)| tag).collect();
+    let tags: BTreeSet<Tag> = parts
+        .records
+        .all_tags(name)
+        .into_iter()
+        .map(|(tag, _)| tag)
+        .collect();
     let mut entry = RepositoryEntry {
         repository: text,
         public: parts.records.is_public(name),

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::access::issued::{self, Wanted};
+use crate::admin::api::admins::{AdminToken, AdminTokens, NewAdminToken, WantedAdminToken};
 use crate::admin::api::trace::{Start, Trace};
 use crate::admin::api::upstreams::Upstreams;
 use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal};
@@ -148,6 +149,22 @@ impl Running {
         self.ask(
             Method::DELETE,
             &format!("/tokens/{}", segment(which)),
+            Bytes::new(),
+        )
+    }
+
+    pub fn admin_tokens(&self) -> anyhow::Result<AdminTokens> {
+        self.ask(Method::GET, "/admin/tokens", Bytes::new())
+    }
+
+    pub fn create_admin_token(&self, wanted: &WantedAdminToken) -> anyhow::Result<NewAdminToken> {
+        self.ask(Method::POST, "/admin/tokens", json(wanted)?)
+    }
+
+    pub fn revoke_admin_token(&self, which: &str) -> anyhow::Result<AdminToken> {
+        self.ask(
+            Method::DELETE,
+            &format!("/admin/tokens/{}", segment(which)),
             Bytes::new(),
         )
     }
