@@ -12,6 +12,7 @@ mod life;
 mod naming;
 mod output;
 mod owner;
+mod reload;
 mod running;
 mod table;
 mod token;
@@ -111,6 +112,8 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Tell the docxy that runs to read its configuration again; exit code 1 when it has mistakes and was not taken
+    Reload(reload::Arguments),
     /// Say who may use the admin API, and what it is
     Admin(admin::Arguments),
     /// Make, show and exchange the authority that clients of the intercepting door trust
@@ -149,12 +152,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => fail(format!("{error:#}")),
         };
     }
-    let mut loaded = match load(arguments.common) {
+    let sources = sources(arguments.common);
+    let mut loaded = match crate::config::load(&sources) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or_default() {
-        Command::Serve(serving) => serve(&mut loaded, serving),
+        Command::Serve(serving) => serve(&mut loaded, sources, serving),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -172,6 +176,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Reload(wanted) => reload::run(&loaded.schema, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Admin(wanted) => admin::run(&loaded.schema, &wanted),
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         // Answered above, without a configuration.
@@ -195,24 +200,25 @@ impl Default for Command {
     }
 }
 
-fn load(common: Common) -> Result<Loaded, Problems> {
+fn sources(common: Common) -> Sources {
     let flags = Flags {
         listen: common.listen,
         public_url: common.public_url,
         log_level: common.log_level,
         set: common.set,
     };
-    crate::config::load(&Sources::of_process(common.config, flags))
+    Sources::of_process(common.config, flags)
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &mut Loaded, serving: Serving) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &mut Loaded, sources: Sources, serving: Serving) -> anyhow::Result<ExitCode> {
     match validate::files(loaded) {
         Ok(warnings) => loaded.warnings.extend(warnings),
         Err(problems) => bail!(configuration_text(&problems)),
     }
     let loaded = &*loaded;
-    app::run(loaded, serving.trace_http, || {
+    let again = Box::new(move || crate::config::load(&sources));
+    app::run(loaded, serving.trace_http, again, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));
         }

@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier};
 
 use super::callers::Callers;
+use super::facts::CertificateFacts;
 use super::source::{Audience, Source};
 use super::{Error, watched};
 
@@ -43,6 +44,13 @@ pub struct Certificates {
     provider: Arc<CryptoProvider>,
     sources: Mutex<Vec<Source>>,
     callers: Option<Arc<Callers>>,
+}
+
+/// Pairs that can be shown.
+#[derive(Debug)]
+pub struct Prepared {
+    sources: Vec<Source>,
+    choice: Choice,
 }
 
 impl Certificates {
@@ -81,6 +89,44 @@ impl Certificates {
     /// What a TLS acceptor needs; the same for the whole life of the process.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Reads and checks other pairs, to be shown from [`Self::take`] on. Blocks on files.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn prepare(&self, files: &[CertificateFiles]) -> Result<Prepared, Error> {
+        let sources = files
+            .iter()
+            .map(|files| Source::load(files, Audience::Clients, &self.provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let choice = Choice::among(&sources)?;
+        Ok(Prepared { sources, choice })
+    }
+
+    /// Shows these instead.
+    pub fn take(&self, Prepared { sources, choice }: Prepared) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+        self.shown.0.store(Arc::new(choice));
+    }
+
+    /// What the certificates say that are shown, each once.
+    pub fn facts(&self) -> Vec<CertificateFacts> {
+        let choice = self.shown.0.load();
+        let named = choice.exact.values().chain(choice.wildcard.values()).flatten();
+        let mut all: Vec<CertificateFacts> = Vec::new();
+        for facts in choice
+            .default
+            .iter()
+            .chain(named)
+            .filter_map(|shown| CertificateFacts::of(shown))
+        {
+            if !all.contains(&facts) {
+                all.push(facts);
+            }
+        }
+        all.sort_by(|one, other| one.names.cmp(&other.names));
+        all
     }
 
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.
