@@ -155,6 +155,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let sources = sources(arguments.common);
     let mut loaded = match crate::config::load(&sources) {
         Ok(loaded) => loaded,
+        Err(problems) if matches!(arguments.command, Some(Command::Reload(_))) => {
+            return fail(format_args!(
+                "nothing was reloaded, a docxy that runs goes on as before: {}",
+                configuration_text(&problems)
+            ));
+        }
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or_default() {
