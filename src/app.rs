@@ -109,6 +109,7 @@ async fn serve(
         listen::Sockets::Own
     };
     let signals = listen::watch_signals(trigger.clone(), after).context("signals can't be watched")?;
+    let hangups = reload::hangups().context("signals can't be watched")?;
     let hand_over_requests = hand_over::requests().context("signals can't be watched")?;
     let metrics = Metrics::default();
     metrics.configured();
@@ -127,12 +128,14 @@ async fn serve(
     ));
     let no_more_readers = CancellationToken::new();
     let watchers = TaskTracker::new();
+    let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     let ground = Ground {
         metrics: metrics.clone(),
         log,
         tracer: tracer.clone(),
         drain: drain.clone(),
-        listening: listeners.iter().map(Listener::local_addr).collect(),
+        own: addresses.iter().copied().chain(operators.addresses()).collect(),
+        listening: addresses,
         store: store.clone(),
         secrets,
         end: no_more_readers.clone(),
@@ -140,7 +143,7 @@ async fn serve(
     };
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(ground.listening.clone(), via, tracer.clone());
+    let roads = Roads::new(ground.own.clone(), via, tracer.clone());
     let first = Generation::first(&ground, Arc::clone(&loaded), roads)?;
     first.watch(&ground);
     let live = Live::new(Arc::clone(&first.parts));
@@ -189,7 +192,7 @@ async fn serve(
     }
     let ended = no_more_readers.clone().cancelled_owned();
     watchers.spawn(Arc::clone(guard.admins()).watch(ended));
-    reloader.watch().context("signals can't be watched")?;
+    reloader.watch(hangups);
     watchers.close();
     tokio::spawn(systemd::watchdog(drain.clone()));
     let serving = tokio::spawn(listen::serve(listeners, settings, live, drain.clone()));

@@ -16,6 +16,7 @@ mod flight;
 pub(crate) mod flights;
 mod hands;
 mod hashing;
+mod homes;
 pub mod index;
 mod keeper;
 mod key;
@@ -46,6 +47,7 @@ mod usage;
 mod verification;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -300,6 +302,13 @@ impl Store {
     pub fn mark_public_since(&self, name: &FullName, ago: Duration) {
         let at = self.parts.clock.now().saturating_sub(ago.as_secs());
         self.parts.records.mark_public(name, at);
+    }
+
+    /// Tells where these registries are now, and takes away the public marks of those that were elsewhere; names them.
+    /// Blocking.
+    pub fn settle(&self, homes: &BTreeMap<RegistryName, String>) -> io::Result<Vec<RegistryName>> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
+        homes::settle(&self.flights.shared, homes)
     }
 
     pub fn unmark_public(&self, name: &FullName) {

@@ -150,12 +150,11 @@ impl Pull {
         upstreams: HashMap<RegistryName, Arc<Upstream>>,
         cache: CacheConfig,
     ) -> Self {
-        let is_as_before = |(name, upstream): (&RegistryName, &Arc<Upstream>)| {
-            self.upstreams
-                .get(name)
-                .is_none_or(|old| Arc::ptr_eq(old, upstream))
+        // One that is gone may come back as another.
+        let is_as_before = |(name, old): (&RegistryName, &Arc<Upstream>)| {
+            upstreams.get(name).is_some_and(|new| Arc::ptr_eq(old, new))
         };
-        let same_registries = upstreams.iter().all(is_as_before);
+        let same_registries = self.upstreams.iter().all(is_as_before);
         Self {
             cached: self
                 .cached
@@ -163,6 +162,16 @@ impl Pull {
                 .map(|cached| Arc::new(cached.renewed(cache, same_registries))),
             config,
             upstreams,
+        }
+    }
+
+    /// The next one is served: what is still under way here makes nothing public any more, where that one forgot what was
+    /// proved here.
+    pub fn give_way_to(&self, next: &Self) {
+        if let (Some(own), Some(its)) = (&self.cached, &next.cached)
+            && !Arc::ptr_eq(&own.proofs, &its.proofs)
+        {
+            own.proofs.end();
         }
     }
 

@@ -163,6 +163,7 @@ pub enum Known {
 impl Tokens {
     pub fn new(sealer: Sealer) -> Self {
         let handed_out = Cache::builder()
+            .support_invalidation_closures()
             .max_capacity(REMEMBERED)
             .time_to_live(REFRESH_LIFE)
             .build();
@@ -177,6 +178,17 @@ impl Tokens {
             accepted,
             outlives_this_run: false,
         }
+    }
+
+    /// This registry is another one now: what the one before handed out is for nobody else, and whom it let in proves nothing.
+    pub fn forget(&self, registry: &RegistryName) {
+        let registry = registry.clone();
+        let is_its = move |_: &TokenKey, entry: &Arc<HandedOut>| entry.registry == registry;
+        if self.handed_out.invalidate_entries_if(is_its).is_err() {
+            self.handed_out.invalidate_all();
+        }
+        // Kept under a hash of all that a login is: nobody can tell any more whose they are.
+        self.accepted.invalidate_all();
     }
 
     /// The sealer's key is kept between runs, and so is what clients keep of what it sealed.

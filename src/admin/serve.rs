@@ -129,6 +129,14 @@ impl Serving {
 }
 
 impl Open {
+    /// Where operators are answered over TCP.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.metrics.iter().chain(&self.api);
+        listeners
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
     /// Must be called on the runtime.
     pub fn serve(self, parts: &Parts) -> Serving {
         let mut listeners = JoinSet::new();

@@ -1,7 +1,7 @@
 //! What one configuration makes: everything behind the listeners. A reload makes the next one out of it, and what nothing
 //! changed for goes over as it is, with all that it has learnt.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
@@ -46,6 +46,8 @@ pub struct Ground {
     pub drain: Drain,
     /// What is listened on, in the order of [`resolve::bindings`].
     pub listening: Vec<SocketAddr>,
+    /// The same, and where operators are answered: nobody is to reach these through docxy (threat S3).
+    pub own: Vec<SocketAddr>,
     pub store: Option<Store>,
     pub secrets: Secrets,
     /// Nobody is served any more.
@@ -62,12 +64,17 @@ pub struct Generation {
     pub renewed: Vec<RegistryName>,
     roads: Roads,
     files: Files,
+    /// Where each registry is, or was when it was configured last.
+    homes: Homes,
     end: CancellationToken,
     _ends: DropGuard,
 }
 
 /// What the files held that each registry's client was made with, if they could be read.
 type Files = HashMap<RegistryName, Vec<(PathBuf, Option<Contents>)>>;
+
+/// The address that speaks for a registry.
+type Homes = BTreeMap<RegistryName, String>;
 
 /// The parts that are not made of the configuration alone.
 struct Known {
@@ -100,7 +107,9 @@ impl Generation {
             limits: Arc::new(Limits::new(resolve::request_limits(schema))),
             authority: authority::open(schema)?,
         };
-        Self::of(ground, loaded, roads, clients, known)
+        let homes = homes(schema);
+        settle(ground, &homes);
+        Self::of(ground, loaded, roads, clients, known, homes)
     }
 
     /// The next one, for another configuration. Blocks on files. Nothing of this one has changed afterwards, whatever comes
@@ -133,7 +142,21 @@ impl Generation {
                 _ => authority::open(new)?,
             },
         };
-        Self::of(ground, loaded, roads, clients, known)
+        let mut homes_known = self.homes.clone();
+        homes_known.extend(homes(new));
+        Self::of(ground, loaded, roads, clients, known, homes_known)
+    }
+
+    /// To be called right before the next one is served, which nothing can prevent any more: registries that are others now, and
+    /// what docxy knows of them, are forgotten. Blocks on files.
+    pub fn give_way_to(&self, next: &Self, ground: &Ground) {
+        self.parts.pull.give_way_to(&next.parts.pull);
+        for (name, home) in &next.homes {
+            if self.homes.get(name).is_some_and(|before| before != home) {
+                next.parts.access.tokens().forget(name);
+            }
+        }
+        settle(ground, &next.homes);
     }
 
     fn of(
@@ -142,6 +165,7 @@ impl Generation {
         roads: Roads,
         clients: Clients,
         known: Known,
+        homes: Homes,
     ) -> Result<Self> {
         let schema = &loaded.schema;
         let pull = Arc::new(known.pull);
@@ -153,7 +177,7 @@ impl Generation {
             addresses: Addresses::load(resolve::addresses(schema))
                 .context("lists of addresses of [access]")?,
             limits: known.limits,
-            intercept: intercept::build(schema, &roads, &ground.listening)?,
+            intercept: intercept::build(schema, &roads, &ground.own)?,
             push: Push::new(Arc::clone(&pull)),
             pull,
             authority: known.authority,
@@ -169,6 +193,7 @@ impl Generation {
             renewed: clients.renewed,
             roads,
             files: clients.files,
+            homes,
             _ends: end.clone().drop_guard(),
             end,
         })
@@ -248,6 +273,32 @@ impl Generation {
             && self.files.get(name).map(Vec::as_slice) == Some(files);
         let upstream = self.parts.pull.upstream(name).ok()?;
         is_as_before.then(|| Arc::clone(upstream))
+    }
+}
+
+fn homes(schema: &Schema) -> Homes {
+    let home = |(name, registry): (&RegistryName, &Registry)| {
+        let url = &registry.urls.first()?.url;
+        Some((name.clone(), url.to_string()))
+    };
+    schema.enabled_registries().filter_map(home).collect()
+}
+
+/// Public marks are of the registry that made them.
+fn settle(ground: &Ground, homes: &Homes) {
+    let Some(store) = &ground.store else {
+        return;
+    };
+    match store.settle(homes) {
+        Ok(moved) => {
+            for name in moved {
+                tracing::info!(
+                    registry = %name,
+                    "the registry is at another address: what is public there is asked anew"
+                );
+            }
+        }
+        Err(error) => tracing::warn!("where registries are can't be written down in the cache: {error}"),
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fixed;
 use super::generation::{Generation, Ground};
@@ -40,7 +40,7 @@ pub struct Reloader {
     ground: Ground,
     outside: Outside,
     load: Load,
-    current: Mutex<Generation>,
+    current: Mutex<Arc<Generation>>,
     /// Held by the reload that is under way.
     turn: tokio::sync::Mutex<()>,
 }
@@ -51,6 +51,23 @@ impl fmt::Debug for Reloader {
     }
 }
 
+/// Why the configuration is read again.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Somebody said so.
+    Asked,
+    /// The file changed to this, and has lain still since.
+    Changed(Contents),
+}
+
+/// Takes over SIGHUP at once: until then it kills.
+///
+/// # Errors
+/// The runtime could not install a signal handler.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 impl Reloader {
     /// `first` is served already.
     pub fn new(ground: Ground, outside: Outside, load: Load, first: Generation) -> Arc<Self> {
@@ -58,48 +75,50 @@ impl Reloader {
             ground,
             outside,
             load,
-            current: Mutex::new(first),
+            current: Mutex::new(Arc::new(first)),
             turn: tokio::sync::Mutex::default(),
         })
     }
 
-    /// At each SIGHUP, and where `reload_on_change` is on, when the file changes; until nobody is served any more.
-    ///
-    /// # Errors
-    /// The runtime could not install a signal handler.
-    pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
-        let mut hangups = signal(SignalKind::hangup())?;
+    /// At each SIGHUP, and where `reload_on_change` is on, when the file changes; until nobody is served any more. A file that
+    /// is being written is empty or half there for a moment: it counts when it is the same at two looks, and one that is gone
+    /// or empty changes nothing.
+    pub fn watch(self: &Arc<Self>, mut hangups: Signal) {
         let this = Arc::clone(self);
         let end = self.ground.end.clone();
         self.ground.watchers.spawn(async move {
-            let mut seen = this.loaded().contents;
+            let mut taken = this.loaded().contents;
+            let mut looked = taken;
             loop {
-                let changed = tokio::select! {
-                    _ = hangups.recv() => {
-                        seen = this.contents().await;
-                        true
-                    }
+                let why = tokio::select! {
+                    _ = hangups.recv() => Why::Asked,
                     () = tokio::time::sleep(CHECK), if this.is_looking() => {
-                        let now = this.contents().await;
-                        let changed = now != seen;
-                        seen = now;
-                        changed
+                        let before = std::mem::replace(&mut looked, this.contents().await);
+                        match looked {
+                            Some(now) if Some(now) == before && Some(now) != taken && now != Contents::of(b"") => {
+                                taken = Some(now);
+                                Why::Changed(now)
+                            }
+                            _ => continue,
+                        }
                     }
                     () = end.cancelled() => return,
                 };
-                if changed {
-                    systemd::reloading();
-                    // What came of it is in the log.
-                    let _ = Arc::clone(&this).reload().await;
+                if matches!(why, Why::Asked) {
+                    taken = this.contents().await;
+                }
+                systemd::reloading();
+                // What came of it is in the log.
+                let _ = Arc::clone(&this).again(why).await;
+                if !this.ground.drain.ends_service() {
                     systemd::ready();
                 }
             }
         });
-        Ok(())
     }
 
-    fn current(&self) -> MutexGuard<'_, Generation> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn loaded(&self) -> Arc<Loaded> {
@@ -117,17 +136,34 @@ impl Reloader {
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
-    /// Blocks on files; must be called on a thread of the runtime's.
-    fn take(&self) -> Result<Reloaded, NotReloaded> {
+    async fn again(self: Arc<Self>, why: Why) -> Result<Reloaded, NotReloaded> {
+        let _turn = self.turn.lock().await;
+        let this = Arc::clone(&self);
+        let outcome = tokio::task::spawn_blocking(move || this.take(why))
+            .await
+            .unwrap_or_else(|panic| Err(broken(&panic.into())));
+        self.tell(&outcome);
+        outcome
+    }
+
+    /// Blocks on files; must be called on a thread of the runtime's, by one at a time.
+    fn take(&self, why: Why) -> Result<Reloaded, NotReloaded> {
         let mut loaded = (self.load)().map_err(|problems| mistakes(&problems))?;
         let warnings = validate::files(&loaded).map_err(|problems| mistakes(&problems))?;
         loaded.warnings.extend(warnings);
-        let old = self.loaded();
+        let current = self.current();
+        let old = &current.loaded;
+        is_still_there(old, &loaded, why)?;
         let asked = show::values(&loaded.schema);
         let mut needs_restart = fixed::keep(&old.schema, &mut loaded.schema);
         let taken = show::values(&loaded.schema);
-        let changed = differing(&show::values(&old.schema), &taken);
+        let mut changed = differing(&show::values(&old.schema), &taken);
+        changed.extend(fixed::secret(&old.schema, &loaded.schema, &changed));
         needs_restart.extend(differing(&taken, &asked));
+        fixed::refuse_doors(&needs_restart).map_err(|text| NotReloaded {
+            text,
+            mistakes: Vec::new(),
+        })?;
 
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let loaded = Arc::new(loaded);
@@ -142,12 +178,9 @@ impl Reloader {
             ),
             None => None,
         };
-        let next = {
-            let current = self.current();
-            current
-                .next(&self.ground, Arc::clone(&loaded))
-                .map_err(|error| broken(&error))?
-        };
+        let next = current
+            .next(&self.ground, Arc::clone(&loaded))
+            .map_err(|error| broken(&error))?;
         self.ground
             .log
             .filter(&schema.log.level)
@@ -158,11 +191,12 @@ impl Reloader {
         self.outside
             .settings
             .set(resolve::listen(schema, self.outside.open_files));
+        current.give_way_to(&next, &self.ground);
         self.outside.live.swap(Arc::clone(&next.parts));
         next.watch(&self.ground);
         let registries = next.renewed.iter().map(ToString::to_string).collect();
         // The one before ends here, but for the requests that hold its parts.
-        *self.current() = next;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(Reloaded {
             changed,
             needs_restart,
@@ -205,21 +239,28 @@ impl Control for Reloader {
     }
 
     fn reload(self: Arc<Self>) -> BoxFuture<'static, Result<Reloaded, NotReloaded>> {
-        async move {
-            let _turn = self.turn.lock().await;
-            let this = Arc::clone(&self);
-            let outcome = tokio::task::spawn_blocking(move || this.take())
-                .await
-                .unwrap_or_else(|panic| Err(broken(&panic.into())));
-            self.tell(&outcome);
-            outcome
-        }
-        .boxed()
+        self.again(Why::Asked).boxed()
     }
 
     fn configuration(&self) -> serde_json::Value {
         show::as_json(&self.loaded())
     }
+}
+
+/// Without its file docxy would serve what nobody wrote, and to whom nobody wrote.
+fn is_still_there(old: &Loaded, new: &Loaded, why: Why) -> Result<(), NotReloaded> {
+    let gone = new.file.is_none().then_some(old.file.as_ref()).flatten();
+    let text = match (gone, why) {
+        (Some(file), _) => format!("{}: there is no such file any more", file.display()),
+        (None, Why::Changed(seen)) if new.contents != Some(seen) => {
+            "the configuration's file changed while it was read; it is looked at again".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(NotReloaded {
+        text,
+        mistakes: Vec::new(),
+    })
 }
 
 fn mistakes(problems: &Problems) -> NotReloaded {

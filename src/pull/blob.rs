@@ -121,7 +121,7 @@ impl Pull {
                         _ = &mut over => return Ok(Got::Nothing),
                     }
                 };
-                if !fill.is_from(&claim.name.registry) {
+                if !fill.is_from(self.upstream(&claim.name.registry)?) {
                     return Ok(Got::Alone);
                 }
                 fill.join(claim);
@@ -182,7 +182,7 @@ impl Pull {
             return Ok(Got::Alone);
         }
         let follower = leader.follower();
-        let fill = self.fill(cached, leader, claim.clone());
+        let fill = self.fill(cached, leader, claim.clone())?;
         match fill.verdict().await {
             // Another's right, in another repository, is no answer to this client.
             Some(Ok(())) if fill.has_granted(claim) => Ok(follow(&follower, Outcome::Miss).await),

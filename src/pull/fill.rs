@@ -15,7 +15,8 @@ use super::cached::Cached;
 use super::rights::{Claim, Key};
 use super::{Error, Pull};
 use crate::cache::{Ending, Leader};
-use crate::oci::{Digest, RegistryName};
+use crate::oci::Digest;
+use crate::upstream::Upstream;
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
 const MOST_CLAIMS: usize = 64;
@@ -34,8 +35,10 @@ pub(super) struct Fills {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Fill {
-    /// Nobody of another registry follows: this one may stall, send wrong bytes, or never have had these.
-    registry: RegistryName,
+    /// Nobody whom another client would ask follows: this one's registry may stall, send wrong bytes, or never have had these,
+    /// and must be shown nobody's credential that is for another, be it under the same name in another configuration (threat
+    /// S1).
+    upstream: Arc<Upstream>,
     /// The first is the leader's. Each has a right to the blob of its own, or waits for the upstream to say so.
     claims: Mutex<Vec<Claim>>,
     /// Those that the upstream answered with the blob's head, and when it was asked.
@@ -68,9 +71,9 @@ impl Fills {
         locked(&self.running).len() >= MOST_FILLS
     }
 
-    fn begin(&self, digest: &Digest, claim: Claim) -> Arc<Fill> {
+    fn begin(&self, digest: &Digest, upstream: Arc<Upstream>, claim: Claim) -> Arc<Fill> {
         let fill = Arc::new(Fill {
-            registry: claim.name.registry.clone(),
+            upstream,
             claims: Mutex::new(vec![claim]),
             granted: Mutex::default(),
             verdict: watch::Sender::new(None),
@@ -96,8 +99,8 @@ impl Fill {
             .is_some_and(|first| first.key() == claim.key())
     }
 
-    pub fn is_from(&self, registry: &RegistryName) -> bool {
-        self.registry == *registry
+    pub fn is_from(&self, upstream: &Arc<Upstream>) -> bool {
+        Arc::ptr_eq(&self.upstream, upstream)
     }
 
     /// Adds a claim at this fill's registry.
@@ -158,9 +161,15 @@ impl Fill {
 
 impl Pull {
     /// Starts the fill of a blob.
-    pub(super) fn fill(self: &Arc<Self>, cached: &Arc<Cached>, leader: Leader, claim: Claim) -> Arc<Fill> {
+    pub(super) fn fill(
+        self: &Arc<Self>,
+        cached: &Arc<Cached>,
+        leader: Leader,
+        claim: Claim,
+    ) -> Result<Arc<Fill>, Error> {
         let digest = leader.digest().clone();
-        let fill = cached.fills.begin(&digest, claim);
+        let upstream = Arc::clone(self.upstream(&claim.name.registry)?);
+        let fill = cached.fills.begin(&digest, upstream, claim);
         let work = Work::new(Arc::clone(self), Arc::clone(cached), Arc::clone(&fill), digest);
         let (cached, own) = (Arc::clone(cached), Arc::clone(&fill));
         tokio::spawn(async move {
@@ -174,7 +183,7 @@ impl Pull {
             cached.fills.end(&digest, &own);
             tracing::debug!(%digest, ending = ending.as_str(), "a fill ended");
         });
-        fill
+        Ok(fill)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::oci::accept::Class;
 use crate::oci::media;
 use crate::oci::{Digest, Endpoint, FullName, Reference, RegistryName};
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
-use crate::upstream::{Ask, Health, Method, Sources, Word};
+use crate::upstream::{Ask, Health, Method, Sources, Upstream, Word};
 
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
@@ -89,8 +89,8 @@ impl Cached {
     /// The upstream answered this claim with what was asked for, when it was asked at this time.
     pub(super) fn granted(&self, claim: &Claim, anonymous: bool, asked: Instant) {
         if anonymous {
-            // A download may have begun before the repository was closed.
-            if !self.proofs.is_shut_since(&claim.name, asked) {
+            // A download may have begun before the repository was closed, or before its registry became another.
+            if !self.proofs.is_shut_since(&claim.name, asked) && !self.proofs.are_of_before() {
                 self.store.mark_public_since(&claim.name, asked.elapsed());
             }
         } else if !claim.shared {
@@ -101,10 +101,10 @@ impl Cached {
     /// May the word of this claim's registry open what is here of this digest? Whoever runs a registry can have it say "yes"
     /// to any digest; so its word counts for bytes that it gave itself, or gives now, and for those that everyone may
     /// have. For others it must send them.
-    pub(super) fn may_vouch(&self, claim: &Claim, digest: &Digest) -> bool {
+    pub(super) fn may_vouch(&self, claim: &Claim, upstream: &Arc<Upstream>, digest: &Digest) -> bool {
         let registry = &claim.name.registry;
         match self.fills.running(digest) {
-            Some(fill) => fill.is_from(registry),
+            Some(fill) => fill.is_from(upstream),
             None => self.store.may_be_from(registry, digest) || self.common(digest).is_some(),
         }
     }
@@ -148,7 +148,9 @@ impl Pull {
             return Ok(None);
         }
         let answer = match &linked {
-            None if !cached.may_vouch(claim, digest) => return Ok(None),
+            None if !cached.may_vouch(claim, self.upstream(&claim.name.registry)?, digest) => {
+                return Ok(None);
+            }
             None => self.confirm_once(cached, claim, kind, digest).await,
             Some(linked) if lapsed.is_some() => {
                 // As for tags: whoever has something to fall back on does not wait for ever.

@@ -10,7 +10,7 @@ use super::Parts;
 use super::error::Problem;
 use crate::access::Account;
 use crate::access::challenge::Realm;
-use crate::intercept::Verdict;
+use crate::intercept::{Auth, Verdict};
 use crate::listen::Tunnel;
 use crate::oci::{Code, Endpoint, RegistryName};
 use crate::route::destination::HTTP;
@@ -35,9 +35,30 @@ pub fn tunnel(head: &Head) -> Option<&Arc<Tunnel>> {
 /// Inside a tunnel the request is for another place, or docxy is no proxy for this one.
 pub fn place(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<Arc<Destination>>, Problem> {
     match tunnel(head) {
-        Some(tunnel) => within(tunnel, visit).map(Some),
+        Some(tunnel) => {
+            still_granted(parts, tunnel)?;
+            within(tunnel, visit).map(Some)
+        }
         None => in_absolute_form(parts, head, visit),
     }
+}
+
+/// A tunnel may be older than the configuration: what CONNECT would be refused now is refused inside, too.
+fn still_granted(parts: &Parts, tunnel: &Tunnel) -> Result<(), Problem> {
+    let destination = &tunnel.destination;
+    let granted = parts.intercept.as_ref().is_some_and(|intercept| {
+        let signed_in = intercept.auth == Auth::None || tunnel.account.is_some();
+        let behind = parts.routes.behind(destination);
+        signed_in && intercept.hosts.judge(destination, behind) == Verdict::Answer
+    });
+    if granted {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        Code::Unsupported,
+        format!("docxy is no proxy for {destination} any more, or wants you to sign in to it: connect again"),
+    ))
 }
 
 /// Host = SNI = the target of CONNECT (threat S3).

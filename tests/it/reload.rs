@@ -1,6 +1,7 @@
 //! U3: another configuration while docxy serves: taken whole or not at all, and nothing under way is touched.
 
 mod keys;
+mod moved;
 mod pulls;
 mod refused;
 

@@ -2,6 +2,7 @@
 //! either, so that nobody can try credentials on what was written down.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -38,6 +39,8 @@ pub(in crate::pull) struct Proofs {
     /// When a repository was last looked at for all, or shut to all.
     looked: Remembering<FullName, Instant>,
     shut: Remembering<FullName, Instant>,
+    /// Another configuration has others.
+    are_of_before: AtomicBool,
 }
 
 /// What the upstream last said about a right, and when it was asked.
@@ -62,7 +65,17 @@ impl Proofs {
                 .build(),
             looked: remembering(PROOF),
             shut: remembering(SHUT),
+            are_of_before: AtomicBool::new(false),
         }
+    }
+
+    /// What is proved with these from now on holds for nobody else.
+    pub fn end(&self) {
+        self.are_of_before.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn are_of_before(&self) -> bool {
+        self.are_of_before.load(Ordering::Relaxed)
     }
 
     /// Without any right that was proved, and with all that was shut.

@@ -69,7 +69,8 @@ impl Asking {
     async fn after_head(&self, head: Head, wants: Wants) -> Result<Found, Error> {
         let status = StatusCode::OK;
         let stored = matches!(self.cached.store.presence(&head.digest), Presence::Stored { .. });
-        if stored && self.cached.may_vouch(&self.claim, &head.digest) {
+        let upstream = self.pull.upstream(&self.claim.name.registry)?;
+        if stored && self.cached.may_vouch(&self.claim, upstream, &head.digest) {
             let stored = self
                 .pull
                 .link_stored(&self.cached, &self.claim, &head.digest, &head.media_type)

@@ -1,6 +1,6 @@
 //! What a reload changes, and what it says that it can't.
 
-use super::{TAKEN, reload, says, set, text, write};
+use super::{REFUSED, TAKEN, reload, says, set, text, write};
 use crate::cache::support::{Cached, image_of};
 use crate::support::app::TestApp;
 use crate::support::client::Request;
@@ -8,12 +8,12 @@ use crate::support::stub::{Auth, StubRegistry};
 
 #[tokio::test]
 async fn what_needs_a_new_process_is_named_and_the_rest_counts() {
-    // An operator who changed a port and a rule must not believe that both are in effect.
+    // An operator who switched the cache off and changed a default must not believe that both are in effect.
     let docxy = Cached::of(image_of(7020, &[1000]), "").await;
     docxy.warm().await;
     set(
         &docxy.app,
-        "listen = [\"127.0.0.1:1\"]\ndefault_registry = \"ghcr.io\"\n[cache]\nmode = \"off\"\n[limits]\nmax_connections = 7\n",
+        "default_registry = \"ghcr.io\"\n[cache]\nmode = \"off\"\n[limits]\nmax_connections = 7\n",
     );
     let told = reload(&docxy.app).await;
     assert!(says(&told, TAKEN), "{told}");
@@ -24,15 +24,44 @@ async fn what_needs_a_new_process_is_named_and_the_rest_counts() {
             says(line, "count only in a new process")
         })
         .await;
-    assert_eq!(
-        warned["fields"]["keys"],
-        "cache.mode, limits.max_connections, listen"
-    );
+    assert_eq!(warned["fields"]["keys"], "cache.mode, limits.max_connections");
     let answer = docxy.get("/v2/docker.io/library/redis/manifests/7").await;
     assert_eq!(
         (answer.status, answer.header("x-cache")),
         (200, Some("revalidated"))
     );
+}
+
+#[tokio::test]
+async fn a_door_and_what_is_behind_it_change_together_or_not_at_all() {
+    // An operator closes the network's door and takes away the rules behind it: for who still comes in they must stay.
+    let docxy = Cached::of(image_of(7026, &[1000]), "[[access.rules]]\neffect = \"deny\"\n").await;
+    assert_eq!(docxy.get("/v2/library/redis/manifests/7").await.status, 403);
+    set(&docxy.app, "listen = [\"127.0.0.1:1\"]\n[access]\nrules = []\n");
+    let told = reload(&docxy.app).await;
+    assert!(
+        says(&told, REFUSED) && says(&told, "listen: counts only in a new process"),
+        "{told}"
+    );
+    assert_eq!(docxy.get("/v2/library/redis/manifests/7").await.status, 403);
+}
+
+#[tokio::test]
+async fn a_password_that_changed_is_told_without_being_shown() {
+    // "Nothing changed" after a new password would send its operator looking in the wrong place.
+    let docxy = Cached::of(
+        image_of(7027, &[1000]),
+        "[registries.\"ghcr.io\"]\nauth = \"configured\"\nusername = \"robot\"\npassword = \"first-canary\"\n",
+    )
+    .await;
+    set(
+        &docxy.app,
+        "[registries.\"ghcr.io\"]\npassword = \"second-canary\"\n",
+    );
+    let told = reload(&docxy.app).await;
+    assert_eq!(told["fields"]["changed"], "registries.\"ghcr.io\"");
+    assert_eq!(told["fields"]["registries"], "ghcr.io");
+    assert!(!docxy.app.log_text().contains("canary"));
 }
 
 #[tokio::test]
