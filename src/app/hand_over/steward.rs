@@ -211,6 +211,7 @@ impl Steward {
             Some(store) => store.retire().await,
             None => None,
         };
+        self.operators.parts.pull().tell_doubts();
         // Without a cache there is nothing to say but that this process lives.
         let (silent, nothing) = mpsc::unbounded_channel();
         let mut voice = Voice {
