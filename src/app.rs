@@ -19,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
@@ -32,6 +33,7 @@ use self::generation::{CERTIFICATE_CHECK, Generation, Ground};
 use self::hand_over::{Heritage, Operators, Program, Steward, Succession};
 use self::reload::{Outside, Reloader};
 use self::roads::Roads;
+use crate::admin::api::health::Listening;
 use crate::admin::{self, Control};
 use crate::config::Schema;
 use crate::config::load::Loaded;
@@ -163,6 +165,9 @@ async fn serve(
         tracer: tracer.clone(),
         traces: storage::traces(schema)?,
         guard: Arc::clone(&guard),
+        listeners: listeners.iter().map(listening).collect(),
+        certificates: certificates.clone(),
+        started: SystemTime::now(),
         verifying: admin::Turn::default(),
     };
     let mut steward = Steward::new(
@@ -175,7 +180,6 @@ async fn serve(
         schema.limits.hand_over,
     )
     .context("the listening sockets")?;
-    watchers.spawn(Arc::clone(guard.admins()).watch(no_more_readers.clone().cancelled_owned()));
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -183,6 +187,8 @@ async fn serve(
         let until = no_more_readers.clone().cancelled_owned();
         watchers.spawn(certificates.watch(CERTIFICATE_CHECK, until));
     }
+    let ended = no_more_readers.clone().cancelled_owned();
+    watchers.spawn(Arc::clone(guard.admins()).watch(ended));
     reloader.watch().context("signals can't be watched")?;
     watchers.close();
     tokio::spawn(systemd::watchdog(drain.clone()));
@@ -211,6 +217,13 @@ async fn serve(
             Ok(ExitCode::SUCCESS)
         }
         code = signals => Ok(ExitCode::from(code)),
+    }
+}
+
+fn listening(listener: &Listener) -> Listening {
+    Listening {
+        address: listener.local_addr(),
+        tls: listener.is_secure(),
     }
 }
 

@@ -65,7 +65,7 @@ pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
 pub use self::succession::Inheritance;
 pub use self::tenure::{Certainty, Change, Legacy};
-pub use self::usage::{Listing, Page, Share, Usage};
+pub use self::usage::{Listing, Page, Share, Standing, Usage};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -392,6 +392,11 @@ impl Store {
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.
     pub fn list(&self, after: Option<&Digest>, most: usize) -> Page {
         usage::list(&self.flights.shared, after, most)
+    }
+
+    /// How full it is, without going over the records. Blocking, for one question to the filesystem.
+    pub fn standing(&self) -> Standing {
+        usage::standing(&self.flights.shared)
     }
 
     /// One blob, if it is stored.
