@@ -66,6 +66,11 @@ impl Shelf {
         Self::on(folder, config)
     }
 
+    /// A second process's store on the same folder.
+    pub fn beside(&self) -> Result<Self, OpenError> {
+        Self::on(self.folder.clone(), self.config.clone())
+    }
+
     pub fn path(&self) -> PathBuf {
         self.config.path.clone()
     }

@@ -77,6 +77,17 @@ impl Moved {
             .is_some_and(|(_, certainty)| certainty == Certainty::Unknown)
     }
 
+    /// Tags of which nobody knows what they mean.
+    fn unsure(&self) -> Vec<(FullName, Tag)> {
+        let unsure = self
+            .moves
+            .iter()
+            .filter(|(_, (_, certainty))| *certainty == Certainty::Unknown);
+        unsure
+            .filter_map(|(moved, _)| Some((moved.0.clone(), moved.1.clone()?)))
+            .collect()
+    }
+
     /// The upstream was asked, and has said what it means.
     pub fn settle(&self, name: &FullName, tag: &Tag) {
         if let Some((since, Certainty::Unknown)) = self.last_move(name, tag) {
@@ -119,6 +130,19 @@ impl Pull {
             forget(&cached.store, name, change);
         }
         Known(cached.store.tell_changed(name, change, certainty))
+    }
+}
+
+impl Pull {
+    /// The store was given up: the tags that are in doubt here are so for whoever has it now.
+    pub fn tell_doubts(&self) {
+        let Some(cached) = &self.cached else {
+            return;
+        };
+        for (name, tag) in cached.moved.unsure() {
+            let change = Change::Tag(tag);
+            drop(cached.store.tell_changed(&name, &change, Certainty::Unknown));
+        }
     }
 }
 

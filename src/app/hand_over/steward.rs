@@ -131,8 +131,13 @@ impl Steward {
     /// For ever: what comes of each request is told in the log.
     pub async fn serve(&mut self, mut requests: Signal) -> Infallible {
         loop {
-            if requests.recv().await.is_none() {
-                return std::future::pending().await;
+            tokio::select! {
+                _ = requests.recv() => {}
+                () = self.drain.ending() => {
+                    // Whoever connects now is to be refused, not to wait for nobody.
+                    self.sockets.clear();
+                    return std::future::pending().await;
+                }
             }
             if self.after.is_some() {
                 self.refuse("this process has handed over already: ask the one that serves now");
@@ -206,6 +211,7 @@ impl Steward {
             Some(store) => store.retire().await,
             None => None,
         };
+        self.operators.parts.pull().tell_doubts();
         // Without a cache there is nothing to say but that this process lives.
         let (silent, nothing) = mpsc::unbounded_channel();
         let mut voice = Voice {

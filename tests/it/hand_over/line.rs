@@ -83,7 +83,7 @@ impl Line {
 
     /// The process that answers operators.
     pub async fn answers_operators(&self) -> Pid {
-        let about = json(&ask(&socket(self.app()), "GET", "/api/v1", "").await);
+        let about = json(&ask(&socket(self.app()), "GET", "/api/v1/about", "").await);
         Pid::from_raw(i32::try_from(about["process"].as_i64().unwrap()).unwrap()).unwrap()
     }
 

@@ -105,3 +105,29 @@ async fn the_old_process_gives_slow_transfers_as_long_as_it_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_cache_in_memory_begins_anew_and_is_gone_at_the_end() {
+    // Who chose memory chose that nothing is kept: an upgrade is no error, and leaves nothing behind either.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let runtime = folder.path().to_str().unwrap().to_owned();
+    let stub = StubRegistry::builder()
+        .image(REPOSITORY, "7", image_of(360, &[300_000]))
+        .start()
+        .await;
+    let mut line = Line::built(stub, move |app| {
+        app.env("XDG_RUNTIME_DIR", &*runtime)
+            .config("[cache]\nmode = \"memory\"\nmax_size = \"64MiB\"")
+    })
+    .await;
+    line.docxy.pull_all().await;
+    line.hand_over().await;
+    line.docxy.pull_all().await;
+    line.others_end().await;
+    line.docxy.stub.down().await;
+    line.docxy.pull_all().await;
+    let cache = folder.path().join("docxy-cache");
+    assert!(cache.join("blobs").exists());
+    line.ends().await;
+    assert!(!cache.exists());
+}

@@ -55,3 +55,34 @@ async fn a_push_through_the_old_process_is_what_the_new_one_serves() {
     line.others_end().await;
     line.ends().await;
 }
+
+#[tokio::test]
+async fn a_tag_in_doubt_is_in_doubt_for_the_new_process_too() {
+    // A push whose answer was lost just before the upgrade: the registry may have taken it.
+    let (moves, meaning) = watch::channel(OLD);
+    let registry = Recorder::start(move |head| {
+        if head.method == "PUT" {
+            return Script::status(201).reading(Reading::Forever);
+        }
+        let text = *meaning.borrow();
+        Script::status(200)
+            .header("Content-Type", MANIFEST)
+            .header("Docker-Content-Digest", sha256(text.as_bytes()))
+            .text(text)
+    })
+    .await;
+    let table = registry.table("r.test", "");
+    let config =
+        format!("{table}\n[timeouts]\nidle = \"1s\"\nheaders = \"1s\"\n[[cache.tags]]\nfresh = \"30d\"\n");
+    let mut line = Line::before(StubRegistry::builder().start().await, &config).await;
+    let to = line.app().addr();
+    let pull = || Request::get(PATH).header("Accept", MANIFEST).send(to);
+    assert_eq!(pull().await.body, OLD.as_bytes());
+    let lost = put_manifest(to, PATH, NEW.as_bytes()).await;
+    assert_eq!(lost.status, 504, "{}", lost.everything());
+    moves.send_replace(NEW);
+    line.hand_over().await;
+    assert_eq!(pull().await.body, NEW.as_bytes());
+    line.others_end().await;
+    line.ends().await;
+}

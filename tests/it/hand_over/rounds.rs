@@ -14,7 +14,11 @@ use rand::Rng as _;
 use super::line::Line;
 use super::visitor::{Got, Manner, Visitor, manifest};
 use crate::cache::support::{REPOSITORY, blob_path, dice, image_of};
-use crate::support::{image::Content, stub::StubRegistry, within};
+use crate::support::{
+    image::Content,
+    stub::{Fault, On, StubRegistry},
+    within,
+};
 
 #[tokio::test]
 async fn five_hand_overs_under_load_lose_nothing() {
@@ -57,8 +61,11 @@ async fn rounds(count: usize) {
         wanted.push((manifest(&root.digest), root));
         stub = stub.image(REPOSITORY, &tag, small);
     }
+    let stub = stub.start().await;
+    // Some come slowly, so that downloads are under way at every hand-over.
+    stub.fault(On::get("*/blobs/*").every(7), Fault::Pace(3 << 20));
     let mut line = Line::before(
-        stub.start().await,
+        stub,
         "[cache]\nmax_size = \"8MiB\"\n[[cache.tags]]\nfresh = \"0s\"\n[log]\naccess = false\n",
     )
     .await;

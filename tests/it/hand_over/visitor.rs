@@ -27,7 +27,7 @@ pub enum Manner {
 pub enum Got {
     Answer(u16, Bytes),
     /// As Go would have said it.
-    Lost(String),
+    Lost(#[expect(dead_code, reason = "for whoever reads a failure")] String),
 }
 
 pub struct Visitor {
