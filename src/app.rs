@@ -180,7 +180,6 @@ async fn serve(
         schema.limits.hand_over,
     )
     .context("the listening sockets")?;
-    watchers.spawn(Arc::clone(guard.admins()).watch(no_more_readers.clone().cancelled_owned()));
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -188,6 +187,8 @@ async fn serve(
         let until = no_more_readers.clone().cancelled_owned();
         watchers.spawn(certificates.watch(CERTIFICATE_CHECK, until));
     }
+    let ended = no_more_readers.clone().cancelled_owned();
+    watchers.spawn(Arc::clone(guard.admins()).watch(ended));
     reloader.watch().context("signals can't be watched")?;
     watchers.close();
     tokio::spawn(systemd::watchdog(drain.clone()));
