@@ -20,10 +20,8 @@ pub trait Control: fmt::Debug + Send + Sync {
     /// The effective configuration: every key with its value and origin, secrets masked.
     fn configuration(&self) -> serde_json::Value;
 
-    /// Begins to hand over to a new process, or says why that can't begin; none: this docxy can't at all.
-    fn hand_over(self: Arc<Self>) -> Option<Result<(), String>> {
-        None
-    }
+    /// Begins to hand over to a new process, or says why that can't begin.
+    fn hand_over(&self) -> Result<(), String>;
 }
 
 /// What a reload changed.

@@ -1,7 +1,5 @@
 //! A new process in the place of this one, with its sockets.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -25,18 +23,14 @@ pub(super) struct HandOverBegun {
 /// the log, in the metrics, and in `process` of `/api/v1/about`.
 #[utoipa::path(post, path = "/handover", tag = "docxy",
     responses((status = 202, body = HandOverBegun),
-        (status = 409, body = Failure, description = "it can't begin"),
-        (status = 501, body = Failure, description = "this docxy can't")))]
+        (status = 409, body = Failure, description = "it can't begin")))]
 pub(super) async fn begin(State(parts): State<Parts>, _: NoQuery, _: NoBody) -> Result<Response, Refusal> {
-    match Arc::clone(&parts.control).hand_over() {
-        Some(Ok(())) => {
-            let mut answer = json(&HandOverBegun { begun: true });
-            *answer.status_mut() = StatusCode::ACCEPTED;
-            Ok(answer)
-        }
-        Some(Err(why)) => Err(Refusal::new(StatusCode::CONFLICT, why)),
-        None => Err(
-            Refusal::new(StatusCode::NOT_IMPLEMENTED, "this docxy hands over to nobody").hint("restart it"),
-        ),
-    }
+    parts
+        .control
+        .hand_over()
+        .map_err(|why| Refusal::new(StatusCode::CONFLICT, why))?;
+    tracing::info!("an operator asks for a hand-over");
+    let mut answer = json(&HandOverBegun { begun: true });
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    Ok(answer)
 }

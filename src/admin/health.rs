@@ -46,7 +46,9 @@ fn told(parts: &Parts) -> Health {
     let configuration = parts.control.configuration();
     let warnings = configuration["warnings"].as_array().into_iter().flatten();
     Health {
-        status: if current.drain.ends_service() {
+        status: if current.drain.is_handed_over() {
+            Status::HandedOver
+        } else if current.drain.ends_service() {
             Status::Draining
         } else {
             Status::Serving

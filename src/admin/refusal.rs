@@ -81,7 +81,6 @@ fn code(status: StatusCode) -> &'static str {
         StatusCode::PRECONDITION_FAILED => "changed_meanwhile",
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         StatusCode::TOO_MANY_REQUESTS => "too_many",
-        StatusCode::NOT_IMPLEMENTED => "not_implemented",
         _ => "broken",
     }
 }

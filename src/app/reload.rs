@@ -245,6 +245,24 @@ impl Control for Reloader {
     fn configuration(&self) -> serde_json::Value {
         show::as_json(&self.loaded())
     }
+
+    /// By the signal, so that there is one way in, and one who decides.
+    fn hand_over(&self) -> Result<(), String> {
+        let drain = &self.ground.drain;
+        if drain.ends_service() || drain.is_handed_over() {
+            return Err(
+                "this process has handed over already, or ends: ask the one that serves now".to_owned(),
+            );
+        }
+        let own = rustix::process::getpid();
+        if own.is_init() {
+            return Err(
+                "docxy is process 1 of its container, which would end with it: start another container instead"
+                    .to_owned(),
+            );
+        }
+        rustix::process::kill_process(own, rustix::process::Signal::USR2).map_err(|error| error.to_string())
+    }
 }
 
 /// Without its file docxy would serve what nobody wrote, and to whom nobody wrote.

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the counts are part of the report")]
 
 mod activated;
+mod asked;
 mod failing;
 mod line;
 mod pulls;

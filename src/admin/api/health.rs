@@ -34,6 +34,8 @@ pub enum Status {
     Serving,
     /// It takes no new connections and finishes what is under way.
     Draining,
+    /// The same, while another process serves in its place.
+    HandedOver,
 }
 
 /// What clients connect to.

@@ -146,9 +146,9 @@ async fn no_secret_is_read_back() {
         [registries."four.test"]
         auth = "configured"
         credentials = [{{ username = "a", password = "{c5}" }}]
-        proxy = [{{ url = "http://p.test:1", username = "x", password = "{c6}" }}]
+        proxy = ["http://x:{c6}@p.test:1", "direct"]
         [registries."five.test"]
-        urls = ["https://five.test", {{ url = "https://mirror.test", auth = "configured", username = "m", password = "{c7}" }}]
+        urls = ["https://five.test", {{ url = "https://mirror.test", role = "mirror", username = "m", password_env = "SEVEN" }}]
         [log]
         level = "trace"
         "#,
@@ -158,12 +158,12 @@ async fn no_secret_is_read_back() {
         c3 = c(3),
         c5 = c(5),
         c6 = c(6),
-        c7 = c(7),
     );
     let app = TestApp::builder()
         .config(&config)
         .file("two", c(4))
         .env("THREE", c(8))
+        .env("SEVEN", c(7))
         .env("HTTPS_PROXY", format!("http://v:{}@127.0.0.1:9", c(9)))
         .start()
         .await;

@@ -64,7 +64,10 @@ async fn every_call_answers_as_it_is_described() {
     for (path, method) in operations(&description) {
         let operation = &description["paths"][&path][method.to_lowercase()];
         let mut calls = good_calls(&method, &path);
-        calls.push(("", Value::Null, 0));
+        // What that one does is for `hand_over::asked`.
+        if path != "/api/v1/handover" {
+            calls.push(("", Value::Null, 0));
+        }
         calls.push(("?surprise=1", Value::Null, 0));
         for (query, body, expected) in calls {
             let target = format!("{}{query}", filled(&path));

@@ -61,6 +61,11 @@ impl Line {
     /// From the one that serves to the next, which is returned.
     pub async fn hand_over(&mut self) -> Pid {
         self.request();
+        self.next().await
+    }
+
+    /// The one that takes over, which is returned.
+    pub async fn next(&mut self) -> Pid {
         let known = self.processes.clone();
         let line = self.app().logged("a hand-over", |line| {
             says(line, "handed over: ") && !known.contains(&process(line))
