@@ -1,6 +1,9 @@
 //! What is beyond its limits goes: after a reload that made them smaller, and where a registry came by what others had
 //! stored. A little at a time, so that downloads that want room need not wait long.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -33,6 +33,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
+    #[cfg(test)]
     pub const NONE: Self = Self {
         lanes: Lanes::NONE,
         bytes: 0,
@@ -123,13 +124,6 @@ impl Index {
             None => inner.holdings.push(holding),
         }
         true
-    }
-
-    pub(crate) fn has_quotas(&self) -> bool {
-        self.locked()
-            .holdings
-            .iter()
-            .any(|holding| holding.quota.is_some())
     }
 
     /// The lane of the registry whose download this is.
