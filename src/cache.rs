@@ -42,6 +42,7 @@ pub(crate) mod small;
 mod source;
 mod succession;
 mod tenure;
+mod trim;
 pub(crate) mod trouble;
 mod usage;
 mod verification;
@@ -50,7 +51,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ pub use self::succession::Inheritance;
 pub use self::tenure::{Certainty, Change, Legacy};
 pub use self::usage::{Listing, Page, Share, Standing, Usage};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
@@ -88,6 +90,12 @@ use crate::telemetry::Metrics;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub path: PathBuf,
+    pub limits: Limits,
+}
+
+/// What can be changed while the store is open: see [`Store::reconfigure`].
+#[derive(Clone, Debug)]
+pub struct Limits {
     /// Hard cap in bytes over all files in the folder's `blobs` and `partials`.
     pub max_size: u64,
     /// Bytes that stay free on the filesystem.
@@ -100,6 +108,8 @@ pub struct Config {
     pub scrub_rate: u64,
     /// How long the rest of a broken download is kept.
     pub partials: Duration,
+    /// Bytes at most of what counts to a registry: whatever has a link in one of its repositories.
+    pub quotas: BTreeMap<RegistryName, u64>,
 }
 
 /// When bytes that lie on the disk are hashed again (threat I5).
@@ -116,7 +126,7 @@ pub enum Verify {
 /// What the parts of the cache share.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub config: Config,
+    pub limits: ArcSwap<Limits>,
     pub disk: Arc<dyn Disk>,
     pub layout: Layout,
     pub index: Index,
@@ -143,7 +153,7 @@ impl Store {
         Self::open_on(Medium::Disk, config, disk, metrics)
     }
 
-    /// The same in memory: the folder must be on a tmpfs of at least `config.max_size`. It is emptied first, and removed
+    /// The same in memory: the folder must be on a tmpfs of at least `max_size`. It is emptied first, and removed
     /// when the last clone of the store is dropped. Blocking.
     pub fn open_in_memory(config: Config, disk: Arc<dyn Disk>, metrics: Metrics) -> Result<Self, OpenError> {
         Self::open_on(Medium::Memory, config, disk, metrics)
@@ -157,7 +167,9 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let parts = open::open(config, medium, disk, metrics)?;
         let flights = Flights::new(parts.clone());
-        flights.partials().sweep(flights.claims(), parts.config.partials);
+        flights
+            .partials()
+            .sweep(flights.claims(), parts.limits.load().partials);
         Ok(Self { parts, flights })
     }
 
@@ -228,8 +240,26 @@ impl Store {
         }
     }
 
-    pub fn config(&self) -> &Config {
-        &self.parts.config
+    pub fn folder(&self) -> &Path {
+        self.parts.layout.root()
+    }
+
+    pub fn limits(&self) -> Arc<Limits> {
+        self.parts.limits.load_full()
+    }
+
+    /// Can these limits be? In memory the filesystem must be that large.
+    pub fn check(&self, limits: &Limits) -> Result<(), OpenError> {
+        match self.parts.tenure.is_in_memory() {
+            true => memory::check(self.folder(), limits.max_size),
+            false => Ok(()),
+        }
+    }
+
+    /// Other limits from now on. What is beyond them goes in the background, once the store was [started](Self::start);
+    /// what is being read, written or is pinned stays for that long. Blocking where quotas are new: it goes over all links.
+    pub fn reconfigure(&self, limits: Limits) {
+        self.parts.reconfigure(limits);
     }
 
     /// Logical seconds, in which the times of tags are.

@@ -19,7 +19,7 @@ use crate::oci::Digest;
 pub(super) async fn about(State(parts): State<Parts>, _: NoQuery) -> Response {
     let folder = parts
         .store
-        .map(|store| store.config().path.to_string_lossy().into_owned());
+        .map(|store| store.folder().to_string_lossy().into_owned());
     json(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: api::VERSION,

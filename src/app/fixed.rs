@@ -25,12 +25,8 @@ pub fn keep(started: &Schema, new: &mut Schema) -> Vec<String> {
     new.otlp = started.otlp.clone();
     new.log.format = started.log.format;
     new.limits.max_connections = started.limits.max_connections;
-    let rules = std::mem::take(&mut new.cache.tags);
-    let (offline, patience) = (new.cache.offline, new.cache.revalidate_timeout);
-    new.cache = started.cache.clone();
-    new.cache.tags = rules;
-    new.cache.offline = offline;
-    new.cache.revalidate_timeout = patience;
+    new.cache.mode = started.cache.mode;
+    new.cache.path.clone_from(&started.cache.path);
     new.compat.clone_from(&started.compat);
     secret
 }

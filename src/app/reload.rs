@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::fixed;
 use super::generation::{Generation, Ground};
-use super::{authority, resolve};
+use super::{authority, resolve, storage};
 use crate::admin::{Control, Mistake, NotReloaded, Reloaded};
 use crate::config::load::{Contents, Loaded};
 use crate::config::origin::{Origin, Problem};
@@ -181,6 +181,10 @@ impl Reloader {
         let next = current
             .next(&self.ground, Arc::clone(&loaded))
             .map_err(|error| broken(&error))?;
+        let limits = storage::limits(schema);
+        if let Some(store) = &self.ground.store {
+            store.check(&limits).map_err(|error| broken(&error.into()))?;
+        }
         self.ground
             .log
             .filter(&schema.log.level)
@@ -191,6 +195,9 @@ impl Reloader {
         self.outside
             .settings
             .set(resolve::listen(schema, self.outside.open_files));
+        if let Some(store) = &self.ground.store {
+            store.reconfigure(limits);
+        }
         current.give_way_to(&next, &self.ground);
         self.outside.live.swap(Arc::clone(&next.parts));
         next.watch(&self.ground);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rustix::fs::{Access, access};
 
-use crate::cache::{self, Store, disk};
+use crate::cache::{self, Limits, Store, disk};
 use crate::config::paths::{self, Machine};
 use crate::config::schema::{CacheMode, Inactive, Schema, Verify};
 use crate::telemetry::Metrics;
@@ -17,7 +17,11 @@ pub fn open(schema: &Schema, metrics: &Metrics) -> Result<Option<Store>> {
         return Ok(None);
     }
     let path = paths::cache(schema, &Machine::this())?;
-    let (config, disk) = (config(schema, path.clone()), Arc::new(disk::Real));
+    let config = cache::Config {
+        path: path.clone(),
+        limits: limits(schema),
+    };
+    let disk = Arc::new(disk::Real);
     let store = match schema.cache.mode {
         CacheMode::Memory => Store::open_in_memory(config, disk, metrics.clone()),
         CacheMode::Disk | CacheMode::Off => Store::open(config, disk, metrics.clone()),
@@ -54,10 +58,13 @@ pub(super) fn onlooker() -> Machine<'static> {
     }
 }
 
-pub fn config(schema: &Schema, path: PathBuf) -> cache::Config {
+pub fn limits(schema: &Schema) -> Limits {
     let cache = &schema.cache;
-    cache::Config {
-        path,
+    let quotas = schema.registries.iter().filter_map(|(name, registry)| {
+        let quota = registry.cache_quota?;
+        Some((name.clone(), quota.bytes()))
+    });
+    Limits {
         max_size: cache.max_size.bytes(),
         min_free: cache.min_free.bytes(),
         min_free_inodes: u64::from(cache.min_free_inodes),
@@ -72,5 +79,6 @@ pub fn config(schema: &Schema, path: PathBuf) -> cache::Config {
         },
         scrub_rate: cache.scrub_rate.bytes(),
         partials: cache.partials,
+        quotas: quotas.collect(),
     }
 }

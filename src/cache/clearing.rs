@@ -110,7 +110,7 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
     }
     let swept = shared
         .partials
-        .sweep(&shared.claims, parts.config.partials)
+        .sweep(&shared.claims, parts.limits.load().partials)
         .discarded;
     let kept =
         |digest: &Digest| parts.index.get(digest).is_some() || shared.claims.occupant(digest).is_some();

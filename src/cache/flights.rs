@@ -200,6 +200,7 @@ impl Shared {
                     pinned: false,
                 };
                 self.parts.index.insert(digest, &entry);
+                self.parts.records.count_in(digest);
                 self.parts.records.write_late_links(digest, written);
                 self.partials.forget(&partial.path);
                 if ticket.is_none() {

@@ -1,14 +1,22 @@
 //! What is stored, in memory: made anew from the files at each start. Says nothing about who may see it.
 
+mod quotas;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
 
-use super::evict::{Entries, MOST_HITS, Queue, Queues, Standing};
+pub(crate) use self::quotas::{Charge, Full};
+
+use self::quotas::Holding;
+use super::evict::{Entries, Lanes, MOST_HITS, Queue, Queues, Standing};
 use super::key::Key;
 use crate::oci::Digest;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Upstream;
 
 /// One stored blob.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +39,11 @@ struct Shared {
     inner: Mutex<Inner>,
     bytes: Gauge,
     objects: Gauge,
+    /// By registry that has a quota: what counts to it, and the quota.
+    held: Family<Upstream, Gauge>,
+    quotas: Family<Upstream, Gauge>,
+    /// Something takes more than it may.
+    over: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +53,7 @@ struct Inner {
     bytes: u64,
     /// Bytes of files in `partials`, of those that are promised to downloads, and of blobs that are just removed.
     growing: u64,
+    holdings: Vec<Holding>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +69,8 @@ struct Table {
 struct Slot {
     size: u64,
     standing: Standing,
+    /// Of registries with a quota that have a link to it.
+    lanes: Lanes,
     last_use: u32,
     /// The last use that its file knows of.
     stamped: u32,
@@ -91,6 +107,8 @@ impl Index {
         Self(Arc::new(Shared {
             bytes: metrics.cache_bytes.clone(),
             objects: metrics.cache_objects.clone(),
+            held: metrics.cache_registry_bytes.clone(),
+            quotas: metrics.cache_registry_quota_bytes.clone(),
             ..Shared::default()
         }))
     }
@@ -105,6 +123,7 @@ impl Index {
         self.put(Key::from(digest), entry.size, None, |standing| Slot {
             size: entry.size,
             standing,
+            lanes: Lanes::NONE,
             last_use,
             stamped: 0,
             checked: if entry.verified { last_use.max(1) } else { 0 },
@@ -117,6 +136,7 @@ impl Index {
         self.put(key, size, Some(known), |standing| Slot {
             size,
             standing,
+            lanes: Lanes::NONE,
             last_use: stamp.last_use,
             stamped: stamp.last_use,
             checked: 0,
@@ -226,17 +246,6 @@ impl Index {
         self.locked().table.pins.insert(Key::from(digest));
     }
 
-    /// Promises `bytes` of the `cap` to a file that is going to grow; false: so much is not free.
-    pub fn try_grow(&self, bytes: u64, cap: u64) -> bool {
-        let mut inner = self.locked();
-        let after = inner.bytes.saturating_add(inner.growing).saturating_add(bytes);
-        let fits = after <= cap;
-        if fits {
-            inner.growing += bytes;
-        }
-        fits
-    }
-
     /// These and no others.
     pub(crate) fn set_pins(&self, pins: &HashSet<Digest>) {
         self.locked().table.pins = pins.iter().map(Key::from).collect();
@@ -333,6 +342,9 @@ impl Index {
         self.0
             .objects
             .set(i64::try_from(inner.table.slots.len()).unwrap_or(i64::MAX));
+        for holding in &inner.holdings {
+            holding.show();
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Inner> {
@@ -343,7 +355,8 @@ impl Index {
 impl Inner {
     fn take(&mut self, key: &Key) -> Option<Slot> {
         let slot = self.table.slots.remove(key)?;
-        self.queues.leave(slot.standing, slot.size);
+        self.queues.leave(slot.standing, slot.size, slot.lanes);
+        self.release(slot.lanes, slot.size);
         self.bytes = self.bytes.saturating_sub(slot.size);
         Some(slot)
     }
@@ -360,6 +373,10 @@ impl Entries for Table {
 
     fn held(&self, key: &Key) -> bool {
         self.leases.contains_key(key) || self.pins.contains(key)
+    }
+
+    fn lanes(&self, key: &Key) -> Lanes {
+        self.slots.get(key).map_or(Lanes::NONE, |slot| slot.lanes)
     }
 
     fn standing(&mut self, key: &Key) -> Option<&mut Standing> {

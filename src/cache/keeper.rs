@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::flights::Shared;
 use super::removal::{self, Reason};
-use super::{family, layout, room, scan};
+use super::{family, layout, room, scan, trim};
 use crate::oci::Digest;
 
 const TICK: Duration = Duration::from_secs(10);
@@ -59,13 +59,17 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
-    for tick in 0_u64.. {
+    let mut tick = 0_u64;
+    loop {
+        let worker = shared.clone();
         tokio::select! {
             () = &mut stop => break,
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => {
+                work(move || chores(&worker, tick)).await;
+                tick += 1;
+            }
+            () = shared.parts.index.over() => work(move || trim::trim(&worker)).await,
         }
-        let worker = shared.clone();
-        work(move || chores(&worker, tick)).await;
     }
     flights.stop().await;
     work(move || {
@@ -88,12 +92,15 @@ fn chores(shared: &Arc<Shared>, tick: u64) {
         return;
     };
     room::keep_floor(shared);
+    trim::trim(shared);
     if tick.is_multiple_of(MINUTE) {
         touch_families(shared);
     }
     if tick.is_multiple_of(FIVE_MINUTES) {
         parts.records.write_confirmations();
-        shared.partials.sweep(&shared.claims, parts.config.partials);
+        shared
+            .partials
+            .sweep(&shared.claims, parts.limits.load().partials);
         expire(shared);
     }
     if tick.is_multiple_of(HOUR) {
@@ -138,7 +145,7 @@ fn touch_families(shared: &Arc<Shared>) {
 /// Removes what was not used for as long as the configuration says; tells how many blobs and bytes went.
 pub(super) fn expire(shared: &Arc<Shared>) -> (u64, u64) {
     let parts = &shared.parts;
-    let Some(inactive) = parts.config.inactive else {
+    let Some(inactive) = parts.limits.load().inactive else {
         return (0, 0);
     };
     let then = parts.clock.now().saturating_sub(inactive.as_secs());

@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::clock::{self, Beat, Clock};
 use super::disk::Disk;
 use super::index::{Index, Stamp};
@@ -91,7 +93,7 @@ pub(super) fn open(
     }
     let lock = lock(&*disk, &layout)?;
     if medium == Medium::Memory {
-        memory::check(layout.root(), config.max_size)?;
+        memory::check(layout.root(), config.limits.max_size)?;
         memory::empty(layout.root())?;
     }
     make_folders(&*disk, &layout)?;
@@ -103,14 +105,23 @@ pub(super) fn open(
         tracing::warn!(%error, path = %layout.clock().display(), "the cache's clock could not be kept");
     }
     let index = Index::new(&metrics);
-    let records = Records::start(disk.clone(), layout.clone(), metrics.clone(), Limits::default());
+    let records = Records::start(
+        disk.clone(),
+        layout.clone(),
+        metrics.clone(),
+        Limits::default(),
+        index.clone(),
+    );
     let records = records.map_err(|error| OpenError::Io {
         path: layout.root().to_owned(),
         error,
     })?;
     fill(&*disk, &layout, found, &index, &records, clock.now());
+    if index.set_quotas(&config.limits.quotas) {
+        records.count_all();
+    }
     Ok(Arc::new(Parts {
-        config,
+        limits: ArcSwap::from_pointee(config.limits),
         disk,
         layout,
         index,
@@ -128,15 +139,23 @@ pub(super) fn open(
 pub(crate) fn bare(config: Config, disk: Arc<dyn Disk>, owner: &str) -> Arc<Parts> {
     let layout = Layout::new(config.path.clone());
     let metrics = Metrics::default();
-    let limits = Limits::default();
+    let (limits, index) = (Limits::default(), Index::new(&metrics));
+    index.set_quotas(&config.limits.quotas);
     Arc::new(Parts {
         tenure: Tenure::new(config.path.clone(), Medium::Disk, None),
-        records: Records::start(disk.clone(), layout.clone(), metrics.clone(), limits).unwrap(),
-        index: Index::new(&metrics),
+        records: Records::start(
+            disk.clone(),
+            layout.clone(),
+            metrics.clone(),
+            limits,
+            index.clone(),
+        )
+        .unwrap(),
+        index,
         room: Room::default(),
         clock: Clock::from(1_000_000),
         owner: owner.to_owned(),
-        config,
+        limits: ArcSwap::from_pointee(config.limits),
         disk,
         layout,
         metrics,

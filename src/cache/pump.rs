@@ -12,6 +12,7 @@ use super::claims::{Claim, Occupant};
 use super::flight::Flight;
 use super::flights::Shared;
 use super::hashing::hash_on;
+use super::index::Charge;
 use super::leader::Leader;
 use super::partials::{Giver, Partial};
 use super::room::{self, Reservation};
@@ -311,9 +312,13 @@ impl Pump {
             });
         };
         let file = partial.file.clone();
+        let charge = Charge {
+            lanes: self.shared.parts.index.lanes_of_giver(&self.giver),
+            bytes: length,
+        };
         // Of a blob that is here whole nothing is left to be written: it is judged and stored however full the disk is.
         if rest > 0 {
-            match room::reserve(&self.shared, rest).await {
+            match room::reserve(&self.shared, rest, charge).await {
                 Ok(reservation) => self.reservation = Some(reservation),
                 Err(no_room) => {
                     tracing::debug!(digest = %self.claim.digest(), "{no_room}: this blob goes past it");

@@ -32,7 +32,8 @@ use self::names::Names;
 use self::tags::Tags;
 use self::writer::{Change, Writer};
 use super::disk::Disk;
-use super::index::Stamp;
+use super::evict::Lanes;
+use super::index::{Index, Stamp};
 use super::key::Key;
 use super::layout::Layout;
 use crate::oci::{Digest, FullName, RegistryName, Tag};
@@ -73,6 +74,8 @@ struct Shared {
     layout: Layout,
     limits: Limits,
     writer: Writer,
+    /// Hears which registries have links to what it has.
+    index: Index,
 }
 
 /// Files of links that are on the disk, as far as the disk let them.
@@ -92,12 +95,19 @@ struct Tables {
 
 impl Records {
     /// Empty tables over a folder that was scanned or is new.
-    pub fn start(disk: Arc<dyn Disk>, layout: Layout, metrics: Metrics, limits: Limits) -> io::Result<Self> {
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        layout: Layout,
+        metrics: Metrics,
+        limits: Limits,
+        index: Index,
+    ) -> io::Result<Self> {
         Ok(Self(Arc::new(Shared {
             tables: Mutex::default(),
             layout: layout.clone(),
             limits,
             writer: Writer::start(disk, layout, metrics)?,
+            index,
         })))
     }
 
@@ -135,7 +145,10 @@ impl Records {
         let (repository, interned) = tables.names.intern(name);
         let key = Key::from(digest);
         let before = tables.links.media_type(&key, repository);
-        let media_type = tables.links.put(key, repository, media_type);
+        let media_type = tables.links.put(key.clone(), repository, media_type);
+        if before.is_none() {
+            self.0.index.hold_also(&key, &name.registry);
+        }
         let linked = Linked::new(interned, digest, media_type.clone());
         let Tables { links, names, .. } = &mut *tables;
         let oldest = links.beyond(self.0.limits.links, names);
@@ -184,6 +197,53 @@ impl Records {
         let mut tables = self.locked();
         let gone = tables.links.remove_all(&Key::from(digest));
         self.forget(&tables, &gone);
+    }
+
+    /// Forgets the links of a digest in this registry's repositories, if others have some; false: only this one has.
+    pub fn unlink_of(&self, registry: &RegistryName, digest: &Digest) -> bool {
+        let mut tables = self.locked();
+        let key = Key::from(digest);
+        let all: Vec<u32> = tables.links.repositories(&key).collect();
+        let is_its = |repository: &u32| {
+            let name = tables.names.get(*repository);
+            name.is_some_and(|name| name.registry == *registry)
+        };
+        let its: Vec<u32> = all.iter().copied().filter(is_its).collect();
+        if its.len() == all.len() {
+            return false;
+        }
+        let gone = its.into_iter().filter_map(|repository| {
+            let media_type = tables.links.remove(&key, repository)?;
+            Some((key.clone(), repository, media_type))
+        });
+        let gone: Vec<_> = gone.collect();
+        self.forget(&tables, &gone);
+        true
+    }
+
+    /// A blob has come into the index, or back: tells it which registries have links to it.
+    pub fn count_in(&self, digest: &Digest) {
+        self.count(&self.locked(), &Key::from(digest));
+    }
+
+    /// The same for all blobs, when quotas are new.
+    pub fn count_all(&self) {
+        let tables = self.locked();
+        let repositories = tables
+            .links
+            .all_repositories()
+            .collect::<HashSet<u32>>()
+            .into_iter();
+        let lanes: HashMap<u32, Lanes> = repositories
+            .filter_map(|repository| {
+                let registry = &tables.names.get(repository)?.registry;
+                let lanes = self.0.index.lanes_of(std::iter::once(registry));
+                (!lanes.is_empty()).then_some((repository, lanes))
+            })
+            .collect();
+        let all = tables.links.all();
+        let held = all.filter_map(|(key, repository)| Some((key.clone(), *lanes.get(&repository)?)));
+        self.0.index.hold_all(held);
     }
 
     /// The newest manifest linked there of which `fits` is true.
@@ -477,11 +537,18 @@ impl Records {
     /// Removes the files of links that are out of the table.
     fn forget(&self, tables: &Tables, links: &[(Key, u32, Option<Arc<str>>)]) {
         for (key, repository, media_type) in links {
+            self.count(tables, key);
             if let Some(name) = tables.names.get(*repository) {
                 let (path, _) = kind::link_file(&self.0.layout, name, &key.digest(), media_type.as_deref());
                 self.0.writer.submit(path, Change::Remove);
             }
         }
+    }
+
+    fn count(&self, tables: &Tables, key: &Key) {
+        let names = tables.links.repositories(key);
+        let names = names.filter_map(|repository| tables.names.get(repository));
+        self.0.index.hold(key, names.map(|name| &name.registry));
     }
 
     fn write_tag(&self, name: &FullName, tag: &Tag, record: &TagRecord) {

@@ -1,5 +1,6 @@
 //! What the tests of flights share: a folder with its parts, blobs, leaders that send them and readers that compare.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::disk::failing::Failing;
-use super::{Config, Ending, Flights, Follower, Leader, Opened, Parts, Reader, Source, Verify};
+use super::{Config, Ending, Flights, Follower, Leader, Limits, Opened, Parts, Reader, Source, Verify};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
 
@@ -44,13 +45,16 @@ impl Stage {
     fn on(folder: Arc<TempDir>, owner: &str, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             path: folder.path().to_owned(),
-            max_size: 1 << 30,
-            min_free: 0,
-            min_free_inodes: 0,
-            inactive: None,
-            verify: Verify::First,
-            scrub_rate: 0,
-            partials: std::time::Duration::from_hours(24),
+            limits: Limits {
+                max_size: 1 << 30,
+                min_free: 0,
+                min_free_inodes: 0,
+                inactive: None,
+                verify: Verify::First,
+                scrub_rate: 0,
+                partials: std::time::Duration::from_hours(24),
+                quotas: BTreeMap::new(),
+            },
         };
         change(&mut config);
         let disk = Arc::new(Failing::default());

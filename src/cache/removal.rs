@@ -4,9 +4,10 @@
 use std::io;
 use std::sync::Arc;
 
+use super::claims::Claim;
 use super::flights::Shared;
 use super::trouble::Failed;
-use crate::oci::Digest;
+use crate::oci::{Digest, RegistryName};
 use crate::telemetry::metrics::Eviction;
 
 /// The metric's word.
@@ -16,12 +17,13 @@ pub(super) enum Reason {
     FreeSpace,
     Inactive,
     Asked,
+    Quota,
 }
 
 /// What became of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
-    /// So many bytes are free.
+    /// So many bytes are free; none where only links of one registry went.
     Removed(u64),
     /// Somebody reads, fills or checks it, it is pinned, or the folder was handed over.
     Held,
@@ -37,6 +39,7 @@ impl Reason {
             Self::FreeSpace => "free-space",
             Self::Inactive => "inactive",
             Self::Asked => "asked",
+            Self::Quota => "quota",
         }
     }
 }
@@ -47,9 +50,33 @@ pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> O
     let Some(_ticket) = parts.tenure.enter() else {
         return Outcome::Held;
     };
-    let Some(_claim) = shared.claims.try_claim(digest) else {
+    let Some(claim) = shared.claims.try_claim(digest) else {
         return Outcome::Held;
     };
+    remove_claimed(shared, &claim, reason)
+}
+
+/// For a registry's quota: what others have links to stays theirs, and this registry's links to it go. Blocking.
+pub(super) fn remove_of(shared: &Arc<Shared>, registry: &RegistryName, digest: &Digest) -> Outcome {
+    let parts = &shared.parts;
+    let Some(_ticket) = parts.tenure.enter() else {
+        return Outcome::Held;
+    };
+    let Some(claim) = shared.claims.try_claim(digest) else {
+        return Outcome::Held;
+    };
+    if parts.index.is_held(digest) {
+        return Outcome::Held;
+    }
+    if parts.records.unlink_of(registry, digest) {
+        count(shared, Reason::Quota);
+        return Outcome::Removed(0);
+    }
+    remove_claimed(shared, &claim, Reason::Quota)
+}
+
+fn remove_claimed(shared: &Arc<Shared>, claim: &Claim, reason: Reason) -> Outcome {
+    let (parts, digest) = (&shared.parts, claim.digest());
     let Some(entry) = parts.index.get(digest) else {
         return Outcome::Absent;
     };
@@ -62,6 +89,7 @@ pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> O
         && error.kind() != io::ErrorKind::NotFound
     {
         parts.index.insert(digest, &entry);
+        parts.records.count_in(digest);
         parts.index.shrink(size);
         shared
             .trouble
@@ -71,9 +99,13 @@ pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> O
     parts.index.shrink(size);
     parts.records.unlink_everywhere(digest);
     shared.hot.forget(digest);
+    count(shared, reason);
+    Outcome::Removed(size)
+}
+
+fn count(shared: &Shared, reason: Reason) {
     let eviction = Eviction {
         reason: reason.as_str(),
     };
-    parts.metrics.evictions.get_or_create(&eviction).inc();
-    Outcome::Removed(size)
+    shared.parts.metrics.evictions.get_or_create(&eviction).inc();
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::Parts;
 use super::disk::Space;
 use super::flights::Shared;
+use super::index::{Charge, Full};
 use super::removal::{self, Outcome, Reason};
 use super::tenure::Legacy;
 
@@ -39,6 +40,7 @@ struct Seen {
 pub(crate) struct Reservation {
     parts: Arc<Parts>,
     bytes: u64,
+    charge: Charge,
 }
 
 /// Not even by evicting could so much room be made.
@@ -46,25 +48,26 @@ pub(crate) struct Reservation {
 #[error("the cache has no room for {0} bytes")]
 pub(crate) struct NoRoom(pub u64);
 
-/// Promises `bytes` for a file that begins to grow; evicts what must go for it, but nothing for what cannot fit anyway.
-pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+/// Promises `bytes` for a file that begins to grow, and `charge` of quotas; evicts what must go for it, but nothing for
+/// what cannot fit anyway.
+pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64, charge: Charge) -> Result<Reservation, NoRoom> {
     if shared.parts.tenure.is_retired() {
         return Err(NoRoom(bytes));
     }
-    let reserved = try_reserve(shared, bytes).await;
+    let reserved = try_reserve(shared, bytes, charge).await;
     if reserved.is_err() {
-        shared.trouble.no_room(&shared.parts.config, bytes);
+        shared.trouble.no_room(&shared.parts, bytes, charge);
     }
     reserved
 }
 
-async fn try_reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+async fn try_reserve(shared: &Arc<Shared>, bytes: u64, charge: Charge) -> Result<Reservation, NoRoom> {
     let parts = &shared.parts;
-    if bytes > parts.config.max_size {
+    if bytes > parts.limits.load().max_size {
         return Err(NoRoom(bytes));
     }
     if parts.room.fresh().is_some_and(|space| fits(parts, space, bytes))
-        && let Some(reservation) = Reservation::try_new(parts, bytes)
+        && let Ok(reservation) = Reservation::try_new(parts, bytes, charge)
     {
         return Ok(reservation);
     }
@@ -72,7 +75,7 @@ async fn try_reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, No
     let worker = shared.clone();
     let made = shared.hands.patient(move || {
         let _turn = turn;
-        make(&worker, bytes)
+        make(&worker, bytes, charge)
     });
     made.await.unwrap_or(Err(NoRoom(bytes)))
 }
@@ -104,9 +107,9 @@ pub(super) fn keep_floor(shared: &Arc<Shared>) {
 }
 
 /// Blocking.
-fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+fn make(shared: &Arc<Shared>, bytes: u64, charge: Charge) -> Result<Reservation, NoRoom> {
     let parts = &shared.parts;
-    if !could_fit(parts, bytes) {
+    if !could_fit(parts, bytes) || !parts.index.could_hold(charge) {
         return Err(NoRoom(bytes));
     }
     let mut all_swept = false;
@@ -117,10 +120,13 @@ fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
             .look(parts)
             .is_none_or(|space| fits(parts, space, bytes));
         let reason = if above_floor {
-            if let Some(reservation) = Reservation::try_new(parts, bytes) {
-                return Ok(reservation);
+            match Reservation::try_new(parts, bytes, charge) {
+                Ok(reservation) => return Ok(reservation),
+                Err(Full::Quota(_)) if !parts.index.could_hold(charge) => return Err(NoRoom(bytes)),
+                Err(Full::Quota(number)) if make_some_of(shared, number) => continue,
+                Err(Full::Quota(_)) => return Err(NoRoom(bytes)),
+                Err(Full::Cap) => Reason::Size,
             }
-            Reason::Size
         } else {
             Reason::FreeSpace
         };
@@ -135,19 +141,36 @@ fn make(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
 }
 
 /// Removes the next blob; false: none may go.
-fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
+pub(super) fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
     let parts = &shared.parts;
     if parts.room.sweep_is_due() {
         shared
             .partials
-            .sweep(&shared.claims, OLD_REST.min(parts.config.partials));
+            .sweep(&shared.claims, OLD_REST.min(parts.limits.load().partials));
         return true;
     }
     for _ in 0..parts.index.count() {
-        let Some(digest) = parts.index.next_to_go(parts.config.max_size) else {
+        let Some(digest) = parts.index.next_to_go(parts.limits.load().max_size) else {
             return false;
         };
         match removal::remove(shared, &digest, reason) {
+            Outcome::Removed(_) => return true,
+            Outcome::Held => parts.index.pass_over(&digest),
+            Outcome::Absent => {}
+            Outcome::Failed => return false,
+        }
+    }
+    false
+}
+
+/// Removes the next of what counts to the registry with this lane; false: none may go.
+pub(super) fn make_some_of(shared: &Arc<Shared>, number: usize) -> bool {
+    let parts = &shared.parts;
+    for _ in 0..parts.index.count() {
+        let Some((registry, digest)) = parts.index.next_of(number) else {
+            return false;
+        };
+        match removal::remove_of(shared, &registry, &digest) {
             Outcome::Removed(_) => return true,
             Outcome::Held => parts.index.pass_over(&digest),
             Outcome::Absent => {}
@@ -161,7 +184,7 @@ fn make_some(shared: &Arc<Shared>, reason: Reason) -> bool {
 /// than the disk must not empty the cache. Below the floor blobs go all the same.
 fn could_fit(parts: &Parts, bytes: u64) -> bool {
     let promised = parts.room.promised();
-    if promised.saturating_add(bytes) > parts.config.max_size {
+    if promised.saturating_add(bytes) > parts.limits.load().max_size {
         return false;
     }
     let rests = parts.index.growing().saturating_sub(promised);
@@ -182,8 +205,9 @@ fn fits(parts: &Parts, space: Space, bytes: u64) -> bool {
 
 /// Do so many bytes and one file leave the floor free? A filesystem that is small itself has a lower floor: a tenth of it.
 fn is_above_floor(parts: &Parts, space: Space, bytes: u64) -> bool {
-    let floor = parts.config.min_free.min(space.total / 10);
-    space.free >= floor.saturating_add(bytes) && space.free_inodes >= parts.config.min_free_inodes
+    let limits = parts.limits.load();
+    let floor = limits.min_free.min(space.total / 10);
+    space.free >= floor.saturating_add(bytes) && space.free_inodes >= limits.min_free_inodes
 }
 
 impl Parts {
@@ -205,6 +229,11 @@ impl Parts {
 }
 
 impl Room {
+    /// Nobody else makes room meanwhile. Blocking, on a thread that is not the runtime's own.
+    pub(super) fn take_turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.turn.clone().blocking_lock_owned()
+    }
+
     fn fresh(&self) -> Option<Space> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, space) = seen.space?;
@@ -244,15 +273,15 @@ impl Room {
 }
 
 impl Reservation {
-    fn try_new(parts: &Arc<Parts>, bytes: u64) -> Option<Self> {
-        if !parts.index.try_grow(bytes, parts.config.max_size) {
-            return None;
-        }
+    fn try_new(parts: &Arc<Parts>, bytes: u64, charge: Charge) -> Result<Self, Full> {
+        let cap = parts.limits.load().max_size;
+        parts.index.try_grow(bytes, cap, charge)?;
         parts.room.promise(bytes);
         parts.tell_growth();
-        Some(Self {
+        Ok(Self {
             parts: parts.clone(),
             bytes,
+            charge,
         })
     }
 }
@@ -261,6 +290,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.parts.room.release(self.bytes);
         self.parts.index.shrink(self.bytes);
+        self.parts.index.discharge(self.charge);
         self.parts.tell_growth();
     }
 }

@@ -28,6 +28,8 @@ const PIECE: u64 = 1024 * 1024;
 const AGAIN: u64 = 24 * 3600;
 /// Between two rounds.
 const REST: Duration = Duration::from_mins(10);
+/// Between two looks whether a reload has switched it on.
+const OFF: Duration = Duration::from_secs(10);
 
 /// What one look found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +37,7 @@ enum Found {
     Right,
     /// It is set aside by now.
     Rotten,
-    /// It went, or somebody else is at it.
+    /// It went, somebody else is at it, or the scrub was switched off.
     Skipped,
 }
 
@@ -61,12 +63,13 @@ pub struct Progress {
 
 /// Until it is dropped.
 pub(super) async fn scrub(shared: Arc<Shared>) {
-    if shared.parts.config.scrub_rate == 0 {
-        return;
-    }
+    let is_off = || shared.parts.limits.load().scrub_rate == 0;
     loop {
+        while is_off() {
+            tokio::time::sleep(OFF).await;
+        }
         for blob in round(&shared) {
-            if shared.parts.tenure.is_retired() {
+            if is_off() || shared.parts.tenure.is_retired() {
                 break;
             }
             look(&shared, &blob).await;
@@ -102,7 +105,6 @@ async fn look(shared: &Arc<Shared>, blob: &Listed) {
 
 /// The file, and whether its bytes are right.
 async fn read_slowly(shared: &Arc<Shared>, digest: &Digest, size: u64) -> io::Result<(File, bool)> {
-    let rate = shared.parts.config.scrub_rate;
     let (worker, wanted) = (shared.clone(), digest.clone());
     let mut file = shared.hands.quick(move || open(&worker, &wanted)).await??;
     if file.metadata()?.len() != size {
@@ -123,6 +125,10 @@ async fn read_slowly(shared: &Arc<Shared>, digest: &Digest, size: u64) -> io::Re
         if outcome.is_err() {
             // Unreadable is as good as rotten: what can't be read can't be served.
             return Ok((file, false));
+        }
+        let rate = shared.parts.limits.load().scrub_rate;
+        if rate == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
         }
         let nanoseconds = u128::from(end - at) * 1_000_000_000 / u128::from(rate);
         tokio::time::sleep(Duration::from_nanos(

@@ -1,5 +1,6 @@
 //! What the tests of the store share: a store on a folder of its own, blobs on it, names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 
 use super::disk::Real;
 use super::index::Entry;
-use super::{Config, OpenError, Store, TagRecord, Verify};
+use super::{Config, Limits, OpenError, Store, TagRecord, Verify};
 use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 use crate::telemetry::Metrics;
@@ -29,13 +30,16 @@ impl Shelf {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut config = Config {
             path: folder.path().join("cache"),
-            max_size: 1 << 30,
-            min_free: 0,
-            min_free_inodes: 0,
-            inactive: None,
-            verify: Verify::First,
-            scrub_rate: 1 << 30,
-            partials: Duration::from_hours(24),
+            limits: Limits {
+                max_size: 1 << 30,
+                min_free: 0,
+                min_free_inodes: 0,
+                inactive: None,
+                verify: Verify::First,
+                scrub_rate: 1 << 30,
+                partials: Duration::from_hours(24),
+                quotas: BTreeMap::new(),
+            },
         };
         change(&mut config);
         Self::on(folder, config).unwrap()
@@ -69,6 +73,8 @@ impl Shelf {
     /// A second process's store on the same folder.
     pub fn beside(&self) -> Result<Self, OpenError> {
         Self::on(self.folder.clone(), self.config.clone())
+    pub fn config(&self) -> Config {
+        self.config.clone()
     }
 
     pub fn path(&self) -> PathBuf {

@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 
 use super::claims::{Claim, Claimed, Occupant};
 use super::flights::{Flights, Shared};
-use super::index::Index;
+use super::index::{Charge, Index};
 use super::key::Key;
 use super::partials::Giver;
 use super::room::{self, NoRoom};
@@ -214,7 +214,15 @@ impl Flights {
             let Some(_ticket) = shared.parts.tenure.enter() else {
                 return Err(PutError::Retired);
             };
-            let room = room::reserve(&shared, bytes.len() as u64).await;
+            let links = shared.parts.records.links_of(&digest);
+            let charge = Charge {
+                lanes: shared
+                    .parts
+                    .index
+                    .lanes_of(links.iter().map(|(name, _)| &name.registry)),
+                bytes: bytes.len() as u64,
+            };
+            let room = room::reserve(&shared, bytes.len() as u64, charge).await;
             let _room = room.map_err(|NoRoom(bytes)| PutError::NoRoom(bytes))?;
             let worker = shared.clone();
             let written = shared.hands.patient(move || write(&worker, &claim, &bytes));

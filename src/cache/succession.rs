@@ -174,5 +174,6 @@ impl Shared {
             let linked = parts.records.link(name, digest, media_type.as_deref(), || true);
             drop(linked);
         }
+        parts.records.count_in(digest);
     }
 }

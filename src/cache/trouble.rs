@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Config;
+use super::Parts;
+use super::index::Charge;
 use crate::telemetry::Metrics;
 
 /// Between two lines about failures.
@@ -61,11 +62,13 @@ impl Trouble {
     }
 
     /// There is no room for so many bytes, which go past the cache: now and then, logs it.
-    pub fn no_room(&self, config: &Config, bytes: u64) {
+    pub fn no_room(&self, parts: &Parts, bytes: u64, charge: Charge) {
         if let Some(more) = may_speak(&self.full, QUIET_WHEN_FULL) {
-            let folder = config.path.display();
-            let advice = if bytes > config.max_size {
+            let folder = parts.layout.root().display();
+            let advice = if bytes > parts.limits.load().max_size {
                 "it is larger than cache.max_size: set that higher"
+            } else if !parts.index.could_hold(charge) {
+                "beside what is pinned and what arrives it does not fit into its registry's cache_quota: set that higher"
             } else {
                 "nothing more can be evicted: free space on its filesystem, or give the cache more with cache.max_size \
                  and cache.min_free"

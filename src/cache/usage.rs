@@ -57,6 +57,9 @@ pub struct Usage {
     pub public_repositories: u64,
     /// A blob that several registries hold counts for each of them.
     pub registries: BTreeMap<String, Share>,
+    /// Bytes that each may hold; of registries that have a quota.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, u64>,
     /// By full name (`docker.io/library/redis`), counted alike.
     pub repositories: BTreeMap<String, Share>,
     /// What no repository holds.
@@ -166,6 +169,7 @@ pub(super) fn usage(shared: &Shared) -> Usage {
     let parts = &shared.parts;
     let (links, tags, public) = parts.records.counts();
     let space = parts.disk.space(parts.layout.root()).ok();
+    let limits = parts.limits.load();
     let mut registries: BTreeMap<String, Share> = BTreeMap::new();
     let mut repositories: BTreeMap<String, Share> = BTreeMap::new();
     let mut unreferenced = Share::default();
@@ -186,7 +190,7 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         bytes: parts.index.bytes(),
         blobs: count(parts.index.count()),
         partial_bytes: parts.index.growing(),
-        max_size: parts.config.max_size,
+        max_size: limits.max_size,
         free: space.map(|space| space.free),
         free_inodes: space
             .map(|space| space.free_inodes)
@@ -195,6 +199,11 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         tags: count(tags),
         public_repositories: count(public),
         registries,
+        quotas: limits
+            .quotas
+            .iter()
+            .map(|(registry, quota)| (registry.to_string(), *quota))
+            .collect(),
         repositories,
         unreferenced,
     }

@@ -48,7 +48,7 @@ pub(super) enum Finding {
 
 /// Must this blob be hashed before it is served whole?
 pub(super) fn is_due(parts: &Parts, entry: &Entry) -> bool {
-    match parts.config.verify {
+    match parts.limits.load().verify {
         Verify::First => !entry.verified,
         Verify::Always => true,
         Verify::Scrub => false,

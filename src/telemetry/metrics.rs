@@ -49,6 +49,9 @@ pub struct Names {
     config_last_reload_success_timestamp_seconds: Gauge,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
+    /// Of registries that have a quota.
+    pub cache_registry_bytes: Family<Upstream, Gauge>,
+    pub cache_registry_quota_bytes: Family<Upstream, Gauge>,
 }
 
 /// Of `docxy_requests_total`.
@@ -144,7 +147,7 @@ pub struct Mirrored {
 /// Of `docxy_evictions_total`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct Eviction {
-    /// size, free-space, inactive, asked
+    /// size, free-space, inactive, asked, quota
     pub reason: &'static str,
 }
 
@@ -407,6 +410,16 @@ impl Metrics {
             "cache_objects",
             "Number of cached blobs",
             self.cache_objects.clone(),
+        );
+        registry.register(
+            "cache_registry_bytes",
+            "Bytes of stored blobs that count to a registry's quota",
+            self.cache_registry_bytes.clone(),
+        );
+        registry.register(
+            "cache_registry_quota_bytes",
+            "A registry's quota of the cache",
+            self.cache_registry_quota_bytes.clone(),
         );
         registry
     }

@@ -24,6 +24,7 @@ mod offline;
 mod outages;
 mod pipelined;
 mod quota;
+mod quotas;
 pub mod rights;
 mod rot;
 mod rules;

@@ -84,7 +84,7 @@ fn gc_takes_what_nothing_refers_to() {
     let parts = &shelf.store.parts;
     let rest = parts.layout.partial(&stray, "0123456789abcdef");
     std::fs::write(&rest, vec![1; 100_000]).unwrap();
-    let long_ago = std::time::SystemTime::now() - 2 * parts.config.partials;
+    let long_ago = std::time::SystemTime::now() - 2 * parts.limits.load().partials;
     let file = std::fs::File::options().write(true).open(&rest).unwrap();
     file.set_modified(long_ago).unwrap();
     let cleared = shelf.store.collect();

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::cache::index::{Entry, Index};
+use crate::cache::index::{Charge, Entry, Index};
 use crate::cache::shelf::digest;
 use crate::oci::Digest;
 
@@ -9,7 +9,7 @@ const CAP: u64 = 1000;
 /// As the cache does it: room first, then the blob.
 fn store(index: &Index, blob: &Digest, size: u64, now: u64) -> Vec<Digest> {
     let mut gone = Vec::new();
-    while !index.try_grow(size, CAP) {
+    while index.try_grow(size, CAP, Charge::NONE).is_err() {
         let Some(victim) = index.next_to_go(CAP) else {
             return gone;
         };

@@ -252,7 +252,7 @@ async fn a_stop_ends_what_arrives_and_keeps_its_rest() {
 #[tokio::test]
 async fn a_blob_larger_than_the_cache_goes_past_it() {
     // The cap is hard; the pull succeeds all the same, each client on its own.
-    let stage = Stage::with(|config| config.max_size = MIB as u64);
+    let stage = Stage::with(|config| config.limits.max_size = MIB as u64);
     let (_, digest) = blob(1, 9);
     let mut leader = stage.lead(&digest).await;
     let follower = stage.follow(&digest).await;

@@ -7,11 +7,10 @@ use crate::cache::{Config, OpenError, Store};
 use crate::telemetry::Metrics;
 
 fn config(path: &Path, max_size: u64) -> Config {
-    Config {
-        path: path.to_owned(),
-        max_size,
-        ..Shelf::new().store.config().clone()
-    }
+    let mut config = Shelf::new().config();
+    config.path = path.to_owned();
+    config.limits.max_size = max_size;
+    config
 }
 
 fn open(config: &Config) -> Result<Store, OpenError> {

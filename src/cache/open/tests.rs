@@ -14,7 +14,7 @@ use crate::telemetry::Metrics;
 fn a_second_docxy_refuses_the_folder() {
     // Two that sweep and evict in one folder would pull files from under each other.
     let shelf = Shelf::new();
-    let config = shelf.store.config().clone();
+    let config = shelf.config();
     let second = crate::cache::Store::open(config.clone(), std::sync::Arc::new(Real), Metrics::default());
     let message = second.unwrap_err().to_string();
     assert!(message.contains(&shelf.path().display().to_string()), "{message}");
@@ -178,7 +178,7 @@ fn a_file_in_the_way_is_named() {
     let shelf = Shelf::new();
     let config = crate::cache::Config {
         path: path.clone(),
-        ..shelf.store.config().clone()
+        ..shelf.config()
     };
     let refused = crate::cache::Store::open(config, std::sync::Arc::new(Real), Metrics::default());
     assert!(matches!(refused, Err(OpenError::NoFolder(named)) if named == path));

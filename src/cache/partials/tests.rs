@@ -41,7 +41,7 @@ async fn a_sweep_leaves_what_can_be_used_and_counts_it() {
     for _ in 0..2 {
         let kept = flights
             .partials()
-            .sweep(flights.claims(), stage.parts.config.partials);
+            .sweep(flights.claims(), stage.parts.limits.load().partials);
         assert_eq!(kept.staying.len(), 1);
         assert_eq!(
             (kept.staying[0].size, &kept.staying[0].digest),

@@ -182,6 +182,10 @@ impl Links {
         self.table.keys().map(|(_, repository)| *repository)
     }
 
+    pub fn all(&self) -> impl Iterator<Item = (&Key, u32)> {
+        self.table.keys().map(|(key, repository)| (key, *repository))
+    }
+
     pub fn count(&self) -> usize {
         self.table.len()
     }

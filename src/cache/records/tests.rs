@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{Limits, Records};
 use crate::cache::disk::failing::{Call, Failing};
+use crate::cache::index::Index;
 use crate::cache::layout::Layout;
 use crate::cache::shelf::{Shelf, digest, name, record, tag};
 use crate::oci::media;
@@ -106,6 +107,7 @@ fn confirmations_spare_the_disk() {
         layout.clone(),
         Metrics::default(),
         Limits::default(),
+        Index::default(),
     )
     .unwrap();
     let redis = name("docker.io/library/redis");
@@ -142,7 +144,7 @@ fn endless_names_fill_nothing() {
         public: 10,
     };
     let disk = Arc::new(Failing::default());
-    let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
+    let records = Records::start(disk, layout.clone(), Metrics::default(), limits, Index::default()).unwrap();
     for n in 0..1000 {
         let name = name(&format!("a.example/r{n}"));
         records.link(&name, &digest(n), None, || true);
@@ -180,7 +182,7 @@ fn one_registry_pushes_out_none_of_the_others_records() {
         public: 100,
     };
     let disk = Arc::new(Failing::default());
-    let records = Records::start(disk, layout.clone(), Metrics::default(), limits).unwrap();
+    let records = Records::start(disk, layout.clone(), Metrics::default(), limits, Index::default()).unwrap();
     let fill = |registry: &str, n: u64| {
         let name = name(&format!("{registry}/r{n}"));
         records.link(&name, &digest(n), None, || true);
@@ -222,7 +224,14 @@ fn a_full_disk_loses_no_record_before_the_stop() {
     std::fs::create_dir(layout.temp()).unwrap();
     let disk = Arc::new(Failing::default());
     let metrics = Metrics::default();
-    let records = Records::start(disk.clone(), layout.clone(), metrics.clone(), Limits::default()).unwrap();
+    let records = Records::start(
+        disk.clone(),
+        layout.clone(),
+        metrics.clone(),
+        Limits::default(),
+        Index::default(),
+    )
+    .unwrap();
     disk.break_at(Call::Create, 1, rustix::io::Errno::NOSPC.raw_os_error());
     let redis = name("docker.io/library/redis");
     records.put_tag(&redis, &tag("7"), record(&digest(1), "oci", 1000));

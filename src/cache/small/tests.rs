@@ -55,7 +55,7 @@ async fn rotten_or_missing_bytes_are_as_good_as_none() {
     let path = before.parts.layout.blob(&digest);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(b"rot", 100).unwrap();
-    let stage = before.reborn("bbbbbbbbbbbbbbbb", |config| config.verify = Verify::Always);
+    let stage = before.reborn("bbbbbbbbbbbbbbbb", |config| config.limits.verify = Verify::Always);
     assert!(stage.flights.small(&digest).await.unwrap().is_none());
     assert_eq!(names(&stage.parts.layout.quarantine()).len(), 1);
     stage.flights.put(&digest, bytes.clone().into()).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_put_that_cannot_be_leaves_nothing() {
         stage.disk.mend();
         stage.flights.put(&digest, bytes.into()).await.unwrap();
     }
-    let stage = Stage::with(|config| config.max_size = 4999);
+    let stage = Stage::with(|config| config.limits.max_size = 4999);
     let (bytes, digest) = blob(5000, 65);
     let (_, other) = blob(5000, 66);
     let error = stage

@@ -100,7 +100,7 @@ async fn the_setting_says_how_often() {
             let before = Stage::new();
             let (bytes, digest) = blob(length, 53);
             before.fill(&bytes, &digest).await;
-            let stage = before.reborn("bbbbbbbbbbbbbbbb", |config| config.verify = verify);
+            let stage = before.reborn("bbbbbbbbbbbbbbbb", |config| config.limits.verify = verify);
             for _ in 0..3 {
                 assert_eq!(read_all(&mut stage.hit(&digest).await).await.0, bytes);
                 until(|| stage.flights.claims().all().is_empty()).await;

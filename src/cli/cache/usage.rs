@@ -52,6 +52,22 @@ fn text(usage: &Usage) -> String {
         ("SIZE", Align::Right),
     ];
     let _ = write!(text, "\n{}", table(columns, &rows));
+    if !usage.quotas.is_empty() {
+        let columns = [
+            ("QUOTA OF", Align::Left),
+            ("TAKEN", Align::Right),
+            ("AT MOST", Align::Right),
+        ];
+        let rows: Vec<_> = usage
+            .quotas
+            .iter()
+            .map(|(registry, quota)| {
+                let taken = usage.registries.get(registry).map_or(0, |share| share.bytes);
+                [registry.clone(), size(taken), size(*quota)]
+            })
+            .collect();
+        let _ = write!(text, "\n{}", table(columns, &rows));
+    }
     let held: u64 = usage.repositories.values().map(|share| share.blobs).sum();
     if held + usage.unreferenced.blobs > usage.blobs {
         text.push_str("\nWhat several hold is stored once and counts for each of them.\n");

@@ -5,12 +5,16 @@ use super::{
     rules::{is_wider, registry},
 };
 use crate::config::{
+    origin::join_key,
     schema::{Cache, CacheMode, Fresh, Schema, StaleOn, TagRule, Verify},
     values::Size,
 };
 
 /// Less does not hold one manifest of the size that every registry takes (4 MiB) beside anything else.
 const SMALLEST: Size = Size::from_mib(8);
+
+/// As many as the store counts apart.
+const MOST_QUOTAS: usize = 64;
 
 const TAGS: &str = "cache.tags";
 
@@ -46,7 +50,42 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             "write mode = \"disk\" under [cache]",
         );
     }
+    quotas(schema, findings);
     tag_rules(schema, findings);
+}
+
+fn quotas(schema: &Schema, findings: &mut Findings<'_>) {
+    let cache = &schema.cache;
+    let mut count = 0;
+    for (name, registry) in &schema.registries {
+        let Some(quota) = registry.cache_quota else {
+            continue;
+        };
+        let key = join_key(&join_key("registries", name.as_str()), "cache_quota");
+        count += 1;
+        if cache.mode == CacheMode::Off {
+            findings.warn(
+                &key,
+                "has no effect while cache.mode is \"off\"",
+                "take it out, or write mode = \"disk\" under [cache]",
+            );
+        } else if quota > cache.max_size {
+            findings.problem(
+                &key,
+                format!(
+                    "{quota} is more than cache.max_size ({}), which holds for all together",
+                    cache.max_size
+                ),
+                "write a smaller size, or a larger max_size under [cache]",
+            );
+        } else if count == MOST_QUOTAS + 1 {
+            findings.problem(
+                &key,
+                format!("there are more than {MOST_QUOTAS} registries with a quota"),
+                "take the cache_quota of some of them out",
+            );
+        }
+    }
 }
 
 fn sizes(cache: &Cache, findings: &mut Findings<'_>) {

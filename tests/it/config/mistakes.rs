@@ -295,6 +295,7 @@ fn a_cache_that_can_not_work() {
         "[cache]\nrevalidate_timeout = \"0s\"",
         "[cache]\nmode = \"off\"\noffline = true",
         "[cache]\nmin_free_inodes = \"many\"",
+        "[cache]\nmode = \"disk\"\nmax_size = \"10GiB\"\n[registries.\"ghcr.io\"]\ncache_quota = \"11GiB\"",
         "state_path = \"/var/cache/docxy/state\"\n[cache]\nmode = \"disk\"",
         "[cache]\nmode = \"disk\"\npath = \"/var/lib/docxy/./cache\"",
         "[cache]\nmode = \"disk\"\npath = \"/var\"",

@@ -1,7 +1,7 @@
 //! What a reload changes, and what it says that it can't.
 
 use super::{REFUSED, TAKEN, reload, says, set, text, write};
-use crate::cache::support::{Cached, image_of};
+use crate::cache::support::{Cached, eventually, image_of};
 use crate::support::app::TestApp;
 use crate::support::client::Request;
 use crate::support::stub::{Auth, StubRegistry};
@@ -153,4 +153,36 @@ async fn the_log_speaks_as_it_is_told_to() {
     docxy.get("/v2/library/redis/manifests/unknown").await;
     docxy.app.logged("a line of debug", is_debug).await;
     assert_eq!(requests(&docxy.app), told);
+}
+
+#[tokio::test]
+async fn the_size_of_the_cache_and_quotas_count_while_docxy_runs() {
+    // An operator who needs the disk back, or bought a larger one, restarts nothing.
+    let docxy = Cached::of(image_of(7026, &[1_000_000; 12]), "").await;
+    docxy.warm().await;
+    let folder = docxy.folder();
+    let all = folder.usage().content;
+    assert!(all > 12_000_000);
+    set(&docxy.app, "[cache]\nmax_size = \"16MiB\"\n");
+    let told = reload(&docxy.app).await;
+    assert_eq!(told["fields"]["changed"], "cache.max_size");
+    assert_eq!(folder.usage().content, all, "there is room for all of it");
+    set(&docxy.app, "[cache]\nmax_size = \"8MiB\"\n");
+    assert!(says(&reload(&docxy.app).await, TAKEN));
+    eventually("8 MiB", || folder.usage().content <= 8 << 20).await;
+    assert!(folder.usage().content > 7_000_000, "{}", folder.usage().content);
+    set(&docxy.app, "[registries.\"docker.io\"]\ncache_quota = \"3MiB\"\n");
+    assert!(says(&reload(&docxy.app).await, TAKEN));
+    eventually("3 MiB", || folder.usage().content <= 3 << 20).await;
+    assert!(folder.usage().content > 2_000_000, "{}", folder.usage().content);
+    // More than the whole is a mistake, and changes nothing.
+    set(&docxy.app, "[registries.\"docker.io\"]\ncache_quota = \"9MiB\"\n");
+    assert!(!says(&reload(&docxy.app).await, TAKEN));
+    set(
+        &docxy.app,
+        "[cache]\nmax_size = \"32MiB\"\n[registries.\"docker.io\"]\ncache_quota = \"32MiB\"\n",
+    );
+    assert!(says(&reload(&docxy.app).await, TAKEN));
+    docxy.warm().await;
+    assert_eq!(folder.usage().content, all);
 }

@@ -148,7 +148,7 @@ async fn a_rest_may_be_the_whole_blob_or_too_much() {
 #[tokio::test]
 async fn a_whole_rest_that_lies_is_never_served_from_a_full_disk() {
     // Nothing is left to fetch, so nobody would hash it once more: without a verdict here its last bytes would go out.
-    let stage = Stage::with(|config| config.max_size = 2 * MIB as u64);
+    let stage = Stage::with(|config| config.limits.max_size = 2 * MIB as u64);
     let (bytes, digest) = blob(MIB, 25);
     let mut leader = stage.lead(&digest).await;
     leader.begin(MIB as u64).await.unwrap();
