@@ -9,6 +9,7 @@ mod resolve;
 mod roads;
 mod state;
 pub mod storage;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ use crate::oci::RegistryName;
 use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{self, Parts};
-use crate::telemetry::{AccessLog, Metrics, Tracer, har, logging};
+use crate::telemetry::{AccessLog, Metrics, Tracer, Traces, har, logging};
 use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
@@ -102,6 +103,11 @@ async fn serve(
     let (trigger, drain) = listen::drain();
     let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
     let metrics = Metrics::default();
+    metrics.tell_aliases(schema.metrics_aliases);
+    if let Some(certificates) = certificates.clone() {
+        metrics.certificates("tls", move || certificates.expiries());
+    }
+    let exporting = traces::start(schema, &metrics)?;
     let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
     let accounts = Arc::new(accounts::open(schema, &secrets)?);
@@ -123,6 +129,7 @@ async fn serve(
             metrics: &metrics,
             access_log,
             tracer,
+            traces: exporting.traces(),
         },
         store.as_ref(),
         access,
@@ -145,7 +152,8 @@ async fn serve(
         tokio::spawn(certificates.watch(CERTIFICATE_CHECK, async move { until.started().await }));
     }
     tokio::spawn(systemd::watchdog());
-    let config = resolve::listen(schema, open_files);
+    let mut config = resolve::listen(schema, open_files);
+    config.open = metrics.connections.clone();
     let serving = tokio::spawn(listen::serve(
         listeners,
         config,
@@ -171,6 +179,7 @@ async fn serve(
             }
             watching.await.context("watching the files of [access] failed")?;
             operators.stop().await;
+            exporting.finish().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
@@ -193,6 +202,7 @@ struct Telling<'a> {
     metrics: &'a Metrics,
     access_log: AccessLog,
     tracer: &'a Tracer,
+    traces: &'a Traces,
 }
 
 /// Everything behind the listeners.
@@ -209,11 +219,12 @@ fn build(
         metrics,
         access_log,
         tracer,
+        traces,
     } = telling;
     let addresses: Vec<_> = listeners.iter().map(Listener::local_addr).collect();
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(addresses.clone(), via, (*tracer).clone());
+    let roads = Roads::new(addresses.clone(), via, (*tracer).clone(), (*metrics).clone());
     let mut upstreams: HashMap<RegistryName, Arc<Upstream>> = HashMap::new();
     for (name, registry) in schema.enabled_registries() {
         let upstream = resolve::upstream(schema, name, registry, &roads)
@@ -248,6 +259,7 @@ fn build(
         drain,
         metrics: (*metrics).clone(),
         tracer: (*tracer).clone(),
+        traces: (*traces).clone(),
         sign_in_hint: Once::new(),
     })
 }

@@ -223,6 +223,12 @@ impl Store {
         &self.parts.config
     }
 
+    /// Bytes that are free on its file system; `None` where that does not say.
+    pub fn free(&self) -> Option<u64> {
+        let space = self.parts.disk.space(self.parts.layout.root());
+        space.ok().map(|space| space.free)
+    }
+
     /// Logical seconds, in which the times of tags are.
     pub fn clock(&self) -> Clock {
         self.parts.clock

@@ -46,7 +46,7 @@ pub(super) fn operator(parts: Parts) -> Router {
 }
 
 async fn text(State(parts): State<Parts>) -> Result<Response, Refusal> {
-    upstreams::measure(&parts);
-    let text = parts.metrics.text().map_err(Refusal::broken)?;
+    let now = upstreams::measure(&parts);
+    let text = parts.metrics.text(now).map_err(Refusal::broken)?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

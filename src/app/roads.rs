@@ -10,7 +10,7 @@ use url::Host;
 use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
 use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
-use crate::telemetry::Tracer;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tls::trust::{Roots, Trust};
 use crate::tls::{CertificateFiles, Identity};
 use crate::upstream::Timeouts;
@@ -30,19 +30,21 @@ pub struct Roads {
     listeners: Vec<SocketAddr>,
     via: HeaderValue,
     tracer: Tracer,
+    metrics: Metrics,
     names: Mutex<Vec<(Vec<DnsServer>, Names)>>,
     identities: Mutex<Vec<(CertificateFiles, Arc<Identity>)>>,
 }
 
 impl Roads {
     /// Blocks on files.
-    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue, tracer: Tracer) -> Self {
+    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue, tracer: Tracer, metrics: Metrics) -> Self {
         Self {
             roots: Roots::load(),
             proxies: Proxies::default(),
             listeners,
             via,
             tracer,
+            metrics,
             names: Mutex::default(),
             identities: Mutex::default(),
         }
@@ -80,6 +82,7 @@ impl Roads {
             max_idle_connections: IDLE_CONNECTIONS,
             via: self.via.clone(),
             tracer: self.tracer.clone(),
+            meter: self.metrics.meter(name.as_str()),
         })
     }
 

@@ -11,15 +11,11 @@ use crate::telemetry::metrics::Place;
 /// So many are kept; the oldest goes first.
 const KEPT: usize = 16;
 
-/// The blob is not stored any more, and its file is in `quarantine/`. `place` is the metric's: "disk" or "scrub".
+/// The blob is not stored any more, and its file is in `quarantine/`. `place` is where that was seen.
 /// Blocking.
-pub(crate) fn set_aside(parts: &Parts, claim: &Claim, place: &'static str) {
+pub(crate) fn set_aside(parts: &Parts, claim: &Claim, place: Place) {
     let digest = claim.digest();
-    parts
-        .metrics
-        .integrity_failures
-        .get_or_create(&Place { place })
-        .inc();
+    parts.metrics.integrity_failures.inc(place);
     tracing::error!(
         %digest,
         "a cached blob has changed on the disk; it is set aside in quarantine/ and fetched again when it is asked \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::flights::Shared;
 use super::trouble::Failed;
 use crate::oci::Digest;
-use crate::telemetry::metrics::Eviction;
+use crate::telemetry::metrics::Eviction as Word;
 
 /// The metric's word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,12 +31,12 @@ pub(super) enum Outcome {
 }
 
 impl Reason {
-    fn as_str(self) -> &'static str {
+    fn word(self) -> Word {
         match self {
-            Self::Size => "size",
-            Self::FreeSpace => "free-space",
-            Self::Inactive => "inactive",
-            Self::Asked => "asked",
+            Self::Size => Word::Size,
+            Self::FreeSpace => Word::FreeSpace,
+            Self::Inactive => Word::Inactive,
+            Self::Asked => Word::Asked,
         }
     }
 }
@@ -68,9 +68,6 @@ pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> O
     parts.index.shrink(size);
     parts.records.unlink_everywhere(digest);
     shared.hot.forget(digest);
-    let eviction = Eviction {
-        reason: reason.as_str(),
-    };
-    parts.metrics.evictions.get_or_create(&eviction).inc();
+    parts.metrics.evictions.inc(reason.word());
     Outcome::Removed(size)
 }

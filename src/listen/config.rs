@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// What every connection is held to. The defaults suit a server on the open Internet.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub drain: Duration,
     /// Who may speak the PROXY protocol to listeners that ask for it.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tells how many connections are open.
+    pub open: Gauge,
 }
 
 impl Default for Config {
@@ -50,6 +53,7 @@ impl Default for Config {
             max_header_fields: 100,
             drain: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
+            open: Gauge::default(),
         }
     }
 }

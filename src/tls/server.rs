@@ -83,6 +83,12 @@ impl Certificates {
         Arc::clone(&self.config)
     }
 
+    /// The file of each certificate that is shown, and when it ends in seconds since 1970.
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(Source::expiry).collect()
+    }
+
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.
     pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
         watched::watch(self, every, Self::reload, shutdown).await;
