@@ -4,6 +4,7 @@
 
 pub mod api;
 mod cache;
+mod control;
 mod explain;
 mod refusal;
 mod request;
@@ -24,6 +25,7 @@ use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
 
+pub use control::{Control, Mistake, NotReloaded, Reloaded};
 pub use serve::{Error, Open, Serving, open};
 
 /// Values only; `app` fills it from the configuration.
@@ -41,11 +43,23 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
-    pub accounts: Arc<Accounts>,
-    pub pull: Arc<Pull>,
-    /// What clients were granted and refused last.
-    pub decisions: Arc<Decisions>,
+    pub control: Arc<dyn Control>,
     pub tracer: Tracer,
     /// The folder of recordings.
     pub traces: PathBuf,
+}
+
+impl Parts {
+    pub(crate) fn pull(&self) -> Arc<Pull> {
+        Arc::clone(&self.control.parts().pull)
+    }
+
+    pub(crate) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(self.control.parts().access.accounts())
+    }
+
+    /// What clients were granted and refused last.
+    pub(crate) fn decisions(&self) -> Arc<Decisions> {
+        Arc::clone(self.control.parts().access.decisions())
+    }
 }

@@ -21,9 +21,9 @@ pub(super) async fn explain(
 ) -> Result<Response, Refusal> {
     let asked = request::explained(query.as_deref())?;
     let name = asked.repository;
-    let known = parts.pull.knowledge(&name, asked.tag.as_ref());
+    let known = parts.pull().knowledge(&name, asked.tag.as_ref());
     let now = SystemTime::now();
-    let decisions = parts.decisions.of(TOLD, |entry| is_about(entry, &name));
+    let decisions = parts.decisions().of(TOLD, |entry| is_about(entry, &name));
     Ok(json(&Explained {
         repository: name.to_string(),
         openness: known.openness,

@@ -24,7 +24,7 @@ use crate::listen::{self, Binding};
 use crate::oci::{Action, RegistryName};
 use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
-use crate::telemetry::{AccessLog, logging};
+use crate::telemetry::{AccessLog, Metrics, logging};
 use crate::tls::{self, Certificates};
 use crate::{admin, pull, server};
 
@@ -51,19 +51,22 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
     if schema.tls.listen.is_empty() {
         return Ok(None);
     }
-    let files: Vec<_> = schema
-        .tls
-        .certificates
-        .iter()
-        .map(|files| tls::CertificateFiles {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-        })
-        .collect();
+    let files = certificate_files(schema);
     let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
+}
+
+/// The pairs, in their order.
+pub fn certificate_files(schema: &Schema) -> Vec<tls::CertificateFiles> {
+    let pairs = schema.tls.certificates.iter();
+    pairs
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
+        .collect()
 }
 
 pub fn min_version(schema: &Schema) -> tls::MinVersion {
@@ -107,7 +110,7 @@ fn intercept_listeners(schema: &Schema) -> impl Iterator<Item = &ListenEntry> {
         .filter(|_| schema.intercept.enabled)
 }
 
-pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
+pub fn listen(schema: &Schema, open_files: u64, metrics: &Metrics) -> listen::Config {
     let limits = &schema.limits;
     listen::Config {
         max_connections: super::limits::connections(limits.max_connections, open_files),
@@ -119,6 +122,7 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
         max_header_fields: limits.max_header_fields as usize,
         drain: limits.drain,
         trusted_proxies: schema.trusted_proxies.clone(),
+        open: metrics.connections.clone(),
         ..listen::Config::default()
     }
 }

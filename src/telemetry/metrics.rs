@@ -22,8 +22,8 @@ pub use self::cells::{By, Counters, Distribution, Histogram, Word};
 pub use self::meter::Meter;
 pub use self::told::{Allowance, Now, Stored, Upstream};
 pub use self::words::{
-    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, Hop, Kind, Outcome, Place, Reason, Result,
-    Source, Span, Status, Why,
+    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, Hop, Kind, Outcome, Place, Reason, Reload,
+    Result, Source, Span, Status, Why,
 };
 
 /// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
@@ -66,7 +66,7 @@ pub struct Names {
     pub integrity_failures: Counters<Place>,
     pub disk_errors: Counter,
     pub acme_orders: Counters<Result>,
-    pub reloads: Counters<Result>,
+    reloads: Counters<Reload>,
     /// Of the last reload that was taken, or the start; whether the last one was.
     configured: Mutex<(SystemTime, bool)>,
     pub spans: Counters<Span>,
@@ -202,13 +202,15 @@ impl Names {
         self.aliases.store(are_told, Ordering::Relaxed);
     }
 
-    /// A reload was taken, or refused.
-    pub fn reloaded(&self, result: Result) {
-        self.reloads.inc(result);
+    /// The configuration was read again, and taken or not.
+    pub fn reloaded(&self, taken: bool) {
+        self.reloads
+            .inc(if taken { Reload::Taken } else { Reload::Refused });
         let mut configured = locked(&self.configured);
-        match result {
-            Result::Success => *configured = (SystemTime::now(), true),
-            Result::Failure => configured.1 = false,
+        if taken {
+            *configured = (SystemTime::now(), true);
+        } else {
+            configured.1 = false;
         }
     }
 

@@ -212,6 +212,14 @@ words! {
 }
 
 words! {
+    /// What came of another configuration.
+    Reload {
+        Taken = "taken",
+        Refused = "refused",
+    }
+}
+
+words! {
     /// What came of something that is tried.
     Result {
         Success = "success",
