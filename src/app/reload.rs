@@ -162,7 +162,6 @@ impl Reloader {
         ));
         self.outside.live.swap(Arc::clone(&next.parts));
         next.watch(&self.ground);
-        self.ground.metrics.tell_aliases(schema.metrics_aliases);
         self.ground
             .metrics
             .keep_meters(|own| schema.enabled_registries().any(|(name, _)| name.as_str() == own));

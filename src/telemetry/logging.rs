@@ -31,7 +31,7 @@ pub struct Config {
     pub format: Format,
 }
 
-/// Set by `cargo bench --bench cache -- telemetry`, to see what telling about requests costs.
+/// Set by `cargo bench --bench cache -- telling`, to see what telling about requests costs.
 const UNTOLD: &str = "DOCXY_BENCH_UNTOLD";
 
 /// Logging as it was started; what waits is written when this is dropped.
