@@ -41,11 +41,36 @@ struct Telling {
 }
 
 const RUNS: [Telling; 5] = [
-    Telling { name: "nothing", untold: true, log: false, traced: None },
-    Telling { name: "figures", untold: false, log: false, traced: None },
-    Telling { name: "figures, log", untold: false, log: true, traced: None },
-    Telling { name: "figures, log, traces of 1 %", untold: false, log: true, traced: Some("0.01") },
-    Telling { name: "figures, log, traces of all", untold: false, log: true, traced: Some("1") },
+    Telling {
+        name: "nothing",
+        untold: true,
+        log: false,
+        traced: None,
+    },
+    Telling {
+        name: "figures",
+        untold: false,
+        log: false,
+        traced: None,
+    },
+    Telling {
+        name: "figures, log",
+        untold: false,
+        log: true,
+        traced: None,
+    },
+    Telling {
+        name: "figures, log, traces of 1 %",
+        untold: false,
+        log: true,
+        traced: Some("0.01"),
+    },
+    Telling {
+        name: "figures, log, traces of all",
+        untold: false,
+        log: true,
+        traced: Some("1"),
+    },
 ];
 
 pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
@@ -54,7 +79,8 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
     let collector = bench.runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let endpoint = format!("http://{}", collector.local_addr()?);
     bench.runtime.spawn(collect(collector));
-    let mut text = String::from("\n## Telling about a request\n\nInstructions for one warm manifest by digest:\n\n");
+    let mut text =
+        String::from("\n## Telling about a request\n\nInstructions for one warm manifest by digest:\n\n");
     let _ = writeln!(text, "| told | instructions | against nothing |\n|---|---|---|");
     let mut nothing = 0;
     for telling in &RUNS {
@@ -82,15 +108,13 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<String> {
 /// Takes every batch of spans.
 async fn collect(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(
-            hyper::server::conn::http1::Builder::new().serve_connection(
-                TokioIo::new(stream),
-                service_fn(async |request: Request<Incoming>| {
-                    request.into_body().collect().await?;
-                    Ok::<_, hyper::Error>(Response::new(Empty::<Bytes>::new()))
-                }),
-            ),
-        );
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(
+            TokioIo::new(stream),
+            service_fn(async |request: Request<Incoming>| {
+                request.into_body().collect().await?;
+                Ok::<_, hyper::Error>(Response::new(Empty::<Bytes>::new()))
+            }),
+        ));
     }
 }
 
@@ -145,7 +169,10 @@ fn summary(counts: &Path) -> Result<u64> {
     let text = fs::read_to_string(counts).with_context(|| format!("{}", counts.display()))?;
     let line = text
         .lines()
-        .find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")))
+        .find_map(|line| {
+            line.strip_prefix("totals: ")
+                .or_else(|| line.strip_prefix("summary: "))
+        })
         .context("callgrind wrote no total")?;
     Ok(line.trim().parse()?)
 }

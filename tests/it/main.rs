@@ -20,6 +20,7 @@ mod doors;
 mod errors;
 mod intercept;
 mod listen;
+mod metrics;
 mod mirrors;
 mod oci;
 mod protocol;
