@@ -176,7 +176,13 @@ async fn answer(
         }
         (Ok(identity), _) if target.endpoint == Endpoint::Base => {
             match asker.enter(Who::at(visit.client), pass) {
-                Ok(()) => Err(Box::pin(asker.base(&identity)).await),
+                Ok(()) => {
+                    let stop = Box::pin(asker.base(&identity)).await;
+                    if stop.is_denial() {
+                        parts.metrics.denied.inc(Denial::SignInFirst);
+                    }
+                    Err(stop)
+                }
                 Err(problem) => Err(Stop::denied(problem, None)),
             }
         }

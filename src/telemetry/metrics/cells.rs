@@ -162,7 +162,7 @@ impl Histogram {
         Distribution {
             sum: self.sum.load(Ordering::Relaxed) as f64 / 1e9,
             count: counts.iter().sum(),
-            buckets: bounds.chain([f64::MAX]).zip(counts).collect(),
+            buckets: bounds.chain([f64::INFINITY]).zip(counts).collect(),
         }
     }
 }

@@ -74,7 +74,7 @@ async fn each_request_is_counted_once_by_how_it_went() {
     docxy.stub.down().await;
     docxy.get(TAG).await.assert_is(&root, &docxy.stub);
 
-    let seen = after(&docxy, 11).await;
+    let seen = after(&docxy, 12).await;
     let manifest = root.bytes.len() as u64;
     for (outcome, kind, status) in [
         ("miss", "blob", "2xx"),
@@ -86,6 +86,8 @@ async fn each_request_is_counted_once_by_how_it_went() {
         ("bypass", "tags", "2xx"),
         ("failed-client", "manifest", "4xx"),
         ("denied", "manifest", "4xx"),
+        // What every client does first: `/v2/` tells it where to sign in.
+        ("denied", "base", "4xx"),
         ("failed-upstream", "manifest", "5xx"),
         ("failed-local", "other", "5xx"),
     ] {
@@ -97,7 +99,7 @@ async fn each_request_is_counted_once_by_how_it_went() {
         ("hit", 1),
         ("miss", 2),
         ("bypass", 1),
-        ("denied", 1),
+        ("denied", 2),
         ("stale", 1),
     ] {
         let labels = [("registry", "docker.io"), ("outcome", outcome)];
@@ -126,10 +128,11 @@ async fn each_request_is_counted_once_by_how_it_went() {
     assert_eq!(seen.sum("docxy_fills_total", &[]), 1);
     assert_eq!(seen.sum("docxy_cache_bytes", &[]), LAYER + manifest);
     assert_eq!(seen.sum("docxy_denied_total", &[("reason", "registry")]), 1);
-    assert_eq!(seen.sum("docxy_denied_total", &[]), 1);
+    assert_eq!(seen.sum("docxy_denied_total", &[("reason", "sign-in-first")]), 1);
+    assert_eq!(seen.sum("docxy_denied_total", &[]), 2);
 
     // Every request has a duration, and each that went well a first byte.
-    assert_eq!(seen.sum("docxy_request_duration_seconds_count", &[]), 11);
+    assert_eq!(seen.sum("docxy_request_duration_seconds_count", &[]), 12);
     assert_eq!(
         seen.sum("docxy_request_duration_seconds_count", &[("kind", "blob")]),
         3

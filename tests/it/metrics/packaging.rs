@@ -31,6 +31,7 @@ fn names(expression: &str) -> BTreeSet<String> {
     let is_part = |byte: char| byte.is_ascii_alphanumeric() || byte == '_' || byte == ':';
     expression
         .split(|byte| !is_part(byte))
+        .map(|word| word.trim_end_matches(':'))
         .filter(|word| word.starts_with("docxy_") || word.starts_with("process_"))
         .map(|word| {
             let family = ["_bucket", "_sum", "_count"]

@@ -66,8 +66,20 @@ impl Prometheus {
     }
 
     async fn api(&self, path: &str) -> Value {
-        let answer = Request::get(path).send(self.address).await;
-        answer.json()["data"].clone()
+        // It answers 503 while it begins.
+        let begin = Instant::now();
+        loop {
+            let answer = Request::get(path).send(self.address).await;
+            if answer.status == 200 {
+                return answer.json()["data"].clone();
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(20),
+                "{path}: {}",
+                answer.text()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The value of the only series that this expression has; none: it has none yet.
