@@ -1,19 +1,27 @@
-//! For operators: metrics, the cache by hand, and why a client gets something or not. On a Unix socket that only the process's own user may open, and the
-//! metrics alone on a listener of their own; never on a client's port, whatever the peer, because behind a reverse proxy
-//! every peer is loopback.
+//! For operators: one API, on a Unix socket that only the process's own user may open and on a listener of its own behind a
+//! guard; and the metrics alone on another. Never on a client's port, whatever the peer, because behind a reverse proxy every
+//! peer is loopback.
 
+mod admins;
 pub mod api;
+mod browse;
 mod cache;
 mod control;
+mod document;
 mod explain;
+mod guard;
+mod health;
+mod layers;
 mod refusal;
 mod request;
 mod router;
 mod serve;
+mod session;
 mod socket;
 mod tokens;
 mod trace;
 mod upstreams;
+mod users;
 mod verify;
 
 use std::net::SocketAddr;
@@ -24,9 +32,13 @@ use crate::access::{Accounts, Decisions};
 use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
+use crate::tls::Certificates;
 
 pub use control::{Control, Mistake, NotReloaded, Reloaded};
+pub use guard::Guard;
+pub use router::description;
 pub use serve::{Error, Open, Serving, open};
+pub use verify::Turn;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -35,6 +47,12 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where `/metrics` is answered to everyone who can connect.
     pub metrics: Vec<SocketAddr>,
+    /// Where the API is, beside the socket.
+    pub listen: Vec<SocketAddr>,
+    /// Nobody wrote `listen`: an address that is taken is no reason to end.
+    pub is_optional: bool,
+    /// The listeners of the API speak TLS with these.
+    pub tls: Option<Arc<Certificates>>,
 }
 
 /// What the handlers work with.
@@ -47,6 +65,9 @@ pub struct Parts {
     pub tracer: Tracer,
     /// The folder of recordings.
     pub traces: PathBuf,
+    pub guard: Arc<Guard>,
+    /// Whose turn it is to verify the cache.
+    pub verifying: Turn,
 }
 
 impl Parts {

@@ -4,6 +4,7 @@
 //! Files are the truth; whatever is in memory is made anew from them at each start (threat I6).
 
 mod atomic;
+mod browse;
 pub(crate) mod claims;
 mod clearing;
 pub mod clock;
@@ -38,6 +39,8 @@ mod scrub;
 mod shelf;
 pub(crate) mod small;
 mod source;
+mod succession;
+mod tenure;
 pub(crate) mod trouble;
 mod usage;
 mod verification;
@@ -49,6 +52,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::browse::{RegistryEntry, RepositoryEntry, RepositoryPage, TagEntry, TagPage, Window};
 pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
@@ -59,6 +63,8 @@ pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
+pub use self::succession::Inheritance;
+pub use self::tenure::{Certainty, Change, Legacy};
 pub use self::usage::{Listing, Page, Share, Usage};
 
 use bytes::Bytes;
@@ -68,10 +74,11 @@ use self::clock::Clock;
 use self::disk::Disk;
 use self::index::Index;
 use self::layout::Layout;
-use self::open::{Hold, Medium};
+use self::open::Medium;
 use self::partials::Giver;
 use self::records::Records;
 use self::room::Room;
+use self::tenure::Tenure;
 use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::telemetry::Metrics;
 
@@ -118,7 +125,7 @@ pub(crate) struct Parts {
     /// This process's name on its partials: 16 hex digits.
     pub owner: String,
     /// The last to be dropped.
-    pub hold: Hold,
+    pub tenure: Tenure,
 }
 
 /// The store. Cheap to clone.
@@ -316,6 +323,10 @@ impl Store {
 
     /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
     pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        if let Some(heir) = self.parts.tenure.heir() {
+            let name = name.clone();
+            let _ = heir.send(Legacy::Withdrawn { name, keep });
+        }
         self.parts.records.withdraw_public(name, keep)
     }
 
@@ -363,6 +374,7 @@ impl Store {
 
     /// Never evicted from now on, nor what it names; removed neither. Blocking.
     pub fn pin(&self, digest: &Digest) -> io::Result<()> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
         let (disk, layout) = (&self.parts.disk, &self.parts.layout);
         match disk.create(&layout.pin(digest)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -374,6 +386,7 @@ impl Store {
 
     /// Blocking.
     pub fn unpin(&self, digest: &Digest) -> io::Result<()> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
         match self.parts.disk.remove(&self.parts.layout.pin(digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -385,6 +398,30 @@ impl Store {
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.
     pub fn list(&self, after: Option<&Digest>, most: usize) -> Page {
         usage::list(&self.flights.shared, after, most)
+    }
+
+    /// One blob, if it is stored.
+    pub fn blob(&self, digest: &Digest) -> Option<Listing> {
+        usage::one(&self.flights.shared, digest)
+    }
+
+    /// As [`Self::list`], of one repository. Blocking, as all that follows.
+    pub fn blobs_of(&self, name: &FullName, after: Option<&Digest>, most: usize) -> Page {
+        browse::blobs_of(&self.flights.shared, name, after, most)
+    }
+
+    pub fn registries(&self) -> Vec<RegistryEntry> {
+        browse::registries(&self.flights.shared)
+    }
+
+    /// Names have their registry before them.
+    pub fn repositories(&self, registry: Option<&RegistryName>, window: &Window) -> RepositoryPage {
+        browse::repositories(&self.flights.shared, registry, window)
+    }
+
+    /// Of one repository.
+    pub fn tags_in(&self, name: &FullName, window: &Window) -> TagPage {
+        browse::tags(&self.flights.shared, name, window)
     }
 
     /// Blocking, as [`Self::list`].
@@ -420,4 +457,8 @@ impl Store {
     pub fn flush(&self) {
         keeper::finish(&self.flights.shared);
     }
+}
+
+fn retired() -> io::Error {
+    io::Error::other("the cache folder was handed over to another process")
 }

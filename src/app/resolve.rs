@@ -15,6 +15,8 @@ use super::intercept::places;
 use super::storage;
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
+use crate::config::load::Loaded;
+use crate::config::origin::Origin;
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -39,16 +41,20 @@ pub fn logging(schema: &Schema) -> logging::Config {
     }
 }
 
-pub fn admin(schema: &Schema) -> Result<admin::Config> {
+pub fn admin(loaded: &Loaded, certificates: Option<&Arc<Certificates>>) -> Result<admin::Config> {
+    let schema = &loaded.schema;
     Ok(admin::Config {
         socket: storage::socket_in(&paths::state(schema, &Machine::this())?),
         metrics: schema.metrics_listen.clone(),
+        listen: schema.admin.listen.clone(),
+        is_optional: *loaded.origins.of("admin.listen") == Origin::Default,
+        tls: certificates.filter(|_| schema.admin.tls).cloned(),
     })
 }
 
 /// Reads the certificates, if TLS is served at all.
 pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
-    if schema.tls.listen.is_empty() {
+    if schema.tls.listen.is_empty() && !schema.admin.tls {
         return Ok(None);
     }
     let files = certificate_files(schema);
@@ -121,6 +127,7 @@ pub fn listen(schema: &Schema, open_files: u64, metrics: &Metrics) -> listen::Co
         max_header_bytes: usize::try_from(limits.max_header_bytes.bytes()).unwrap_or(usize::MAX),
         max_header_fields: limits.max_header_fields as usize,
         drain: limits.drain,
+        hand_over: limits.hand_over,
         trusted_proxies: schema.trusted_proxies.clone(),
         open: metrics.connections.clone(),
         ..listen::Config::default()

@@ -22,8 +22,8 @@ pub use self::cells::{By, Counters, Distribution, Histogram, Word};
 pub use self::meter::Meter;
 pub use self::told::{Allowance, Now, Stored, Upstream};
 pub use self::words::{
-    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, Hop, Kind, Outcome, Place, Reason, Reload,
-    Result, Source, Span, Status, Why,
+    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Outcome, Place,
+    Reason, Reload, Result, Source, Span, Status, Why,
 };
 
 /// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
@@ -65,6 +65,7 @@ pub struct Names {
     pub evictions: Counters<Eviction>,
     pub integrity_failures: Counters<Place>,
     pub disk_errors: Counter,
+    pub hand_overs: Counters<HandOver>,
     pub acme_orders: Counters<Result>,
     reloads: Counters<Reload>,
     /// Of the last reload that was taken, or the start; whether the last one was.
@@ -129,6 +130,7 @@ impl Default for Names {
             evictions: Counters::default(),
             integrity_failures: Counters::default(),
             disk_errors: Counter::default(),
+            hand_overs: Counters::default(),
             acme_orders: Counters::default(),
             reloads: Counters::default(),
             configured: Mutex::new((started, true)),
@@ -174,6 +176,11 @@ impl Names {
                 meter.bytes.add(source, bytes);
             }
         }
+    }
+
+    /// A request was turned away.
+    pub fn refuse(&self, reason: Reason) {
+        self.refused.inc(reason);
     }
 
     /// How many requests there were of this kind.

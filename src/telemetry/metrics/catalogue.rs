@@ -127,6 +127,8 @@ catalogue! {
         "1: the last reload was taken, or there was none; 0: it was refused, and the configuration before it counts";
     RELOADED_AT Gauge "docxy_config_last_reload_success_timestamp_seconds" [],
         "When the configuration that counts was taken, in seconds since 1970";
+    HAND_OVERS Counter "docxy_hand_overs_total" ["result"],
+        "Hand-overs from one process to the next";
     SPANS Counter "docxy_trace_spans_total" ["result"],
         "Spans of traces";
     BUILD Gauge "docxy_build_info" ["version"],

@@ -236,6 +236,7 @@ fn itself(page: &mut Page<'_>, names: &Names) -> fmt::Result {
     })?;
     page.counters(&all::ACME_ORDERS, &names.acme_orders)?;
     page.counters(&all::RELOADS, &names.reloads)?;
+    page.counters(&all::HAND_OVERS, &names.hand_overs)?;
     let (at, was_taken) = *locked(&names.configured);
     page.gauge(&all::RELOAD_SUCCESSFUL, u64::from(was_taken))?;
     page.family(&all::RELOADED_AT, |rows| rows.fraction(&[], since_1970(at)))?;

@@ -148,6 +148,10 @@ words! {
         Concurrent = "concurrent",
         /// Sign-ins that were not checked: after wrong passwords, or because too many are.
         Password = "password",
+        /// Calls of the admin API without credentials, or with wrong ones.
+        AdminToken = "admin-token",
+        /// Calls of the admin API under a name that is not docxy's, or from another site's page.
+        AdminHost = "admin-host",
     }
 }
 
@@ -215,6 +219,17 @@ words! {
     /// What came of another configuration.
     Reload {
         Taken = "taken",
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// What came of giving everything to a new process.
+    HandOver {
+        /// As the new one tells it.
+        Done = "done",
+        Failed = "failed",
+        TakenBack = "taken-back",
         Refused = "refused",
     }
 }
