@@ -13,6 +13,7 @@ mod resolve;
 mod roads;
 mod state;
 pub mod storage;
+mod traces;
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -112,7 +113,11 @@ async fn serve(
     let hangups = reload::hangups().context("signals can't be watched")?;
     let hand_over_requests = hand_over::requests().context("signals can't be watched")?;
     let metrics = Metrics::default();
-    metrics.configured();
+    metrics.tell_aliases(schema.metrics_aliases);
+    if let Some(certificates) = certificates.clone() {
+        metrics.certificates("tls", move || certificates.expiries());
+    }
+    let exporting = traces::start(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
     let admins = Arc::new(accounts::admins(schema)?);
     let admin_config = resolve::admin(&loaded, certificates.as_ref())?;
@@ -133,6 +138,7 @@ async fn serve(
         metrics: metrics.clone(),
         log,
         tracer: tracer.clone(),
+        traces: exporting.traces().clone(),
         drain: drain.clone(),
         own: addresses.iter().copied().chain(operators.addresses()).collect(),
         listening: addresses,
@@ -143,11 +149,11 @@ async fn serve(
     };
     // Another name in each process: one docxy may stand behind another.
     let via = HeaderValue::from_str(&format!("1.1 docxy-{:016x}", rand::random::<u64>()))?;
-    let roads = Roads::new(ground.own.clone(), via, tracer.clone());
+    let roads = Roads::new(ground.own.clone(), via, tracer.clone(), ground.metrics.clone());
     let first = Generation::first(&ground, Arc::clone(&loaded), roads)?;
     first.watch(&ground);
     let live = Live::new(Arc::clone(&first.parts));
-    let settings = Settings::from(resolve::listen(schema, open_files));
+    let settings = Settings::from(resolve::listen(schema, open_files, &metrics));
     let outside = Outside {
         live: live.clone(),
         settings: settings.clone(),
@@ -216,6 +222,7 @@ async fn serve(
             }
             watchers.wait().await;
             steward.finish(predecessor).await;
+            exporting.finish().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }

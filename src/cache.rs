@@ -262,6 +262,12 @@ impl Store {
         self.parts.reconfigure(limits);
     }
 
+    /// Bytes that are free on its file system; `None` where that does not say.
+    pub fn free(&self) -> Option<u64> {
+        let space = self.parts.disk.space(self.parts.layout.root());
+        space.ok().map(|space| space.free)
+    }
+
     /// Logical seconds, in which the times of tags are.
     pub fn clock(&self) -> Clock {
         self.parts.clock
@@ -434,6 +440,11 @@ impl Store {
     }
 
     /// How full it is, without going over the records. Blocking, for one question to the filesystem.
+    /// What counts to each registry that has a quota, and the quota. Bytes.
+    pub fn quotas(&self) -> Vec<(RegistryName, u64, u64)> {
+        self.parts.index.quotas()
+    }
+
     pub fn standing(&self) -> Standing {
         usage::standing(&self.flights.shared)
     }

@@ -39,7 +39,7 @@ use crate::listen::Drain;
 use crate::pull::Pull;
 use crate::push::Push;
 use crate::route::Routes;
-use crate::telemetry::{AccessLog, Metrics, Tracer};
+use crate::telemetry::{AccessLog, Metrics, Tracer, Traces};
 use crate::tls::Authority;
 
 /// Values only; `app` fills it from the configuration.
@@ -82,6 +82,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Records whole requests while somebody wants it.
     pub tracer: Tracer,
+    /// Which steps some of the requests take.
+    pub traces: Traces,
     /// The hint how signing in is turned on is given once.
     pub sign_in_hint: Once,
 }

@@ -20,6 +20,7 @@ mod herd;
 mod memory;
 mod requests;
 mod table;
+mod telling;
 mod tiers;
 mod tls;
 mod tunnel;
@@ -92,6 +93,7 @@ enum Case {
     Memory,
     Tiers,
     Tunnel,
+    Telling,
 }
 
 /// Everything a case needs.
@@ -183,6 +185,7 @@ fn main() -> Result<()> {
             Case::Memory => memory::run,
             Case::Tiers => tiers::run,
             Case::Tunnel => tunnel::run,
+            Case::Telling => telling::run,
         };
         let name = case.to_possible_value();
         let text = run(&bench, &mut report)

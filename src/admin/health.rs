@@ -61,9 +61,9 @@ fn told(parts: &Parts) -> Health {
         cache: parts.store.as_ref().map(|store| {
             let standing = store.standing();
             CacheHealth {
-                folder: store.config().path.to_string_lossy().into_owned(),
+                folder: store.folder().to_string_lossy().into_owned(),
                 bytes: standing.bytes,
-                max_size: store.config().max_size,
+                max_size: store.limits().max_size,
                 blobs: standing.blobs,
                 free: standing.free,
             }

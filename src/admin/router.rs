@@ -89,8 +89,8 @@ fn described() -> (Router<Parts>, OpenApi) {
 #[utoipa::path(get, path = "/metrics", tag = "docxy",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn text(State(parts): State<Parts>) -> Result<Response, Refusal> {
-    upstreams::measure(&parts);
-    let text = parts.metrics.text().map_err(Refusal::broken)?;
+    let now = upstreams::measure(&parts);
+    let text = parts.metrics.text(now).map_err(Refusal::broken)?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 

@@ -8,8 +8,7 @@ use super::Parts;
 use super::api::upstreams::Upstreams;
 use super::refusal::json;
 use super::request::NoQuery;
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::Allowance;
+use crate::telemetry::metrics::{Allowance, Now, Stored, Upstream};
 use crate::upstream::{ANONYMOUS, Report, Role};
 
 /// How docxy stands with its registries
@@ -21,38 +20,62 @@ pub(super) async fn list(State(parts): State<Parts>, _: NoQuery) -> Response {
     json(&Upstreams { upstreams })
 }
 
-/// Brings what is told about upstreams up to date.
-pub(super) fn measure(parts: &Parts) {
-    let metrics = &parts.metrics;
-    for report in reports(parts) {
-        metrics.limited(
-            report.registry.as_str(),
-            report.sites.iter().map(|site| site.rate_limited).sum(),
-        );
-        allowances(metrics, &report);
+/// What is looked at when somebody asks for the metrics.
+pub(super) fn measure(parts: &Parts) -> Now {
+    Now {
+        upstreams: reports(parts)
+            .iter()
+            .map(|report| Upstream {
+                registry: report.registry.to_string(),
+                places: report
+                    .sites
+                    .iter()
+                    .map(|site| (site.url.clone(), site.suspect.is_none()))
+                    .collect(),
+                rate_limited: report.sites.iter().map(|site| site.rate_limited).sum(),
+                allowances: allowances(report),
+            })
+            .collect(),
+        cache: parts.store.as_ref().map(|store| {
+            let limits = store.limits();
+            let quotas = store.quotas().into_iter();
+            Stored {
+                capacity: limits.max_size,
+                min_free: limits.min_free,
+                free: store.free(),
+                quotas: quotas
+                    .map(|(registry, held, quota)| (registry.to_string(), held, quota))
+                    .collect(),
+            }
+        }),
     }
 }
 
-fn allowances(metrics: &Metrics, report: &Report) {
+/// Of those credentials of which a registry has said something.
+fn allowances(report: &Report) -> Vec<(String, Allowance)> {
+    let mut allowances = Vec::new();
     for site in &report.sites {
         let accounts = site
             .accounts
             .iter()
             .map(|own| (own.name.as_str(), own.quota.as_ref()));
         for (name, quota) in accounts.chain([(ANONYMOUS, site.anonymous.as_ref())]) {
+            let Some(quota) = quota else {
+                continue;
+            };
             let name = match site.role {
                 Role::Authority => name.to_owned(),
-                // A mirror's are not the registry's own.
                 Role::Mirror => format!("{name} at {}", site.url),
             };
-            let allowance = quota.map(|quota| Allowance {
+            let allowance = Allowance {
                 limit: quota.limit,
                 remaining: quota.remaining,
                 reset: quota.full_in.unwrap_or_default(),
-            });
-            metrics.allow(report.registry.as_str(), &name, allowance);
+            };
+            allowances.push((name, allowance));
         }
     }
+    allowances
 }
 
 /// By name.

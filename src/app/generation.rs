@@ -25,7 +25,7 @@ use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{Parts, Shared};
 use crate::telemetry::logging::LogHandle;
-use crate::telemetry::{Metrics, Tracer};
+use crate::telemetry::{Metrics, Tracer, Traces};
 use crate::tls::Authority;
 use crate::upstream::Upstream;
 
@@ -43,6 +43,7 @@ pub struct Ground {
     pub metrics: Metrics,
     pub log: LogHandle,
     pub tracer: Tracer,
+    pub traces: Traces,
     pub drain: Drain,
     /// What is listened on, in the order of [`resolve::bindings`].
     pub listening: Vec<SocketAddr>,
@@ -184,6 +185,7 @@ impl Generation {
             drain: ground.drain.clone(),
             metrics: ground.metrics.clone(),
             tracer: ground.tracer.clone(),
+            traces: ground.traces.clone(),
             sign_in_hint: Once::new(),
         };
         let end = ground.end.child_token();

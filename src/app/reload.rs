@@ -192,15 +192,20 @@ impl Reloader {
         if let (Some(shown), Some(prepared)) = (&self.outside.certificates, certificates) {
             shown.take(prepared);
         }
-        self.outside
-            .settings
-            .set(resolve::listen(schema, self.outside.open_files));
+        self.outside.settings.set(resolve::listen(
+            schema,
+            self.outside.open_files,
+            &self.ground.metrics,
+        ));
         if let Some(store) = &self.ground.store {
             store.reconfigure(limits);
         }
         current.give_way_to(&next, &self.ground);
         self.outside.live.swap(Arc::clone(&next.parts));
         next.watch(&self.ground);
+        self.ground
+            .metrics
+            .keep_meters(|own| schema.enabled_registries().any(|(name, _)| name.as_str() == own));
         let registries = next.renewed.iter().map(ToString::to_string).collect();
         // The one before ends here, but for the requests that hold its parts.
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);

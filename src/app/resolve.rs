@@ -26,7 +26,7 @@ use crate::listen::{self, Binding};
 use crate::oci::{Action, RegistryName};
 use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
-use crate::telemetry::{AccessLog, logging};
+use crate::telemetry::{AccessLog, Metrics, logging};
 use crate::tls::{self, Certificates};
 use crate::{admin, pull, server};
 
@@ -116,7 +116,7 @@ fn intercept_listeners(schema: &Schema) -> impl Iterator<Item = &ListenEntry> {
         .filter(|_| schema.intercept.enabled)
 }
 
-pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
+pub fn listen(schema: &Schema, open_files: u64, metrics: &Metrics) -> listen::Config {
     let limits = &schema.limits;
     listen::Config {
         max_connections: super::limits::connections(limits.max_connections, open_files),
@@ -129,6 +129,7 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
         drain: limits.drain,
         hand_over: limits.hand_over,
         trusted_proxies: schema.trusted_proxies.clone(),
+        open: metrics.connections.clone(),
         ..listen::Config::default()
     }
 }

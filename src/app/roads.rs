@@ -10,7 +10,7 @@ use url::Host;
 use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
 use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
-use crate::telemetry::Tracer;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tls::trust::{Roots, Trust};
 use crate::tls::{CertificateFiles, Identity};
 use crate::upstream::Timeouts;
@@ -30,6 +30,7 @@ pub struct Roads {
     listeners: Vec<SocketAddr>,
     via: HeaderValue,
     tracer: Tracer,
+    metrics: Metrics,
     names: Mutex<Vec<(Vec<DnsServer>, Names)>>,
     identities: Mutex<Vec<(CertificateFiles, Arc<Identity>)>>,
     /// Of the configuration before this one: whoever is still shown keeps its watcher's knowledge.
@@ -38,13 +39,14 @@ pub struct Roads {
 
 impl Roads {
     /// Blocks on files.
-    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue, tracer: Tracer) -> Self {
+    pub fn new(listeners: Vec<SocketAddr>, via: HeaderValue, tracer: Tracer, metrics: Metrics) -> Self {
         Self {
             roots: Roots::load(),
             proxies: Proxies::default(),
             listeners,
             via,
             tracer,
+            metrics,
             names: Mutex::default(),
             identities: Mutex::default(),
             known_identities: Vec::new(),
@@ -66,6 +68,7 @@ impl Roads {
             listeners: self.listeners.clone(),
             via: self.via.clone(),
             tracer: self.tracer.clone(),
+            metrics: self.metrics.clone(),
             names: Mutex::new(names),
             identities: Mutex::default(),
             known_identities: identities.clone(),
@@ -113,6 +116,7 @@ impl Roads {
             max_idle_connections: IDLE_CONNECTIONS,
             via: self.via.clone(),
             tracer: self.tracer.clone(),
+            meter: self.metrics.meter(name.as_str()),
         })
     }
 

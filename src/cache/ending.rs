@@ -1,6 +1,7 @@
 //! Every way a flight ends.
 
 use crate::oci::digest::Hasher;
+use crate::telemetry::metrics::{Ending as Named, Word as _};
 
 /// How the download of a blob into the store ended, for its leader and for everyone who follows it.
 #[derive(Clone, Debug)]
@@ -27,18 +28,23 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The word for metrics and logs.
-    pub fn as_str(&self) -> &'static str {
+    /// The word for metrics.
+    pub fn word(&self) -> Named {
         match self {
-            Self::Complete => "complete",
-            Self::LeaderCancelled => "leader-cancelled",
-            Self::Denied => "denied",
-            Self::WrongDigest => "wrong-digest",
-            Self::WrongLength { .. } => "wrong-length",
-            Self::NoLength => "no-length",
-            Self::GaveUp { .. } => "gave-up",
-            Self::Detached { .. } => "detached",
-            Self::Shutdown => "shutdown",
+            Self::Complete => Named::Complete,
+            Self::LeaderCancelled => Named::LeaderCancelled,
+            Self::Denied => Named::Denied,
+            Self::WrongDigest => Named::WrongDigest,
+            Self::WrongLength { .. } => Named::WrongLength,
+            Self::NoLength => Named::NoLength,
+            Self::GaveUp { .. } => Named::GaveUp,
+            Self::Detached { .. } => Named::Detached,
+            Self::Shutdown => Named::Shutdown,
         }
+    }
+
+    /// The same for logs.
+    pub fn as_str(&self) -> &'static str {
+        self.word().word()
     }
 }

@@ -5,7 +5,6 @@ mod quotas;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
@@ -16,7 +15,6 @@ use super::evict::{Entries, Lanes, MOST_HITS, Queue, Queues, Standing};
 use super::key::Key;
 use crate::oci::Digest;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::Upstream;
 
 /// One stored blob.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,9 +37,6 @@ struct Shared {
     inner: Mutex<Inner>,
     bytes: Gauge,
     objects: Gauge,
-    /// By registry that has a quota: what counts to it, and the quota.
-    held: Family<Upstream, Gauge>,
-    quotas: Family<Upstream, Gauge>,
     /// Something takes more than it may.
     over: Notify,
 }
@@ -107,8 +102,6 @@ impl Index {
         Self(Arc::new(Shared {
             bytes: metrics.cache_bytes.clone(),
             objects: metrics.cache_objects.clone(),
-            held: metrics.cache_registry_bytes.clone(),
-            quotas: metrics.cache_registry_quota_bytes.clone(),
             ..Shared::default()
         }))
     }
@@ -342,9 +335,6 @@ impl Index {
         self.0
             .objects
             .set(i64::try_from(inner.table.slots.len()).unwrap_or(i64::MAX));
-        for holding in &inner.holdings {
-            holding.show();
-        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Inner> {

@@ -20,7 +20,7 @@ use super::trouble::Failed;
 use super::writer::{Broken, Piece, Writer};
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
-use crate::telemetry::metrics::{Fill, Place};
+use crate::telemetry::metrics::Place;
 
 /// Commands taken at once.
 const BATCH: usize = 512;
@@ -402,14 +402,11 @@ impl Pump {
     async fn land(mut self, ending: Ending) {
         let metrics = &self.shared.parts.metrics;
         let word = ending.as_str();
-        metrics.fills.get_or_create(&Fill { ending: word }).inc();
+        metrics.fills.inc(ending.word());
         let fate = match &ending {
             Ending::Complete => Fate::Store,
             Ending::WrongDigest | Ending::WrongLength { .. } => {
-                metrics
-                    .integrity_failures
-                    .get_or_create(&Place { place: "upstream" })
-                    .inc();
+                metrics.integrity_failures.inc(Place::Upstream);
                 tracing::warn!(digest = %self.claim.digest(), ending = word, "the upstream sent wrong bytes; none of them are kept");
                 Fate::Discard
             }

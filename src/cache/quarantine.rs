@@ -11,20 +11,16 @@ use crate::telemetry::metrics::Place;
 /// So many are kept; the oldest goes first.
 const KEPT: usize = 16;
 
-/// The blob is not stored any more, and its file is in `quarantine/`. `place` is the metric's: "disk" or "scrub".
+/// The blob is not stored any more, and its file is in `quarantine/`. `place` is where that was seen.
 /// Blocking.
-pub(crate) fn set_aside(parts: &Parts, claim: &Claim, place: &'static str) {
+pub(crate) fn set_aside(parts: &Parts, claim: &Claim, place: Place) {
     let digest = claim.digest();
     let Some(_ticket) = parts.tenure.enter() else {
         // Whoever has the folder now will find it, too.
         parts.index.remove(digest);
         return;
     };
-    parts
-        .metrics
-        .integrity_failures
-        .get_or_create(&Place { place })
-        .inc();
+    parts.metrics.integrity_failures.inc(place);
     tracing::error!(
         %digest,
         "a cached blob has changed on the disk; it is set aside in quarantine/ and fetched again when it is asked \

@@ -13,6 +13,7 @@ use super::disk::failing::Failing;
 use super::{Config, Ending, Flights, Follower, Leader, Limits, Opened, Parts, Reader, Source, Verify};
 use crate::oci::Digest;
 use crate::oci::digest::Algorithm;
+use crate::telemetry::metrics::{self, Place, Word as _};
 
 /// A cache on a folder of its own.
 pub(super) struct Stage {
@@ -108,14 +109,14 @@ impl Stage {
 
     /// Failures found, by place.
     pub fn wrong(&self, place: &'static str) -> u64 {
-        let place = crate::telemetry::metrics::Place { place };
-        self.parts.metrics.integrity_failures.get_or_create(&place).get()
+        let place = Place::parse(place).unwrap();
+        self.parts.metrics.integrity_failures.get(place)
     }
 
     /// Endings counted.
     pub fn ended(&self, ending: &'static str) -> u64 {
-        let ending = crate::telemetry::metrics::Fill { ending };
-        self.parts.metrics.fills.get_or_create(&ending).get()
+        let ending = metrics::Ending::parse(ending).unwrap();
+        self.parts.metrics.fills.get(ending)
     }
 }
 

@@ -21,6 +21,7 @@ use super::index::Listed;
 use super::quarantine::set_aside;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
+use crate::telemetry::metrics::Place;
 
 /// Bytes between two pauses.
 const PIECE: u64 = 1024 * 1024;
@@ -222,7 +223,7 @@ fn settle(shared: &Arc<Shared>, digest: &Digest, looked: io::Result<(File, bool)
     if !matches!(same, Ok(true)) {
         return Found::Skipped;
     }
-    set_aside(parts, &claim, "scrub");
+    set_aside(parts, &claim, Place::Scrub);
     shared.hot.forget(digest);
     Found::Rotten
 }

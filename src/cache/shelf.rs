@@ -73,6 +73,8 @@ impl Shelf {
     /// A second process's store on the same folder.
     pub fn beside(&self) -> Result<Self, OpenError> {
         Self::on(self.folder.clone(), self.config.clone())
+    }
+
     pub fn config(&self) -> Config {
         self.config.clone()
     }

@@ -18,6 +18,7 @@ use super::reader::Reader;
 use super::trouble::Failed;
 use super::{Ending, Parts, Verify};
 use crate::oci::Digest;
+use crate::telemetry::metrics::Place;
 
 /// What a claimed blob turned out to be.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ async fn put_away(shared: &Arc<Shared>, claim: Claim) {
     let worker = shared.clone();
     let work = move || {
         worker.hot.forget(claim.digest());
-        set_aside(&worker.parts, &claim, "disk");
+        set_aside(&worker.parts, &claim, Place::Disk);
     };
     if let Err(error) = shared.hands.quick(work).await {
         tracing::debug!(%error, "a rotten file stays where it is");

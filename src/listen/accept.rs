@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -182,6 +183,7 @@ async fn accept<S: Service>(
         }
         let (door, room_of_task, reports) = (Arc::clone(&door), Arc::clone(&room), Arc::clone(&reports));
         let activity = Activity::new(&room.idle);
+        let open = Open::new(&door.config.open);
         room.tasks.spawn(async move {
             let ended = tokio::select! {
                 ended = door.run(stream, connection, activity) => ended,
@@ -190,11 +192,27 @@ async fn accept<S: Service>(
                     Ok(())
                 }
             };
-            drop(slot);
+            drop((slot, open));
             if let Err(reason) = ended {
                 reports.ended(id, peer, &reason);
             }
         });
+    }
+}
+
+/// Counts as long as it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn new(open: &Gauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// What every connection is held to. The defaults suit a server on the open Internet.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub hand_over: Duration,
     /// Who may speak the PROXY protocol to listeners that ask for it.
     pub trusted_proxies: Vec<IpNet>,
+    /// Tells how many connections are open.
+    pub open: Gauge,
 }
 
 impl Default for Config {
@@ -53,6 +56,7 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             hand_over: Duration::from_hours(1),
             trusted_proxies: Vec::new(),
+            open: Gauge::default(),
         }
     }
 }

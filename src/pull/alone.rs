@@ -18,6 +18,8 @@ use super::{Error, Pull};
 use crate::cache::Presence;
 use crate::oci::Digest;
 use crate::oci::digest::Hasher;
+use crate::telemetry::metrics::Content;
+use crate::telemetry::traces;
 use crate::upstream::{Download, Errand, Order, Role};
 
 /// Most that is held back of a body until its digest is known (threat I1).
@@ -78,12 +80,12 @@ impl Alone {
     {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let work = work(sender.clone());
-        tokio::spawn(async move {
+        tokio::spawn(traces::carried(async move {
             if let Err(error) = work.await {
                 // The client may be gone.
                 let _ = sender.send(Err(error)).await;
             }
-        });
+        }));
         Self(receiver)
     }
 
@@ -148,6 +150,8 @@ async fn send(
     let granted = Instant::now();
     while let Some(piece) = download.next().await {
         let piece = piece.map_err(Error::Upstream)?;
+        let length = piece.bytes.len() as u64;
+        cached.metrics.pulled_bytes.add(Content::Blob, length);
         for bytes in sending.take(piece.bytes) {
             if to.send(Ok(bytes)).await.is_err() {
                 return Ok(());

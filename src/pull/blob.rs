@@ -20,6 +20,7 @@ use crate::oci::range::RangeHeader;
 use crate::oci::{ContentRange, Digest};
 use crate::serve::conditions;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::telemetry::traces;
 use crate::upstream::Method;
 
 /// How often the ground may shift under one request (a blob evicted, a download lost) before it is told to come again.
@@ -79,9 +80,13 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Way, Error> {
         for _ in 0..MOST_TURNS {
-            let got = match self.admitted(cached, claim, digest).await? {
+            let step = traces::span("lookup");
+            let admitted = step.within(self.admitted(cached, claim, digest)).await?;
+            let got = match admitted {
                 Admitted::Reads(linked) => {
-                    if let Some(bytes) = cached.store.short(&linked).await {
+                    let short = cached.store.short(&linked).await;
+                    drop(step);
+                    if let Some(bytes) = short {
                         return Ok(Way::Short(bytes));
                     }
                     Box::pin(self.open(cached, claim, &linked)).await?

@@ -16,6 +16,7 @@ use super::rights::{Claim, Key};
 use super::{Error, Pull};
 use crate::cache::{Ending, Leader};
 use crate::oci::Digest;
+use crate::telemetry::traces;
 use crate::upstream::Upstream;
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
@@ -172,9 +173,12 @@ impl Pull {
         let fill = cached.fills.begin(&digest, upstream, claim);
         let work = Work::new(Arc::clone(self), Arc::clone(cached), Arc::clone(&fill), digest);
         let (cached, own) = (Arc::clone(cached), Arc::clone(&fill));
+        let mut step = traces::span("fill");
         tokio::spawn(async move {
             let digest = leader.digest().clone();
-            let ending = work.run(leader).await;
+            let ending = step.within(work.run(leader)).await;
+            step.note(|notes| notes.text("docxy.ending", ending.as_str()));
+            drop(step);
             if !matches!(ending, Ending::Complete) {
                 // Whatever was answered, these were not the bytes, or not all of them.
                 cached.store.unlink_unless_stored(&digest);

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+use crate::telemetry::traces;
+
 /// Questions at once that go on without those who asked. Who asks and hangs up, again and again, holds no more tasks and
 /// connections than these.
 const MOST: usize = 1024;
@@ -66,11 +68,11 @@ where
             key: key.clone(),
         };
         let question = ask();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(traces::carried(async move {
             let answer = question.await;
             drop(done);
             answer
-        });
+        }));
         let answer = task.map(Result::ok).boxed().shared();
         running.insert(key, answer.clone());
         Begun::Joint(answer, Came::First)

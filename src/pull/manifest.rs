@@ -20,6 +20,7 @@ use crate::oci::manifest::check;
 use crate::serve::bytes::{Unsatisfiable, ranged};
 use crate::serve::conditions;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::telemetry::traces;
 use crate::upstream::Method;
 
 /// A manifest's exact bytes with the media type they came with (threat I9).
@@ -58,7 +59,10 @@ impl Pull {
         digest: &Digest,
     ) -> Result<Pulled, Error> {
         let claim = self.claim(cached, wanted)?;
-        match self.stored_manifest(cached, &claim, digest).await {
+        let step = traces::span("lookup");
+        let stored = step.within(self.stored_manifest(cached, &claim, digest)).await;
+        drop(step);
+        match stored {
             Ok(Some(document)) => {
                 return self.manifest_answer(cached, wanted, &claim, document, Outcome::Hit, Age::None);
             }

@@ -21,6 +21,7 @@ use super::{Error, Missing, Outcome, Pull, Pulled, Wanted, respond};
 use crate::oci::accept::Class;
 use crate::oci::{Digest, Reference, Tag};
 use crate::serve::headers::{DOCKER_CONTENT_DIGEST, allowed};
+use crate::telemetry::traces;
 use crate::upstream::Health;
 
 use self::asking::Asking;
@@ -75,10 +76,12 @@ impl Pull {
             return Box::pin(self.forward_manifest(wanted, &Reference::Tag(tag.clone()))).await;
         }
         let standing = cached.standing(&question.claim);
+        let step = traces::span("lookup");
         let before = match standing {
             Standing::Entitled | Standing::Lapsed => self.before(cached, &question, rule).await,
             Standing::Unproved => None,
         };
+        drop(step);
         let Some(before) = before else {
             if cached.config.offline {
                 return Err(offline(&question.claim, Missing::Manifest));

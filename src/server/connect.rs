@@ -165,7 +165,7 @@ async fn user(parts: &Shared, headers: &HeaderMap, visit: &Visit) -> Result<Acco
         Ok(Identity::Token(token)) => accounts.present(&token),
     };
     signed_in.map_err(|refusal| {
-        parts.count_unchecked(&refusal);
+        parts.count_refusal(&refusal);
         match refusal {
             Refusal::NotNow { .. } | Refusal::Unreadable => refusal.into(),
             other => sign_in(&other),

@@ -6,13 +6,14 @@ use super::Parts;
 use super::error::Problem;
 use crate::access::Refusal;
 use crate::access::limits::{Exceeded, Pass, Who};
-use crate::telemetry::metrics::Reason;
+use crate::telemetry::metrics::{Denial, Failed, Reason};
 
 impl Parts {
     /// May a client at this address come at all?
     pub(super) fn admit(&self, client: IpAddr) -> Result<(), Problem> {
         self.addresses.judge(client).map_err(|kept_out| {
-            self.metrics.refuse(Reason::Address);
+            self.metrics.refused.inc(Reason::Address);
+            self.metrics.denied.inc(Denial::Address);
             kept_out.into()
         })
     }
@@ -28,17 +29,38 @@ impl Parts {
     }
 
     fn refused(&self, exceeded: Exceeded) -> Problem {
-        self.metrics.refuse(match exceeded {
+        self.metrics.refused.inc(match exceeded {
             Exceeded::Requests { .. } => Reason::Requests,
             Exceeded::Concurrent => Reason::Concurrent,
         });
+        self.metrics.denied.inc(Denial::Limit);
         exceeded.into()
     }
 
-    /// Counts a sign-in that was not even checked.
-    pub(super) fn count_unchecked(&self, refusal: &Refusal) {
-        if matches!(refusal, Refusal::NotNow { .. }) {
-            self.metrics.refuse(Reason::Password);
-        }
+    /// Counts what docxy itself keeps a client from, and why.
+    pub(super) fn count_refusal(&self, refusal: &Refusal) {
+        let denial = match refusal {
+            Refusal::NotNow { .. } => {
+                self.metrics.refused.inc(Reason::Password);
+                self.metrics.auth_failures.inc(Failed::NotChecked);
+                Denial::Limit
+            }
+            Refusal::BadSignIn => {
+                self.metrics.auth_failures.inc(Failed::BadSignIn);
+                Denial::BadSignIn
+            }
+            Refusal::SignInFirst => Denial::SignInFirst,
+            Refusal::OtherToken => Denial::OtherToken,
+            Refusal::OutOfScope | Refusal::PullOnly => Denial::Scope,
+            Refusal::Forbidden { .. } => Denial::Rule,
+            Refusal::Unreadable => Denial::Other,
+        };
+        self.metrics.denied.inc(denial);
+    }
+
+    /// A registry did not take what a client signed in with there.
+    pub(super) fn count_wrong_login(&self) {
+        self.metrics.auth_failures.inc(Failed::Registry);
+        self.metrics.denied.inc(Denial::BadSignIn);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,7 +21,8 @@ use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
 use crate::pull::{Blame, Outcome};
-use crate::telemetry::{Record, RequestId};
+use crate::telemetry::har::Trace;
+use crate::telemetry::{AccessLog, Record, RequestId, traces};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,13 +36,23 @@ where
     let (head, body) = request.into_parts();
     let id = RequestId::random();
     let (method, log) = (head.method.clone(), parts.config.access_log.clone());
-    let record = Record::new(id, method.clone(), log, parts.metrics.clone());
+    let span = parts.traces.begin(&head.headers, || {
+        let connection = head.extensions.get::<Connection>();
+        connection.is_some_and(|connection| visit::is_trusted(connection, &parts.config.trusted_proxies))
+    });
+    let here = span.here();
+    let record = match log {
+        AccessLog::Nobody => Record::of_nobody(),
+        log => Record::new(id, method.clone(), log, parts.metrics.clone(), span),
+    };
     let is_api = head.uri.path().starts_with("/v2");
     let version = head.version;
     let trace = parts.tracer.current();
-    let mut response = match &trace {
-        None => catch_panics(front, head, body, &record).await,
-        Some(trace) => Box::pin(recorded::answer(trace, front, head, body, &record)).await,
+    let mut response = if trace.is_none() && here.is_none() {
+        catch_panics(front, head, body, &record).await
+    } else {
+        let answer = watched(trace.as_ref(), front, head, body, &record);
+        Box::pin(traces::at(here, answer)).await
     };
     let headers = response.headers_mut();
     add_security(headers, is_api);
@@ -53,6 +65,24 @@ where
         record.exchange(|exchange| exchange.answered(status, version, response.headers()));
     }
     response.map(|body| record.answered(status, body))
+}
+
+/// While somebody records requests, or traces this one.
+async fn watched<B>(
+    trace: Option<&Arc<Trace>>,
+    front: &Front,
+    head: Parts,
+    body: B,
+    record: &Record,
+) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    match trace {
+        None => catch_panics(front, head, body, record).await,
+        Some(trace) => recorded::answer(trace, front, head, body, record).await,
+    }
 }
 
 /// Nothing docxy serves is a page: no sniffing, no script (threat S11).

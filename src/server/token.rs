@@ -150,7 +150,7 @@ async fn token(
         Judge::Docxy => {
             let account = own_user(&parts.access, &credential, visit.client)
                 .await
-                .inspect_err(|refusal| parts.count_unchecked(refusal))?;
+                .inspect_err(|refusal| parts.count_refusal(refusal))?;
             if let Some(record) = record {
                 record.note(|facts| facts.user = Some(account.user.name.clone()));
             }
@@ -212,7 +212,7 @@ async fn registrys_user(
         Ok(guess) => guess,
         Err(Refusal::BadSignIn) => return Err(refused(&registry.to_string())),
         Err(refusal) => {
-            parts.count_unchecked(&refusal);
+            parts.count_refusal(&refusal);
             return Err(refusal.into());
         }
     };
@@ -228,6 +228,7 @@ async fn registrys_user(
         LoginAnswer::Refused { .. } => {
             tokens.refuse(registry, login);
             guess.wrong();
+            parts.count_wrong_login();
         }
         LoginAnswer::NotNeeded => {}
     }

@@ -19,7 +19,8 @@ use crate::route::{Clients, Target, Visit};
 use crate::serve::conditions;
 use crate::serve::file::Direct;
 use crate::serve::headers::{OCI_NAMESPACE, X_CACHE};
-use crate::telemetry::Record;
+use crate::telemetry::metrics::Denial;
+use crate::telemetry::{Record, traces};
 use crate::upstream::{Failure, Method as Upstream};
 
 const NO_SIGN_IN: &str = "Signing in is not possible under this address: set public_url in docxy.toml to the https:// \
@@ -102,6 +103,10 @@ impl Stop {
         Self::refused(problem, Outcome::Denied, upstream_status)
     }
 
+    fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.outcome == Outcome::Denied)
+    }
+
     pub(super) fn refused(problem: Problem, outcome: Outcome, upstream_status: Option<StatusCode>) -> Self {
         Self::Refused(Box::new(Refused {
             problem,
@@ -139,7 +144,10 @@ async fn answer(
         _ => return Err(not_allowed(None).into()),
     };
     let (path, query) = (request.uri.path(), request.uri.query());
-    let target = parts.routes.resolve(visit, path, query)?;
+    let step = traces::span("route");
+    let target = parts.routes.resolve(visit, path, query);
+    drop(step);
+    let target = target?;
     let action = push::action(&request.method, &target.endpoint);
     let target = match action {
         Some(action) => target.to(action),
@@ -168,7 +176,13 @@ async fn answer(
         }
         (Ok(identity), _) if target.endpoint == Endpoint::Base => {
             match asker.enter(Who::at(visit.client), pass) {
-                Ok(()) => Err(Box::pin(asker.base(&identity)).await),
+                Ok(()) => {
+                    let stop = Box::pin(asker.base(&identity)).await;
+                    if stop.is_denial() {
+                        parts.metrics.denied.inc(Denial::SignInFirst);
+                    }
+                    Err(stop)
+                }
                 Err(problem) => Err(Stop::denied(problem, None)),
             }
         }
@@ -243,7 +257,13 @@ impl Asker<'_> {
         let result = match self.permitted(&mut subject, record, identity, pass).await {
             Ok(permit) => match self.parts.pull.get(&permit, self.target, method, &wishes).await {
                 Ok(pulled) => Ok(pulled),
-                Err(error) => Err(self.refuse(identity, &permit, error)),
+                Err(error) => {
+                    let stop = self.refuse(identity, &permit, error);
+                    if stop.is_denial() {
+                        self.parts.metrics.denied.inc(Denial::Registry);
+                    }
+                    Err(stop)
+                }
             },
             Err(stop) => Err(stop),
         };
@@ -277,6 +297,7 @@ impl Asker<'_> {
         identity: &Identity,
         pass: &mut Option<Pass>,
     ) -> Result<Permit, Stop> {
+        let _step = traces::span("access");
         let can_challenge = self.target.challenges_everyone() && self.realm().is_some();
         let access = &self.parts.access;
         let waiting = self.wait(identity, pass)?;
@@ -340,7 +361,7 @@ impl Asker<'_> {
 
     /// What a client is told that docxy itself turns away.
     pub(super) fn turn_away(&self, refusal: Refusal) -> Stop {
-        self.parts.count_unchecked(&refusal);
+        self.parts.count_refusal(&refusal);
         let again = match &refusal {
             Refusal::SignInFirst => Again::No,
             Refusal::BadSignIn => Again::InvalidToken,

@@ -141,6 +141,11 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
+/// Whether it is a proxy of ours that speaks.
+pub fn is_trusted(connection: &Connection, trusted: &[IpNet]) -> bool {
+    contains(trusted, connection.peer.ip().to_canonical())
+}
+
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }

@@ -1,11 +1,14 @@
 //! One line for each request, written when its last byte has left or its client has. No URL, header or credential
 //! goes into it (threat S12): only names that were parsed.
 
+mod line;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -13,16 +16,19 @@ use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use self::line::TARGET;
 use super::har;
-use super::json_line::{JsonLine, Plain};
 use super::lines::Lines;
-use super::metrics::{BytesFrom, Metrics, Request, Source};
+use super::metrics::{self, Kind, Metrics, Outcome, Status, Word as _};
 use super::request_id::RequestId;
+use super::traces::Span;
 use crate::oci::{RegistryName, Repository};
 
 /// How requests are logged.
 #[derive(Clone, Debug)]
 pub enum AccessLog {
+    /// Nor are requests counted or traced: what a benchmark compares with.
+    Nobody,
     Off,
     /// As every other line of the log.
     Text,
@@ -33,7 +39,7 @@ pub enum AccessLog {
 /// What is known of a request so far. Handlers fill it in; whoever drops it last writes the line, so that a client
 /// that leaves early is in the log too.
 #[derive(Clone, Debug)]
-pub struct Record(Arc<Mutex<Fields>>);
+pub struct Record(Option<Arc<Mutex<Fields>>>);
 
 #[derive(Debug)]
 struct Fields {
@@ -42,7 +48,7 @@ struct Fields {
     started: Instant,
     facts: Facts,
     status: Option<StatusCode>,
-    ttfb_ms: Option<u128>,
+    ttfb: Option<Duration>,
     bytes: u64,
     /// Of the request's body, where it is read.
     received: Option<u64>,
@@ -51,6 +57,10 @@ struct Fields {
     metrics: Metrics,
     /// Where it is recorded too.
     exchange: Option<Box<har::Exchange>>,
+    /// Of the whole request, where it is traced.
+    span: Span,
+    /// From the answer's head to its end.
+    body: Span,
 }
 
 /// How the answer's body ended.
@@ -84,21 +94,28 @@ pub struct Facts {
 }
 
 impl Record {
-    pub fn new(request_id: RequestId, method: Method, log: AccessLog, metrics: Metrics) -> Self {
-        Self(Arc::new(Mutex::new(Fields {
+    pub fn new(request_id: RequestId, method: Method, log: AccessLog, metrics: Metrics, span: Span) -> Self {
+        Self(Some(Arc::new(Mutex::new(Fields {
             request_id,
             method,
             started: Instant::now(),
             facts: Facts::default(),
             status: None,
-            ttfb_ms: None,
+            ttfb: None,
             bytes: 0,
             received: None,
             ended: Ended::Early,
             log,
             metrics,
             exchange: None,
-        })))
+            span,
+            body: Span::none(),
+        }))))
+    }
+
+    /// Of a request that nobody is told of: what a benchmark compares with.
+    pub fn of_nobody() -> Self {
+        Self(None)
     }
 
     /// The request is recorded with all that is noted here.
@@ -127,12 +144,16 @@ impl Record {
 
     /// The answer's head is ready; its body is counted from here on and ends the record.
     pub fn answered(self, status: StatusCode, body: Body) -> Body {
+        if self.0.is_none() {
+            return body;
+        }
         self.with(|fields| {
             fields.status = Some(status);
+            fields.body = fields.span.step("body");
             if fields.method == Method::HEAD {
                 // The server drops the body of such an answer without looking at it.
                 fields.ended = Ended::Whole;
-                fields.ttfb_ms = Some(fields.started.elapsed().as_millis());
+                fields.ttfb = Some(fields.started.elapsed());
             }
         });
         Body::new(Counted { body, record: self })
@@ -147,94 +168,70 @@ impl Record {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Fields) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with(&self, work: impl FnOnce(&mut Fields)) {
+        if let Some(fields) = &self.0 {
+            work(&mut fields.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 
 impl Fields {
     /// A client that left before the answer was made counts with what is known of it.
-    fn count(&self) {
-        let outcome = self.facts.outcome.unwrap_or("own");
-        let status = match self.status.map(|status| status.as_u16() / 100) {
-            None => "none",
-            Some(1) => "1xx",
-            Some(2) => "2xx",
-            Some(3) => "3xx",
-            Some(4) => "4xx",
-            Some(_) => "5xx",
-        };
-        let kind = self.facts.kind.unwrap_or("other");
-        self.metrics
-            .requests
-            .get_or_create(&Request {
-                outcome,
-                kind,
-                status,
-            })
-            .inc();
-        if let Some(received) = self.received {
-            self.metrics.pushed_bytes.inc_by(received);
-        }
-        let source = match outcome {
-            "hit" | "stale" | "revalidated" => Source::Cache,
-            "joined" => Source::Joined,
-            "miss" | "bypass" => Source::Upstream,
-            _ => return,
-        };
-        self.metrics
-            .bytes
-            .get_or_create(&BytesFrom { source })
-            .inc_by(self.bytes);
+    fn count(&self, took: Duration) {
+        let facts = &self.facts;
+        self.metrics.count(&metrics::Request {
+            outcome: facts.outcome.and_then(Outcome::parse).unwrap_or(Outcome::Own),
+            kind: facts.kind.and_then(Kind::parse).unwrap_or(Kind::Other),
+            status: Status::of(self.status),
+            registry: facts.registry.as_ref().map(RegistryName::as_str),
+            bytes: self.bytes,
+            received: self.received,
+            first_byte: self.ttfb,
+            took,
+        });
     }
-}
 
-impl Drop for Fields {
-    fn drop(&mut self) {
-        self.count();
-        if let Some(exchange) = self.exchange.take() {
-            exchange.over(&har::Over {
-                request_id: self.request_id.as_str(),
-                facts: &self.facts,
-                ended: self.ended(),
-            });
-        }
-        match &self.log {
-            AccessLog::Off => {}
-            // The filter of the log speaks for these lines too.
-            _ if !tracing::enabled!(target: TARGET, tracing::Level::INFO) => {}
-            AccessLog::Text => self.line().trace(),
-            AccessLog::Json(lines) => lines.soon(|bytes, time| self.line().append(bytes, time)),
-        }
+    /// Ends the request's spans, where it has any, with what is known of it.
+    fn trace(&mut self) {
+        let (facts, ended, bytes) = (&self.facts, self.ended(), self.bytes);
+        self.body.note(|notes| {
+            notes.number("docxy.bytes", bytes);
+            notes.text("docxy.ended", ended);
+            if self.ended == Ended::Broken {
+                notes.failed(facts.error.clone().unwrap_or_default());
+            }
+        });
+        drop(std::mem::replace(&mut self.body, Span::none()));
+        let kind = facts.kind.unwrap_or("other");
+        self.span.note(|notes| {
+            notes.named(format!("{} {kind}", self.method));
+            notes.text("http.request.method", self.method.as_str().to_owned());
+            notes.text("docxy.request_id", self.request_id.as_str().to_owned());
+            notes.text("docxy.kind", kind);
+            notes.text("docxy.ended", ended);
+            for (key, word) in [("docxy.outcome", facts.outcome), ("docxy.door", facts.door)] {
+                if let Some(word) = word {
+                    notes.text(key, word);
+                }
+            }
+            if let Some(status) = self.status {
+                notes.number("http.response.status_code", status.as_u16());
+            }
+            if let Some(registry) = &facts.registry {
+                notes.text("docxy.registry", registry.as_str().to_owned());
+            }
+            if let Some(repository) = &facts.repository {
+                notes.text("docxy.repository", repository.as_str().to_owned());
+            }
+            if let Some(client) = facts.client {
+                notes.text("client.address", client.to_string());
+            }
+            if self.status.is_none_or(|status| status.is_server_error()) {
+                notes.failed(facts.error.clone().unwrap_or_else(|| ended.to_owned()));
+            }
+        });
+        // It ends here; the log still names its trace.
     }
-}
-
-/// What `log.level` calls these lines.
-const TARGET: &str = "docxy::access";
-const MESSAGE: &str = "request";
-
-/// The fields of one line, in their order.
-struct Line<'a> {
-    message: &'static str,
-    request_id: &'a str,
-    client: Option<IpAddr>,
-    user: Option<&'a str>,
-    method: &'a str,
-    door: Option<&'a str>,
-    place: Option<&'a str>,
-    registry: Option<&'a str>,
-    repository: Option<&'a str>,
-    kind: Option<&'a str>,
-    rule: Option<&'a str>,
-    status: Option<u16>,
-    outcome: Option<&'a str>,
-    ended: &'a str,
-    bytes: u64,
-    received: Option<u64>,
-    ttfb_ms: Option<u64>,
-    duration_ms: u64,
-    upstream_status: Option<u16>,
-    error: Option<&'a str>,
 }
 
 impl Fields {
@@ -246,105 +243,27 @@ impl Fields {
             (_, Ended::Broken) => "broken",
         }
     }
-
-    fn line(&self) -> Line<'_> {
-        let facts = &self.facts;
-        Line {
-            message: MESSAGE,
-            request_id: self.request_id.as_str(),
-            client: facts.client,
-            user: facts.user.as_deref(),
-            method: self.method.as_str(),
-            door: facts.door,
-            place: facts.place.as_deref(),
-            registry: facts.registry.as_ref().map(RegistryName::as_str),
-            repository: facts.repository.as_ref().map(Repository::as_str),
-            kind: facts.kind,
-            rule: facts.rule.as_deref(),
-            status: self.status.map(|status| status.as_u16()),
-            outcome: facts.outcome,
-            ended: self.ended(),
-            bytes: self.bytes,
-            received: self.received,
-            ttfb_ms: self.ttfb_ms.and_then(|ms| u64::try_from(ms).ok()),
-            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            upstream_status: facts.upstream_status.map(|status| status.as_u16()),
-            error: facts.error.as_deref(),
-        }
-    }
 }
 
-impl Line<'_> {
-    fn append(&self, bytes: &mut Vec<u8>, time: &str) {
-        let mut line = JsonLine::begin(bytes, time, Plain(self.message));
-        line.field(r#","request_id":"#, Plain(self.request_id));
-        line.known(r#","client":"#, self.client);
-        line.known(r#","user":"#, self.user);
-        line.field(r#","method":"#, self.method);
-        line.known(r#","door":"#, self.door.map(Plain));
-        line.known(r#","place":"#, self.place);
-        line.known(r#","registry":"#, self.registry.map(Plain));
-        line.known(r#","repository":"#, self.repository.map(Plain));
-        line.known(r#","kind":"#, self.kind.map(Plain));
-        line.known(r#","rule":"#, self.rule.map(Plain));
-        line.known(r#","status":"#, self.status);
-        line.known(r#","outcome":"#, self.outcome.map(Plain));
-        line.field(r#","ended":"#, Plain(self.ended));
-        line.field(r#","bytes":"#, self.bytes);
-        line.known(r#","received":"#, self.received);
-        line.known(r#","ttfb_ms":"#, self.ttfb_ms);
-        line.field(r#","duration_ms":"#, self.duration_ms);
-        line.known(r#","upstream_status":"#, self.upstream_status);
-        line.known(r#","error":"#, self.error);
-        line.end(Plain(TARGET));
-    }
-
-    fn trace(&self) {
-        let Self {
-            message,
-            request_id,
-            client,
-            user,
-            method,
-            door,
-            place,
-            registry,
-            repository,
-            kind,
-            rule,
-            status,
-            outcome,
-            ended,
-            bytes,
-            received,
-            ttfb_ms,
-            duration_ms,
-            upstream_status,
-            error,
-        } = self;
-        tracing::info!(
-            target: TARGET,
-            request_id = %request_id,
-            client = client.map(tracing::field::display),
-            user,
-            method = %method,
-            door,
-            place,
-            registry,
-            repository,
-            kind,
-            rule,
-            status,
-            outcome,
-            ended,
-            bytes,
-            received,
-            ttfb_ms,
-            duration_ms,
-            upstream_status,
-            error,
-            "{message}"
-        );
+impl Drop for Fields {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.count(took);
+        self.trace();
+        if let Some(exchange) = self.exchange.take() {
+            exchange.over(&har::Over {
+                request_id: self.request_id.as_str(),
+                facts: &self.facts,
+                ended: self.ended(),
+            });
+        }
+        match &self.log {
+            AccessLog::Nobody | AccessLog::Off => {}
+            // The filter of the log speaks for these lines too.
+            _ if !tracing::enabled!(target: TARGET, tracing::Level::INFO) => {}
+            AccessLog::Text => self.line(took).trace(),
+            AccessLog::Json(lines) => lines.soon(|bytes, time| self.line(took).append(bytes, time)),
+        }
     }
 }
 
@@ -399,9 +318,7 @@ impl http_body::Body for Counted {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let over = self.body.is_end_stream();
         self.record.with(|fields| {
-            fields
-                .ttfb_ms
-                .get_or_insert_with(|| fields.started.elapsed().as_millis());
+            fields.ttfb.get_or_insert_with(|| fields.started.elapsed());
             match &frame {
                 Some(Ok(frame)) => {
                     fields.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
@@ -427,9 +344,7 @@ impl http_body::Body for Counted {
         if over {
             // hyper does not poll a body that says so.
             self.record.with(|fields| {
-                fields
-                    .ttfb_ms
-                    .get_or_insert_with(|| fields.started.elapsed().as_millis());
+                fields.ttfb.get_or_insert_with(|| fields.started.elapsed());
                 fields.ended = Ended::Whole;
             });
         }
@@ -446,7 +361,10 @@ mod tests {
     use std::io;
     use std::sync::Mutex;
 
+    use http::HeaderMap;
+
     use super::*;
+    use crate::telemetry::Traces;
 
     #[derive(Clone, Default)]
     struct Seen(Arc<Mutex<Vec<u8>>>);
@@ -463,12 +381,12 @@ mod tests {
     }
 
     /// A line as the general logger writes it and as it is made by hand, both without their time.
-    fn both(facts: Facts, status: Option<StatusCode>) -> [String; 2] {
+    fn both(facts: Facts, status: Option<StatusCode>, span: Span) -> [String; 2] {
         let fields = Fields {
             request_id: RequestId::random(),
             method: Method::GET,
             started: Instant::now(),
-            ttfb_ms: status.map(|_| 0),
+            ttfb: status.map(|_| Duration::ZERO),
             facts,
             status,
             bytes: 17,
@@ -477,8 +395,10 @@ mod tests {
             log: AccessLog::Off,
             metrics: Metrics::default(),
             exchange: None,
+            span,
+            body: Span::none(),
         };
-        let line = fields.line();
+        let line = fields.line(Duration::from_millis(3));
         let seen = Seen::default();
         let writer = seen.clone();
         let logger = tracing_subscriber::fmt()
@@ -515,8 +435,13 @@ mod tests {
             upstream_status: Some(StatusCode::BAD_GATEWAY),
             error: Some("said \"no\"\n{\u{1b}[31m\u{fc}".into()),
         };
-        for (facts, status) in [(facts, Some(StatusCode::OK)), (Facts::default(), None)] {
-            let [logged, own] = both(facts, status);
+        let (traces, _spans) = Traces::of(1_000_000, Metrics::default());
+        let span = traces.begin(&HeaderMap::new(), || false);
+        for (facts, status, span) in [
+            (facts, Some(StatusCode::OK), span),
+            (Facts::default(), None, Span::none()),
+        ] {
+            let [logged, own] = both(facts, status, span);
             assert_eq!(logged, own);
         }
     }

@@ -1,15 +1,30 @@
-//! Every metric, with its name and its help text. Labels come from closed sets: no repository, tag or address.
+//! What docxy counts. Names and help texts are in [`catalogue`], the words of labels in [`words`]: closed sets, so that every
+//! figure of a request's way has its cell before the first request, and counting it is an addition.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+pub mod catalogue;
+mod cells;
+mod meter;
+mod page;
+mod process;
+mod told;
+pub mod words;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+
+pub use self::cells::{By, Counters, Distribution, Histogram, Word};
+pub use self::meter::Meter;
+pub use self::told::{Allowance, Now, Stored, Upstream};
+pub use self::words::{
+    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Outcome, Place,
+    Reason, Reload, Result, Source, Span, Status, Why,
+};
 
 /// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -23,404 +38,200 @@ impl std::ops::Deref for Metrics {
     }
 }
 
-/// The metrics themselves.
-#[derive(Debug, Default)]
+/// The metrics themselves; each field is the one of the catalogue with the same name.
+#[derive(Debug)]
 pub struct Names {
-    pub requests: Family<Request, Counter>,
-    pub refused: Family<Refused, Counter>,
-    pub bytes: Family<BytesFrom, Counter>,
+    /// By outcome and kind.
+    requests: By<Outcome, By<Kind, Counters<Status>>>,
+    durations: By<Kind, Histogram>,
+    first_bytes: By<Outcome, Histogram>,
+    pub bytes: Counters<Source>,
     pub pushed_bytes: Counter,
-    pub fills: Family<Fill, Counter>,
+    pub refused: Counters<Reason>,
+    pub denied: Counters<Denial>,
+    pub auth_failures: Counters<Failed>,
+    pub connections: Gauge,
+    pub fills: Counters<Ending>,
     pub resumes: Counter,
     pub segments: Counter,
     pub retries: Counter,
-    pub mirrored: Family<Mirrored, Counter>,
-    pub evictions: Family<Eviction, Counter>,
-    pub integrity_failures: Family<Place, Counter>,
-    pub disk_errors: Counter,
-    pub repositories_withdrawn: Family<OnWithdrawal, Counter>,
-    pub hand_overs: Family<HandOver, Counter>,
-    upstream_rate_limited: Family<Upstream, Counter>,
-    upstream_quota_limit: Family<Credential, Gauge>,
-    upstream_quota_remaining: Family<Credential, Gauge>,
-    upstream_quota_reset_seconds: Family<Credential, Gauge>,
-    config_reloads: Family<Reload, Counter>,
-    config_last_reload_successful: Gauge,
-    config_last_reload_success_timestamp_seconds: Gauge,
+    pub mirrored: Counters<Content>,
+    pub pulled_bytes: Counters<Content>,
+    /// Of bodies sent to clients, for distribution's names.
+    sent: Counters<Content>,
+    pub withdrawn: Counters<Why>,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
-    /// Of registries that have a quota.
-    pub cache_registry_bytes: Family<Upstream, Gauge>,
-    pub cache_registry_quota_bytes: Family<Upstream, Gauge>,
+    pub evictions: Counters<Eviction>,
+    pub integrity_failures: Counters<Place>,
+    pub disk_errors: Counter,
+    pub hand_overs: Counters<HandOver>,
+    pub acme_orders: Counters<Result>,
+    reloads: Counters<Reload>,
+    /// Of the last reload that was taken, or the start; whether the last one was.
+    configured: Mutex<(SystemTime, bool)>,
+    pub spans: Counters<Span>,
+    meters: RwLock<BTreeMap<String, Arc<Meter>>>,
+    certificates: Mutex<BTreeMap<&'static str, Shown>>,
+    aliases: AtomicBool,
+    started: SystemTime,
 }
 
-/// Of `docxy_requests_total`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Request {
-    /// The outcome's word.
-    pub outcome: &'static str,
-    /// manifest, blob, tags, ...
-    pub kind: &'static str,
-    /// Of the answer: `2xx`, `4xx`, ...
-    pub status: &'static str,
+/// One request that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub outcome: Outcome,
+    pub kind: Kind,
+    pub status: Status,
+    pub registry: Option<&'a str>,
+    /// Sent of the answer's body.
+    pub bytes: u64,
+    /// Taken of the request's own, where it was read.
+    pub received: Option<u64>,
+    pub first_byte: Option<Duration>,
+    pub took: Duration,
 }
 
-/// Of `docxy_refused_total`: what docxy turned away before it looked at what was wanted.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Refused {
-    pub reason: Reason,
-}
+/// A certificate's name, and when it ends in seconds since 1970.
+pub type Expiry = (String, i64);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Reason {
-    /// By the lists of addresses.
-    Address,
-    /// More requests than a minute has.
-    Requests,
-    /// Too many at once.
-    Concurrent,
-    /// Sign-ins that were not checked: after wrong passwords, or because too many are.
-    Password,
-    /// Calls of the admin API without credentials, or with wrong ones.
-    AdminToken,
-    /// Calls of the admin API under a name that is not docxy's, or from another site's page.
-    AdminHost,
-}
+/// Who knows the certificates that are shown.
+struct Shown(Box<dyn Fn() -> Vec<Expiry> + Send + Sync>);
 
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::Address => "address",
-            Self::Requests => "requests",
-            Self::Concurrent => "concurrent",
-            Self::Password => "password",
-            Self::AdminToken => "admin-token",
-            Self::AdminHost => "admin-host",
-        })
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
     }
 }
 
-/// Of `docxy_bytes_total`: where the bytes that clients got came from.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct BytesFrom {
-    pub source: Source,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Source {
-    Cache,
-    Upstream,
-    /// A download that another request had begun.
-    Joined,
-}
-
-/// A word like those of the other labels; the derived one would be `Cache`.
-impl EncodeLabelValue for Source {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(match self {
-            Self::Cache => "cache",
-            Self::Upstream => "upstream",
-            Self::Joined => "joined",
-        })
-    }
-}
-
-/// Of `docxy_hand_overs_total`: `done` (told by the new process), `failed`, `taken-back`, `refused`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct HandOver {
-    pub result: &'static str,
-}
-
-/// Of `docxy_fills_total`: how downloads into the cache ended.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Fill {
-    pub ending: &'static str,
-}
-
-/// Of `docxy_mirrored_total`: what came from a mirror, wholly or in part.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Mirrored {
-    /// blob, manifest
-    pub kind: &'static str,
-}
-
-/// Of `docxy_evictions_total`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Eviction {
-    /// size, free-space, inactive, asked, quota
-    pub reason: &'static str,
-}
-
-/// Of `docxy_integrity_failures_total`: where wrong bytes were found.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Place {
-    /// upstream, mirror (before anybody heard of them), disk, scrub
-    pub place: &'static str,
-}
-
-/// Of `docxy_repositories_withdrawn_total`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct OnWithdrawal {
-    /// See [`Why`].
-    pub why: &'static str,
-}
-
-/// Of `docxy_config_reloads_total`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Reload {
-    /// taken, refused
-    pub result: &'static str,
-}
-
-/// Of `docxy_upstream_rate_limited_total`. Registries are those of the configuration.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Upstream {
-    pub registry: String,
-}
-
-/// Of `docxy_upstream_quota_...`: names of credentials are the configuration's too.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-pub struct Credential {
-    pub registry: String,
-    pub credential: String,
-}
-
-/// What a registry allows one credential, as it said last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Allowance {
-    pub limit: u64,
-    pub remaining: u64,
-    /// Until all of it is back.
-    pub reset: Duration,
-}
-
-/// Why a repository is public no more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Why {
-    /// The registry does not give it to everyone.
-    Denied,
-    /// It has it no more.
-    Missing,
-}
-
-impl Why {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Denied => "denied",
-            Self::Missing => "missing",
+impl Default for Names {
+    fn default() -> Self {
+        let started = SystemTime::now();
+        Self {
+            requests: By::default(),
+            durations: By::new(|| Histogram::new(cells::REQUEST)),
+            first_bytes: By::new(|| Histogram::new(cells::REQUEST)),
+            bytes: Counters::default(),
+            pushed_bytes: Counter::default(),
+            refused: Counters::default(),
+            denied: Counters::default(),
+            auth_failures: Counters::default(),
+            connections: Gauge::default(),
+            fills: Counters::default(),
+            resumes: Counter::default(),
+            segments: Counter::default(),
+            retries: Counter::default(),
+            mirrored: Counters::default(),
+            pulled_bytes: Counters::default(),
+            sent: Counters::default(),
+            withdrawn: Counters::default(),
+            cache_bytes: Gauge::default(),
+            cache_objects: Gauge::default(),
+            evictions: Counters::default(),
+            integrity_failures: Counters::default(),
+            disk_errors: Counter::default(),
+            hand_overs: Counters::default(),
+            acme_orders: Counters::default(),
+            reloads: Counters::default(),
+            configured: Mutex::new((started, true)),
+            spans: Counters::default(),
+            meters: RwLock::default(),
+            certificates: Mutex::default(),
+            aliases: AtomicBool::new(false),
+            started,
         }
     }
 }
 
 impl Names {
-    pub fn withdrawn(&self, why: Why) {
-        let why = why.as_str();
-        self.repositories_withdrawn
-            .get_or_create(&OnWithdrawal { why })
-            .inc();
-    }
-}
-
-impl Names {
-    /// As many 429 came from this registry.
-    pub fn limited(&self, registry: &str, times: u64) {
-        let registry = registry.to_owned();
-        let counter = self.upstream_rate_limited.get_or_create(&Upstream { registry });
-        counter.inner().store(times, Ordering::Relaxed);
-    }
-
-    /// What is known of a credential now; of one of which nothing is, there is no figure.
-    pub fn allow(&self, registry: &str, credential: &str, allowance: Option<Allowance>) {
-        let labels = Credential {
-            registry: registry.to_owned(),
-            credential: credential.to_owned(),
-        };
-        for (gauge, value) in [
-            (&self.upstream_quota_limit, allowance.map(|known| known.limit)),
-            (
-                &self.upstream_quota_remaining,
-                allowance.map(|known| known.remaining),
-            ),
-            (
-                &self.upstream_quota_reset_seconds,
-                allowance.map(|known| known.reset.as_secs()),
-            ),
-        ] {
-            match value {
-                Some(value) => {
-                    let value = i64::try_from(value).unwrap_or(i64::MAX);
-                    gauge.get_or_create(&labels).set(value);
-                }
-                None => {
-                    gauge.remove(&labels);
+    /// Counts a request that is over. On every request's way: nothing is allocated, and one lock is shared.
+    pub fn count(&self, request: &Request<'_>) {
+        let Request {
+            outcome, kind, bytes, ..
+        } = *request;
+        self.requests.of(outcome).of(kind).inc(request.status);
+        self.durations.of(kind).observe(request.took);
+        if let Some(first) = request.first_byte {
+            self.first_bytes.of(outcome).observe(first);
+        }
+        if let Some(received) = request.received {
+            self.pushed_bytes.inc_by(received);
+        }
+        let source = Source::of(outcome);
+        if let Some(source) = source {
+            self.bytes.add(source, bytes);
+            if let Some(content) = Content::of(kind) {
+                self.sent.add(content, bytes);
+                // What is forwarded goes through no other place where it could be counted.
+                if outcome == Outcome::Bypass {
+                    self.pulled_bytes.add(content, bytes);
                 }
             }
         }
-    }
-}
-
-impl Names {
-    /// The process has its first configuration.
-    pub fn configured(&self) {
-        for result in [TAKEN, REFUSED] {
-            self.config_reloads.get_or_create(&Reload { result }).inc_by(0);
+        if let Some(registry) = request.registry
+            && let Some(meter) = self.read().get(registry)
+        {
+            meter.requests.inc(outcome);
+            if let Some(source) = source {
+                meter.bytes.add(source, bytes);
+            }
         }
-        self.has_taken(true);
-    }
-
-    /// The configuration was read again, and taken or not.
-    pub fn reloaded(&self, taken: bool) {
-        let result = if taken { TAKEN } else { REFUSED };
-        self.config_reloads.get_or_create(&Reload { result }).inc();
-        self.has_taken(taken);
-    }
-
-    fn has_taken(&self, taken: bool) {
-        self.config_last_reload_successful.set(taken.into());
-        if taken {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            self.config_last_reload_success_timestamp_seconds.set(seconds);
-        }
-    }
-}
-
-/// What came of a reload.
-const TAKEN: &str = "taken";
-const REFUSED: &str = "refused";
-
-impl Metrics {
-    /// In the text format of `OpenMetrics`.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry())?;
-        Ok(text)
     }
 
     /// A request was turned away.
     pub fn refuse(&self, reason: Reason) {
-        self.refused.get_or_create(&Refused { reason }).inc();
+        self.refused.inc(reason);
     }
 
-    fn registry(&self) -> Registry {
-        let mut registry = Registry::with_prefix("docxy");
-        registry.register(
-            "requests",
-            "Requests by outcome, kind and status",
-            self.requests.clone(),
-        );
-        registry.register("refused", "Requests turned away, by reason", self.refused.clone());
-        registry.register(
-            "bytes",
-            "Bytes sent to clients, by where they came from",
-            self.bytes.clone(),
-        );
-        registry.register(
-            "pushed_bytes",
-            "Bytes of pushes taken from clients",
-            self.pushed_bytes.clone(),
-        );
-        registry.register(
-            "fills",
-            "Downloads into the cache, by how they ended",
-            self.fills.clone(),
-        );
-        registry.register(
-            "resumes",
-            "Downloads that went on after they broke",
-            self.resumes.clone(),
-        );
-        registry.register(
-            "segments",
-            "Further connections for large blobs",
-            self.segments.clone(),
-        );
-        registry.register(
-            "retries",
-            "Requests upstream that were tried again",
-            self.retries.clone(),
-        );
-        registry.register(
-            "mirrored",
-            "Blobs and manifests that came from a mirror, wholly or in part",
-            self.mirrored.clone(),
-        );
-        registry.register("evictions", "Blobs removed, by reason", self.evictions.clone());
-        registry.register(
-            "integrity_failures",
-            "Wrong bytes, by where they were found",
-            self.integrity_failures.clone(),
-        );
-        registry.register(
-            "disk_errors",
-            "Failed writes of the cache",
-            self.disk_errors.clone(),
-        );
-        registry.register(
-            "repositories_withdrawn",
-            "Repositories that were public and are so no more, by why",
-            self.repositories_withdrawn.clone(),
-        );
-        registry.register(
-            "hand_overs",
-            "Hand-overs from one process to the next, by result",
-            self.hand_overs.clone(),
-        );
-        registry.register(
-            "upstream_rate_limited",
-            "Answers of 429, by registry",
-            self.upstream_rate_limited.clone(),
-        );
-        registry.register(
-            "upstream_quota_limit",
-            "Pulls that a registry allows a credential",
-            self.upstream_quota_limit.clone(),
-        );
-        registry.register(
-            "upstream_quota_remaining",
-            "Pulls that are left of them, as the registry said last",
-            self.upstream_quota_remaining.clone(),
-        );
-        registry.register(
-            "upstream_quota_reset_seconds",
-            "Time until all of them are back at the latest",
-            self.upstream_quota_reset_seconds.clone(),
-        );
-        registry.register(
-            "config_reloads",
-            "Times that the configuration was read again, by what came of it",
-            self.config_reloads.clone(),
-        );
-        registry.register(
-            "config_last_reload_successful",
-            "Whether the configuration was taken when it was read last",
-            self.config_last_reload_successful.clone(),
-        );
-        registry.register(
-            "config_last_reload_success_timestamp_seconds",
-            "When a configuration was taken last",
-            self.config_last_reload_success_timestamp_seconds.clone(),
-        );
-        registry.register(
-            "cache_bytes",
-            "Bytes of all cached blobs",
-            self.cache_bytes.clone(),
-        );
-        registry.register(
-            "cache_objects",
-            "Number of cached blobs",
-            self.cache_objects.clone(),
-        );
-        registry.register(
-            "cache_registry_bytes",
-            "Bytes of stored blobs that count to a registry's quota",
-            self.cache_registry_bytes.clone(),
-        );
-        registry.register(
-            "cache_registry_quota_bytes",
-            "A registry's quota of the cache",
-            self.cache_registry_quota_bytes.clone(),
-        );
-        registry
+    /// How many requests there were of this kind.
+    pub fn requests(&self, outcome: Outcome, kind: Kind, status: Status) -> u64 {
+        self.requests.of(outcome).of(kind).get(status)
     }
+
+    /// What is counted of one registry of the configuration: to be asked for where its client is made, and nowhere else,
+    /// because each name is a set of series.
+    pub fn meter(&self, registry: &str) -> Arc<Meter> {
+        if let Some(meter) = self.read().get(registry) {
+            return Arc::clone(meter);
+        }
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(meters.entry(registry.to_owned()).or_default())
+    }
+
+    /// Registries that the configuration has no more are told of no more.
+    pub fn keep_meters(&self, is_kept: impl Fn(&str) -> bool) {
+        let mut meters = self.meters.write().unwrap_or_else(PoisonError::into_inner);
+        meters.retain(|registry, _| is_kept(registry));
+    }
+
+    /// Whether all is also told under the names of distribution's proxy.
+    pub fn tell_aliases(&self, are_told: bool) {
+        self.aliases.store(are_told, Ordering::Relaxed);
+    }
+
+    /// The configuration was read again, and taken or not.
+    pub fn reloaded(&self, taken: bool) {
+        self.reloads
+            .inc(if taken { Reload::Taken } else { Reload::Refused });
+        let mut configured = locked(&self.configured);
+        if taken {
+            *configured = (SystemTime::now(), true);
+        } else {
+            configured.1 = false;
+        }
+    }
+
+    /// Who is asked, at each scrape, when certificates end; whoever was named by the same word is asked no more. Names
+    /// are the configuration's own: files, domains.
+    pub fn certificates(&self, of: &'static str, ask: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
+        locked(&self.certificates).insert(of, Shown(Box::new(ask)));
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Meter>>> {
+        self.meters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,6 +21,8 @@ pub(super) struct Pair {
     pub(super) names: Vec<String>,
     /// Whether it is valid now, in words for a warning when it is not.
     pub(super) lapse: Option<String>,
+    /// When it ends, in seconds since 1970.
+    pub(super) ends: i64,
 }
 
 /// What the two files hold, unparsed.
@@ -58,7 +60,7 @@ impl Contents {
 
     pub(super) fn parse(&self, files: &CertificateFiles, provider: &CryptoProvider) -> Result<Pair, Error> {
         let chain = certificates(&files.cert, &self.cert)?;
-        let (names, lapse) = describe(&files.cert, &chain)?;
+        let (names, lapse, ends) = describe(&files.cert, &chain)?;
         let key = private_key(&files.key, &self.key)?;
         let key = provider
             .key_provider
@@ -88,6 +90,7 @@ impl Contents {
             certified: Arc::new(certified),
             names,
             lapse,
+            ends,
         })
     }
 }
@@ -135,8 +138,8 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// The first certificate's DNS names, and in words what is wrong with its dates, if anything.
-fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Option<String>), Error> {
+/// The first certificate's DNS names, in words what is wrong with its dates, if anything, and its end.
+fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Option<String>, i64), Error> {
     let unusable = |detail: String| Error::UnusableCertificate {
         path: path.to_owned(),
         detail,
@@ -165,5 +168,5 @@ fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, O
     } else {
         None
     };
-    Ok((names, lapse))
+    Ok((names, lapse, validity.not_after.timestamp()))
 }

@@ -91,6 +91,12 @@ impl Certificates {
         Arc::clone(&self.config)
     }
 
+    /// The file of each certificate that is shown, and when it ends in seconds since 1970.
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(Source::expiry).collect()
+    }
+
     /// Reads and checks other pairs, to be shown from [`Self::take`] on. Blocks on files.
     ///
     /// # Errors

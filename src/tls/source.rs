@@ -63,6 +63,11 @@ impl Source {
         }
     }
 
+    /// Its name for people, and when what is in use ends in seconds since 1970.
+    pub fn expiry(&self) -> (String, i64) {
+        (self.files.cert.display().to_string(), self.good.ends)
+    }
+
     fn warn_of_lapse(&self) {
         if let Some(lapse) = &self.good.lapse {
             let who = match self.audience {

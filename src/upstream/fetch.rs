@@ -17,6 +17,7 @@ use super::place::Origin;
 use super::redacted::RedactedUrl;
 use super::transport::{Call, Load, NamedBy, Trail, Transport, host_and_port};
 use crate::oci::RegistryName;
+use crate::telemetry::metrics::Hop;
 
 /// What else of it goes up with a push.
 const PUSHED_ON: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_RANGE];
@@ -147,6 +148,7 @@ async fn walk(
             } else {
                 NamedBy::Redirect
             },
+            hop: if at_registry { Hop::Registry } else { Hop::Storage },
             at_location: question.at_location || redirects > 0,
         };
         let answer = transport.exchange(&call, &question.url).await?;

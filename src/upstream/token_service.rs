@@ -19,6 +19,8 @@ use super::tokens::Token;
 use super::transport::{Call, Load, NamedBy, Transport, host_and_port};
 use crate::config::values::{Credential, Secret, TokenText};
 use crate::oci::{Grant, RegistryName, Scope};
+use crate::telemetry::metrics::{Fetched, Hop};
+use crate::telemetry::traces;
 
 /// A token's life when the service does not say (the token specification).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -52,9 +54,36 @@ pub(super) enum Verdict {
     Refused(StatusCode),
 }
 
+/// Counts what comes of it, and is a step of the request that wants it.
+async fn told(
+    transport: &Transport,
+    asking: impl Future<Output = Result<Verdict, Failure>>,
+) -> Result<Verdict, Failure> {
+    let mut step = traces::span("token");
+    let outcome = Box::pin(step.within(asking)).await;
+    transport.meter().tokens.inc(match &outcome {
+        Ok(Verdict::Granted { .. }) => Fetched::Granted,
+        Ok(Verdict::Refused(_)) => Fetched::Refused,
+        Err(_) => Fetched::Failed,
+    });
+    if let Err(failure) = &outcome {
+        step.note(|notes| notes.failed(failure.to_string()));
+    }
+    outcome
+}
+
 impl Service {
     /// By GET, with Basic when there is a credential. Falls back to the `OAuth2` password grant where the service knows no GET.
     pub async fn token(
+        &self,
+        transport: &Transport,
+        wish: &Wish<'_>,
+        credential: Option<&Credential>,
+    ) -> Result<Verdict, Failure> {
+        told(transport, self.by_get(transport, wish, credential)).await
+    }
+
+    async fn by_get(
         &self,
         transport: &Transport,
         wish: &Wish<'_>,
@@ -104,7 +133,7 @@ impl Service {
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
         ];
-        self.grant(transport, wish, form).await
+        told(transport, self.grant(transport, wish, form)).await
     }
 
     async fn password_grant(
@@ -189,6 +218,7 @@ impl Service {
             headers,
             body: body.map_or(Load::Nothing, Load::Form),
             named_by: NamedBy::Configuration,
+            hop: Hop::Token,
             at_location: false,
         };
         let answer = transport.exchange(&call, &call.url).await?;

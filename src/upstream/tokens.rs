@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::realm::Realm;
 use crate::config::values::TokenText;
 use crate::oci::{RegistryName, Scope};
+use crate::telemetry::traces;
 
 /// At most so many tokens are kept for a registry, and so many bytes of them.
 const MAX_TOKENS: usize = 4096;
@@ -171,11 +172,11 @@ impl Tokens {
             slots,
             key: Some(key),
         };
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(traces::carried(async move {
             let outcome = fetch.await.map(Arc::new);
             guard.finish(&outcome);
             outcome
-        });
+        }));
         let registry = self.registry.clone();
         async move {
             task.await.unwrap_or_else(|error| {

@@ -24,6 +24,7 @@ mod standing;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,7 @@ use super::outgoing::{Outgoing, Stage};
 use super::place::Origin;
 use crate::oci::RegistryName;
 use crate::telemetry::Tracer;
+use crate::telemetry::metrics::{Hop, Meter};
 
 /// Largest header of an answer, in bytes of names and values. Registries on Google's infrastructure send over 8 KiB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -83,6 +85,8 @@ pub struct Config {
     pub via: HeaderValue,
     /// Records requests while somebody wants it; one for all registries.
     pub tracer: Tracer,
+    /// What is counted of this registry, its mirrors included.
+    pub meter: Arc<Meter>,
 }
 
 /// TLS for one host of the registry's own, and for nobody else: neither its storage nor its token service see the
@@ -137,6 +141,7 @@ impl Config {
             timeouts: self.timeouts,
             via: self.via,
             tracer: self.tracer,
+            meter: self.meter,
         })
     }
 }
@@ -152,6 +157,7 @@ pub struct Transport {
     timeouts: Timeouts,
     via: HeaderValue,
     tracer: Tracer,
+    meter: Arc<Meter>,
     resolver: Resolver,
 }
 
@@ -163,6 +169,7 @@ pub(super) struct Call {
     pub headers: HeaderMap,
     pub body: Load,
     pub named_by: NamedBy,
+    pub hop: Hop,
     /// The whole URL is from a Location header, though it may lead to the registry itself: nobody is shown its path.
     pub at_location: bool,
 }
@@ -208,6 +215,10 @@ pub(super) enum NamedBy {
 impl Transport {
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     async fn send_over(&self, road: &Road, call: &Call) -> Result<Response<reqwest::Body>, Failure> {

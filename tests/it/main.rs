@@ -21,6 +21,7 @@ mod errors;
 mod hand_over;
 mod intercept;
 mod listen;
+mod metrics;
 mod mirrors;
 mod oci;
 mod protocol;

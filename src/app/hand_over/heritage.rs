@@ -111,10 +111,7 @@ impl Succession {
             telling,
         };
         let listening = tokio::spawn(heir.hear(hearing, go));
-        metrics
-            .hand_overs
-            .get_or_create(&HandOver { result: "done" })
-            .inc();
+        metrics.hand_overs.inc(HandOver::Done);
         // Where it went without a word, there is nobody to wait for.
         let _ = may_go.await;
         Listening(Some(listening))

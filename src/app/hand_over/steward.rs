@@ -155,7 +155,7 @@ impl Steward {
                 tokio::select! {
                     () = &mut attempt => break,
                     _ = requests.recv() => {
-                        count(&metrics, "refused");
+                        count(&metrics, HandOver::Refused);
                         tracing::warn!("SIGUSR2: refused, a hand-over is under way already");
                     }
                 }
@@ -179,7 +179,7 @@ impl Steward {
     }
 
     fn refuse(&self, why: &str) {
-        count(&self.metrics, "refused");
+        count(&self.metrics, HandOver::Refused);
         tracing::warn!("SIGUSR2: refused, {why}");
     }
 
@@ -188,11 +188,11 @@ impl Steward {
         match self.hand_over().await {
             Ok(()) => {}
             Err(Failed::Before(why)) => {
-                count(&self.metrics, "failed");
+                count(&self.metrics, HandOver::Failed);
                 tracing::error!("the hand-over failed: {why}; this process goes on as before");
             }
             Err(Failed::AfterRetirement(why)) => {
-                count(&self.metrics, "taken-back");
+                count(&self.metrics, HandOver::TakenBack);
                 tracing::error!("the hand-over failed: {why}; this process takes the cache back");
                 self.take_back().await;
             }
@@ -446,6 +446,6 @@ fn spoken(legacy: Legacy, number: u64) -> (FromOld, Option<oneshot::Sender<()>>)
     }
 }
 
-fn count(metrics: &Metrics, result: &'static str) {
-    metrics.hand_overs.get_or_create(&HandOver { result }).inc();
+fn count(metrics: &Metrics, result: HandOver) {
+    metrics.hand_overs.inc(result);
 }

@@ -3,14 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use prometheus_client::metrics::gauge::Gauge;
-
 use super::{Index, Inner};
 use crate::cache::evict::{Entries, Lanes};
 use crate::cache::key::Key;
 use crate::cache::partials::Giver;
 use crate::oci::{Digest, RegistryName};
-use crate::telemetry::metrics::Upstream;
 
 /// One registry with a quota; its place among the others is the number of its lane.
 #[derive(Debug)]
@@ -22,7 +19,6 @@ pub(super) struct Holding {
     bytes: u64,
     /// Promised to downloads from it.
     growing: u64,
-    shown: Gauge,
 }
 
 /// What a download takes of the quotas: its whole length, also of what an earlier one left.
@@ -62,13 +58,6 @@ impl Index {
                 is_new |= self.begin_holding(&mut inner, registry, *quota);
             }
         }
-        for holding in &inner.holdings {
-            if let Some(quota) = holding.quota {
-                let shown = self.0.quotas.get_or_create(&labels(&holding.registry));
-                shown.set(i64::try_from(quota).unwrap_or(i64::MAX));
-            }
-        }
-        self.show(&inner);
         is_new
     }
 
@@ -84,9 +73,6 @@ impl Index {
         if before.is_none() || holding.quota.is_some() {
             return;
         }
-        let labels = labels(&holding.registry);
-        self.0.held.remove(&labels);
-        self.0.quotas.remove(&labels);
         let lane = Lanes::one(number);
         let held: Vec<Key> = inner
             .table
@@ -117,7 +103,6 @@ impl Index {
             quota: Some(quota),
             bytes: 0,
             growing: 0,
-            shown: self.0.held.get_or_create(&labels(registry)).clone(),
         };
         match inner.holdings.get_mut(number) {
             Some(place) => *place = holding,
@@ -169,10 +154,16 @@ impl Index {
     }
 
     fn held(&self, inner: &Inner) {
-        self.show(inner);
         if inner.all_over().next().is_some() {
             self.0.over.notify_one();
         }
+    }
+
+    /// What counts to each registry that has a quota, and the quota.
+    pub(crate) fn quotas(&self) -> Vec<(RegistryName, u64, u64)> {
+        let inner = self.locked();
+        let told = |holding: &Holding| Some((holding.registry.clone(), holding.bytes, holding.quota?));
+        inner.holdings.iter().filter_map(told).collect()
     }
 
     /// Waits until something takes more than it may.
@@ -266,8 +257,6 @@ impl Index {
         let inner = self.locked();
         let mut holdings = inner.holdings.iter().filter(|holding| holding.quota.is_some());
         let holding = holdings.find(|holding| holding.registry.as_str() == registry)?;
-        let shown = u64::try_from(holding.shown.get()).ok();
-        assert_eq!(shown, Some(holding.bytes), "the metric tells the same");
         Some(holding.bytes)
     }
 }
@@ -332,15 +321,5 @@ impl Inner {
 impl Holding {
     fn taken(&self) -> u64 {
         self.bytes.saturating_add(self.growing)
-    }
-
-    pub(super) fn show(&self) {
-        self.shown.set(i64::try_from(self.bytes).unwrap_or(i64::MAX));
-    }
-}
-
-fn labels(registry: &RegistryName) -> Upstream {
-    Upstream {
-        registry: registry.as_str().to_owned(),
     }
 }

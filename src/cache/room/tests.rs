@@ -39,11 +39,7 @@ async fn room_is_made_by_removing_blobs_with_their_links() {
     assert!(shelf.has(&new), "nothing goes for what cannot fit");
     drop(room);
     assert_eq!(shelf.store.parts.index.growing(), 0);
-    let evictions = shelf
-        .metrics
-        .evictions
-        .get_or_create(&Eviction { reason: "size" })
-        .get();
+    let evictions = shelf.metrics.evictions.get(Eviction::Size);
     assert_eq!(evictions, 1);
 }
 
@@ -235,11 +231,7 @@ async fn what_others_write_costs_blobs_until_the_floor_is_free() {
     super::keep_floor(&shelf.store.flights.shared);
     assert!(shelf.has(&read) && !shelf.has(&blob));
     drop(lease);
-    let evictions = shelf
-        .metrics
-        .evictions
-        .get_or_create(&Eviction { reason: "free-space" })
-        .get();
+    let evictions = shelf.metrics.evictions.get(Eviction::FreeSpace);
     assert_eq!(evictions, 1);
 }
 

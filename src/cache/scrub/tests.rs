@@ -41,11 +41,7 @@ async fn the_scrub_finds_every_flip() {
     for blob in &blobs {
         assert_eq!(shelf.has(blob), !rotten.contains(&blob), "{blob}");
     }
-    let found = shelf
-        .metrics
-        .integrity_failures
-        .get_or_create(&Place { place: "scrub" })
-        .get();
+    let found = shelf.metrics.integrity_failures.get(Place::Scrub);
     println!("{found} of {} flips found", rotten.len());
     assert_eq!(found, 34);
     let aside = std::fs::read_dir(shelf.store.parts.layout.quarantine())

@@ -84,7 +84,7 @@ async fn a_download_of_the_retired_one_is_its_own_and_then_the_successors() {
     // A layer under way at the upgrade is fetched once: its clients read on, its bytes count in the cap, and whoever asks
     // the new process afterwards gets it from the cache.
     let cap = 10_000_000;
-    let old = Shelf::with(|config| config.max_size = cap);
+    let old = Shelf::with(|config| config.limits.max_size = cap);
     let (bytes, digest) = blob(3_000_000, 2);
     let repository = "r.test/a/b";
     let mut leader = lead(&old, &digest, repository).await;

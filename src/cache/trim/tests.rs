@@ -10,7 +10,7 @@ use crate::cache::shelf::{Shelf, name};
 use crate::cache::{Limits, Opened};
 use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, RegistryName};
-use crate::telemetry::metrics::Eviction;
+use crate::telemetry::metrics::{Eviction, Word as _};
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -56,7 +56,7 @@ fn reconfigure(shelf: &Shelf, change: impl FnOnce(&mut Limits)) {
 }
 
 fn evictions(shelf: &Shelf, reason: &'static str) -> u64 {
-    shelf.metrics.evictions.get_or_create(&Eviction { reason }).get()
+    shelf.metrics.evictions.get(Eviction::parse(reason).unwrap())
 }
 
 #[tokio::test]

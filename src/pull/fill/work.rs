@@ -10,7 +10,7 @@ use crate::oci::Digest;
 use crate::pull::cached::Cached;
 use crate::pull::rights::Claim;
 use crate::pull::{Error, Pull};
-use crate::telemetry::metrics::{Mirrored, Place};
+use crate::telemetry::metrics::{Content, Place};
 use crate::upstream::{Download, Errand, Failure, Givers, HAND_OVER, Health, Order, Piece, Role, Sources};
 
 /// A blob of at most this many bytes that a mirror begins is checked before anybody hears of it, so that a mirror which sends
@@ -98,8 +98,7 @@ impl Work {
             let checked = match self.checked(&leader, &mut download, begun).await {
                 Some(Checked::Right(pieces)) => Some(pieces),
                 Some(Checked::Wrong) => {
-                    let lie = &self.cached.metrics.integrity_failures;
-                    lie.get_or_create(&Place { place: "mirror" }).inc();
+                    self.cached.metrics.integrity_failures.inc(Place::Mirror);
                     if download.givers().distrust() {
                         continue;
                     }
@@ -238,13 +237,14 @@ impl Work {
 
     fn count(&self, download: &Download) {
         let (metrics, counters) = (&self.cached.metrics, download.counters());
+        metrics.pulled_bytes.add(Content::Blob, counters.received);
         metrics.resumes.inc_by(counters.resumes);
         metrics.retries.inc_by(counters.retries);
         metrics
             .segments
             .inc_by((counters.segments as u64).saturating_sub(1));
         if download.givers().mirrored() > 0 {
-            metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
+            metrics.mirrored.inc(Content::Blob);
         }
     }
 

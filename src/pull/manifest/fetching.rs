@@ -15,7 +15,7 @@ use crate::pull::checked::verified;
 use crate::pull::joint::Came;
 use crate::pull::rights::Claim;
 use crate::pull::{Error, Missing, Pull, Pulled, Wanted, read, with_accept};
-use crate::telemetry::metrics::{Mirrored, Place as Where};
+use crate::telemetry::metrics::{Content, Place as Where};
 use crate::upstream::{Ask, Failure, HAND_OVER, Health, Method, Mirror, Place, Public, Sources, Upstream};
 
 /// Bytes that are what was asked for, with the type they came with.
@@ -162,7 +162,15 @@ impl Pull {
         let headers = answer.headers.clone();
         let anonymous = answer.anonymous;
         let bytes = read(registry, Missing::Manifest, answer, MAX_MANIFEST).await?;
-        let document = document(claim, reference, headers, bytes)?;
+        cached
+            .metrics
+            .pulled_bytes
+            .add(Content::Manifest, bytes.len() as u64);
+        let document = document(claim, reference, headers, bytes).inspect_err(|error| {
+            if matches!(error, Error::WrongDigest { .. }) {
+                cached.metrics.integrity_failures.inc(Where::Upstream);
+            }
+        })?;
         cached.granted(claim, anonymous, asked);
         Ok(Verified { document, status })
     }
@@ -211,22 +219,21 @@ async fn from_mirror(
     let answer = mirror.manifest(public, digest, headers).await?;
     let (status, mut headers) = (answer.status, answer.headers.clone());
     let bytes = answer.body.collect_up_to(MAX_MANIFEST).await?;
+    cached
+        .metrics
+        .pulled_bytes
+        .add(Content::Manifest, bytes.len() as u64);
     let reference = Reference::Digest(digest.clone());
     let registry = &public.name().registry;
     match verified(registry, &reference, &mut headers, &bytes) {
         Ok(digest) => {
-            cached
-                .metrics
-                .mirrored
-                .get_or_create(&Mirrored { kind: "manifest" })
-                .inc();
+            cached.metrics.mirrored.inc(Content::Manifest);
             let document = typed(digest, &headers, bytes);
             Ok(Verified { document, status })
         }
         Err(error) => {
             if matches!(error, Error::WrongDigest { .. }) {
-                let lie = &cached.metrics.integrity_failures;
-                lie.get_or_create(&Where { place: "mirror" }).inc();
+                cached.metrics.integrity_failures.inc(Where::Mirror);
                 mirror.distrust();
             }
             Err(mirror.bad_answer(&error.to_string()))

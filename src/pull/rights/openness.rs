@@ -13,7 +13,7 @@ use crate::cache::Openness;
 use crate::oci::{Digest, FullName, Reference, Tag};
 use crate::pull::cached::Cached;
 use crate::pull::{Error, Pull};
-use crate::telemetry::metrics::Why;
+use crate::telemetry::metrics::{Why, Word as _};
 use crate::upstream::{Failure, Public, Right, Sources};
 
 /// What is served of a repository that was public and is so no more.
@@ -82,7 +82,7 @@ impl Cached {
         if !self.store.withdraw_public(name, keep) {
             return false;
         }
-        self.metrics.withdrawn(why);
+        self.metrics.withdrawn.inc(why);
         let then = match self.config.withdrawn {
             Withdrawn::Refuse => {
                 "what is cached of it is only for those whose own right the registry confirms"
@@ -92,7 +92,7 @@ impl Cached {
             }
             Withdrawn::Serve => "what is cached of it is served on (access.withdrawn = \"serve\")",
         };
-        tracing::warn!(repository = %name, why = why.as_str(), "is no longer public: {then}");
+        tracing::warn!(repository = %name, why = why.word(), "is no longer public: {then}");
         true
     }
 }

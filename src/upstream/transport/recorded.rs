@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
@@ -13,6 +13,8 @@ use url::Url;
 
 use super::{Call, NamedBy, Transport};
 use crate::telemetry::har::{Exchange, Outgoing, Trace};
+use crate::telemetry::metrics::{Answered, Word as _};
+use crate::telemetry::traces;
 use crate::upstream::failure::Failure;
 
 /// The body of an error up to this size is read for the recording; and how long it may take.
@@ -27,10 +29,35 @@ impl Transport {
         call: &Call,
         question: &Url,
     ) -> Result<Response<reqwest::Body>, Failure> {
-        match self.tracer.current() {
+        let mut step = traces::question("upstream");
+        let began = Instant::now();
+        let exchanged = match self.tracer.current() {
             None => self.exchange_somehow(call).await,
             Some(trace) => Box::pin(self.recorded(&trace, call, question)).await,
-        }
+        };
+        let status = exchanged.as_ref().ok().map(Response::status);
+        let answered = status.map_or(Answered::None, Answered::of);
+        self.meter.asked(call.hop, answered, began.elapsed());
+        step.note(|notes| {
+            notes.text("docxy.registry", self.registry.as_str().to_owned());
+            notes.text("docxy.to", call.hop.word());
+            notes.text("http.request.method", call.method.as_str().to_owned());
+            notes.text(
+                "server.address",
+                call.url.host_str().unwrap_or_default().to_owned(),
+            );
+            notes.number(
+                "server.port",
+                call.url.port_or_known_default().unwrap_or_default(),
+            );
+            if let Some(status) = status {
+                notes.number("http.response.status_code", status.as_u16());
+            }
+            if let Err(failure) = &exchanged {
+                notes.failed(failure.to_string());
+            }
+        });
+        exchanged
     }
 
     async fn recorded(

@@ -19,6 +19,7 @@ use super::resolver::Rules;
 use super::standing::Standing;
 use super::{BuildError, Call, Config, Load, NamedBy, Transport};
 use crate::oci::RegistryName;
+use crate::telemetry::metrics::Hop;
 use crate::upstream::failure::{Cause, Failure, Phase};
 use crate::upstream::place::Origin;
 
@@ -237,6 +238,7 @@ impl Transport {
                 headers: HeaderMap::new(),
                 body: Load::Nothing,
                 named_by: NamedBy::Configuration,
+                hop: Hop::Registry,
                 at_location: false,
             };
             tokio::spawn(async move {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// By the name that samples have, which for counters ends in `_total`: the type.
+    /// By the name that samples have, which for counters ends in `_total`, but for those of a histogram: the type.
     pub types: BTreeMap<String, String>,
+    /// The same: what it is.
+    pub helps: BTreeMap<String, String>,
     pub samples: Vec<Sample>,
 }
 
@@ -14,7 +16,7 @@ pub struct Metrics {
 pub struct Sample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
-    pub value: u64,
+    pub value: f64,
 }
 
 impl Metrics {
@@ -25,38 +27,60 @@ impl Metrics {
             .strip_suffix("# EOF\n")
             .unwrap_or_else(|| panic!("no end in\n{text}"));
         let mut metrics = Self::default();
-        let mut described = String::new();
+        let (mut described, mut about) = (String::new(), String::new());
         for line in body.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').unwrap();
                 assert!(!help.is_empty(), "{line}");
                 name.clone_into(&mut described);
+                help.clone_into(&mut about);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
                 assert_eq!(name, described, "each has a help of its own");
                 let name = match kind {
                     "counter" => format!("{name}_total"),
-                    "gauge" => name.to_owned(),
+                    "gauge" | "histogram" => name.to_owned(),
                     other => panic!("no type of ours: {other}"),
                 };
+                metrics.helps.insert(name.clone(), about.clone());
                 assert!(metrics.types.insert(name, kind.to_owned()).is_none(), "{line}");
             } else {
                 let sample = Sample::parse(line);
-                assert!(metrics.types.contains_key(&sample.name), "{line} before its type");
+                assert!(
+                    metrics.types.contains_key(metrics.family(&sample.name)),
+                    "{line} before its type"
+                );
                 metrics.samples.push(sample);
             }
         }
         metrics
     }
 
+    /// What a sample belongs to: those of a histogram have names of their own.
+    pub fn family<'a>(&self, sample: &'a str) -> &'a str {
+        ["_bucket", "_sum", "_count"]
+            .iter()
+            .filter_map(|suffix| sample.strip_suffix(suffix))
+            .find(|name| self.types.get(*name).is_some_and(|kind| kind == "histogram"))
+            .unwrap_or(sample)
+    }
+
     /// The sum of all samples of this name that have these labels.
+    #[track_caller]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        assert!(self.types.contains_key(name), "no {name}: {:?}", self.types);
+        assert!(
+            self.types.contains_key(self.family(name)),
+            "no {name}: {:?}",
+            self.types
+        );
         let fits = |sample: &&Sample| {
             let has = |(key, value): &(&str, &str)| sample.labels.get(*key).is_some_and(|own| own == value);
             sample.name == name && labels.iter().all(has)
         };
-        self.samples.iter().filter(fits).map(|sample| sample.value).sum()
+        let sum: f64 = self.samples.iter().filter(fits).map(|sample| sample.value).sum();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+        let sum = sum as u64;
+        sum
     }
 }
 
@@ -81,12 +105,15 @@ impl Sample {
             // Words of docxy's own, and names of the configuration: nothing to escape, nothing that a client chose.
             let others: &[u8] = match key {
                 "registry" | "credential" => b"-.:",
+                // Places and files of the configuration, bounds, a version.
+                "url" | "name" | "le" | "version" => b"-.:/_+",
                 _ => b"-",
             };
             assert!(
-                value
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || others.contains(&byte)),
+                value.bytes().all(|byte| byte.is_ascii_lowercase()
+                    || byte.is_ascii_digit()
+                    || (matches!(key, "name" | "le") && byte.is_ascii_uppercase())
+                    || others.contains(&byte)),
                 "{line}"
             );
             (key.to_owned(), value.to_owned())

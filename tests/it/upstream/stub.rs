@@ -253,6 +253,7 @@ impl Setup {
                 max_idle_connections: 16,
                 via: http::HeaderValue::from_static("1.1 docxy-test"),
                 tracer: docxy::telemetry::Tracer::default(),
+                meter: docxy::telemetry::Metrics::default().meter("r"),
             },
         }
     }
