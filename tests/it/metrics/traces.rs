@@ -116,6 +116,11 @@ fn text<'a>(span: &'a Span, key: &str) -> &'a str {
     }
 }
 
+fn hex(trace: &[u8]) -> String {
+    let number = u128::from_be_bytes(trace.try_into().unwrap());
+    format!("{number:032x}")
+}
+
 /// The names of a span and of all above it.
 fn way(span: &Span, all: &[Span]) -> String {
     let mut names = vec![span.name.as_str()];
@@ -161,9 +166,9 @@ async fn a_cold_pull_is_one_trace_with_every_step_and_no_secret() {
     // No request of a stranger's chooses its trace.
     assert!(root.parent_span_id.is_empty());
     assert!(spans.iter().all(|span| span.trace_id == root.trace_id));
-    let id: String = root.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&root.trace_id);
     assert_ne!(id, "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(line["trace_id"], *id);
+    assert_eq!(line["trace_id"], id);
     assert_eq!(line["request_id"], *text(root, "docxy.request_id"));
     assert_eq!(text(root, "docxy.outcome"), "miss");
     assert_eq!(text(root, "docxy.registry"), "docker.io");
@@ -243,7 +248,7 @@ async fn a_trusted_proxy_decides_for_its_requests() {
         })
         .await;
     let root = spans.iter().find(|span| span.name == "GET manifest").unwrap();
-    let id: String = root.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&root.trace_id);
     assert_eq!(id, trace);
     assert_eq!(root.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
     assert!(
