@@ -96,7 +96,31 @@ pub struct Inheritance {
 
 impl Inheritance {
     /// [`Legacy::Growing`]
-    pub fn growing(&mut self, bytes: u64) {
+    pub async fn growing(&mut self, bytes: u64) {
+        if bytes < self.growing {
+            self.count_rests().await;
+        }
+        self.set(bytes);
+    }
+
+    /// The other process has ended: what it left is ours now.
+    pub async fn over(self) {
+        self.count_rests().await;
+    }
+
+    /// The rest of a download that the other process broke off is a file that we have not counted yet.
+    async fn count_rests(&self) {
+        let shared = self.shared.clone();
+        let swept = self.shared.hands.quick(move || {
+            let age = shared.parts.config.partials;
+            shared.partials.sweep(&shared.claims, age)
+        });
+        if let Err(error) = swept.await {
+            tracing::debug!(%error, "the rests of downloads were not counted");
+        }
+    }
+
+    fn set(&mut self, bytes: u64) {
         self.shared.parts.set_foreign_growth(self.growing, bytes);
         self.growing = bytes;
     }
@@ -112,9 +136,12 @@ impl Inheritance {
             shared.adopt(&digest, size, &links).await;
             drop(claim);
         } else {
+            // We fetch it, too: until that is over its bytes are there twice.
+            shared.parts.set_foreign_growth(0, size);
             tokio::spawn(async move {
                 let _claim = shared.claims.wait(&digest).await;
                 shared.adopt(&digest, size, &links).await;
+                shared.parts.set_foreign_growth(size, 0);
             });
         }
     }
@@ -122,7 +149,7 @@ impl Inheritance {
 
 impl Drop for Inheritance {
     fn drop(&mut self) {
-        self.growing(0);
+        self.set(0);
     }
 }
 

@@ -145,6 +145,9 @@ impl Heir {
                 self.heed(word).await;
             }
         }
+        if let Some(inheritance) = self.inheritance.take() {
+            inheritance.over().await;
+        }
         tracing::debug!("the predecessor has ended");
     }
 
@@ -153,7 +156,7 @@ impl Heir {
             FromOld::Yours | FromOld::Go => {}
             FromOld::Growing(bytes) => {
                 if let Some(inheritance) = &mut self.inheritance {
-                    inheritance.growing(bytes);
+                    inheritance.growing(bytes).await;
                 }
             }
             FromOld::Stored { digest, size, links } => {

@@ -28,7 +28,7 @@ async fn lead(shelf: &Shelf, digest: &Digest, repository: &str) -> Leader {
 async fn heed(inheritance: &mut Inheritance, legacy: &mut UnboundedReceiver<Legacy>) {
     while let Ok(said) = legacy.try_recv() {
         match said {
-            Legacy::Growing(bytes) => inheritance.growing(bytes),
+            Legacy::Growing(bytes) => inheritance.growing(bytes).await,
             Legacy::Stored { digest, size, links } => inheritance.stored(digest, size, links).await,
             other => panic!("{other:?}"),
         }
@@ -158,7 +158,12 @@ async fn the_rest_of_a_process_that_was_cut_is_taken_over() {
     let mut inheritance = new.store.inheritance();
     old.store.flights.stop().await;
     heed(&mut inheritance, &mut legacy).await;
-    drop(inheritance);
+    assert_eq!(
+        new.store.parts.index.growing(),
+        1_000_000,
+        "it is counted at once"
+    );
+    inheritance.over().await;
     let mut next = lead(&new, &digest, "r.test/a/b").await;
     assert_eq!(next.resume_at(), 1_000_000);
     next.begin(2_000_000).await.unwrap();
