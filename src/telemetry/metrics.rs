@@ -43,6 +43,8 @@ pub struct Names {
     upstream_quota_limit: Family<Credential, Gauge>,
     upstream_quota_remaining: Family<Credential, Gauge>,
     upstream_quota_reset_seconds: Family<Credential, Gauge>,
+    certificate_expiry: Family<Certificate, Gauge>,
+    acme_orders: Family<Ordered, Counter>,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
 }
@@ -159,6 +161,20 @@ pub struct Credential {
     pub credential: String,
 }
 
+/// Of `docxy_certificate_expiry_timestamp_seconds`: those of the configuration.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Certificate {
+    /// The certificate's first.
+    pub name: String,
+}
+
+/// Of `docxy_acme_orders_total`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Ordered {
+    /// issued, challenge, refused, limited, unreachable, failed
+    pub result: &'static str,
+}
+
 /// What a registry allows one credential, as it said last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Allowance {
@@ -246,6 +262,25 @@ impl Metrics {
         self.refused.get_or_create(&Refused { reason }).inc();
     }
 
+    /// An order of a certificate ended so.
+    pub fn ordered(&self, result: &'static str) {
+        self.acme_orders.get_or_create(&Ordered { result }).inc();
+    }
+
+    /// These certificates are shown, and no others; of two with one name the earlier end counts. Times in seconds since 1970.
+    pub fn certificates_expire<'a>(&self, expiries: impl Iterator<Item = (&'a str, i64)>) {
+        let mut soonest = std::collections::BTreeMap::new();
+        for (name, at) in expiries {
+            let known = soonest.entry(name).or_insert(at);
+            *known = at.min(*known);
+        }
+        self.certificate_expiry.clear();
+        for (name, at) in soonest {
+            let name = name.to_owned();
+            self.certificate_expiry.get_or_create(&Certificate { name }).set(at);
+        }
+    }
+
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("docxy");
         registry.register(
@@ -324,6 +359,16 @@ impl Metrics {
             "upstream_quota_reset_seconds",
             "Time until all of them are back at the latest",
             self.upstream_quota_reset_seconds.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate that clients are shown expires, by its first name",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "acme_orders",
+            "Certificates ordered of an authority, by result",
+            self.acme_orders.clone(),
         );
         registry.register(
             "cache_bytes",
