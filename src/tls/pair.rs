@@ -21,6 +21,8 @@ pub(super) struct Pair {
     pub(super) names: Vec<String>,
     /// Whether it is valid now, in words for a warning when it is not.
     pub(super) lapse: Option<String>,
+    /// The last second in which it counts, since 1970.
+    pub(super) not_after: i64,
 }
 
 /// What the two files hold, unparsed.
@@ -58,7 +60,11 @@ impl Contents {
 
     pub(super) fn parse(&self, files: &CertificateFiles, provider: &CryptoProvider) -> Result<Pair, Error> {
         let chain = certificates(&files.cert, &self.cert)?;
-        let (names, lapse) = describe(&files.cert, &chain)?;
+        let About {
+            names,
+            lapse,
+            not_after,
+        } = describe(&files.cert, &chain)?;
         let key = private_key(&files.key, &self.key)?;
         let key = provider
             .key_provider
@@ -88,8 +94,16 @@ impl Contents {
             certified: Arc::new(certified),
             names,
             lapse,
+            not_after,
         })
     }
+}
+
+/// What the first certificate of a chain says.
+struct About {
+    names: Vec<String>,
+    lapse: Option<String>,
+    not_after: i64,
 }
 
 /// The certificates of a PEM file, at least one.
@@ -136,7 +150,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
 }
 
 /// The first certificate's DNS names, and in words what is wrong with its dates, if anything.
-fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Option<String>), Error> {
+fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<About, Error> {
     let unusable = |detail: String| Error::UnusableCertificate {
         path: path.to_owned(),
         detail,
@@ -165,5 +179,9 @@ fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, O
     } else {
         None
     };
-    Ok((names, lapse))
+    Ok(About {
+        names,
+        lapse,
+        not_after: validity.not_after.timestamp(),
+    })
 }
