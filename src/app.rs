@@ -2,6 +2,7 @@
 //! The only file that knows everyone.
 
 pub mod accounts;
+mod acme;
 pub mod authority;
 mod intercept;
 mod limits;
@@ -36,6 +37,7 @@ use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{self, Parts};
 use crate::telemetry::{AccessLog, Metrics, Tracer, har, logging};
+use crate::tls::acme::Issued;
 use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
@@ -57,7 +59,7 @@ pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) ->
         tracing::warn!("{warning}");
     }
     let open_files = limits::raise_open_files();
-    let certificates = resolve::certificates(schema)?;
+    let (certificates, issued) = resolve::certificates(schema)?;
     let bindings = resolve::bindings(schema, certificates.as_ref());
     // Taken before any thread exists, because it clears environment variables.
     let listeners = match systemd::listeners(&bindings)? {
@@ -79,7 +81,7 @@ pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) ->
     let ended = runtime.block_on(serve(
         loaded,
         listeners,
-        certificates,
+        (certificates, issued),
         open_files,
         logging.access(schema.log.access),
         &tracer,
@@ -93,7 +95,7 @@ pub fn run(loaded: &Loaded, trace: Option<PathBuf>, listening: impl FnOnce()) ->
 async fn serve(
     loaded: &Loaded,
     listeners: Vec<Listener>,
-    certificates: Option<Arc<Certificates>>,
+    (certificates, issued): (Option<Arc<Certificates>>, Option<Arc<Issued>>),
     open_files: u64,
     access_log: AccessLog,
     tracer: &Tracer,
@@ -115,7 +117,9 @@ async fn serve(
     let decisions = Arc::default();
     let access = Access::new(secrets.tokens()?, Arc::clone(&accounts), schema.access.grace)
         .ruled_by(resolve::policy(schema), Arc::clone(&decisions));
-    let parts = build(
+    let addresses = listeners.iter().map(Listener::local_addr).collect();
+    let acme = acme::start(schema, addresses, certificates.as_ref(), issued, &metrics)?;
+    let mut parts = build(
         loaded,
         &listeners,
         drain.clone(),
@@ -127,6 +131,7 @@ async fn serve(
         store.as_ref(),
         access,
     )?;
+    parts.challenges = acme::challenges(schema, certificates.as_ref());
     let operators = operators.serve(admin::Parts {
         metrics: metrics.clone(),
         store,
@@ -141,6 +146,7 @@ async fn serve(
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
     if let Some(certificates) = certificates {
+        certificates.tell(&metrics);
         let until = drain.clone();
         tokio::spawn(certificates.watch(CERTIFICATE_CHECK, async move { until.started().await }));
     }
@@ -154,6 +160,8 @@ async fn serve(
     ));
     let stopping = async {
         drain.started().await;
+        // Whoever comes next renews.
+        drop(acme);
         systemd::stopping();
         std::future::pending().await
     };
@@ -244,6 +252,7 @@ fn build(
         intercept,
         push: Push::new(Arc::clone(&pull)),
         pull,
+        challenges: None,
         authority: authority(schema, &drain)?,
         drain,
         metrics: (*metrics).clone(),

@@ -12,7 +12,7 @@ use http::HeaderValue;
 pub use upstreams::upstream;
 
 use super::intercept::places;
-use super::storage;
+use super::{acme, storage};
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
 use crate::config::paths::{self, Machine};
@@ -25,6 +25,7 @@ use crate::oci::{Action, RegistryName};
 use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, logging};
+use crate::tls::acme::Issued;
 use crate::tls::{self, Certificates};
 use crate::{admin, pull, server};
 
@@ -46,10 +47,10 @@ pub fn admin(schema: &Schema) -> Result<admin::Config> {
     })
 }
 
-/// Reads the certificates, if TLS is served at all.
-pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
+/// Reads the certificates, if TLS is served at all; and the one that an authority issued, if one is asked for.
+pub fn certificates(schema: &Schema) -> Result<(Option<Arc<Certificates>>, Option<Arc<Issued>>)> {
     if schema.tls.listen.is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let files: Vec<_> = schema
         .tls
@@ -61,9 +62,13 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
         })
         .collect();
     let oldest = min_version(schema);
-    Ok(Some(
-        Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
-    ))
+    if acme::is_wanted(schema) {
+        let (certificates, issued) = acme::certificates(schema, &files, oldest)?;
+        return Ok((Some(certificates), issued));
+    }
+    let callers = schema.tls.client_ca_file.as_deref();
+    let certificates = Certificates::load(&files, oldest, callers).context("tls")?;
+    Ok((Some(certificates), None))
 }
 
 pub fn min_version(schema: &Schema) -> tls::MinVersion {

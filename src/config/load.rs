@@ -236,7 +236,11 @@ fn flag_layer(flags: &Flags, problems: &mut Problems) -> Table {
         }
     }
     if let Some(email) = &flags.acme_email {
-        put(&["tls", "acme", "email"], "--acme-email", Value::Raw(email.clone()));
+        put(
+            &["tls", "acme", "email"],
+            "--acme-email",
+            Value::Raw(email.clone()),
+        );
     }
     if let Some(url) = &flags.public_url {
         put(&["public_url"], "--public-url", Value::Raw(url.clone()));

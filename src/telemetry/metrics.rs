@@ -277,7 +277,9 @@ impl Metrics {
         self.certificate_expiry.clear();
         for (name, at) in soonest {
             let name = name.to_owned();
-            self.certificate_expiry.get_or_create(&Certificate { name }).set(at);
+            self.certificate_expiry
+                .get_or_create(&Certificate { name })
+                .set(at);
         }
     }
 

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use challenges::{Challenges, Kind};
 pub(super) use challenges::self_signed;
+pub use challenges::{Challenges, Kind};
 pub use issued::Issued;
 
 use self::kept::Kept;

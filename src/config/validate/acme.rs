@@ -163,7 +163,11 @@ fn account(acme: &Acme, findings: &mut Findings<'_>) {
                 Some(_) => "tls.acme.eab_hmac_key",
                 None => "tls.acme.eab_hmac_key_file",
             };
-            findings.problem(key, "has no id", "add eab_key_id = \"ID\", as the authority gave it");
+            findings.problem(
+                key,
+                "has no id",
+                "add eab_key_id = \"ID\", as the authority gave it",
+            );
         }
         _ => {}
     }

@@ -26,7 +26,9 @@ pub async fn open(config: &Config, kept: &Kept, client: &Client) -> Result<Accou
 /// The authority can't be reached, or what is kept can't be read.
 pub async fn known(config: &Config, kept: &Kept, client: &Client) -> Result<Option<Account>, Trouble> {
     let (directory, id) = (config.directory.to_string(), config.binding_id());
-    let found = kept.elsewhere(move |kept| kept.account(&directory, id.as_deref())).await?;
+    let found = kept
+        .elsewhere(move |kept| kept.account(&directory, id.as_deref()))
+        .await?;
     let Some(mut known) = found else {
         return Ok(None);
     };

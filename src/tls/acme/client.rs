@@ -85,7 +85,11 @@ impl Client {
 
     /// The last answer of 429 or 503, if there was one since this was asked last.
     pub fn turned(&self) -> Option<Turned> {
-        self.0.turned.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0
+            .turned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 

@@ -76,15 +76,27 @@ impl Ordering<'_> {
 
     async fn open_one(&self, mut authorisation: AuthorizationHandle<'_>) -> Result<Open, Trouble> {
         let name = authorisation.identifier().to_string();
-        let offered: Vec<_> = authorisation.challenges.iter().map(|one| one.r#type.clone()).collect();
-        let kind = self.kinds.iter().find(|kind| offered.contains(&kind.of_library()));
+        let offered: Vec<_> = authorisation
+            .challenges
+            .iter()
+            .map(|one| one.r#type.clone())
+            .collect();
+        let kind = self
+            .kinds
+            .iter()
+            .find(|kind| offered.contains(&kind.of_library()));
         let Some(&kind) = kind else {
             let words = offered.iter().map(word).collect::<Vec<_>>().join(", ");
             return Err(Trouble::NoChallenge {
                 host: self.config.host().to_owned(),
                 name,
                 offered: words,
-                mine: self.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "),
+                mine: self
+                    .kinds
+                    .iter()
+                    .map(|kind| kind.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
             });
         };
         let Some(mut challenge) = authorisation.challenge(kind.of_library()) else {
@@ -102,7 +114,9 @@ impl Ordering<'_> {
         let told = challenge.set_ready().await;
         told.map_err(|error| match self.trouble(Step::Challenges, error) {
             // It has looked already.
-            Trouble::Refused { kind: found, detail, .. } if OF_VALIDATION.contains(&&*found) => Trouble::Challenge {
+            Trouble::Refused {
+                kind: found, detail, ..
+            } if OF_VALIDATION.contains(&&*found) => Trouble::Challenge {
                 host: self.config.host().to_owned(),
                 name: name.clone(),
                 kind,
@@ -168,7 +182,11 @@ impl Ordering<'_> {
         handed.map_err(|error| self.trouble(Step::Finalise, error))?;
         let chain = order.poll_certificate(&ASKING).await;
         let chain = chain.map_err(|error| self.trouble(Step::Certificate, error))?;
-        Ok(Issued::text(self.config.directory.as_str(), &key.serialize_pem(), &chain))
+        Ok(Issued::text(
+            self.config.directory.as_str(),
+            &key.serialize_pem(),
+            &chain,
+        ))
     }
 
     fn trouble(&self, step: Step, error: instant_acme::Error) -> Trouble {

@@ -78,6 +78,13 @@ pub fn ask_again_after_failure(now: Seconds) -> Seconds {
     now.plus(6 * HOUR)
 }
 
+/// How long a new certificate is left alone, whatever anybody says: an authority whose window is always over would otherwise
+/// issue one after the other.
+pub fn at_least(validity: Validity) -> Duration {
+    let pause = (life(validity) / 50).min(HOUR);
+    Duration::from_secs(u64::try_from(pause).unwrap_or_default())
+}
+
 /// What went wrong, as far as it decides how long to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setback {

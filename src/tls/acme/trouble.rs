@@ -109,7 +109,9 @@ impl Trouble {
             instant_acme::Error::Api(problem) => Self::of_problem(host, step, &problem, turned),
             instant_acme::Error::Other(error) => match error.downcast::<client::Error>() {
                 Ok(error) => match (*error, turned) {
-                    (client::Error::Status(status), Some(turned)) if status.is_server_error() || status.as_u16() == 429 => {
+                    (client::Error::Status(status), Some(turned))
+                        if status.is_server_error() || status.as_u16() == 429 =>
+                    {
                         Self::Limited {
                             host,
                             step,
@@ -171,7 +173,8 @@ impl Trouble {
     pub fn setback(&self) -> Setback {
         match self {
             Self::Unreachable {
-                step: Step::Directory, ..
+                step: Step::Directory,
+                ..
             }
             | Self::Kept(_) => Setback::Silence,
             _ => Setback::Failure,
@@ -231,16 +234,22 @@ fn one_line(text: &str) -> String {
 }
 
 fn come_again(until: Option<Seconds>) -> String {
-    until.map_or_else(String::new, |until| format!("; it says to come again after {until}"))
+    until.map_or_else(String::new, |until| {
+        format!("; it says to come again after {until}")
+    })
 }
 
 /// What helps against a problem of RFC 8555, 6.7.
 fn advice(kind: &str) -> &'static str {
     match kind {
-        "externalAccountRequired" => "; get a key of the authority's and write eab_key_id and eab_hmac_key_file under [tls.acme]",
+        "externalAccountRequired" => {
+            "; get a key of the authority's and write eab_key_id and eab_hmac_key_file under [tls.acme]"
+        }
         "unauthorized" => "; look at eab_key_id and its key, and at what the authority knows of this account",
         "rejectedIdentifier" | "unsupportedIdentifier" => "; name others under tls.acme.domains",
-        "caa" => "; the CAA record of the name lets other authorities issue only: change it in the DNS, or use one of those",
+        "caa" => {
+            "; the CAA record of the name lets other authorities issue only: change it in the DNS, or use one of those"
+        }
         "invalidContact" | "unsupportedContact" => "; write another address as tls.acme.email",
         "userActionRequired" => "; somebody must agree to something at the authority first",
         _ => "",

@@ -58,7 +58,9 @@ impl Current {
 
     fn due(&self) -> Seconds {
         let validity = self.issued.validity();
-        let by_window = self.window.and_then(|window| schedule::within(window, validity, self.share));
+        let by_window = self
+            .window
+            .and_then(|window| schedule::within(window, validity, self.share));
         by_window.unwrap_or_else(|| schedule::by_life(validity, self.share))
     }
 }
@@ -122,7 +124,10 @@ impl Worker {
 
     /// When there is nothing to order until then.
     async fn next_look(&mut self, now: Seconds) -> Option<Seconds> {
-        let is_right = self.current.as_ref().is_some_and(|current| self.is_right(current));
+        let is_right = self
+            .current
+            .as_ref()
+            .is_some_and(|current| self.is_right(current));
         if !is_right {
             return None;
         }
@@ -182,7 +187,10 @@ impl Worker {
             Ok(None) => current.ask_again = schedule::ask_again_after_failure(now),
             Err(trouble) => {
                 current.ask_again = schedule::ask_again_after_failure(now);
-                tracing::warn!("{trouble}. The certificate is renewed on {} all the same", current.due());
+                tracing::warn!(
+                    "{trouble}. The certificate is renewed on {} all the same",
+                    current.due()
+                );
             }
         }
     }
@@ -244,7 +252,13 @@ impl Worker {
             Ok(worked) => {
                 self.metrics.ordered("issued");
                 self.silence = None;
+                let alone = self
+                    .current
+                    .as_ref()
+                    .map(|current| schedule::at_least(current.issued.validity()));
                 let done = Attempts {
+                    not_before: now.plus(alone.map_or(0, seconds)).0,
+                    wanted: begun.wanted,
                     worked: worked.map(|kind| kind.as_str().to_owned()).or(before.worked),
                     ..Attempts::default()
                 };
@@ -283,7 +297,7 @@ impl Worker {
         if until <= now || !holds || !is_sane {
             return None;
         }
-        if self.told.replace(until) != Some(until) {
+        if attempts.failures > 0 && self.told.replace(until) != Some(until) {
             tracing::warn!(
                 "no certificate is ordered before {until}, because the last order failed: {}. To order at once, delete {} and \
                  restart docxy",
@@ -366,7 +380,9 @@ impl Worker {
         );
         let kept = self.with_kept(move |kept| kept.keep_certificate(&text)).await;
         if let Err(error) = kept {
-            tracing::error!("the new certificate is in use, but can't be kept: {error}; a restart orders another");
+            tracing::error!(
+                "the new certificate is in use, but can't be kept: {error}; a restart orders another"
+            );
         }
         Ok(kind)
     }
