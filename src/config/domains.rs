@@ -1,5 +1,7 @@
 //! What `[tls.acme] domains` brings along: whoever names nothing else gets a docxy that serves those names to everyone.
 
+use std::net::IpAddr;
+
 use url::Url;
 
 use super::{
@@ -22,10 +24,12 @@ pub(super) fn adopt(schema: &mut Schema, origins: &mut Origins) {
     }
     let mut seen = std::collections::HashSet::new();
     domains.retain(|name| seen.insert(name.clone()));
-    let Some(first) = domains.first() else {
+    if domains.is_empty() {
         return;
-    };
-    let public_url = Url::parse(&format!("https://{first}")).ok();
+    }
+    // One that is no name is told of later, and what would follow from it is not.
+    let first = domains.first().filter(|name| issuable(name).is_ok());
+    let public_url = first.and_then(|name| Url::parse(&format!("https://{name}")).ok());
     let of_domains = origins.of(DOMAINS).clone();
     let mut unwritten = |key: &str| {
         let unwritten = *origins.of(key) == Origin::Default;
@@ -43,6 +47,29 @@ pub(super) fn adopt(schema: &mut Schema, origins: &mut Origins) {
     if schema.public_url.is_none() && public_url.is_some() && unwritten("public_url") {
         schema.public_url = public_url;
     }
+    answer_under_all(schema);
+}
+
+/// Clients may come under any of the names; some are a registry's own.
+fn answer_under_all(schema: &mut Schema) {
+    let public = schema
+        .public_url
+        .as_ref()
+        .and_then(Url::host_str)
+        .map(str::to_owned);
+    let mut virtual_hosts = schema.registries.values().flat_map(|registry| &registry.hosts);
+    let known: Vec<String> = virtual_hosts.by_ref().cloned().chain(public).collect();
+    let names = schema
+        .tls
+        .acme
+        .domains
+        .iter()
+        .filter(|name| issuable(name).is_ok());
+    for name in names {
+        if !known.contains(name) && !schema.allowed_hosts.contains(name) {
+            schema.allowed_hosts.push(name.clone());
+        }
+    }
 }
 
 fn everywhere(port: u16) -> ListenEntry {
@@ -50,4 +77,41 @@ fn everywhere(port: u16) -> ListenEntry {
         address: (EVERYWHERE, port).into(),
         proxy_protocol: false,
     }
+}
+
+/// Whether an authority may issue for it by a challenge that docxy can answer (RFC 8555, 8.3; RFC 8737, 1; RFC 8738).
+pub(super) fn issuable(name: &str) -> Result<(), (&'static str, &'static str)> {
+    const A_NAME: &str = "write a host name such as \"hub.example.com\"";
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return Err((
+            "is an address, and docxy asks for certificates of names only",
+            "write a name that leads to it",
+        ));
+    }
+    if name.starts_with("*.") {
+        return Err((
+            "is a wildcard, which authorities give only for a change in the DNS, and docxy makes none",
+            "write each name, or get the certificate elsewhere and name its files in tls.certificates",
+        ));
+    }
+    if name.contains("://") || name.contains('/') || name.contains(':') {
+        return Err(("is no name: it has a scheme, a port or a path", A_NAME));
+    }
+    if !name.is_ascii() {
+        return Err((
+            "has letters beyond ASCII",
+            "write it as the DNS has it (xn--..., punycode)",
+        ));
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        return Err(("is no host name", A_NAME));
+    }
+    Ok(())
 }

@@ -4,8 +4,6 @@
 mod challenges;
 mod front;
 mod issue;
-mod pebble;
+pub mod pebble;
 mod renewal;
 mod trouble;
-
-pub use pebble::{Pebble, Recipe};

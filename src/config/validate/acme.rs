@@ -1,14 +1,11 @@
 //! `[tls.acme]`: what can't be had from an authority is said before one is asked.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Findings;
 use crate::config::{
-    domains::DOMAINS,
-    origin::Origin,
+    domains::{DOMAINS, issuable},
     schema::{Acme, AcmeChallenge, Schema},
 };
 
@@ -18,7 +15,7 @@ const MOST_NAMES: usize = 100;
 pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
     let acme = &schema.tls.acme;
     if acme.domains.is_empty() {
-        without_domains(findings);
+        without_domains(acme, findings);
         return;
     }
     for (index, name) in acme.domains.iter().enumerate() {
@@ -42,62 +39,22 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
 }
 
 /// Keys that do nothing: their writer believes that certificates come.
-fn without_domains(findings: &mut Findings<'_>) {
-    const KEYS: [&str; 8] = [
-        "email",
-        "directory",
-        "staging",
-        "ca_file",
-        "challenge",
-        "eab_key_id",
-        "eab_hmac_key",
-        "eab_hmac_key_file",
+fn without_domains(acme: &Acme, findings: &mut Findings<'_>) {
+    let set = [
+        ("email", acme.email.is_some()),
+        ("directory", acme.directory.is_some()),
+        ("staging", acme.staging),
+        ("ca_file", acme.ca_file.is_some()),
+        ("challenge", acme.challenge != AcmeChallenge::Auto),
+        ("eab_key_id", acme.eab_key_id.is_some()),
+        ("eab_hmac_key", acme.eab_hmac_key.is_some()),
+        ("eab_hmac_key_file", acme.eab_hmac_key_file.is_some()),
     ];
-    let written = KEYS
-        .into_iter()
-        .map(|key| format!("tls.acme.{key}"))
-        .find(|key| *findings.origins.of(key) != Origin::Default);
-    if let Some(key) = written {
+    if let Some((key, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
         let fix = "add domains = [\"NAME\"] under [tls.acme] (or --domain NAME), or take the section out";
-        findings.problem(&key, "no certificate is asked for: there are no domains", fix);
+        let what = "no certificate is asked for: there are no domains";
+        findings.problem(&format!("tls.acme.{key}"), what, fix);
     }
-}
-
-/// Whether an authority may issue for it by a challenge that docxy can answer (RFC 8555, 8.3; RFC 8737, 1; RFC 8738).
-fn issuable(name: &str) -> Result<(), (&'static str, &'static str)> {
-    const A_NAME: &str = "write a host name such as \"hub.example.com\"";
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
-        return Err((
-            "is an address, and docxy asks for certificates of names only",
-            "write a name that leads to it",
-        ));
-    }
-    if name.starts_with("*.") {
-        return Err((
-            "is a wildcard, which authorities give only for a change in the DNS, and docxy makes none",
-            "write each name, or get the certificate elsewhere and name its files in tls.certificates",
-        ));
-    }
-    if name.contains("://") || name.contains('/') || name.contains(':') {
-        return Err(("is no name: it has a scheme, a port or a path", A_NAME));
-    }
-    if !name.is_ascii() {
-        return Err((
-            "has letters beyond ASCII",
-            "write it as the DNS has it (xn--..., punycode)",
-        ));
-    }
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    if name.len() > 253 || !name.split('.').all(is_label) {
-        return Err(("is no host name", A_NAME));
-    }
-    Ok(())
 }
 
 /// The names are no secret, but without a listener neither the authority nor anybody else finds docxy.

@@ -31,6 +31,8 @@ struct Inner {
     trust: Arc<ClientConfig>,
     asked: watch::Sender<Vec<String>>,
     word: Mutex<Option<Word>>,
+    /// What waits, if anything.
+    held: watch::Sender<Option<&'static str>>,
 }
 
 impl Front {
@@ -42,6 +44,7 @@ impl Front {
             trust: ca.client(),
             asked: watch::Sender::default(),
             word: Mutex::default(),
+            held: watch::Sender::default(),
         }));
         let tls = TlsAcceptor::from(ca.issue(&["127.0.0.1", "localhost"]).server());
         let accepting = front.clone();
@@ -78,6 +81,11 @@ impl Front {
         *self.0.word.lock().unwrap() = Some(Box::new(word));
     }
 
+    /// Requests with this in them wait from now on; `None`: none does.
+    pub fn hold(&self, what: Option<&'static str>) {
+        self.0.held.send_replace(what);
+    }
+
     /// `METHOD /path` of every request until now.
     pub fn asked(&self) -> Vec<String> {
         self.0.asked.borrow().clone()
@@ -99,7 +107,10 @@ impl Front {
             let word = self.0.word.lock().unwrap();
             word.as_ref().and_then(|word| word(&what))
         };
-        self.0.asked.send_modify(|asked| asked.push(what));
+        let mut held = self.0.held.subscribe();
+        self.0.asked.send_modify(|asked| asked.push(what.clone()));
+        let passes = |held: &Option<&str>| held.is_none_or(|held| !what.contains(held));
+        let _ = held.wait_for(passes).await;
         if let Some(said) = said {
             return said;
         }

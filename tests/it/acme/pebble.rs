@@ -40,8 +40,9 @@ pub struct Pebble {
     ca: Arc<TestCa>,
     pub front: Front,
     ways: [Way; 2],
-    _dns: DnsServer,
-    _folder: TempDir,
+    dns: DnsServer,
+    folder: TempDir,
+    recipe: Recipe,
 }
 
 /// pebble issues for these names where they are asked at docxy; the DNS knows no others.
@@ -98,35 +99,44 @@ impl Recipe {
         let ways = [Way::start().await, Way::start().await];
         let folder = tempfile::tempdir().unwrap();
         let own = ca.issue(&["127.0.0.1", "localhost"]);
-        let file = |name: &str, content: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        let (certificate, key) = (file("own.pem", &own.certificate), file("own.key", &own.key));
+        std::fs::write(folder.path().join("own.pem"), &own.certificate).unwrap();
+        std::fs::write(folder.path().join("own.key"), &own.key).unwrap();
+        let (child, listen, management) = self.launch(folder.path(), &ways, &dns).await;
+        front.lead_to(Some(listen));
+        Pebble {
+            child,
+            management,
+            ca,
+            front,
+            ways,
+            dns,
+            folder,
+            recipe: self,
+        }
+    }
+
+    /// On free ports: for clients, and for tests.
+    async fn launch(
+        &self,
+        folder: &Path,
+        ways: &[Way; 2],
+        dns: &DnsServer,
+    ) -> (Child, SocketAddr, SocketAddr) {
         for _ in 0..5 {
             let (listen, management) = (free_port().await, free_port().await);
             let mut config = self.config.clone();
             config["listenAddress"] = listen.to_string().into();
             config["managementListenAddress"] = management.to_string().into();
-            config["certificate"] = certificate.to_str().into();
-            config["privateKey"] = key.to_str().into();
+            config["certificate"] = folder.join("own.pem").to_str().into();
+            config["privateKey"] = folder.join("own.key").to_str().into();
             config["httpPort"] = ways[0].address.port().into();
             config["tlsPort"] = ways[1].address.port().into();
-            let config = file("pebble.json", &json!({ "pebble": config }).to_string());
-            let Some(child) = self.run(&config, &dns, [listen, management]).await else {
-                continue; // somebody else was given the port meanwhile
-            };
-            front.lead_to(Some(listen));
-            return Pebble {
-                child,
-                management,
-                ca,
-                front,
-                ways,
-                _dns: dns,
-                _folder: folder,
-            };
+            let path = folder.join("pebble.json");
+            std::fs::write(&path, json!({ "pebble": config }).to_string()).unwrap();
+            // Somebody else may have been given a port meanwhile.
+            if let Some(child) = self.run(&path, dns, [listen, management]).await {
+                return (child, listen, management);
+            }
         }
         panic!("{} does not start", self.program.display());
     }
@@ -204,8 +214,9 @@ impl Pebble {
 
     /// The root of what it issues.
     pub async fn root(&self) -> String {
-        let answer = Request::get("/roots/0").tls(self.ca.client(), "localhost");
-        answer.send(self.management).await.text()
+        let asked = Request::get("/roots/0").header("User-Agent", "a test");
+        let asked = asked.tls(self.ca.client(), "localhost");
+        asked.send(self.management).await.text()
     }
 
     /// A client that trusts its certificates and nothing else.
@@ -226,6 +237,7 @@ impl Pebble {
     pub async fn manage(&self, path: &str, body: &serde_json::Value) {
         let request = Request::new("POST", path)
             .header("Content-Type", "application/json")
+            .header("User-Agent", "a test")
             .body(body.to_string())
             .tls(self.ca.client(), "localhost");
         let answer = request.send(self.management).await;
@@ -235,6 +247,15 @@ impl Pebble {
     pub async fn stop(&mut self) {
         self.front.lead_to(None);
         self.child.kill().await.unwrap();
+    }
+
+    /// Another pebble behind the same address: it knows no account and has another root.
+    pub async fn forget(&mut self) {
+        self.stop().await;
+        let launched = self.recipe.launch(self.folder.path(), &self.ways, &self.dns);
+        let (child, listen, management) = launched.await;
+        (self.child, self.management) = (child, management);
+        self.front.lead_to(Some(listen));
     }
 }
 
@@ -262,7 +283,8 @@ pub async fn shown(app: &TestApp, name: &str) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()
 }
 
-async fn free_port() -> SocketAddr {
+/// Free now; somebody else may be given it.
+pub async fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }

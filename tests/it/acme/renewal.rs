@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::pebble::{Pebble, Recipe, issued, says, shown};
+use super::pebble::{Recipe, issued, says, shown};
 use crate::clients::support::generation::Generation;
 use crate::support::{
     client::Request,
