@@ -1,18 +1,27 @@
-//! For operators: metrics, the cache by hand, and why a client gets something or not. On a Unix socket that only the process's own user may open, and the
-//! metrics alone on a listener of their own; never on a client's port, whatever the peer, because behind a reverse proxy
-//! every peer is loopback.
+//! For operators: one API, on a Unix socket that only the process's own user may open and on a listener of its own behind a
+//! guard; and the metrics alone on another. Never on a client's port, whatever the peer, because behind a reverse proxy every
+//! peer is loopback.
 
+mod admins;
 pub mod api;
+mod browse;
 mod cache;
+mod control;
+mod document;
 mod explain;
+mod guard;
+mod health;
+mod layers;
 mod refusal;
 mod request;
 mod router;
 mod serve;
+mod session;
 mod socket;
 mod tokens;
 mod trace;
 mod upstreams;
+mod users;
 mod verify;
 
 use std::net::SocketAddr;
@@ -23,8 +32,13 @@ use crate::access::{Accounts, Decisions};
 use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
+use crate::tls::Certificates;
 
+pub use control::{Control, Mistake, NotReloaded, Reloaded};
+pub use guard::Guard;
+pub use router::description;
 pub use serve::{Error, Open, Serving, open};
+pub use verify::Turn;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -33,6 +47,12 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where `/metrics` is answered to everyone who can connect.
     pub metrics: Vec<SocketAddr>,
+    /// Where the API is, beside the socket.
+    pub listen: Vec<SocketAddr>,
+    /// Nobody wrote `listen`: an address that is taken is no reason to end.
+    pub is_optional: bool,
+    /// The listeners of the API speak TLS with these.
+    pub tls: Option<Arc<Certificates>>,
 }
 
 /// What the handlers work with.
@@ -41,11 +61,26 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
-    pub accounts: Arc<Accounts>,
-    pub pull: Arc<Pull>,
-    /// What clients were granted and refused last.
-    pub decisions: Arc<Decisions>,
+    pub control: Arc<dyn Control>,
     pub tracer: Tracer,
     /// The folder of recordings.
     pub traces: PathBuf,
+    pub guard: Arc<Guard>,
+    /// Whose turn it is to verify the cache.
+    pub verifying: Turn,
+}
+
+impl Parts {
+    pub(crate) fn pull(&self) -> Arc<Pull> {
+        Arc::clone(&self.control.parts().pull)
+    }
+
+    pub(crate) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(self.control.parts().access.accounts())
+    }
+
+    /// What clients were granted and refused last.
+    pub(crate) fn decisions(&self) -> Arc<Decisions> {
+        Arc::clone(self.control.parts().access.decisions())
+    }
 }

@@ -4,6 +4,7 @@
 //! Files are the truth; whatever is in memory is made anew from them at each start (threat I6).
 
 mod atomic;
+mod browse;
 pub(crate) mod claims;
 mod clearing;
 pub mod clock;
@@ -49,6 +50,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::browse::{RegistryEntry, RepositoryEntry, RepositoryPage, TagEntry, TagPage, Window};
 pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
@@ -379,6 +381,30 @@ impl Store {
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.
     pub fn list(&self, after: Option<&Digest>, most: usize) -> Page {
         usage::list(&self.flights.shared, after, most)
+    }
+
+    /// One blob, if it is stored.
+    pub fn blob(&self, digest: &Digest) -> Option<Listing> {
+        usage::one(&self.flights.shared, digest)
+    }
+
+    /// As [`Self::list`], of one repository. Blocking, as all that follows.
+    pub fn blobs_of(&self, name: &FullName, after: Option<&Digest>, most: usize) -> Page {
+        browse::blobs_of(&self.flights.shared, name, after, most)
+    }
+
+    pub fn registries(&self) -> Vec<RegistryEntry> {
+        browse::registries(&self.flights.shared)
+    }
+
+    /// Names have their registry before them.
+    pub fn repositories(&self, registry: Option<&RegistryName>, window: &Window) -> RepositoryPage {
+        browse::repositories(&self.flights.shared, registry, window)
+    }
+
+    /// Of one repository.
+    pub fn tags_in(&self, name: &FullName, window: &Window) -> TagPage {
+        browse::tags(&self.flights.shared, name, window)
     }
 
     /// Blocking, as [`Self::list`].

@@ -166,8 +166,12 @@ impl Accounts {
         })
     }
 
+    pub fn groups_of(&self, name: &str) -> &[String] {
+        self.groups.get(name).map_or(&[], Vec::as_slice)
+    }
+
     fn user(&self, name: String) -> Arc<User> {
-        let groups = self.groups.get(&name).cloned().unwrap_or_default();
+        let groups = self.groups_of(&name).to_vec();
         Arc::new(User { name, groups })
     }
 }

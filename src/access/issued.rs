@@ -1,5 +1,5 @@
 //! Access tokens: made by an operator with `docxy token create`, shown once, kept as a hash. For robots, and for people
-//! who would rather not type their password into a machine.
+//! who would rather not type their password into a machine. The admin API's own tokens are kept alike, in another file.
 
 mod file;
 mod scope;
@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use file::FileError;
 use file::Stamp;
 pub use scope::{Scope, ScopeError};
-use text::TokenHash;
+use text::{Kind, TokenHash};
 
 use super::seal::NoRandom;
 use crate::config::values::Secret;
@@ -39,14 +40,16 @@ pub struct Record {
     hash: TokenHash,
 }
 
-/// What is told of a token.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// What is told of a token. Times are seconds since 1970.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Token)]
 pub struct About {
     pub id: String,
     pub name: String,
     /// Whose rights it has; none of its own where there is nobody.
     pub user: Option<String>,
     /// What it may pull; empty is whatever the rules allow.
+    #[schema(value_type = Vec<String>)]
     pub scopes: Vec<Scope>,
     /// It may push what it may pull, where that is on.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -63,13 +66,15 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// What a new token shall be.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WantedToken)]
 pub struct Wanted {
     pub name: String,
     #[serde(default)]
     pub user: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Vec<String>)]
     pub scopes: Vec<Scope>,
     #[serde(default)]
     pub push: bool,
@@ -91,17 +96,17 @@ pub enum IssuedError {
     File(#[from] FileError),
     #[error(transparent)]
     Random(#[from] NoRandom),
-    #[error("there is an access token named {0} already; revoke it, or choose another name")]
-    Taken(String),
+    #[error("there is an {0} named {1} already; revoke it, or choose another name")]
+    Taken(Kind, String),
     #[error(
-        "{0:?} can't be an access token's name: write up to 64 letters, digits, and . _ -, beginning with a letter or digit \
+        "{1:?} can't be an {0}'s name: write up to 64 letters, digits, and . _ -, beginning with a letter or digit \
          (and not the 12 hex digits of an id)"
     )]
-    Name(String),
-    #[error("an access token must live for a second at least")]
-    Life,
-    #[error("there is no access token with the id or name {0}; `docxy token list` shows them all")]
-    Unknown(String),
+    Name(Kind, String),
+    #[error("an {0} must live for a second at least")]
+    Life(Kind),
+    #[error("there is no {0} with the id or name {1}; `{command} list` shows them all", command = .0.command())]
+    Unknown(Kind, String),
     #[error("there is no user {0} in access.user_files; add the user with `htpasswd -B`, or name another")]
     NoUser(String),
 }
@@ -115,9 +120,10 @@ pub enum Invalid {
     Unreadable,
 }
 
-/// All access tokens, as the file says.
+/// All tokens of a kind, as the file says.
 #[derive(Debug)]
 pub struct Issued {
+    kind: Kind,
     path: PathBuf,
     known: ArcSwap<Known>,
     /// Of the file that `known` was read from. Held while it is read, so that an older state never replaces a newer one.
@@ -146,19 +152,20 @@ pub struct Live {
 
 impl Issued {
     /// Reads the file, or finds none; blocking.
-    pub fn open(path: PathBuf) -> Result<Self, FileError> {
+    pub fn open(kind: Kind, path: PathBuf) -> Result<Self, FileError> {
         let stamp = Stamp::of(&path);
         let tokens = file::read(&path)?;
         Ok(Self {
             known: ArcSwap::from_pointee(Known::Tokens(Table::new(tokens, None))),
             read: Mutex::new(stamp),
+            kind,
             path,
         })
     }
 
     /// The token of this text. Finding it is a use.
     pub fn present(&self, text: &str) -> Result<Arc<Live>, Invalid> {
-        if !text::is_whole(text) {
+        if !text::is_whole(self.kind, text) {
             return Err(Invalid::Ended);
         }
         let live = self.find(|table| table.by_hash.get(&text::hash(text)))?;
@@ -204,12 +211,12 @@ impl Issued {
     /// Blocking, as all that follows.
     pub fn create(&self, wanted: Wanted) -> Result<Created, IssuedError> {
         if !is_name(&wanted.name) {
-            return Err(IssuedError::Name(wanted.name));
+            return Err(IssuedError::Name(self.kind, wanted.name));
         }
         if wanted.life == Some(0) {
-            return Err(IssuedError::Life);
+            return Err(IssuedError::Life(self.kind));
         }
-        let token = text::generate()?;
+        let token = text::generate(self.kind)?;
         let hash = text::hash(token.expose());
         let created = now();
         let about = About {
@@ -228,7 +235,7 @@ impl Issued {
         };
         file::change(&self.path, |tokens| {
             if tokens.iter().any(|other| other.about.name == record.about.name) {
-                return Err(IssuedError::Taken(record.about.name));
+                return Err(IssuedError::Taken(self.kind, record.about.name));
             }
             tokens.push(record);
             Ok(())
@@ -243,7 +250,7 @@ impl Issued {
             let found = tokens
                 .iter()
                 .position(|record| record.about.id == which || record.about.name == which);
-            let at = found.ok_or_else(|| IssuedError::Unknown(which.to_owned()))?;
+            let at = found.ok_or_else(|| IssuedError::Unknown(self.kind, which.to_owned()))?;
             Ok::<_, IssuedError>(tokens.remove(at).about)
         });
         self.check();
@@ -294,7 +301,7 @@ impl Issued {
                 let before = match &**known {
                     Known::Tokens(table) => Some(table),
                     Known::Unreadable => {
-                        tracing::info!("access tokens can be read again");
+                        tracing::info!("{}s can be read again", self.kind);
                         None
                     }
                 };
@@ -303,7 +310,7 @@ impl Issued {
             }
             Err(error) => {
                 if stamp != *read {
-                    tracing::error!("no access token is accepted: {error}");
+                    tracing::error!("no {} is accepted: {error}", self.kind);
                 }
                 self.known.store(Arc::new(Known::Unreadable));
             }
@@ -331,7 +338,7 @@ impl Issued {
         });
         match noted {
             Ok(()) => self.check(),
-            Err(error) => tracing::warn!("when access tokens were last used can't be kept: {error}"),
+            Err(error) => tracing::warn!("when {}s were last used can't be kept: {error}", self.kind),
         }
     }
 

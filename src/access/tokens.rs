@@ -258,7 +258,7 @@ impl Tokens {
             return self.unseal(sealed).unwrap_or(Known::Void);
         }
         if made_here::is_token(text.as_bytes()) {
-            return if text::is_whole(text) {
+            return if text::is_whole(text::Kind::Access, text) {
                 Known::Access
             } else {
                 self.user_token(text).unwrap_or(Known::Void)

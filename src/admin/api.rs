@@ -1,55 +1,74 @@
-//! What is said on the socket, in JSON, by docxy and by `docxy cache` alike.
+//! What is said by the admin API, in JSON, by docxy and by its commands alike.
 
+pub mod admins;
+pub mod time;
 pub mod trace;
 pub mod upstreams;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 use crate::pull::Openness;
 
-/// Of the routes; every change that an older `docxy cache` would misread gets a new one.
-pub const ABOUT: &str = "/api/v1";
-pub const LIST: &str = "/api/v1/cache";
-pub const USAGE: &str = "/api/v1/cache/usage";
-pub const REMOVE: &str = "/api/v1/cache/remove";
-pub const VERIFY: &str = "/api/v1/cache/verify";
-pub const COLLECT: &str = "/api/v1/cache/collect";
-pub const UPSTREAMS: &str = "/api/v1/upstreams";
-pub const EXPLAIN: &str = "/api/v1/explain";
-pub const TOKENS: &str = "/api/v1/tokens";
-pub const CREATE_TOKEN: &str = "/api/v1/tokens/create";
-pub const TRACE: &str = "/api/v1/trace";
-pub const START_TRACE: &str = "/api/v1/trace/start";
-pub const STOP_TRACE: &str = "/api/v1/trace/stop";
-pub const REVOKE_TOKEN: &str = "/api/v1/tokens/revoke";
+/// Where the API is. Every change that an older `docxy` command would misread raises [`VERSION`].
+pub const PREFIX: &str = "/api/v1";
+
+/// Of what is said here.
+pub const VERSION: u32 = 2;
 
 /// Blobs on a page: unless another number is asked for, and at most.
 pub const PAGE: usize = 1000;
 pub const LONGEST_PAGE: usize = 10_000;
 
 /// Who answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct About {
+    /// docxy's.
     pub version: String,
+    /// Of this API; a command that knows another says so.
+    pub api: u32,
     pub process: u32,
     /// The cache's folder; none where docxy only forwards.
     pub cache: Option<String>,
 }
 
 /// Why something was not done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
-    pub error: String,
+    pub error: Problem,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// For programs: one word that stays.
+    pub code: String,
+    /// What happened, for people.
+    pub message: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One line of a verification: how far it is, and at the end what it found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = VerifyLine)]
 pub enum Line {
     Progress(Progress),
     Done(Verified),
@@ -57,25 +76,17 @@ pub enum Line {
 }
 
 /// All access tokens, in the order of their making.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AccessTokens {
     pub tokens: Vec<issued::About>,
 }
 
 /// A new access token, shown this once. Not to be printed by accident, so without `Debug`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub struct NewToken {
     pub token: String,
     #[serde(flatten)]
     pub about: issued::About,
-}
-
-/// Which access token shall end.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Revocation {
-    /// Its id or name.
-    pub token: String,
 }
 
 impl From<issued::Created> for NewToken {
@@ -88,7 +99,7 @@ impl From<issued::Created> for NewToken {
 }
 
 /// What the process knows of one repository.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explained {
     /// With its registry, as that one names it.
     pub repository: String,
@@ -104,7 +115,7 @@ pub struct Explained {
     pub decisions: Vec<Decided>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TagMeaning {
     pub digest: String,
     /// Seconds since the registry confirmed it.
@@ -112,11 +123,12 @@ pub struct TagMeaning {
 }
 
 /// One answer to a client, or several alike.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Decided {
     /// Seconds since the last of them.
     pub ago: u64,
     pub count: u32,
+    #[schema(value_type = String)]
     pub client: IpAddr,
     /// One of docxy's own.
     pub user: Option<String>,
@@ -126,7 +138,7 @@ pub struct Decided {
 }
 
 /// What shall go: one of `digest`, `repository`, `repository` with `tag`, and `"all": true`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Removal {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,28 +2,47 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Parts;
-use super::api::{Decided, Explained, TagMeaning};
+use super::api::{Decided, Explained, TagMeaning, full_name};
 use super::refusal::{Refusal, json};
-use super::request;
+use super::request::Query;
 use crate::access::decisions::{Entry, Verdict};
-use crate::oci::FullName;
+use crate::oci::{FullName, Tag};
 
 /// Decisions that are told.
 const TOLD: usize = 20;
 
+/// What shall be explained.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// With its registry, as in `docker.io/library/redis`.
+    repository: String,
+    tag: Option<String>,
+}
+
+/// What docxy knows of a repository
+///
+/// And of one tag of it, and which clients were granted or refused it last.
+#[utoipa::path(get, path = "/explain", tag = "explain", params(Wanted), responses((status = 200, body = Explained)))]
 pub(super) async fn explain(
     State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
+    Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
-    let asked = request::explained(query.as_deref())?;
-    let name = asked.repository;
-    let known = parts.pull.knowledge(&name, asked.tag.as_ref());
+    let name = full_name(wanted.repository).map_err(|error| Refusal::malformed(error.to_string()))?;
+    let tag = wanted
+        .tag
+        .map(|text| Tag::parse(&text).map_err(|error| Refusal::malformed(format!("tag: {text:?}: {error}"))));
+    let tag = tag.transpose()?;
+    let known = parts.pull().knowledge(&name, tag.as_ref());
     let now = SystemTime::now();
-    let decisions = parts.decisions.of(TOLD, |entry| is_about(entry, &name));
+    let decisions = parts.decisions().of(TOLD, |entry| is_about(entry, &name));
     Ok(json(&Explained {
         repository: name.to_string(),
         openness: known.openness,

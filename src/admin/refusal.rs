@@ -1,24 +1,33 @@
 //! What an operator gets instead of an answer.
 
+use std::time::Duration;
+
 use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
-use super::api::{self, Failure};
+use super::api::{Failure, Problem};
 
-/// A status, and one sentence as `{"error": ...}`.
+/// A status, and `{"error": {"code", "message", "hint"}}`.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
+    code: &'static str,
     message: String,
+    hint: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
+    /// Programs go by the code: unless another is given by [`Self::coded`], that of the status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
+            code: code(status),
             message: message.into(),
+            hint: None,
+            retry_after: None,
         }
     }
 
@@ -30,12 +39,65 @@ impl Refusal {
     pub fn broken(error: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
+
+    pub fn coded(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// What to do next.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// When to come back.
+    pub fn after(self, time: Duration) -> Self {
+        Self {
+            retry_after: Some(time),
+            ..self
+        }
+    }
+}
+
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "malformed",
+        StatusCode::UNAUTHORIZED => "unauthenticated",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::REQUEST_TIMEOUT => "timeout",
+        StatusCode::CONFLICT => "conflict",
+        StatusCode::PRECONDITION_FAILED => "changed_meanwhile",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::TOO_MANY_REQUESTS => "too_many",
+        StatusCode::NOT_IMPLEMENTED => "not_implemented",
+        _ => "broken",
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = json(&Failure { error: self.message });
+        let mut response = json(&Failure {
+            error: Problem {
+                code: self.code.to_owned(),
+                message: self.message,
+                hint: self.hint,
+            },
+        });
         *response.status_mut() = self.status;
+        if let Some(time) = self.retry_after {
+            let seconds = time.as_secs().max(1);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"docxy admin\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER);
+        }
         response
     }
 }
@@ -50,43 +112,17 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 }
 
 pub(super) async fn unknown_path(OriginalUri(uri): OriginalUri) -> Refusal {
-    let known = [
-        "/metrics",
-        api::ABOUT,
-        api::LIST,
-        api::USAGE,
-        api::REMOVE,
-        api::VERIFY,
-        api::COLLECT,
-        api::EXPLAIN,
-        api::UPSTREAMS,
-        api::TOKENS,
-        api::CREATE_TOKEN,
-        api::REVOKE_TOKEN,
-        api::TRACE,
-        api::START_TRACE,
-        api::STOP_TRACE,
-    ];
     let path: String = uri.path().chars().take(100).collect();
-    Refusal::new(
-        StatusCode::NOT_FOUND,
-        format!("{path} is not known here; known: {}", known.join(", ")),
-    )
+    Refusal::new(StatusCode::NOT_FOUND, format!("{path} is not known here"))
+        .coded("unknown_path")
+        .hint("all paths are in /api/v1/openapi.json")
 }
 
 pub(super) async fn unsupported_method(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
-    let right = match uri.path() {
-        api::REMOVE
-        | api::VERIFY
-        | api::COLLECT
-        | api::CREATE_TOKEN
-        | api::REVOKE_TOKEN
-        | api::START_TRACE
-        | api::STOP_TRACE => "POST",
-        _ => "GET",
-    };
+    let method: String = method.as_str().chars().take(20).collect();
     Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        format!("{} takes {right}, not {method}", uri.path()),
+        format!("{} does not take {method}", uri.path()),
     )
+    .hint("the header Allow says what it takes, and /api/v1/openapi.json what for")
 }

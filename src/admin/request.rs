@@ -4,100 +4,93 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::StatusCode;
+use http::request::Parts as Head;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 
-use super::api::{LONGEST_PAGE, PAGE, full_name};
 use super::refusal::Refusal;
-use crate::oci::{Digest, FullName, Tag};
 
 /// Longest body.
 const LONGEST: usize = 16 * 1024;
 /// For a whole body; the longest is a few hundred bytes.
 const IN_TIME: Duration = Duration::from_secs(10);
 
-/// Which blobs are listed.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Paging {
-    pub after: Option<Digest>,
-    pub most: usize,
+/// The query. Make the type `deny_unknown_fields`, so that a slip is found.
+pub(super) struct Query<T>(pub T);
+
+/// A path that takes no query.
+pub(super) struct NoQuery;
+
+/// A part of the path, its percent signs read.
+pub(super) struct Segment(pub String);
+
+/// A body in JSON. Make the type `deny_unknown_fields`.
+pub(super) struct Json<T>(pub T);
+
+/// A call that takes no body.
+pub(super) struct NoBody;
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(head: &mut Head, _: &S) -> Result<Self, Refusal> {
+        query(head.uri.query()).map(Self)
+    }
 }
 
-pub(super) fn paging(query: Option<&str>) -> Result<Paging, Refusal> {
-    let mut paging = Paging {
-        after: None,
-        most: PAGE,
-    };
-    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match &*key {
-            "after" => {
-                let digest = Digest::parse(&value)
-                    .map_err(|error| Refusal::malformed(format!("after: {value:?}: {error}")))?;
-                paging.after = Some(digest);
-            }
-            "limit" => {
-                let number = value
-                    .parse()
-                    .ok()
-                    .filter(|number| (1..=LONGEST_PAGE).contains(number));
-                paging.most = number.ok_or_else(|| {
-                    Refusal::malformed(format!(
-                        "limit: {value:?}: write a number from 1 to {LONGEST_PAGE}"
-                    ))
-                })?;
-            }
-            other => {
-                return Err(Refusal::malformed(format!(
-                    "{other:?} is not known here; known: after, limit"
-                )));
-            }
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(head: &mut Head, _: &S) -> Result<Self, Refusal> {
+        match head.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(_) => Err(Refusal::malformed("this takes no query")),
         }
     }
-    Ok(paging)
 }
 
-/// What shall be explained.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Explain {
-    pub repository: FullName,
-    pub tag: Option<Tag>,
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(head: &mut Head, state: &S) -> Result<Self, Refusal> {
+        let path = axum::extract::Path::<String>::from_request_parts(head, state).await;
+        path.map(|path| Self(path.0))
+            .map_err(|error| Refusal::malformed(format!("the path: {error}")))
+    }
 }
 
-pub(super) fn explained(query: Option<&str>) -> Result<Explain, Refusal> {
-    let (mut repository, mut tag) = (None, None);
-    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        match &*key {
-            "repository" => {
-                let name =
-                    full_name(value.into_owned()).map_err(|error| Refusal::malformed(error.to_string()))?;
-                repository = Some(name);
-            }
-            "tag" => {
-                let parsed = Tag::parse(&value)
-                    .map_err(|error| Refusal::malformed(format!("tag: {value:?}: {error}")))?;
-                tag = Some(parsed);
-            }
-            other => {
-                return Err(Refusal::malformed(format!(
-                    "{other:?} is not known here; known: repository, tag"
-                )));
-            }
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let body = body(request.into_body()).await?;
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| Refusal::malformed(format!("the body: {error}")))
+    }
+}
+
+impl<S: Sync> FromRequest<S> for NoBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        if body(request.into_body()).await?.is_empty() {
+            Ok(Self)
+        } else {
+            Err(Refusal::malformed("this takes no body"))
         }
     }
-    let repository = repository
-        .ok_or_else(|| Refusal::malformed("name a repository: ?repository=docker.io/library/redis"))?;
-    Ok(Explain { repository, tag })
 }
 
-pub(super) fn no_query(query: Option<&str>) -> Result<(), Refusal> {
-    match query {
-        None | Some("") => Ok(()),
-        Some(_) => Err(Refusal::malformed("this takes no query")),
-    }
+fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Refusal> {
+    serde_urlencoded::from_str(query.unwrap_or_default())
+        .map_err(|error| Refusal::malformed(format!("the query: {error}")))
 }
 
-pub(super) async fn body(body: Body) -> Result<Bytes, Refusal> {
+async fn body(body: Body) -> Result<Bytes, Refusal> {
     let whole = tokio::time::timeout(IN_TIME, Limited::new(body, LONGEST).collect()).await;
     match whole {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
@@ -113,40 +106,32 @@ pub(super) async fn body(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-pub(super) async fn no_body(content: Body) -> Result<(), Refusal> {
-    if body(content).await?.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::malformed("this takes no body"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(serde::Deserialize, PartialEq, Debug)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        after: Option<String>,
+        limit: Option<u32>,
+    }
+
     #[test]
     fn a_query_is_understood_or_refused() {
         // A page that silently is another one would hide blobs from whoever adds them up.
-        let hex = "ab".repeat(32);
-        let read = paging(Some(&format!("after=sha256%3A{hex}&limit=7"))).unwrap();
-        assert_eq!(
-            read.after.map(|after| after.to_string()),
-            Some(format!("sha256:{hex}"))
-        );
-        assert_eq!(read.most, 7);
-        assert_eq!(paging(None).unwrap().most, PAGE);
-        for query in [
-            "limit=0",
-            "limit=10001",
+        let read: Wanted = query(Some("after=sha256%3Aab&limit=7")).unwrap();
+        assert_eq!((read.after.as_deref(), read.limit), (Some("sha256:ab"), Some(7)));
+        assert!(query::<Wanted>(None).is_ok());
+        for bad in [
             "limit=-1",
             "limit=",
-            "after=x",
             "afer=x",
             "x",
             "limit=1&y=2",
+            "limit=1&limit=2",
         ] {
-            assert!(paging(Some(query)).is_err(), "{query}");
+            assert!(query::<Wanted>(Some(bad)).is_err(), "{bad}");
         }
     }
 
@@ -158,8 +143,13 @@ mod tests {
             LONGEST
         );
         assert!(body(Body::from(vec![b' '; LONGEST + 1])).await.is_err());
-        assert!(no_body(Body::empty()).await.is_ok());
-        assert!(no_body(Body::from("{}")).await.is_err());
+        let empty = Request::new(Body::empty());
+        assert!(NoBody::from_request(empty, &()).await.is_ok());
+        assert!(
+            NoBody::from_request(Request::new(Body::from("{}")), &())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,21 +1,22 @@
 //! Access tokens by hand. Their file is read and written, so none of it runs on the runtime's own threads.
 
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::Parts;
-use super::api::{AccessTokens, NewToken, Revocation};
+use super::api::{AccessTokens, Failure, NewToken};
 use super::refusal::{Refusal, json};
-use super::request;
+use super::request::{Json, NoBody, NoQuery, Segment};
 use crate::access::Accounts;
-use crate::access::issued::{IssuedError, Wanted};
+use crate::access::issued::{About, IssuedError, Wanted};
 
-pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
+/// All access tokens
+///
+/// Clients sign in with them; nobody sees their text again.
+#[utoipa::path(get, path = "/tokens", tag = "access", responses((status = 200, body = AccessTokens)))]
+pub(super) async fn list(State(parts): State<Parts>, _: NoQuery) -> Result<Response, Refusal> {
     done(&parts, |accounts| {
         let tokens = accounts.issued().list()?;
         Ok(AccessTokens { tokens })
@@ -23,13 +24,16 @@ pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) 
     .await
 }
 
+/// Make an access token
+///
+/// Its text is in the answer, and nowhere else.
+#[utoipa::path(post, path = "/tokens", tag = "access", request_body = Wanted,
+    responses((status = 200, body = NewToken), (status = 409, body = Failure, description = "the name is taken")))]
 pub(super) async fn create(
     State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
-    body: Body,
+    _: NoQuery,
+    Json(wanted): Json<Wanted>,
 ) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
-    let wanted: Wanted = read(body).await?;
     done(&parts, |accounts| {
         let created = accounts.create(wanted)?;
         let about = &created.about;
@@ -44,13 +48,18 @@ pub(super) async fn create(
     .await
 }
 
+/// Revoke an access token
+///
+/// At once, with all that was signed in with it.
+#[utoipa::path(delete, path = "/tokens/{token}", tag = "access",
+    params(("token" = String, Path, description = "its id or name")),
+    responses((status = 200, body = About), (status = 404, body = Failure, description = "there is none")))]
 pub(super) async fn revoke(
     State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
-    body: Body,
+    _: NoQuery,
+    Segment(token): Segment,
+    _: NoBody,
 ) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
-    let Revocation { token } = read(body).await?;
     done(&parts, move |accounts| {
         let about = accounts.issued().revoke(&token)?;
         tracing::info!(
@@ -63,16 +72,11 @@ pub(super) async fn revoke(
     .await
 }
 
-async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let body = request::body(body).await?;
-    serde_json::from_slice(&body).map_err(|error| Refusal::malformed(format!("the body: {error}")))
-}
-
 async fn done<T: Serialize + Send + 'static>(
     parts: &Parts,
     work: impl FnOnce(&Accounts) -> Result<T, IssuedError> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let accounts = parts.accounts.clone();
+    let accounts = parts.accounts();
     let outcome = tokio::task::spawn_blocking(move || work(&accounts)).await;
     Ok(json(&outcome.map_err(Refusal::broken)??))
 }
@@ -81,9 +85,9 @@ impl From<IssuedError> for Refusal {
     fn from(error: IssuedError) -> Self {
         let status = match &error {
             IssuedError::File(_) | IssuedError::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            IssuedError::Taken(_) => StatusCode::CONFLICT,
-            IssuedError::Unknown(_) => StatusCode::NOT_FOUND,
-            IssuedError::Name(_) | IssuedError::Life | IssuedError::NoUser(_) => StatusCode::BAD_REQUEST,
+            IssuedError::Taken(..) => StatusCode::CONFLICT,
+            IssuedError::Unknown(..) => StatusCode::NOT_FOUND,
+            IssuedError::Name(..) | IssuedError::Life(_) | IssuedError::NoUser(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
     }

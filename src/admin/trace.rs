@@ -2,39 +2,37 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::Parts;
-use super::api::full_name;
 use super::api::trace::{LARGEST_FILE, LONGEST, Recording, SMALLEST_FILE, Start, Trace, USUAL};
+use super::api::{Failure, full_name};
 use super::refusal::{Refusal, json};
-use super::request;
+use super::request::{Json, NoBody, NoQuery};
 use crate::access::private;
 use crate::telemetry::har::{self, Filter, StartError, Wanted};
 
 /// Characters of a file's name.
 const LONGEST_NAME: usize = 100;
 
-pub(super) async fn standing(
-    State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
+/// The recording that runs, or ran last
+#[utoipa::path(get, path = "/trace", tag = "trace", responses((status = 200, body = Trace)))]
+pub(super) async fn standing(State(parts): State<Parts>, _: NoQuery) -> Result<Response, Refusal> {
     Ok(told(parts.tracer.standing()))
 }
 
+/// Record requests and answers of both sides
+///
+/// As a HAR file in the folder `traces` of the state folder, secrets hidden.
+#[utoipa::path(post, path = "/trace", tag = "trace", request_body = Start,
+    responses((status = 200, body = Trace), (status = 409, body = Failure, description = "one runs already")))]
 pub(super) async fn start(
     State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
-    body: Body,
+    _: NoQuery,
+    Json(start): Json<Start>,
 ) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
-    let body = request::body(body).await?;
-    let start: Start =
-        serde_json::from_slice(&body).map_err(|error| Refusal::malformed(format!("the body: {error}")))?;
     let wanted = wanted(&parts, start)?;
     let started = tokio::task::spawn_blocking(move || {
         let failed = |error| StartError::File {
@@ -51,13 +49,9 @@ pub(super) async fn start(
     }
 }
 
-pub(super) async fn stop(
-    State(parts): State<Parts>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
-    request::no_body(body).await?;
+/// End the recording
+#[utoipa::path(delete, path = "/trace", tag = "trace", responses((status = 200, body = Trace)))]
+pub(super) async fn stop(State(parts): State<Parts>, _: NoQuery, _: NoBody) -> Result<Response, Refusal> {
     let stopped = tokio::task::spawn_blocking(move || parts.tracer.stop("an operator stopped it"));
     Ok(told(stopped.await.map_err(Refusal::broken)?))
 }

@@ -1,21 +1,24 @@
 //! How docxy stands with its registries, and the same as metrics: what is left is a matter of now, so it is worked out when
 //! it is asked for.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::Parts;
 use super::api::upstreams::Upstreams;
-use super::refusal::{Refusal, json};
-use super::request;
+use super::refusal::json;
+use super::request::NoQuery;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Allowance;
 use crate::upstream::{ANONYMOUS, Report, Role};
 
-pub(super) async fn list(State(parts): State<Parts>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
+/// How docxy stands with its registries
+///
+/// Which of their places answer, which credentials work, and what is left of their limits.
+#[utoipa::path(get, path = "/upstreams", tag = "upstreams", responses((status = 200, body = Upstreams)))]
+pub(super) async fn list(State(parts): State<Parts>, _: NoQuery) -> Response {
     let upstreams = reports(&parts).into_iter().map(Into::into).collect();
-    Ok(json(&Upstreams { upstreams }))
+    json(&Upstreams { upstreams })
 }
 
 /// Brings what is told about upstreams up to date.
@@ -54,7 +57,11 @@ fn allowances(metrics: &Metrics, report: &Report) {
 
 /// By name.
 fn reports(parts: &Parts) -> Vec<Report> {
-    let mut reports: Vec<_> = parts.pull.upstreams().map(|upstream| upstream.report()).collect();
+    let mut reports: Vec<_> = parts
+        .pull()
+        .upstreams()
+        .map(|upstream| upstream.report())
+        .collect();
     reports.sort_unstable_by(|one, other| one.registry.as_str().cmp(other.registry.as_str()));
     reports
 }

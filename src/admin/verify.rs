@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -14,9 +14,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::task::JoinHandle;
 
 use super::Parts;
-use super::api::Line;
+use super::api::{Failure, Line};
+use super::cache;
 use super::refusal::Refusal;
-use super::{cache, request};
+use super::request::{NoBody, NoQuery};
 use crate::cache::{Progress, Store, Verified};
 
 /// Between two lines.
@@ -25,17 +26,18 @@ const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 /// Held while one runs: two would only take the disk from each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn(Arc<Mutex<()>>);
+pub struct Turn(Arc<Mutex<()>>);
 
-pub(super) async fn verify(
-    State((parts, turn)): State<(Parts, Turn)>,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, Refusal> {
-    request::no_query(query.as_deref())?;
-    request::no_body(body).await?;
+/// Hash everything that is stored
+///
+/// Tells how far it is in lines of JSON, the last of which says what was found. Hanging up ends it.
+#[utoipa::path(post, path = "/cache/verify", tag = "cache",
+    responses((status = 200, body = Line, content_type = "application/x-ndjson"),
+        (status = 404, body = Failure, description = "docxy only forwards"),
+        (status = 409, body = Failure, description = "it is being verified already")))]
+pub(super) async fn verify(State(parts): State<Parts>, _: NoQuery, _: NoBody) -> Result<Response, Refusal> {
     let store = cache::store(&parts)?.clone();
-    let turn = turn.0.try_lock_owned().map_err(|_| {
+    let turn = parts.verifying.0.try_lock_owned().map_err(|_| {
         Refusal::new(
             StatusCode::CONFLICT,
             "the cache is being verified already; wait until that is done",

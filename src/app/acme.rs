@@ -1,12 +1,13 @@
 //! `[tls.acme]`: from the configuration to the worker that looks after the certificate.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use http::HeaderValue;
 use url::Url;
 
+use super::generation::Ground;
 use super::roads::Roads;
 use crate::config::paths::{self, Machine};
 use crate::config::schema::{self, AcmeChallenge, Schema};
@@ -51,31 +52,57 @@ pub fn challenges(schema: &Schema, certificates: Option<&Arc<Certificates>>) -> 
     Some(Arc::clone(certificates.challenges()))
 }
 
-/// Looks after the certificate from now on, if one is wanted: until the returned worker is stopped or dropped. `listeners`:
-/// docxy's own, where no authority is. Blocks on files.
-pub fn start(
-    schema: &Schema,
+/// Looks after the certificate of the configuration that is served, where one is asked for.
+pub struct Renewal {
+    certificates: Option<Arc<Certificates>>,
+    /// docxy's own, where no authority is.
     listeners: Vec<SocketAddr>,
-    certificates: Option<&Arc<Certificates>>,
-    issued: Option<Arc<Issued>>,
-    metrics: &Metrics,
-) -> Result<Option<Acme>> {
-    let Some(certificates) = certificates.filter(|_| is_wanted(schema)) else {
-        return Ok(None);
-    };
-    // Not those of the registries, which come and go with the configuration.
-    let roads = Roads::new(
-        listeners,
-        HeaderValue::from_static("1.1 docxy"),
-        Tracer::default(),
-    );
-    let config = config(schema, &roads).context("tls.acme")?;
-    Ok(Some(Acme::start(
-        config,
-        Arc::clone(certificates),
-        issued,
-        metrics.clone(),
-    )))
+    metrics: Metrics,
+    worker: Mutex<Option<Acme>>,
+}
+
+impl Renewal {
+    pub fn new(ground: &Ground) -> Self {
+        Self {
+            certificates: ground.certificates.clone(),
+            listeners: ground.listening.clone(),
+            metrics: ground.metrics.clone(),
+            worker: Mutex::default(),
+        }
+    }
+
+    /// Nothing that the worker is made of has changed.
+    pub fn is_as_before(old: &Schema, new: &Schema) -> bool {
+        let listens = |schema: &Schema| (schema.listen.clone(), schema.tls.listen.clone());
+        old.tls.acme == new.tls.acme && old.network == new.network && listens(old) == listens(new)
+    }
+
+    /// What [`Self::take`] wants; nothing has changed yet. Blocks on files.
+    pub fn prepare(&self, schema: &Schema) -> Result<Option<Config>> {
+        if !is_wanted(schema) || self.certificates.is_none() {
+            return Ok(None);
+        }
+        // Not those of the registries, which come and go with the configuration.
+        let via = HeaderValue::from_static("1.1 docxy");
+        let roads = Roads::new(self.listeners.clone(), via, Tracer::default());
+        config(schema, &roads).context("tls.acme").map(Some)
+    }
+
+    /// Another worker begins, if one is wanted, and the one before ends. `issued`: what is shown already. Must be called on
+    /// the runtime.
+    pub fn take(&self, config: Option<Config>, issued: Option<Arc<Issued>>) {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        // First, so that the new one finds nobody at work.
+        *worker = None;
+        *worker = config
+            .zip(self.certificates.clone())
+            .map(|(config, certificates)| Acme::start(config, certificates, issued, self.metrics.clone()));
+    }
+
+    /// Nothing is ordered any more.
+    pub fn stop(&self) {
+        self.take(None, None);
+    }
 }
 
 fn config(schema: &Schema, roads: &Roads) -> Result<Config> {

@@ -15,6 +15,8 @@ use super::intercept::places;
 use super::{acme, storage};
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
+use crate::config::load::Loaded;
+use crate::config::origin::Origin;
 use crate::config::paths::{self, Machine};
 use crate::config::schema;
 use crate::config::schema::{
@@ -40,27 +42,23 @@ pub fn logging(schema: &Schema) -> logging::Config {
     }
 }
 
-pub fn admin(schema: &Schema) -> Result<admin::Config> {
+pub fn admin(loaded: &Loaded, certificates: Option<&Arc<Certificates>>) -> Result<admin::Config> {
+    let schema = &loaded.schema;
     Ok(admin::Config {
         socket: storage::socket_in(&paths::state(schema, &Machine::this())?),
         metrics: schema.metrics_listen.clone(),
+        listen: schema.admin.listen.clone(),
+        is_optional: *loaded.origins.of("admin.listen") == Origin::Default,
+        tls: certificates.filter(|_| schema.admin.tls).cloned(),
     })
 }
 
 /// Reads the certificates, if TLS is served at all; and the one that an authority issued, if one is asked for.
 pub fn certificates(schema: &Schema) -> Result<(Option<Arc<Certificates>>, Option<Arc<Issued>>)> {
-    if schema.tls.listen.is_empty() {
+    if schema.tls.listen.is_empty() && !schema.admin.tls {
         return Ok((None, None));
     }
-    let files: Vec<_> = schema
-        .tls
-        .certificates
-        .iter()
-        .map(|files| tls::CertificateFiles {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-        })
-        .collect();
+    let files = certificate_files(schema);
     let oldest = min_version(schema);
     if acme::is_wanted(schema) {
         let (certificates, issued) = acme::certificates(schema, &files, oldest)?;
@@ -69,6 +67,17 @@ pub fn certificates(schema: &Schema) -> Result<(Option<Arc<Certificates>>, Optio
     let callers = schema.tls.client_ca_file.as_deref();
     let certificates = Certificates::load(&files, oldest, callers).context("tls")?;
     Ok((Some(certificates), None))
+}
+
+/// The pairs, in their order.
+pub fn certificate_files(schema: &Schema) -> Vec<tls::CertificateFiles> {
+    let pairs = schema.tls.certificates.iter();
+    pairs
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
+        .collect()
 }
 
 pub fn min_version(schema: &Schema) -> tls::MinVersion {

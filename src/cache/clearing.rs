@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::flights::Shared;
 use super::removal::{self, Outcome, Reason};
@@ -43,7 +44,7 @@ impl fmt::Display for Selector {
 }
 
 /// What went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Cleared {
     pub blobs: u64,
     pub bytes: u64,
@@ -55,7 +56,7 @@ pub struct Cleared {
 }
 
 /// What a collection removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Collected {
     /// All blobs that went, and their bytes.
     pub blobs: u64,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::flights::Shared;
 use super::hashing::hash_on;
@@ -39,7 +40,7 @@ enum Found {
 }
 
 /// What `verify` found, for people and programs.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
     pub blobs: u64,
     pub bytes: u64,
@@ -50,7 +51,7 @@ pub struct Verified {
 }
 
 /// How far `verify` is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     pub blobs: u64,
     pub of_blobs: u64,

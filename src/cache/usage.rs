@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::flights::Shared;
 use super::index::Listed;
@@ -10,7 +11,8 @@ use super::key::Key;
 use crate::oci::Digest;
 
 /// One stored blob.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Blob)]
 pub struct Listing {
     pub digest: String,
     /// Bytes.
@@ -29,7 +31,8 @@ pub struct Listing {
 }
 
 /// Some of all blobs, in the order of their digests.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = BlobPage)]
 pub struct Page {
     pub blobs: Vec<Listing>,
     /// There are more after this digest.
@@ -37,7 +40,8 @@ pub struct Page {
 }
 
 /// All of it in figures.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = CacheUsage)]
 pub struct Usage {
     /// Of all blobs.
     pub bytes: u64,
@@ -60,7 +64,7 @@ pub struct Usage {
 }
 
 /// Of a registry, a repository, or of whatever is counted apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Share {
     pub blobs: u64,
     pub bytes: u64,
@@ -96,6 +100,34 @@ fn listing(shared: &Shared, blob: &Listed, tags: &HashMap<Digest, BTreeSet<Strin
         tags: tags.get(&digest).into_iter().flatten().cloned().collect(),
         digest: digest.to_string(),
     }
+}
+
+/// One blob with all that is known of it, if it is stored.
+pub(super) fn one(shared: &Shared, digest: &Digest) -> Option<Listing> {
+    let parts = &shared.parts;
+    let blob = parts.index.get(digest)?;
+    let links = parts.records.links_of(digest);
+    let mut tags = BTreeSet::new();
+    for (name, _) in &links {
+        for (tag, record) in parts.records.all_tags(name) {
+            if record.digest == *digest {
+                tags.insert(format!("{name}:{tag}"));
+            }
+        }
+    }
+    Some(Listing {
+        digest: digest.to_string(),
+        size: blob.size,
+        unused: parts.clock.now().saturating_sub(blob.last_use),
+        pinned: blob.pinned,
+        verified: blob.verified,
+        media_type: links
+            .iter()
+            .find_map(|(_, media_type)| media_type.as_deref())
+            .map(ToOwned::to_owned),
+        repositories: links.iter().map(|(name, _)| name.to_string()).collect(),
+        tags: tags.into_iter().collect(),
+    })
 }
 
 fn tags_by_digest(shared: &Shared) -> HashMap<Digest, BTreeSet<String>> {
@@ -156,6 +188,6 @@ impl Share {
     }
 }
 
-fn count(length: usize) -> u64 {
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use crate::access::issued::{self, Wanted};
 use crate::admin::api::trace::{Start, Trace};
 use crate::admin::api::upstreams::Upstreams;
-use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal, Revocation};
+use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Removal};
 use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
 use crate::oci::{Digest, FullName, Tag};
 
@@ -50,7 +50,7 @@ impl Running {
             socket: socket.to_owned(),
         };
         let asked = async {
-            tokio::time::timeout(TIME_LIMIT, running.whole(Method::GET, api::ABOUT, Bytes::new())).await
+            tokio::time::timeout(TIME_LIMIT, running.whole(Method::GET, "/about", Bytes::new())).await
         };
         let about = running.runtime.block_on(asked).map_err(|_| {
             anyhow!(
@@ -70,26 +70,26 @@ impl Running {
         }
         self.ask(
             Method::GET,
-            &format!("{}?{}", api::LIST, query.finish()),
+            &format!("/cache/blobs?{}", query.finish()),
             Bytes::new(),
         )
     }
 
     pub fn usage(&self) -> anyhow::Result<Usage> {
-        self.ask(Method::GET, api::USAGE, Bytes::new())
+        self.ask(Method::GET, "/cache", Bytes::new())
     }
 
     pub fn remove(&self, removal: &Removal) -> anyhow::Result<Cleared> {
-        self.ask(Method::POST, api::REMOVE, json(removal)?)
+        self.ask(Method::POST, "/cache/remove", json(removal)?)
     }
 
     pub fn collect(&self) -> anyhow::Result<Collected> {
-        self.ask(Method::POST, api::COLLECT, Bytes::new())
+        self.ask(Method::POST, "/cache/gc", Bytes::new())
     }
 
     pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Verified> {
         self.runtime.block_on(async {
-            let answer = self.send(Method::POST, api::VERIFY, Bytes::new()).await?;
+            let answer = self.send(Method::POST, "/cache/verify", Bytes::new()).await?;
             let mut body = answer.into_body();
             let mut left = Vec::new();
             while let Some(frame) = body.frame().await {
@@ -115,41 +115,41 @@ impl Running {
         if let Some(tag) = tag {
             query.append_pair("tag", tag.as_str());
         }
-        self.ask(
-            Method::GET,
-            &format!("{}?{}", api::EXPLAIN, query.finish()),
-            Bytes::new(),
-        )
+        self.ask(Method::GET, &format!("/explain?{}", query.finish()), Bytes::new())
     }
 
     /// How it stands with its registries.
     pub fn upstreams(&self) -> anyhow::Result<Upstreams> {
-        self.ask(Method::GET, api::UPSTREAMS, Bytes::new())
+        self.ask(Method::GET, "/upstreams", Bytes::new())
     }
 
     /// The recording that runs, or ran last.
     pub fn trace(&self) -> anyhow::Result<Trace> {
-        self.ask(Method::GET, api::TRACE, Bytes::new())
+        self.ask(Method::GET, "/trace", Bytes::new())
     }
 
     pub fn start_trace(&self, wanted: &Start) -> anyhow::Result<Trace> {
-        self.ask(Method::POST, api::START_TRACE, json(wanted)?)
+        self.ask(Method::POST, "/trace", json(wanted)?)
     }
 
     pub fn stop_trace(&self) -> anyhow::Result<Trace> {
-        self.ask(Method::POST, api::STOP_TRACE, Bytes::new())
+        self.ask(Method::DELETE, "/trace", Bytes::new())
     }
 
     pub fn access_tokens(&self) -> anyhow::Result<AccessTokens> {
-        self.ask(Method::GET, api::TOKENS, Bytes::new())
+        self.ask(Method::GET, "/tokens", Bytes::new())
     }
 
     pub fn create_token(&self, wanted: &Wanted) -> anyhow::Result<NewToken> {
-        self.ask(Method::POST, api::CREATE_TOKEN, json(wanted)?)
+        self.ask(Method::POST, "/tokens", json(wanted)?)
     }
 
-    pub fn revoke_token(&self, which: &Revocation) -> anyhow::Result<issued::About> {
-        self.ask(Method::POST, api::REVOKE_TOKEN, json(which)?)
+    pub fn revoke_token(&self, which: &str) -> anyhow::Result<issued::About> {
+        self.ask(
+            Method::DELETE,
+            &format!("/tokens/{}", segment(which)),
+            Bytes::new(),
+        )
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {
@@ -180,7 +180,7 @@ impl Running {
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
-            .uri(target)
+            .uri(format!("{}{target}", api::PREFIX))
             .header(header::HOST, "docxy")
             .body(Full::new(body))?;
         let answer = sender.send_request(request).await.with_context(what)?;
@@ -194,6 +194,11 @@ impl Running {
             Err(_) => bail!("docxy answered {status}"),
         }
     }
+}
+
+/// Of a path, whatever is in it.
+fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 fn json(value: &impl Serialize) -> anyhow::Result<Bytes> {

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::{
     environment::Environment,
-    origin::{Origins, Problem, Warning},
+    origin::{Origin, Origins, Problem, Warning},
     schema::{Limits, ListenEntry, Log, Schema, Timeouts},
     setting::{authority_of, nearest},
     values::Size,
@@ -47,6 +47,10 @@ pub(super) struct Findings<'a> {
 }
 
 impl Findings<'_> {
+    fn is_written(&self, key: &str) -> bool {
+        *self.origins.of(key) != Origin::Default
+    }
+
     fn problem(&mut self, key: &str, what: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(self.finding(key, what.into(), fix.into()));
     }
@@ -153,8 +157,16 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) -> Vec<SocketAddr> {
              [tls.acme]",
         );
     }
+    let admin = &schema.admin;
+    if admin.tls && !admin.listen.is_empty() && tls.certificates.is_empty() && tls.acme.domains.is_empty() {
+        findings.problem(
+            "admin.tls",
+            "HTTPS needs a certificate",
+            "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
+        );
+    }
     client_authority(schema, findings);
-    if tls.listen.is_empty() && !tls.certificates.is_empty() {
+    if tls.listen.is_empty() && !admin.tls && !tls.certificates.is_empty() {
         findings.problem(
             "tls.certificates",
             "no listener uses these certificates",
@@ -177,6 +189,11 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) -> Vec<SocketAddr> {
 
     let metrics = schema.metrics_listen.iter().copied();
     listened_on_once("metrics_listen", metrics, &mut seen, findings);
+    // One that nobody wrote gives way to the others.
+    if findings.is_written("admin.listen") {
+        let admin = admin.listen.iter().copied();
+        listened_on_once("admin.listen", admin, &mut seen, findings);
+    }
     seen
 }
 

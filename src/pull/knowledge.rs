@@ -1,13 +1,14 @@
 //! What this process knows of a repository without asking anybody, for operators.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Pull;
 use crate::oci::{Digest, FullName, Tag};
 use crate::upstream::Health;
 
 /// Whom a registry gives a repository to, as far as it is known here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Openness {
     /// The registry gave something of it to nobody in particular.

@@ -61,6 +61,13 @@ struct Held {
     placeholder: Option<Arc<CertifiedKey>>,
 }
 
+/// Pairs that can be shown.
+#[derive(Debug)]
+pub struct Prepared {
+    sources: Vec<Source>,
+    placeholder: Option<Arc<CertifiedKey>>,
+}
+
 impl Certificates {
     /// Reads and checks all pairs; the first is shown to clients that name no or an unknown host. Where `callers` names a
     /// file of authorities, a client must show a certificate of one of them.
@@ -167,6 +174,34 @@ impl Certificates {
     /// What a TLS acceptor needs; the same for the whole life of the process.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Reads and checks other pairs, to be shown from [`Self::take`] on; `awaiting`: beside a certificate that an authority is
+    /// asked for. Blocks on files.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn prepare(&self, files: &[CertificateFiles], awaiting: bool) -> Result<Prepared, Error> {
+        let sources = files
+            .iter()
+            .map(|files| Source::load(files, Audience::Clients, &self.provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() && !awaiting {
+            return Err(Error::NoneConfigured);
+        }
+        let placeholder = if awaiting { Some(placeholder()?) } else { None };
+        Ok(Prepared { sources, placeholder })
+    }
+
+    /// Shows these instead. What an authority issued goes when none is asked any more.
+    pub fn take(&self, prepared: Prepared) {
+        let mut held = self.held();
+        held.sources = prepared.sources;
+        if prepared.placeholder.is_none() {
+            held.issued = None;
+        }
+        held.placeholder = prepared.placeholder;
+        self.choose(&held);
     }
 
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.

@@ -19,20 +19,19 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error(
-        "the access tokens in {path} can't be read: {reason}; put a good copy back, or delete the file, which ends every \
-         access token",
+        "the tokens in {path} can't be read: {reason}; put a good copy back, or delete the file, which ends every one of \
+         them",
         path = path.display()
     )]
     Damaged { path: PathBuf, reason: String },
     /// Says all by itself, so it has no source.
-    #[error("access tokens: {0}")]
+    #[error("tokens: {0}")]
     Private(PrivateError),
-    #[error("access tokens can't be kept in {path}: {error}", path = path.display())]
+    #[error("tokens can't be kept in {path}: {error}", path = path.display())]
     Write { path: PathBuf, error: io::Error },
     /// It could not be read again, and would end every token.
     #[error(
-        "there is no room for more access tokens in {path}, which has {} MiB at most; revoke some that are over \
-         (`docxy token list` shows them)",
+        "there is no room for more tokens in {path}, which has {} MiB at most; revoke some that are over",
         LARGEST >> 20,
         path = path.display()
     )]

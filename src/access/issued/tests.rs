@@ -9,7 +9,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn open(path: &Path) -> Issued {
-    Issued::open(path.to_owned()).expect("readable")
+    Issued::open(Kind::Access, path.to_owned()).expect("readable")
 }
 
 fn wanted(name: &str) -> Wanted {
@@ -38,7 +38,7 @@ fn a_token_works_until_it_is_revoked_and_in_every_process() {
     server.check();
     assert_eq!(server.present(text).err(), Some(Invalid::Ended));
     assert_eq!(server.of_id(&created.about.id).err(), Some(Invalid::Ended));
-    assert!(matches!(command.revoke("ci"), Err(IssuedError::Unknown(_))));
+    assert!(matches!(command.revoke("ci"), Err(IssuedError::Unknown(..))));
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn names_are_unmistakable() {
     let (_folder, path) = place();
     let issued = open(&path);
     issued.create(wanted("ci")).expect("made");
-    assert!(matches!(issued.create(wanted("ci")), Err(IssuedError::Taken(_))));
+    assert!(matches!(issued.create(wanted("ci")), Err(IssuedError::Taken(..))));
     let long = "x".repeat(65);
     for name in ["", "-x", ".", "a b", "a/b", "ä", "0123456789ab", "token:x", &long] {
         assert!(
-            matches!(issued.create(wanted(name)), Err(IssuedError::Name(_))),
+            matches!(issued.create(wanted(name)), Err(IssuedError::Name(..))),
             "{name}"
         );
     }
@@ -108,7 +108,7 @@ fn names_are_unmistakable() {
         life: Some(0),
         ..wanted("x")
     };
-    assert!(matches!(issued.create(nothing), Err(IssuedError::Life)));
+    assert!(matches!(issued.create(nothing), Err(IssuedError::Life(_))));
     assert_eq!(issued.list().expect("readable").len(), 1);
 }
 
@@ -123,7 +123,10 @@ fn whatever_befalls_the_file_opens_nothing() {
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).expect("written");
         assert!(
-            matches!(Issued::open(path.clone()), Err(FileError::Damaged { .. })),
+            matches!(
+                Issued::open(Kind::Access, path.clone()),
+                Err(FileError::Damaged { .. })
+            ),
             "{length} bytes of it"
         );
         refused += 1;

@@ -1,9 +1,11 @@
 //! What an access token looks like: `docxy_`, 43 letters and digits (256 random bits), and 6 of a checksum, so that
-//! people and scanners of leaked secrets recognise one, and a slip of the mouse is told from a token that has ended.
+//! people and scanners of leaked secrets recognise one, and a slip of the mouse is told from a token that has ended. An
+//! administrator's has a word more, so that neither is ever taken for the other.
 
 use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{constant_time, digest, rand};
 use serde::{Deserialize, Serialize};
 
 use crate::access::seal::NoRandom;
@@ -16,10 +18,68 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const BODY: usize = 43;
 const CHECK: usize = 6;
 
+/// What a token is for, which its first letters say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Images: `docxy token`.
+    Access,
+    /// The admin API: `docxy admin token`.
+    Admin,
+    /// To get the first of those, once.
+    OneTime,
+    /// A browser's cookie for one of those.
+    Session,
+}
+
+impl Kind {
+    /// With which its text begins.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Access => PREFIX,
+            Self::Admin => "docxy_admin_",
+            Self::OneTime => "docxy_once_",
+            Self::Session => "docxy_session_",
+        }
+    }
+
+    /// The command that makes, lists and revokes them.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Access => "docxy token",
+            Self::Admin | Self::OneTime | Self::Session => "docxy admin token",
+        }
+    }
+}
+
+/// In a sentence: `an access token`.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Access => "access token",
+            Self::Admin => "admin token",
+            Self::OneTime => "one-time token",
+            Self::Session => "admin session",
+        })
+    }
+}
+
 /// SHA-256 of the text, which is all that is kept: 256 random bits need neither salt nor a slow function. Written in hex.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+/// Compared in a time that does not depend on what is in it.
+#[derive(Clone, Copy, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Hash for TokenHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 /// Why a text is no such hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -27,12 +87,13 @@ pub struct TokenHash([u8; 32]);
 pub struct NotAHash;
 
 /// A new token.
-pub fn generate() -> Result<Secret<String>, NoRandom> {
-    let mut text = PREFIX.to_owned();
+pub fn generate(kind: Kind) -> Result<Secret<String>, NoRandom> {
+    let prefix = kind.prefix();
+    let mut text = prefix.to_owned();
     let mut random = [0; 2 * BODY];
-    while text.len() < PREFIX.len() + BODY {
+    while text.len() < prefix.len() + BODY {
         rand::fill(&mut random).map_err(|_| NoRandom)?;
-        let left = PREFIX.len() + BODY - text.len();
+        let left = prefix.len() + BODY - text.len();
         // 248 is the last multiple of 62: what is above would make some letters likelier.
         let fair = random.iter().filter(|byte| **byte < 248);
         text.extend(
@@ -52,13 +113,14 @@ pub fn hash(text: &str) -> TokenHash {
 }
 
 /// Can this be a token as it was shown? One that was cut short or mistyped can't.
-pub fn is_whole(text: &str) -> bool {
-    let Some(body) = text.strip_prefix(PREFIX) else {
+pub fn is_whole(kind: Kind, text: &str) -> bool {
+    let prefix = kind.prefix();
+    let Some(body) = text.strip_prefix(prefix) else {
         return false;
     };
     body.len() == BODY + CHECK
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && text[PREFIX.len() + BODY..] == checksum(&text[..PREFIX.len() + BODY])
+        && text[prefix.len() + BODY..] == checksum(&text[..prefix.len() + BODY])
 }
 
 impl fmt::Display for TokenHash {
@@ -108,20 +170,30 @@ mod tests {
     #[test]
     fn a_token_is_recognised_and_a_slip_of_the_mouse_is_not() {
         // A scanner must find a leaked one, and a person who pasted half of it must not wonder who revoked it.
-        let token = generate().expect("random bytes");
+        let token = generate(Kind::Access).expect("random bytes");
         let text = token.expose();
         assert_eq!(text.len(), 55);
-        assert!(is_whole(text), "{text}");
-        assert_ne!(*text, *generate().expect("random bytes").expose());
-        assert!(!is_whole(&text[..54]) && !is_whole(&text[1..]) && !is_whole("docxy_"));
-        assert!(!is_whole(&format!("docxy_{}", "ä".repeat(24))));
+        assert!(is_whole(Kind::Access, text), "{text}");
+        assert_ne!(*text, *generate(Kind::Access).expect("random bytes").expose());
+        assert!(
+            !is_whole(Kind::Access, &text[..54])
+                && !is_whole(Kind::Access, &text[1..])
+                && !is_whole(Kind::Access, "docxy_")
+        );
+        assert!(!is_whole(Kind::Access, &format!("docxy_{}", "ä".repeat(24))));
         let mut found = 0;
         for at in PREFIX.len()..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
-            found += usize::from(!is_whole(std::str::from_utf8(&changed).expect("text")));
+            found += usize::from(!is_whole(
+                Kind::Access,
+                std::str::from_utf8(&changed).expect("text"),
+            ));
         }
         assert_eq!(found, 49, "every single slip is noticed");
+        assert!(!is_whole(Kind::Admin, text), "an access token is no admin's");
+        let admin = generate(Kind::Admin).expect("random bytes");
+        assert!(is_whole(Kind::Admin, admin.expose()) && !is_whole(Kind::Access, admin.expose()));
     }
 
     #[test]
@@ -129,7 +201,7 @@ mod tests {
         // 256 bits are 256 bits only while no letter is favoured.
         let mut seen = [0_u32; 62];
         for _ in 0..2000 {
-            let token = generate().expect("random bytes");
+            let token = generate(Kind::Access).expect("random bytes");
             for byte in &token.expose().as_bytes()[PREFIX.len()..PREFIX.len() + BODY] {
                 seen[ALPHABET
                     .iter()

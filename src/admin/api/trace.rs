@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::telemetry::har;
 
@@ -15,13 +16,15 @@ pub const SMALLEST_FILE: u64 = 64 << 10;
 pub const LARGEST_FILE: u64 = 16 << 30;
 
 /// What shall be recorded. Without `client` and `repository`: everything.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StartTrace)]
 pub struct Start {
     /// Of the file, which is made in the folder `traces` of the state folder; the time, if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// With its registry: `docker.io/library/redis`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,18 +36,19 @@ pub struct Start {
 }
 
 /// The recording that runs, or ran last.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Trace {
     /// `None`: nothing was recorded since docxy started.
     pub recording: Option<Recording>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Recording {
     pub file: String,
     pub running: bool,
     /// Why it does not run any more.
     pub ended: Option<String>,
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     pub repository: Option<String>,
     /// Seconds since it began.

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::upstream::{self, ANONYMOUS, AccountReport, QuotaReport, Report, SiteReport, State, Suspicion};
 
 /// All registries that are enabled, by name.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Upstreams {
     pub upstreams: Vec<Upstream>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Upstream {
     pub registry: String,
     /// Since anything was asked of it; none: not since the start.
@@ -23,7 +24,8 @@ pub struct Upstream {
     pub urls: Vec<Place>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = UpstreamUrl)]
 pub struct Place {
     pub url: String,
     pub role: Role,
@@ -34,8 +36,9 @@ pub struct Place {
     pub credentials: Vec<Credential>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = UpstreamRole)]
 pub enum Role {
     /// It speaks for the registry.
     Authority,
@@ -43,8 +46,9 @@ pub enum Role {
     Mirror,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = UpstreamHealth)]
 pub enum Health {
     /// It answered when it was last asked, or was not asked yet.
     Well,
@@ -56,7 +60,8 @@ pub enum Health {
     Unknown,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = UpstreamCredential)]
 pub struct Credential {
     pub name: String,
     /// Where it is configured.
@@ -70,8 +75,9 @@ pub struct Credential {
     pub quota: Option<Quota>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CredentialState)]
 pub enum Condition {
     /// Nothing is shown.
     Anonymous,
@@ -83,7 +89,7 @@ pub enum Condition {
 }
 
 /// What is left, as the registry said when it was last asked.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Quota {
     pub limit: u64,
     pub remaining: u64,

@@ -2,7 +2,7 @@
 
 use crate::access::Accounts;
 use crate::access::issued::{About, Wanted};
-use crate::admin::api::{NewToken, Revocation};
+use crate::admin::api::NewToken;
 use crate::app::{accounts, storage};
 use crate::cli::owner::refuse_anothers_folder;
 use crate::cli::running::Running;
@@ -42,9 +42,7 @@ impl Place {
 
     pub fn revoke(&self, which: &str) -> anyhow::Result<About> {
         match self {
-            Self::Running(running) => running.revoke_token(&Revocation {
-                token: which.to_owned(),
-            }),
+            Self::Running(running) => running.revoke_token(which),
             Self::Offline(accounts) => Ok(accounts.issued().revoke(which)?),
         }
     }

@@ -176,6 +176,15 @@ impl Trouble {
                 step: Step::Directory,
                 ..
             }
+            | Self::Odd {
+                step: Step::Directory,
+                ..
+            }
+            | Self::Limited {
+                step: Step::Directory,
+                until: None,
+                ..
+            }
             | Self::Kept(_) => Setback::Silence,
             _ => Setback::Failure,
         }

@@ -86,6 +86,11 @@ impl Worker {
 
     /// Never ends.
     pub async fn run(mut self) {
+        if self.current.is_none()
+            && let Ok(Some(kept)) = self.with_kept(Kept::certificate).await
+        {
+            self.show(Arc::new(kept));
+        }
         self.tell_beginning();
         loop {
             let pause = self.step().await;
@@ -95,6 +100,13 @@ impl Worker {
 
     fn tell_beginning(&self) {
         let names = self.config.names.join(", ");
+        let shown = self.current.as_ref().map(|current| current.issued.validity());
+        if let Some(validity) = shown.filter(|validity| validity.is_over(Seconds::now())) {
+            tracing::warn!(
+                "the certificate that is shown expired on {}; clients refuse it",
+                validity.not_after
+            );
+        }
         match self.current.as_ref().filter(|current| self.is_right(current)) {
             Some(current) => tracing::info!(
                 "the certificate for {names} is valid until {}; it is renewed from {} on",

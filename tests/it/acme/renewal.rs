@@ -154,3 +154,27 @@ async fn a_window_that_is_always_over_makes_no_loop() {
     }
     assert_eq!(pebble.orders(), 1);
 }
+
+#[tokio::test]
+async fn a_reload_with_another_name() {
+    // Someone who adds a name without cutting anybody off: the old certificate serves until the new one is there.
+    let pebble = Recipe::default().start().await;
+    let app = pebble.served(pebble.app(&["m.docxy.test"])).await;
+    let file = app.dir().join("docxy.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let more = text.replace("\"m.docxy.test\"]", "\"m.docxy.test\", \"hub.docxy.test\"]");
+    assert!(more != text, "{text}");
+    std::fs::write(&file, more).unwrap();
+    app.signal(rustix::process::Signal::HUP);
+    app.logged("another certificate", |line| {
+        says(line, "issued a certificate for m.docxy.test, hub.docxy.test")
+    })
+    .await;
+    let answer = Request::get("/livez")
+        .header("Host", "hub.docxy.test")
+        .tls(pebble.client().await, "hub.docxy.test")
+        .send(app.tls_addr())
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(pebble.orders(), 2);
+}

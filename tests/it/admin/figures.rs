@@ -123,7 +123,12 @@ async fn a_start_counts_what_lies_there() {
 async fn never_on_a_clients_port() {
     // Behind a reverse proxy every peer is loopback: no address makes somebody an operator.
     let docxy = Cached::of(image_of(702, &[1000]), "metrics_listen = [\"127.0.0.1:0\"]").await;
-    for path in ["/metrics", "/api/v1", "/api/v1/cache", "/api/v1/cache/usage"] {
+    for path in [
+        "/metrics",
+        "/api/v1/about",
+        "/api/v1/cache",
+        "/api/v1/cache/blobs",
+    ] {
         assert_eq!(docxy.get(path).await.status, 404, "{path}");
     }
     let remove = Request::new("POST", "/api/v1/cache/remove");
@@ -140,7 +145,7 @@ async fn never_on_a_clients_port() {
     assert_eq!(answer.status, 200);
     let seen = Metrics::parse(&answer.text());
     assert!(seen.sum("docxy_requests_total", &[("outcome", "miss")]) >= 1);
-    for path in ["/api/v1", "/api/v1/cache", "/v2/", TAG, "/livez"] {
+    for path in ["/api/v1/about", "/api/v1/cache", "/v2/", TAG, "/livez"] {
         assert_eq!(Request::get(path).send(own).await.status, 404, "{path}");
     }
 }
@@ -188,6 +193,7 @@ fn the_manual_names_them_all() {
         .inc();
     metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
     metrics.withdrawn(Why::Denied);
+    metrics.configured();
     metrics.limited("docker.io", 1);
     let allowance = Allowance {
         limit: 2,

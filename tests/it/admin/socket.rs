@@ -13,7 +13,7 @@ async fn only_the_owner_opens_it_and_it_goes_with_the_process() {
     let found = path.metadata().unwrap();
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    let about = json(&ask(&path, "GET", "/api/v1", "").await);
+    let about = json(&ask(&path, "GET", "/api/v1/about", "").await);
     assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(about["process"], docxy.app.pid().as_raw_nonzero().get());
     assert_eq!(about["cache"], docxy.folder().path().to_str().unwrap());
@@ -30,7 +30,7 @@ async fn a_kill_leaves_it_and_the_next_start_works() {
     let ended = docxy.kill().await;
     assert!(path.exists(), "a killed process removes nothing");
     let docxy = ended.start().await;
-    let usage = json(&ask(&path, "GET", "/api/v1/cache/usage", "").await);
+    let usage = json(&ask(&path, "GET", "/api/v1/cache", "").await);
     assert_eq!(usage["blobs"], 3, "{usage}");
     docxy.pull_all().await;
 }
@@ -54,10 +54,10 @@ async fn the_second_on_a_state_folder_serves_without_a_socket() {
         })
         .await;
     second.pull_all().await;
-    let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1", "").await);
+    let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1/about", "").await);
     assert_eq!(about["process"], first.app.pid().as_raw_nonzero().get());
     second.stop().await;
-    let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1", "").await);
+    let about = json(&ask(&state.join("docxy.sock"), "GET", "/api/v1/about", "").await);
     assert_eq!(
         about["process"],
         first.app.pid().as_raw_nonzero().get(),
@@ -72,10 +72,15 @@ async fn without_a_cache_it_tells_figures_only() {
     let path = socket(&docxy.app);
     assert_eq!(ask(&path, "GET", "/metrics", "").await.status(), 200);
     assert_eq!(
-        json(&ask(&path, "GET", "/api/v1", "").await)["cache"],
+        json(&ask(&path, "GET", "/api/v1/about", "").await)["cache"],
         serde_json::Value::Null
     );
-    let answer = ask(&path, "GET", "/api/v1/cache/usage", "").await;
+    let answer = ask(&path, "GET", "/api/v1/cache", "").await;
     assert_eq!(answer.status(), 404);
-    assert!(json(&answer)["error"].as_str().unwrap().contains("cache.mode"));
+    assert!(
+        json(&answer)["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cache.mode")
+    );
 }

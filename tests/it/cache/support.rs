@@ -156,7 +156,7 @@ impl Cached {
         eventually(&format!("{} to be stored", file.display()), || file.exists()).await;
         let listed = async {
             let socket = socket(&self.app);
-            while !json(&ask(&socket, "GET", "/api/v1/cache?limit=10000", "").await)["blobs"]
+            while !json(&ask(&socket, "GET", "/api/v1/cache/blobs?limit=10000", "").await)["blobs"]
                 .as_array()
                 .unwrap()
                 .iter()

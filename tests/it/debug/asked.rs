@@ -12,7 +12,7 @@ use crate::cli;
 use crate::support::{app::TestApp, pair::Pair};
 
 async fn try_start(app: &TestApp, wanted: &Value) -> Response<Bytes> {
-    ask(&socket(app), "POST", "/api/v1/trace/start", wanted.to_string()).await
+    ask(&socket(app), "POST", "/api/v1/trace", wanted.to_string()).await
 }
 
 /// Begins one.
@@ -43,7 +43,7 @@ pub async fn recorded(app: &TestApp, name: &str) -> Har {
         before = entries;
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let answer = answer_of(&ask(&socket(app), "POST", "/api/v1/trace/stop", "").await);
+    let answer = answer_of(&ask(&socket(app), "DELETE", "/api/v1/trace", "").await);
     assert_eq!(answer["recording"]["ended"], "an operator stopped it", "{answer}");
     Har::read(&place(app, name))
 }
@@ -65,7 +65,7 @@ async fn an_operator_begins_and_ends_it() {
     assert!(told["left"].as_u64().unwrap() >= 58, "{told}");
     let again = answer_of(&try_start(app, &json!({})).await);
     assert!(
-        again["error"]
+        again["error"]["message"]
             .as_str()
             .unwrap()
             .contains("is being recorded already"),
@@ -82,7 +82,10 @@ async fn an_operator_begins_and_ends_it() {
     );
     let taken = answer_of(&try_start(app, &json!({ "name": "first" })).await);
     assert!(
-        taken["error"].as_str().unwrap().contains("there is such a file"),
+        taken["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("there is such a file"),
         "{taken}"
     );
     start(app, json!({})).await;
@@ -103,7 +106,10 @@ async fn what_is_not_understood_begins_nothing() {
         (json!({ "minutes": 1 }), "unknown field"),
     ] {
         let answer = try_start(&pair.app, &wanted).await;
-        let error = answer_of(&answer)["error"].as_str().unwrap().to_owned();
+        let error = answer_of(&answer)["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(answer.status(), 400, "{wanted}: {error}");
         assert!(error.contains(said), "{wanted}: {error}");
     }

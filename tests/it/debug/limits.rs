@@ -109,7 +109,7 @@ async fn a_full_disk_ends_it_and_no_pull() {
         .await;
     let inside = format!("/proc/{}/root{state}/state", app.pid().as_raw_pid());
     let socket = std::path::PathBuf::from(format!("{inside}/docxy.sock"));
-    let begun = crate::admin::ask(&socket, "POST", "/api/v1/trace/start", "{\"name\":\"a\"}").await;
+    let begun = crate::admin::ask(&socket, "POST", "/api/v1/trace", "{\"name\":\"a\"}").await;
     assert_eq!(begun.status(), 200, "{begun:?}");
     let large = hub.image("owner/large", "1").root;
     for _ in 0..10 {
