@@ -39,6 +39,8 @@ mod scrub;
 mod shelf;
 pub(crate) mod small;
 mod source;
+mod succession;
+mod tenure;
 pub(crate) mod trouble;
 mod usage;
 mod verification;
@@ -61,7 +63,9 @@ pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
-pub use self::usage::{Listing, Page, Share, Usage};
+pub use self::succession::Inheritance;
+pub use self::tenure::{Certainty, Change, Legacy};
+pub use self::usage::{Listing, Page, Share, Standing, Usage};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -70,10 +74,11 @@ use self::clock::Clock;
 use self::disk::Disk;
 use self::index::Index;
 use self::layout::Layout;
-use self::open::{Hold, Medium};
+use self::open::Medium;
 use self::partials::Giver;
 use self::records::Records;
 use self::room::Room;
+use self::tenure::Tenure;
 use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::telemetry::Metrics;
 
@@ -120,7 +125,7 @@ pub(crate) struct Parts {
     /// This process's name on its partials: 16 hex digits.
     pub owner: String,
     /// The last to be dropped.
-    pub hold: Hold,
+    pub tenure: Tenure,
 }
 
 /// The store. Cheap to clone.
@@ -312,6 +317,10 @@ impl Store {
 
     /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
     pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        if let Some(heir) = self.parts.tenure.heir() {
+            let name = name.clone();
+            let _ = heir.send(Legacy::Withdrawn { name, keep });
+        }
         self.parts.records.withdraw_public(name, keep)
     }
 
@@ -359,6 +368,7 @@ impl Store {
 
     /// Never evicted from now on, nor what it names; removed neither. Blocking.
     pub fn pin(&self, digest: &Digest) -> io::Result<()> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
         let (disk, layout) = (&self.parts.disk, &self.parts.layout);
         match disk.create(&layout.pin(digest)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -370,6 +380,7 @@ impl Store {
 
     /// Blocking.
     pub fn unpin(&self, digest: &Digest) -> io::Result<()> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
         match self.parts.disk.remove(&self.parts.layout.pin(digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -381,6 +392,11 @@ impl Store {
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.
     pub fn list(&self, after: Option<&Digest>, most: usize) -> Page {
         usage::list(&self.flights.shared, after, most)
+    }
+
+    /// How full it is, without going over the records. Blocking, for one question to the filesystem.
+    pub fn standing(&self) -> Standing {
+        usage::standing(&self.flights.shared)
     }
 
     /// One blob, if it is stored.
@@ -440,4 +456,8 @@ impl Store {
     pub fn flush(&self) {
         keeper::finish(&self.flights.shared);
     }
+}
+
+fn retired() -> io::Error {
+    io::Error::other("the cache folder was handed over to another process")
 }

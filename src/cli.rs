@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out.
 
+mod admin;
 mod ca;
 mod cache;
 mod check_config;
@@ -7,9 +8,11 @@ mod client_config;
 mod config;
 mod explain;
 mod healthcheck;
+mod life;
 mod naming;
 mod output;
 mod owner;
+mod reload;
 mod running;
 mod table;
 mod token;
@@ -115,6 +118,10 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Tell the docxy that runs to read its configuration again; exit code 1 when it has mistakes and was not taken
+    Reload(reload::Arguments),
+    /// Say who may use the admin API, and what it is
+    Admin(admin::Arguments),
     /// Make, show and exchange the authority that clients of the intercepting door trust
     Ca(ca::Arguments),
     /// Show how docxy stands with its registries: which credentials work, what is left of their limits, for how long
@@ -154,6 +161,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let sources = sources(arguments.common);
     let mut loaded = match crate::config::load(&sources) {
         Ok(loaded) => loaded,
+        Err(problems) if matches!(arguments.command, Some(Command::Reload(_))) => {
+            return fail(format_args!(
+                "nothing was reloaded, a docxy that runs goes on as before: {}",
+                configuration_text(&problems)
+            ));
+        }
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or_default() {
@@ -175,6 +188,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Reload(wanted) => reload::run(&loaded.schema, &wanted).map(|()| ExitCode::SUCCESS),
+        Command::Admin(wanted) => admin::run(&loaded.schema, &wanted),
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         // Answered above, without a configuration.
         Command::Config(_) => Ok(ExitCode::SUCCESS),

@@ -7,6 +7,7 @@ pub mod authority;
 mod callers;
 mod encrypted_key;
 mod error;
+mod facts;
 pub mod identity;
 mod pair;
 pub mod server;
@@ -16,6 +17,7 @@ mod watched;
 
 pub use authority::{Authority, LeafError, LeafName};
 pub use error::Error;
+pub use facts::CertificateFacts;
 pub use identity::Identity;
 pub use server::{CertificateFiles, Certificates, MinVersion};
 pub use trust::{Roots, Trust};

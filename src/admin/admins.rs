@@ -32,10 +32,7 @@ pub(super) async fn create(
     let created = done(&parts, |admins| admins.create(wanted.into())).await?;
     parts.guard.one_time.end();
     tell(&created.about, "an operator made an admin token");
-    Ok(json(&NewAdminToken {
-        token: created.token.expose().clone(),
-        about: (&created.about).into(),
-    }))
+    Ok(json(&NewAdminToken::from(created)))
 }
 
 /// Revoke an admin token

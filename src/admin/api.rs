@@ -1,6 +1,8 @@
 //! What is said by the admin API, in JSON, by docxy and by its commands alike.
 
 pub mod admins;
+pub mod configuration;
+pub mod health;
 pub mod time;
 pub mod trace;
 pub mod upstreams;
@@ -11,6 +13,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Mistake;
 use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
@@ -51,8 +54,11 @@ pub struct Problem {
     /// What happened, for people.
     pub message: String,
     /// What to do next.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of a configuration that was not taken: each by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Mistake>,
 }
 
 impl fmt::Display for Problem {

@@ -185,6 +185,11 @@ impl Shared {
     /// Puts a whole and right file into its final place: fsync, its links, rename, fsync of the folder. Blocking; the caller
     /// has the claim. After an error nothing is left of it but links, which are true: these were the bytes.
     pub(super) fn store(&self, digest: &Digest, partial: &Partial) -> Result<(), Failed> {
+        let ticket = self.parts.tenure.enter();
+        if ticket.is_none() && !self.may_be_left_to_heir() {
+            self.partials.discard(&partial.path);
+            return Ok(());
+        }
         let outcome = self.move_in(digest, partial);
         match &outcome {
             Ok((size, written)) => {
@@ -197,6 +202,9 @@ impl Shared {
                 self.parts.index.insert(digest, &entry);
                 self.parts.records.write_late_links(digest, written);
                 self.partials.forget(&partial.path);
+                if ticket.is_none() {
+                    self.leave_to_heir(digest, *size);
+                }
             }
             Err(_) => self.partials.discard(&partial.path),
         }

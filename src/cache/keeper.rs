@@ -70,7 +70,7 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
     flights.stop().await;
     work(move || {
         finish(&shared);
-        shared.parts.hold.leave();
+        shared.parts.tenure.leave();
     })
     .await;
 }
@@ -84,6 +84,9 @@ async fn work(chores: impl FnOnce() + Send + 'static) {
 /// Blocking.
 fn chores(shared: &Arc<Shared>, tick: u64) {
     let parts = &shared.parts;
+    let Some(_ticket) = parts.tenure.enter() else {
+        return;
+    };
     room::keep_floor(shared);
     if tick.is_multiple_of(MINUTE) {
         touch_families(shared);
@@ -107,6 +110,13 @@ fn chores(shared: &Arc<Shared>, tick: u64) {
 
 /// Blocking.
 pub(super) fn finish(shared: &Arc<Shared>) {
+    if let Some(_ticket) = shared.parts.tenure.enter() {
+        settle(shared);
+    }
+}
+
+/// Brings everything to the disk that only memory knows. Blocking.
+pub(super) fn settle(shared: &Arc<Shared>) {
     touch_families(shared);
     shared.parts.records.write_confirmations();
     stamp(shared);

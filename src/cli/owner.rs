@@ -15,7 +15,9 @@ pub(super) fn refuse_anothers_folder(path: &Path, command: &str) -> anyhow::Resu
         && owner != 0
     {
         let start = match command {
-            "token" => ", and no docxy answers there: start docxy first, or run this as that user",
+            "token" | "admin token" => {
+                ", and no docxy answers there: start docxy first, or run this as that user"
+            }
             _ => ": run this as that user",
         };
         bail!(

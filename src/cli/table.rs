@@ -28,6 +28,29 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
+/// What ends then.
+pub(super) fn ends_in(end: Option<u64>, now: u64) -> String {
+    match end {
+        None => "never".to_owned(),
+        Some(end) if end <= now => "over".to_owned(),
+        Some(end) => left(end - now),
+    }
+}
+
+/// What happened then, if it did.
+pub(super) fn ago(time: Option<u64>, now: u64) -> String {
+    time.map_or("never".to_owned(), |time| age(now.saturating_sub(time)))
+}
+
+/// Less than a minute is not "now": it still works. Who asked for 90 days sees 90, not 89 and a bit.
+fn left(seconds: u64) -> String {
+    if seconds < 60 {
+        format!("{seconds}s")
+    } else {
+        age(seconds + 59)
+    }
+}
+
 /// `1 blob`, `2 blobs`
 pub(super) fn count(number: u64, one: &str, more: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { more })

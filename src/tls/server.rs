@@ -16,6 +16,7 @@ use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifie
 
 use super::acme::{Challenges, Issued, self_signed};
 use super::callers::Callers;
+use super::facts::CertificateFacts;
 use super::pair::Pair;
 use super::source::{Audience, Source};
 use super::{Error, watched};
@@ -202,6 +203,25 @@ impl Certificates {
         }
         held.placeholder = prepared.placeholder;
         self.choose(&held);
+    }
+
+    /// What the certificates say that are shown, each once.
+    pub fn facts(&self) -> Vec<CertificateFacts> {
+        let choice = self.shown.0.load();
+        let named = choice.exact.values().chain(choice.wildcard.values()).flatten();
+        let mut all: Vec<CertificateFacts> = Vec::new();
+        for facts in choice
+            .default
+            .iter()
+            .chain(named)
+            .filter_map(|shown| CertificateFacts::of(shown))
+        {
+            if !all.contains(&facts) {
+                all.push(facts);
+            }
+        }
+        all.sort_by(|one, other| one.names.cmp(&other.names));
+        all
     }
 
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.

@@ -19,6 +19,7 @@ mod config;
 mod debug;
 mod doors;
 mod errors;
+mod hand_over;
 mod intercept;
 mod listen;
 mod mirrors;

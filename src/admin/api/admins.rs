@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::access::issued::{About, Wanted};
+use crate::access::issued::{About, Created, Wanted};
 
 /// All admin tokens, in the order of their making.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -102,6 +102,15 @@ impl From<&About> for AdminToken {
             created_at: Time(about.created),
             expires_at: about.expires.map(Time),
             last_used_at: about.last_used.map(Time),
+        }
+    }
+}
+
+impl From<Created> for NewAdminToken {
+    fn from(Created { about, token }: Created) -> Self {
+        Self {
+            token: token.expose().clone(),
+            about: (&about).into(),
         }
     }
 }

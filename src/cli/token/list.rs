@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::place::Place;
 use crate::access::issued::About;
 use crate::cli::output::{Form, write_json, write_text};
-use crate::cli::table::{Align, age, table};
+use crate::cli::table::{Align, age, ago, ends_in, table};
 use crate::cli::to_stderr;
 
 pub(super) fn run(place: &Place, form: Form) -> anyhow::Result<()> {
@@ -34,14 +34,8 @@ fn text(tokens: &[About], now: u64) -> String {
                 token.user.clone().unwrap_or_default(),
                 for_what(&scopes, token.push),
                 age(now.saturating_sub(token.created)),
-                match token.expires {
-                    None => "never".to_owned(),
-                    Some(end) if end <= now => "over".to_owned(),
-                    Some(end) => left(end - now),
-                },
-                token
-                    .last_used
-                    .map_or("never".to_owned(), |used| age(now.saturating_sub(used))),
+                ends_in(token.expires, now),
+                ago(token.last_used, now),
             ]
         })
         .collect();
@@ -64,15 +58,6 @@ fn for_what(scopes: &[String], push: bool) -> String {
         scopes.join(", ")
     };
     if push { format!("{what}, and push") } else { what }
-}
-
-/// Less than a minute is not "now": it still works. Who asked for 90 days sees 90, not 89 and a bit.
-fn left(seconds: u64) -> String {
-    if seconds < 60 {
-        format!("{seconds}s")
-    } else {
-        age(seconds + 59)
-    }
 }
 
 #[cfg(test)]
