@@ -53,8 +53,11 @@ pub fn admin(loaded: &Loaded, certificates: Option<&Arc<Certificates>>) -> Resul
     })
 }
 
+/// What TLS listeners show, and the certificate among it that an authority issued.
+pub type Shown = (Option<Arc<Certificates>>, Option<Arc<Issued>>);
+
 /// Reads the certificates, if TLS is served at all; and the one that an authority issued, if one is asked for.
-pub fn certificates(schema: &Schema) -> Result<(Option<Arc<Certificates>>, Option<Arc<Issued>>)> {
+pub fn certificates(schema: &Schema) -> Result<Shown> {
     if schema.tls.listen.is_empty() && !schema.admin.tls {
         return Ok((None, None));
     }

@@ -261,7 +261,7 @@ fn placeholder() -> Result<Arc<CertifiedKey>, Error> {
     params.distinguished_name = DistinguishedName::new();
     let name = "docxy has no certificate yet: its log says why";
     params.distinguished_name.push(DnType::CommonName, name);
-    Ok(Arc::new(self_signed(params)?))
+    Ok(Arc::new(self_signed(&params)?))
 }
 
 fn server_config(

@@ -186,7 +186,7 @@ fn challenge(name: &str, key_authorisation: &str) -> Result<ServerConfig, Error>
     let hash = digest::digest(&digest::SHA256, key_authorisation.as_bytes());
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(hash.as_ref())];
-    let certified = self_signed(params)?;
+    let certified = self_signed(&params)?;
     let provider = Arc::new(provider::default_provider());
     let shown = Arc::new(SingleCertAndKey::from(certified));
     let mut config = open_to_all(provider, MinVersion::Tls12, shown)?;
@@ -195,7 +195,7 @@ fn challenge(name: &str, key_authorisation: &str) -> Result<ServerConfig, Error>
 }
 
 /// With a key of its own.
-pub fn self_signed(params: CertificateParams) -> Result<CertifiedKey, Error> {
+pub fn self_signed(params: &CertificateParams) -> Result<CertifiedKey, Error> {
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -190,13 +190,9 @@ pub enum KeepError {
 fn account_file(directory: &str, eab: Option<&str>) -> String {
     let both = format!("{directory}\n{}", eab.unwrap_or_default());
     let hash = digest::digest(&digest::SHA256, both.as_bytes());
-    let short: String = hash
-        .as_ref()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("account-{short}.key")
+    let first = hash.as_ref().iter().take(6);
+    let number = first.fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("account-{number:012x}.key")
 }
 
 #[cfg(test)]

@@ -107,17 +107,18 @@ impl Worker {
                 validity.not_after
             );
         }
-        match self.current.as_ref().filter(|current| self.is_right(current)) {
-            Some(current) => tracing::info!(
+        if let Some(current) = self.current.as_ref().filter(|current| self.is_right(current)) {
+            tracing::info!(
                 "the certificate for {names} is valid until {}; it is renewed from {} on",
                 current.issued.validity().not_after,
                 current.due()
-            ),
-            None => tracing::warn!(
+            );
+        } else {
+            tracing::warn!(
                 "there is no certificate for {names} yet; until {} has issued one, clients that verify certificates refuse \
                  docxy's",
                 self.config.host()
-            ),
+            );
         }
     }
 
@@ -412,17 +413,18 @@ impl Worker {
 
     fn tell_failure(&self, trouble: &Trouble, until: Seconds) {
         let names = self.config.names.join(", ");
-        match &self.current {
-            Some(current) => tracing::error!(
-                "the certificate for {names} could not be had: {trouble}. The next order is made on {until}; the one in use is \
-                 valid until {}",
-                current.issued.validity().not_after
-            ),
-            None => tracing::error!(
-                "the certificate for {names} could not be had: {trouble}. The next order is made on {until}; until then clients \
-                 refuse docxy's"
-            ),
-        }
+        let shown = self.current.as_ref().map_or_else(
+            || "until then clients refuse docxy's".to_owned(),
+            |current| {
+                format!(
+                    "the one in use is valid until {}",
+                    current.issued.validity().not_after
+                )
+            },
+        );
+        tracing::error!(
+            "the certificate for {names} could not be had: {trouble}. The next order is made on {until}; {shown}"
+        );
     }
 
     /// Nothing was ordered, so nothing is remembered over a restart.
