@@ -2,6 +2,7 @@
 //! The only file that knows everyone.
 
 pub mod accounts;
+mod acme;
 pub mod authority;
 mod fixed;
 mod generation;
@@ -30,6 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use reload::Load;
 pub use resolve::{addresses, policy, setup, tag_rules};
 
+use self::acme::Renewal;
 use self::generation::{CERTIFICATE_CHECK, Generation, Ground};
 use self::hand_over::{Heritage, Operators, Program, Steward, Succession};
 use self::reload::{Outside, Reloader};
@@ -43,6 +45,7 @@ use crate::server::Live;
 use crate::telemetry::logging::{self, LogHandle};
 use crate::telemetry::{Metrics, Tracer, har};
 use crate::tls::Certificates;
+use crate::tls::acme::Issued;
 
 /// Serves until SIGTERM or SIGINT. The exit code is that of an orderly end, or of the impatient second signal.
 /// All requests are recorded in the file `trace`, if there is to be one. `load` reads the configuration again; `listening` is
@@ -102,6 +105,7 @@ async fn serve(
     let Sockets {
         listeners,
         certificates,
+        issued,
     } = sockets;
     let (trigger, drain) = listen::drain();
     let after = if listeners.iter().any(Listener::is_kept) {
@@ -143,6 +147,7 @@ async fn serve(
         own: addresses.iter().copied().chain(operators.addresses()).collect(),
         listening: addresses,
         store: store.clone(),
+        certificates: certificates.clone(),
         secrets,
         end: no_more_readers.clone(),
         watchers: watchers.clone(),
@@ -154,15 +159,20 @@ async fn serve(
     first.watch(&ground);
     let live = Live::new(Arc::clone(&first.parts));
     let settings = Settings::from(resolve::listen(schema, open_files, &metrics));
+    let renewal = Arc::new(Renewal::new(&ground));
+    let renewed = renewal.prepare(schema)?;
     let outside = Outside {
         live: live.clone(),
         settings: settings.clone(),
         certificates: certificates.clone(),
         open_files,
+        renewal: Arc::clone(&renewal),
     };
     let predecessor = succession
         .ready(store.as_ref(), &first.parts.pull, &metrics)
         .await;
+    // From now on authorities that come to look come to this process.
+    renewal.take(renewed, issued);
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
@@ -184,7 +194,7 @@ async fn serve(
         &listeners,
         store,
         Operators::new(admin_config, operators_parts, operators),
-        metrics,
+        metrics.clone(),
         (trigger, drain.clone()),
         schema.limits.hand_over,
     )
@@ -203,6 +213,9 @@ async fn serve(
     tokio::spawn(systemd::watchdog(drain.clone()));
     let serving = tokio::spawn(listen::serve(listeners, settings, live, drain.clone()));
     let stopping = async {
+        drain.started().await;
+        // Whoever comes next renews.
+        renewal.stop();
         drain.ending().await;
         systemd::stopping();
         std::future::pending().await
@@ -241,13 +254,15 @@ fn listening(listener: &Listener) -> Listening {
 struct Sockets {
     listeners: Vec<Listener>,
     certificates: Option<Arc<Certificates>>,
+    /// The one of them that an authority issued to docxy.
+    issued: Option<Arc<Issued>>,
 }
 
 impl Sockets {
     /// Must be called before any thread exists, because it clears environment variables. `inherited` from the process
     /// before.
     fn open(schema: &Schema, inherited: Option<Vec<(Deed, TcpListener)>>) -> Result<Self> {
-        let certificates = resolve::certificates(schema)?;
+        let (certificates, issued) = resolve::certificates(schema)?;
         let bindings = resolve::bindings(schema, certificates.as_ref());
         let listeners = match (inherited, systemd::listeners(&bindings)?) {
             (Some(inherited), _) => listen::inherit(inherited, &bindings)?,
@@ -257,6 +272,7 @@ impl Sockets {
         Ok(Self {
             listeners,
             certificates,
+            issued,
         })
     }
 }

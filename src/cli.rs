@@ -83,11 +83,17 @@ struct Common {
     /// The address under which clients reach docxy
     #[arg(long, global = true, display_order = 103, value_name = "URL")]
     public_url: Option<String>,
+    /// Serve this name over HTTPS with a certificate of Let's Encrypt's, on ports 443 and 80; may be given more than once
+    #[arg(long, global = true, display_order = 104, value_name = "NAME")]
+    domain: Vec<String>,
+    /// Whom the certificate authority may write to
+    #[arg(long, global = true, display_order = 105, value_name = "ADDRESS")]
+    acme_email: Option<String>,
     /// How much to log: error, warn, info, debug, trace, or a filter such as docxy=debug,info
-    #[arg(long, global = true, display_order = 104, value_name = "LEVEL")]
+    #[arg(long, global = true, display_order = 106, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Set any key, as in --set 'registries."ghcr.io".enabled=false'; may be given more than once
-    #[arg(long, global = true, display_order = 105, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, display_order = 107, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
@@ -211,6 +217,8 @@ fn sources(common: Common) -> Sources {
         listen: common.listen,
         public_url: common.public_url,
         log_level: common.log_level,
+        domains: common.domain,
+        acme_email: common.acme_email,
         set: common.set,
     };
     Sources::of_process(common.config, flags)

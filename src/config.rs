@@ -18,6 +18,7 @@ pub mod values;
 mod auth_registries;
 mod compat;
 mod docxy_names;
+mod domains;
 mod parent;
 mod read;
 mod setting;

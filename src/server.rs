@@ -1,5 +1,6 @@
 //! The HTTP service behind every listener: one router, its layers, and the handlers of each group of paths.
 
+mod acme;
 mod authority;
 mod base;
 mod connect;
@@ -41,6 +42,7 @@ use crate::push::Push;
 use crate::route::Routes;
 use crate::telemetry::{AccessLog, Metrics, Tracer, Traces};
 use crate::tls::Authority;
+use crate::tls::acme::Challenges;
 
 /// Values only; `app` fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct Parts {
     pub pull: Arc<Pull>,
     pub push: Push,
     pub drain: Drain,
+    /// What authorities that docxy has asked for a certificate come to see; `None` where none is asked.
+    pub challenges: Option<Arc<Challenges>>,
     /// Signs for the hosts that are intercepted; `None` where nothing is.
     pub authority: Option<Arc<Authority>>,
     pub metrics: Metrics,

@@ -2,6 +2,7 @@
 //!
 //! The provider (aws-lc-rs) is named wherever a configuration is built, so nothing depends on a process-wide default.
 
+pub mod acme;
 pub mod authority;
 mod callers;
 mod encrypted_key;

@@ -17,7 +17,6 @@ pub fn keep(started: &Schema, new: &mut Schema) -> Vec<String> {
     new.tls.listen.clone_from(&started.tls.listen);
     new.tls.min_version = started.tls.min_version;
     new.tls.client_ca_file.clone_from(&started.tls.client_ca_file);
-    new.tls.acme = started.tls.acme.clone();
     new.intercept.enabled = started.intercept.enabled;
     new.intercept.listen.clone_from(&started.intercept.listen);
     new.intercept.main_port = started.intercept.main_port;

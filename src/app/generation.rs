@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::roads::Roads;
 use super::state::Secrets;
-use super::{accounts, authority, intercept, resolve};
+use super::{accounts, acme, authority, intercept, resolve};
 use crate::access::{Access, Addresses, Limits};
 use crate::cache::Store;
 use crate::config::load::{Contents, Loaded};
@@ -26,7 +26,7 @@ use crate::push::Push;
 use crate::server::{Parts, Shared};
 use crate::telemetry::logging::LogHandle;
 use crate::telemetry::{Metrics, Tracer, Traces};
-use crate::tls::Authority;
+use crate::tls::{Authority, Certificates};
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -50,6 +50,8 @@ pub struct Ground {
     /// The same, and where operators are answered: nobody is to reach these through docxy (threat S3).
     pub own: Vec<SocketAddr>,
     pub store: Option<Store>,
+    /// What the TLS listeners show.
+    pub certificates: Option<Arc<Certificates>>,
     pub secrets: Secrets,
     /// Nobody is served any more.
     pub end: CancellationToken,
@@ -181,6 +183,7 @@ impl Generation {
             intercept: intercept::build(schema, &roads, &ground.own)?,
             push: Push::new(Arc::clone(&pull)),
             pull,
+            challenges: acme::challenges(schema, ground.certificates.as_ref()),
             authority: known.authority,
             drain: ground.drain.clone(),
             metrics: ground.metrics.clone(),

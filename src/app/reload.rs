@@ -10,9 +10,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::acme::Renewal;
 use super::fixed;
 use super::generation::{Generation, Ground};
-use super::{authority, resolve, storage};
+use super::{acme, authority, resolve, storage};
 use crate::admin::{Control, Mistake, NotReloaded, Reloaded};
 use crate::config::load::{Contents, Loaded};
 use crate::config::origin::{Origin, Problem};
@@ -33,6 +34,7 @@ pub struct Outside {
     pub settings: Settings,
     pub certificates: Option<Arc<Certificates>>,
     pub open_files: u64,
+    pub renewal: Arc<Renewal>,
 }
 
 /// The one who reloads.
@@ -173,10 +175,20 @@ impl Reloader {
         let certificates = match &self.outside.certificates {
             Some(certificates) => Some(
                 certificates
-                    .prepare(&resolve::certificate_files(schema))
+                    .prepare(&resolve::certificate_files(schema), acme::is_wanted(schema))
                     .map_err(|error| broken(&anyhow::Error::new(error).context("tls")))?,
             ),
             None => None,
+        };
+        let renewal = if Renewal::is_as_before(&old.schema, schema) {
+            None
+        } else {
+            Some(
+                self.outside
+                    .renewal
+                    .prepare(schema)
+                    .map_err(|error| broken(&error))?,
+            )
         };
         let next = current
             .next(&self.ground, Arc::clone(&loaded))
@@ -202,6 +214,10 @@ impl Reloader {
         }
         current.give_way_to(&next, &self.ground);
         self.outside.live.swap(Arc::clone(&next.parts));
+        if let Some(renewal) = renewal {
+            // What is shown now is found where it is kept.
+            self.outside.renewal.take(renewal, None);
+        }
         next.watch(&self.ground);
         self.ground
             .metrics

@@ -12,7 +12,7 @@ use http::HeaderValue;
 pub use upstreams::upstream;
 
 use super::intercept::places;
-use super::storage;
+use super::{acme, storage};
 use crate::access::policy::{self, Policy};
 use crate::access::{addresses, limits};
 use crate::config::load::Loaded;
@@ -27,6 +27,7 @@ use crate::oci::{Action, RegistryName};
 use crate::pull::freshness::{ErrorClass, Rule, Rules, Selector};
 use crate::route::{self, Origins};
 use crate::telemetry::{AccessLog, Metrics, logging};
+use crate::tls::acme::Issued;
 use crate::tls::{self, Certificates};
 use crate::{admin, pull, server};
 
@@ -52,16 +53,23 @@ pub fn admin(loaded: &Loaded, certificates: Option<&Arc<Certificates>>) -> Resul
     })
 }
 
-/// Reads the certificates, if TLS is served at all.
-pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
+/// What TLS listeners show, and the certificate among it that an authority issued.
+pub type Shown = (Option<Arc<Certificates>>, Option<Arc<Issued>>);
+
+/// Reads the certificates, if TLS is served at all; and the one that an authority issued, if one is asked for.
+pub fn certificates(schema: &Schema) -> Result<Shown> {
     if schema.tls.listen.is_empty() && !schema.admin.tls {
-        return Ok(None);
+        return Ok((None, None));
     }
     let files = certificate_files(schema);
     let oldest = min_version(schema);
-    Ok(Some(
-        Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
-    ))
+    if acme::is_wanted(schema) {
+        let (certificates, issued) = acme::certificates(schema, &files, oldest)?;
+        return Ok((Some(certificates), issued));
+    }
+    let callers = schema.tls.client_ca_file.as_deref();
+    let certificates = Certificates::load(&files, oldest, callers).context("tls")?;
+    Ok((Some(certificates), None))
 }
 
 /// The pairs, in their order.

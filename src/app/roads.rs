@@ -1,10 +1,12 @@
 //! The roads to registries: what all of them share, and how each one's is built from the configuration.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use http::HeaderValue;
+use rustls::ClientConfig;
 use url::Host;
 
 use crate::config::schema::{self, ProxyEntry, ProxyList, Registry, Schema};
@@ -12,7 +14,7 @@ use crate::config::values::{Credential, DnsServer, Secret};
 use crate::oci::RegistryName;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::trust::{Roots, Trust};
-use crate::tls::{CertificateFiles, Identity};
+use crate::tls::{self, CertificateFiles, Identity};
 use crate::upstream::Timeouts;
 use crate::upstream::transport::names::{self, Names};
 use crate::upstream::transport::proxy::{Environment, NoProxy, Proxy, ProxyConfig, Step};
@@ -140,6 +142,14 @@ impl Roads {
         let names = config.build();
         known.push((servers.to_vec(), names.clone()));
         Ok(names)
+    }
+
+    /// For what is no registry: the usual authorities, and those of this file.
+    pub fn trusting(&self, ca_file: Option<PathBuf>) -> Result<ClientConfig, tls::Error> {
+        self.roots.client_config(&Trust {
+            ca_file,
+            verify: true,
+        })
     }
 
     /// For what a proxy passes on.

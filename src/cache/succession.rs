@@ -112,7 +112,7 @@ impl Inheritance {
     async fn count_rests(&self) {
         let shared = self.shared.clone();
         let swept = self.shared.hands.quick(move || {
-            let age = shared.parts.config.partials;
+            let age = shared.parts.limits.load().partials;
             shared.partials.sweep(&shared.claims, age)
         });
         if let Err(error) = swept.await {

@@ -25,6 +25,11 @@ pub(super) fn run(schema: &Schema) -> anyhow::Result<()> {
     let (entry, tls) = choose(schema)?;
     let address = reachable(entry.address);
     let status = ask(address, entry.proxy_protocol, tls)
+        .or_else(|error| match other_family(entry.address) {
+            // A machine or a container without IPv6.
+            Some(address) => ask(address, entry.proxy_protocol, tls).map_err(|_| error),
+            None => Err(error),
+        })
         .with_context(|| format!("no docxy answers on {address}: is it running with this configuration?"))?;
     match status {
         200 | 301 => Ok(()),
@@ -50,6 +55,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// `[::]` takes IPv4 too.
+fn other_family(address: SocketAddr) -> Option<SocketAddr> {
+    let everywhere = address.is_ipv6() && address.ip().is_unspecified();
+    everywhere.then(|| (Ipv4Addr::LOCALHOST, address.port()).into())
 }
 
 fn ask(address: SocketAddr, proxy_protocol: bool, tls: bool) -> anyhow::Result<u16> {

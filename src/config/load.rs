@@ -11,7 +11,7 @@ use std::{
 use aws_lc_rs::digest;
 
 use super::{
-    auth_registries, compat, docxy_names,
+    auth_registries, compat, docxy_names, domains,
     environment::{self, Environment},
     origin::{Origin, Origins, Problems, SourceFile, Warning, join_key},
     parent, presets,
@@ -43,6 +43,8 @@ pub struct Flags {
     pub listen: Vec<String>,
     pub public_url: Option<String>,
     pub log_level: Option<String>,
+    pub domains: Vec<String>,
+    pub acme_email: Option<String>,
     /// `KEY=VALUE`
     pub set: Vec<String>,
 }
@@ -144,6 +146,7 @@ fn assemble(file: Option<(&Path, &str)>, sources: &Sources) -> Result<Loaded, Pr
     );
     schema.compat = predecessor.map(|it| it.describe(&schema, &origins));
     parent::adopt(&mut schema, &mut origins, &mut problems);
+    domains::adopt(&mut schema, &mut origins);
 
     let found = validate::meaning(&schema, &origins, &sources.environment);
     problems.add_consequences(found.problems);
@@ -239,10 +242,22 @@ fn flag_layer(flags: &Flags, problems: &mut Problems) -> Table {
             );
         }
     };
-    if !flags.listen.is_empty() {
-        let origin = Origin::Flag("--listen".to_owned());
-        let items = flags.listen.iter().map(|text| raw(text.clone(), origin.clone()));
-        put(&["listen"], "--listen", Value::Array(items.collect()));
+    for (key, flag, given) in [
+        (&["listen"][..], "--listen", &flags.listen),
+        (&["tls", "acme", "domains"], "--domain", &flags.domains),
+    ] {
+        if !given.is_empty() {
+            let origin = Origin::Flag(flag.to_owned());
+            let items = given.iter().map(|text| raw(text.clone(), origin.clone()));
+            put(key, flag, Value::Array(items.collect()));
+        }
+    }
+    if let Some(email) = &flags.acme_email {
+        put(
+            &["tls", "acme", "email"],
+            "--acme-email",
+            Value::Raw(email.clone()),
+        );
     }
     if let Some(url) = &flags.public_url {
         put(&["public_url"], "--public-url", Value::Raw(url.clone()));

@@ -1,6 +1,7 @@
 //! What single keys can't know: whether the values make sense together. No I/O, except in [`files()`].
 
 mod access;
+mod acme;
 mod addresses;
 mod cache;
 mod credentials;
@@ -117,6 +118,7 @@ pub(super) fn meaning<'a>(schema: &Schema, origins: &'a Origins, environment: &E
         warnings: Vec::new(),
     };
     let mut listened_on = listeners(schema, &mut findings);
+    acme::check(schema, &mut findings);
     intercept::check(schema, &mut listened_on, &mut findings);
     public_url(schema, &mut findings);
     hosts("allowed_hosts", &schema.allowed_hosts, &mut findings);

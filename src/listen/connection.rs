@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor};
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Overdue};
@@ -230,10 +231,14 @@ impl<S: Service> Door<S> {
         match (protocol, &self.tls) {
             (Protocol::Tls, Some(certificates)) => {
                 let stream = Rewind::new(prefix, Wire::Socket(stream));
-                let tls = certificates.server_config();
-                let (protocol, stream) = Box::pin(self.handshake(stream, tls, activity)).await?;
+                let secured = if certificates.challenges().awaits_handshakes() {
+                    Box::pin(self.handshake_or_challenge(stream, certificates, activity)).await?
+                } else {
+                    let tls = certificates.server_config();
+                    Some(Box::pin(self.handshake(stream, tls, activity)).await?)
+                };
                 connection.secure = true;
-                Ok(Some((protocol, stream, connection)))
+                Ok(secured.map(|(protocol, stream)| (protocol, stream, connection)))
             }
             (Protocol::Tls, None) => {
                 // docker 28's containerd store, podman and crane probe TLS first and fall back to HTTP only when the
@@ -294,7 +299,43 @@ impl<S: Service> Door<S> {
         tls: Arc<ServerConfig>,
         activity: &Activity,
     ) -> Result<(Protocol, Line), Ended> {
-        let accept = TlsAcceptor::from(tls).accept(stream);
+        self.accept(TlsAcceptor::from(tls).accept(stream), activity).await
+    }
+
+    /// While an authority may come to see whether a name leads here: it is shown what it was promised, and nothing else
+    /// (RFC 8737, section 3); everybody else has the usual handshake.
+    async fn handshake_or_challenge(
+        &self,
+        stream: Rewind<Wire>,
+        certificates: &Certificates,
+        activity: &Activity,
+    ) -> Result<Option<(Protocol, Line)>, Ended> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let begun = tokio::select! {
+            begun = timeout(self.config.handshake_timeout, hello) =>
+                begun.map_err(|_| Ended::SlowHandshake)?.map_err(Ended::of_handshake)?,
+            () = activity.shed() => return Err(Ended::Shed),
+        };
+        let challenge = certificates.challenges().handshake(&begun.client_hello());
+        let Some(challenge) = challenge else {
+            let accept = begun.into_stream(certificates.server_config());
+            return self.accept(accept, activity).await.map(Some);
+        };
+        let shown = async {
+            let mut stream = begun.into_stream(challenge).await?;
+            stream.shutdown().await?;
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        };
+        // It has seen what it came for, or it comes again.
+        let _ = timeout(self.config.handshake_timeout, shown).await;
+        Ok(None)
+    }
+
+    async fn accept(
+        &self,
+        accept: Accept<Rewind<Wire>>,
+        activity: &Activity,
+    ) -> Result<(Protocol, Line), Ended> {
         let accepted = tokio::select! {
             accepted = timeout(self.config.handshake_timeout, accept.into_fallible()) =>
                 accepted.map_err(|_| Ended::SlowHandshake)?,

@@ -116,7 +116,21 @@ impl Listener {
     }
 }
 
+/// `[::]` means everywhere; on a kernel without IPv6 that is `0.0.0.0`.
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    match open_exactly(address) {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            open_exactly((std::net::Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        opened => opened,
+    }
+}
+
+fn open_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::error::Problem;
 use super::router::{Front, is_api};
-use super::{Shared, connect, health, held, proxied, recorded, redirect, token, v2, visit};
+use super::{Shared, acme, connect, health, held, proxied, recorded, redirect, token, v2, visit};
 use crate::access::limits::{Pass, Who};
 use crate::listen::Connection;
 use crate::oci::Code;
@@ -152,6 +152,9 @@ where
     B::Error: Into<axum::BoxError>,
 {
     let config = &front.parts.config;
+    if let Some(answer) = acme::answer(&front.parts, &head) {
+        return answer;
+    }
     let Some(connection) = head.extensions.get::<Connection>() else {
         return Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -22,8 +22,8 @@ pub use self::cells::{By, Counters, Distribution, Histogram, Word};
 pub use self::meter::Meter;
 pub use self::told::{Allowance, Now, Stored, Upstream};
 pub use self::words::{
-    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Outcome, Place,
-    Reason, Reload, Result, Source, Span, Status, Why,
+    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Order, Outcome, Place,
+    Reason, Reload, Source, Span, Status, Why,
 };
 
 /// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
@@ -66,7 +66,7 @@ pub struct Names {
     pub integrity_failures: Counters<Place>,
     pub disk_errors: Counter,
     pub hand_overs: Counters<HandOver>,
-    pub acme_orders: Counters<Result>,
+    pub acme_orders: Counters<Order>,
     reloads: Counters<Reload>,
     /// Of the last reload that was taken, or the start; whether the last one was.
     configured: Mutex<(SystemTime, bool)>,

@@ -29,7 +29,7 @@ pub use leaf::LeafError;
 pub use make::May;
 pub use name::{LeafName, NotAHost, Subtree};
 pub use signer::{About, Signer};
-pub use validity::Seconds;
+pub use validity::{Seconds, Validity};
 
 use self::kept::Seen;
 use self::leaf::{Leaf, LeafKey};

@@ -21,8 +21,8 @@ pub(super) struct Pair {
     pub(super) names: Vec<String>,
     /// Whether it is valid now, in words for a warning when it is not.
     pub(super) lapse: Option<String>,
-    /// When it ends, in seconds since 1970.
-    pub(super) ends: i64,
+    /// The last second in which it counts, since 1970.
+    pub(super) not_after: i64,
 }
 
 /// What the two files hold, unparsed.
@@ -60,7 +60,11 @@ impl Contents {
 
     pub(super) fn parse(&self, files: &CertificateFiles, provider: &CryptoProvider) -> Result<Pair, Error> {
         let chain = certificates(&files.cert, &self.cert)?;
-        let (names, lapse, ends) = describe(&files.cert, &chain)?;
+        let About {
+            names,
+            lapse,
+            not_after,
+        } = describe(&files.cert, &chain)?;
         let key = private_key(&files.key, &self.key)?;
         let key = provider
             .key_provider
@@ -90,9 +94,16 @@ impl Contents {
             certified: Arc::new(certified),
             names,
             lapse,
-            ends,
+            not_after,
         })
     }
+}
+
+/// What the first certificate of a chain says.
+struct About {
+    names: Vec<String>,
+    lapse: Option<String>,
+    not_after: i64,
 }
 
 /// The certificates of a PEM file, at least one.
@@ -138,8 +149,8 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// The first certificate's DNS names, in words what is wrong with its dates, if anything, and its end.
-fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, Option<String>, i64), Error> {
+/// The first certificate's DNS names, and in words what is wrong with its dates, if anything.
+fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<About, Error> {
     let unusable = |detail: String| Error::UnusableCertificate {
         path: path.to_owned(),
         detail,
@@ -168,5 +179,9 @@ fn describe(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, O
     } else {
         None
     };
-    Ok((names, lapse, validity.not_after.timestamp()))
+    Ok(About {
+        names,
+        lapse,
+        not_after: validity.not_after.timestamp(),
+    })
 }

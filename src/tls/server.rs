@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rcgen::{CertificateParams, DistinguishedName, DnType};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier};
 
+use super::acme::{Challenges, Issued, self_signed};
 use super::callers::Callers;
 use super::facts::CertificateFacts;
+use super::pair::Pair;
 use super::source::{Audience, Source};
 use super::{Error, watched};
 
@@ -42,15 +45,26 @@ pub struct Certificates {
     config: Arc<ServerConfig>,
     shown: Arc<Shown>,
     provider: Arc<CryptoProvider>,
-    sources: Mutex<Vec<Source>>,
+    held: Mutex<Held>,
     callers: Option<Arc<Callers>>,
+    challenges: Arc<Challenges>,
+}
+
+/// All there is to be shown.
+#[derive(Debug, Default)]
+struct Held {
+    sources: Vec<Source>,
+    /// By an authority that docxy asks itself.
+    issued: Option<Arc<Issued>>,
+    /// Where there is nothing else yet.
+    placeholder: Option<Arc<CertifiedKey>>,
 }
 
 /// Pairs that can be shown.
 #[derive(Debug)]
 pub struct Prepared {
     sources: Vec<Source>,
-    choice: Choice,
+    placeholder: Option<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
@@ -67,6 +81,29 @@ impl Certificates {
         oldest: MinVersion,
         callers: Option<&Path>,
     ) -> Result<Arc<Self>, Error> {
+        Self::holding(files, oldest, callers, None)
+    }
+
+    /// The same, beside a certificate that an authority is asked for. Until there is one, and where there is no file, a
+    /// placeholder is shown: whoever verifies certificates refuses it, and it says in its name what is missing; probes that
+    /// look away find a docxy that lives, so that nobody restarts it over and over before its first certificate came.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn awaiting(
+        files: &[CertificateFiles],
+        oldest: MinVersion,
+        callers: Option<&Path>,
+    ) -> Result<Arc<Self>, Error> {
+        Self::holding(files, oldest, callers, Some(placeholder()?))
+    }
+
+    fn holding(
+        files: &[CertificateFiles],
+        oldest: MinVersion,
+        callers: Option<&Path>,
+        placeholder: Option<Arc<CertifiedKey>>,
+    ) -> Result<Arc<Self>, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let sources = files
             .iter()
@@ -75,15 +112,43 @@ impl Certificates {
         let callers = callers
             .map(|path| Callers::load(path, Arc::clone(&provider)).map(Arc::new))
             .transpose()?;
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(Choice::among(&sources)?)));
+        let held = Held {
+            sources,
+            issued: None,
+            placeholder,
+        };
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(Choice::among(&held)?)));
         let config = server_config(Arc::clone(&provider), oldest, Arc::clone(&shown), callers.clone())?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             shown,
             provider,
-            sources: Mutex::new(sources),
+            held: Mutex::new(held),
             callers,
+            challenges: Arc::default(),
         }))
+    }
+
+    /// The challenges of authorities that are open on these listeners.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
+    /// Shows this certificate from now on, in the place of the one that was issued before.
+    pub fn show(&self, issued: Arc<Issued>) {
+        let mut held = self.held();
+        held.issued = Some(issued);
+        self.choose(&held);
+    }
+
+    fn choose(&self, held: &Held) {
+        if let Ok(choice) = Choice::among(held) {
+            self.shown.0.store(Arc::new(choice));
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a TLS acceptor needs; the same for the whole life of the process.
@@ -91,29 +156,39 @@ impl Certificates {
         Arc::clone(&self.config)
     }
 
-    /// The file of each certificate that is shown, and when it ends in seconds since 1970.
+    /// The name of each certificate that is shown, its file or its first domain, and when it ends in seconds since 1970.
     pub fn expiries(&self) -> Vec<(String, i64)> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.iter().map(Source::expiry).collect()
+        let held = self.held();
+        let issued = held.issued.iter().map(|issued| issued.expiry());
+        held.sources.iter().map(Source::expiry).chain(issued).collect()
     }
 
-    /// Reads and checks other pairs, to be shown from [`Self::take`] on. Blocks on files.
+    /// Reads and checks other pairs, to be shown from [`Self::take`] on; `awaiting`: beside a certificate that an authority is
+    /// asked for. Blocks on files.
     ///
     /// # Errors
     /// The first file that cannot be used.
-    pub fn prepare(&self, files: &[CertificateFiles]) -> Result<Prepared, Error> {
+    pub fn prepare(&self, files: &[CertificateFiles], awaiting: bool) -> Result<Prepared, Error> {
         let sources = files
             .iter()
             .map(|files| Source::load(files, Audience::Clients, &self.provider))
             .collect::<Result<Vec<_>, _>>()?;
-        let choice = Choice::among(&sources)?;
-        Ok(Prepared { sources, choice })
+        if sources.is_empty() && !awaiting {
+            return Err(Error::NoneConfigured);
+        }
+        let placeholder = if awaiting { Some(placeholder()?) } else { None };
+        Ok(Prepared { sources, placeholder })
     }
 
-    /// Shows these instead.
-    pub fn take(&self, Prepared { sources, choice }: Prepared) {
-        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
-        self.shown.0.store(Arc::new(choice));
+    /// Shows these instead. What an authority issued goes when none is asked any more.
+    pub fn take(&self, prepared: Prepared) {
+        let mut held = self.held();
+        held.sources = prepared.sources;
+        if prepared.placeholder.is_none() {
+            held.issued = None;
+        }
+        held.placeholder = prepared.placeholder;
+        self.choose(&held);
     }
 
     /// What the certificates say that are shown, each once.
@@ -143,19 +218,36 @@ impl Certificates {
     /// Takes every pair, and the authorities of clients, where files changed, and returns how many it took. What is new and
     /// cannot be used is told to the log, once, and the old stays. Blocks on files.
     pub fn reload(&self) -> usize {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: usize = sources
+        let mut held = self.held();
+        let taken: usize = held
+            .sources
             .iter_mut()
             .map(|source| usize::from(source.refresh(&self.provider)))
             .sum();
-        if taken > 0
-            && let Ok(choice) = Choice::among(&sources)
-        {
-            self.shown.0.store(Arc::new(choice));
+        if taken > 0 {
+            self.choose(&held);
         }
+        drop(held);
         let callers = self.callers.as_ref().is_some_and(|callers| callers.refresh());
         taken + usize::from(callers)
     }
+}
+
+impl Held {
+    /// The operator's own first.
+    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        let issued = self.issued.iter().map(|issued| issued.pair());
+        self.sources.iter().map(|source| &source.good).chain(issued)
+    }
+}
+
+/// For no name at all.
+fn placeholder() -> Result<Arc<CertifiedKey>, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let name = "docxy has no certificate yet: its log says why";
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(Arc::new(self_signed(&params)?))
 }
 
 fn server_config(
@@ -235,13 +327,14 @@ struct Choice {
 }
 
 impl Choice {
-    fn among(sources: &[Source]) -> Result<Self, Error> {
-        let first = sources.first().ok_or(Error::NoneConfigured)?;
+    fn among(held: &Held) -> Result<Self, Error> {
+        let first = held.pairs().next().map(|pair| &pair.certified);
+        let first = first.or(held.placeholder.as_ref()).ok_or(Error::NoneConfigured)?;
         let mut choice = Self {
-            default: vec![Arc::clone(&first.good.certified)],
+            default: vec![Arc::clone(first)],
             ..Self::default()
         };
-        for pair in sources.iter().map(|source| &source.good) {
+        for pair in held.pairs() {
             for name in &pair.names {
                 let list = match name.strip_prefix("*.") {
                     Some(parent) => choice.wildcard.entry(parent.to_owned()),

@@ -65,7 +65,7 @@ impl Source {
 
     /// Its name for people, and when what is in use ends in seconds since 1970.
     pub fn expiry(&self) -> (String, i64) {
-        (self.files.cert.display().to_string(), self.good.ends)
+        (self.files.cert.display().to_string(), self.good.not_after)
     }
 
     fn warn_of_lapse(&self) {

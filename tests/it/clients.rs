@@ -8,6 +8,7 @@
 
 pub mod support;
 
+mod acme;
 mod cache;
 mod cdn;
 mod containerd;

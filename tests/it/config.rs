@@ -3,6 +3,7 @@
 
 mod access;
 mod accounts;
+mod acme;
 mod compat;
 mod documents;
 pub mod import;

@@ -112,10 +112,6 @@ impl Steward {
         (trigger, drain): (Trigger, Drain),
         patience: Duration,
     ) -> io::Result<Self> {
-        for result in ["done", "failed", "taken-back", "refused"] {
-            // Told from the start: an alert compares with what was before.
-            metrics.hand_overs.get_or_create(&HandOver { result });
-        }
         Ok(Self {
             program,
             store,

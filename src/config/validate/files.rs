@@ -56,6 +56,13 @@ pub fn files(loaded: &Loaded) -> Result<Vec<Warning>, Problems> {
     if let Some(path) = &schema.tls.client_ca_file {
         check(&Place::of("tls.client_ca_file"), path, Privacy::Public);
     }
+    let acme = &schema.tls.acme;
+    if let Some(path) = &acme.ca_file {
+        check(&Place::of("tls.acme.ca_file"), path, Privacy::Public);
+    }
+    if let Some(path) = &acme.eab_hmac_key_file {
+        check(&Place::of("tls.acme.eab_hmac_key_file"), path, Privacy::Private);
+    }
     if let Some(path) = &schema.parent.password_file {
         check(&Place::of("parent.password_file"), path, Privacy::Private);
     }

@@ -237,10 +237,17 @@ words! {
 }
 
 words! {
-    /// What came of something that is tried.
-    Result {
-        Success = "success",
-        Failure = "failure",
+    /// How an order of a certificate ended.
+    Order {
+        Issued = "issued",
+        /// The authority did not answer.
+        Unreachable = "unreachable",
+        /// It wants to be asked later.
+        Limited = "limited",
+        Refused = "refused",
+        /// It did not find docxy where the name leads.
+        Challenge = "challenge",
+        Failed = "failed",
     }
 }
 

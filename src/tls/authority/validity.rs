@@ -52,6 +52,7 @@ impl Validity {
         not_after: Seconds(i64::MAX),
     };
 
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
             not_before: self.not_before.max(other.not_before),
