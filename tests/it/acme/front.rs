@@ -31,8 +31,8 @@ struct Inner {
     trust: Arc<ClientConfig>,
     asked: watch::Sender<Vec<String>>,
     word: Mutex<Option<Word>>,
-    /// What waits, if anything.
-    held: watch::Sender<Option<&'static str>>,
+    /// What waits; empty: nothing does.
+    held: watch::Sender<&'static str>,
 }
 
 impl Front {
@@ -83,7 +83,7 @@ impl Front {
 
     /// Requests with this in them wait from now on; `None`: none does.
     pub fn hold(&self, what: Option<&'static str>) {
-        self.0.held.send_replace(what);
+        self.0.held.send_replace(what.unwrap_or_default());
     }
 
     /// `METHOD /path` of every request until now.
@@ -109,7 +109,7 @@ impl Front {
         };
         let mut held = self.0.held.subscribe();
         self.0.asked.send_modify(|asked| asked.push(what.clone()));
-        let passes = |held: &Option<&str>| held.is_none_or(|held| !what.contains(held));
+        let passes = |held: &&str| held.is_empty() || !what.contains(held);
         let _ = held.wait_for(passes).await;
         if let Some(said) = said {
             return said;
