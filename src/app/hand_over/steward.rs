@@ -114,7 +114,7 @@ impl Steward {
     ) -> io::Result<Self> {
         for result in ["done", "failed", "taken-back", "refused"] {
             // Told from the start: an alert compares with what was before.
-            metrics.hand_overs.get_or_create(&HandOver { result });
+            drop(metrics.hand_overs.get_or_create(&HandOver { result }));
         }
         Ok(Self {
             program,
