@@ -250,9 +250,10 @@ impl Store {
 
     /// Can these limits be? In memory the filesystem must be that large.
     pub fn check(&self, limits: &Limits) -> Result<(), OpenError> {
-        match self.parts.tenure.is_in_memory() {
-            true => memory::check(self.folder(), limits.max_size),
-            false => Ok(()),
+        if self.parts.tenure.is_in_memory() {
+            memory::check(self.folder(), limits.max_size)
+        } else {
+            Ok(())
         }
     }
 

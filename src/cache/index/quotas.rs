@@ -50,65 +50,15 @@ impl Index {
     pub(crate) fn set_quotas(&self, quotas: &BTreeMap<RegistryName, u64>) -> bool {
         let mut inner = self.locked();
         for number in 0..inner.holdings.len() {
-            self.revise(&mut inner, number, quotas);
+            inner.revise(number, quotas);
         }
         let mut is_new = false;
         for (registry, quota) in quotas {
             if inner.number_of(registry).is_none() {
-                is_new |= self.begin_holding(&mut inner, registry, *quota);
+                is_new |= inner.begin_holding(registry, *quota);
             }
         }
         is_new
-    }
-
-    fn revise(&self, inner: &mut Inner, number: usize, quotas: &BTreeMap<RegistryName, u64>) {
-        let Some(holding) = inner.holdings.get_mut(number) else {
-            return;
-        };
-        let before = holding.quota;
-        holding.quota = quotas
-            .get(&holding.registry)
-            .copied()
-            .filter(|_| before.is_some());
-        if before.is_none() || holding.quota.is_some() {
-            return;
-        }
-        let lane = Lanes::one(number);
-        let held: Vec<Key> = inner
-            .table
-            .slots
-            .iter()
-            .filter(|(_, slot)| !slot.lanes.common(lane).is_empty())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in held {
-            let others = inner.table.lanes(&key).without(lane);
-            inner.hold(&key, others);
-        }
-    }
-
-    fn begin_holding(&self, inner: &mut Inner, registry: &RegistryName, quota: u64) -> bool {
-        let free = inner
-            .holdings
-            .iter()
-            .position(|old| old.quota.is_none() && old.growing == 0);
-        let number = free.unwrap_or(inner.holdings.len());
-        if number >= Lanes::MOST {
-            tracing::warn!(%registry, "there are more cache quotas than {}: this one has no effect until a restart", Lanes::MOST);
-            return false;
-        }
-        let holding = Holding {
-            registry: registry.clone(),
-            giver: Giver::of(registry),
-            quota: Some(quota),
-            bytes: 0,
-            growing: 0,
-        };
-        match inner.holdings.get_mut(number) {
-            Some(place) => *place = holding,
-            None => inner.holdings.push(holding),
-        }
-        true
     }
 
     /// The lane of the registry whose download this is.
@@ -262,6 +212,56 @@ impl Index {
 }
 
 impl Inner {
+    fn revise(&mut self, number: usize, quotas: &BTreeMap<RegistryName, u64>) {
+        let Some(holding) = self.holdings.get_mut(number) else {
+            return;
+        };
+        let before = holding.quota;
+        holding.quota = quotas
+            .get(&holding.registry)
+            .copied()
+            .filter(|_| before.is_some());
+        if before.is_none() || holding.quota.is_some() {
+            return;
+        }
+        let lane = Lanes::one(number);
+        let held: Vec<Key> = self
+            .table
+            .slots
+            .iter()
+            .filter(|(_, slot)| !slot.lanes.common(lane).is_empty())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in held {
+            let others = self.table.lanes(&key).without(lane);
+            self.hold(&key, others);
+        }
+    }
+
+    fn begin_holding(&mut self, registry: &RegistryName, quota: u64) -> bool {
+        let free = self
+            .holdings
+            .iter()
+            .position(|old| old.quota.is_none() && old.growing == 0);
+        let number = free.unwrap_or(self.holdings.len());
+        if number >= Lanes::MOST {
+            tracing::warn!(%registry, "there are more cache quotas than {}: this one has no effect until a restart", Lanes::MOST);
+            return false;
+        }
+        let holding = Holding {
+            registry: registry.clone(),
+            giver: Giver::of(registry),
+            quota: Some(quota),
+            bytes: 0,
+            growing: 0,
+        };
+        match self.holdings.get_mut(number) {
+            Some(place) => *place = holding,
+            None => self.holdings.push(holding),
+        }
+        true
+    }
+
     fn number_of(&self, registry: &RegistryName) -> Option<usize> {
         self.holdings
             .iter()

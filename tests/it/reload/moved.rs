@@ -12,7 +12,7 @@ use crate::support::stub::{Auth, Fault, Gate, On, StubRegistry};
 const MIB: usize = 1024 * 1024;
 
 fn image() -> Image {
-    Image::from(image_of(7040, &[4 * MIB]))
+    image_of(7040, &[4 * MIB])
 }
 
 async fn moves(docxy: &Cached, to: &StubRegistry) {
@@ -100,7 +100,7 @@ async fn a_file_that_is_being_written_or_gone_changes_nothing() {
     assert!(says(&told, REFUSED), "{told}");
     assert_eq!(docxy.get(path).await.status, 403);
     let told = super::next(&docxy.app, || {
-        write(&docxy.app, &format!("{whole}\n# whole again\n"))
+        write(&docxy.app, &format!("{whole}\n# whole again\n"));
     })
     .await;
     assert!(says(&told, TAKEN), "{told}");
