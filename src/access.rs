@@ -117,9 +117,10 @@ pub enum Refusal {
 /// The rules of signing in.
 #[derive(Debug)]
 pub struct Access {
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     accounts: Arc<Accounts>,
-    guesses: Guesses,
+    guesses: Arc<Guesses>,
+    grace: Duration,
     policy: Policy,
     decisions: Arc<Decisions>,
 }
@@ -128,9 +129,10 @@ impl Access {
     /// Without rules. `grace` is how long a login counts, from when its registry accepted it, while that can't be asked.
     pub fn new(tokens: Tokens, accounts: Arc<Accounts>, grace: Duration) -> Self {
         Self {
-            tokens,
+            tokens: Arc::new(tokens),
             accounts,
-            guesses: Guesses::new(grace),
+            guesses: Arc::new(Guesses::new(grace)),
+            grace,
             policy: Policy::default(),
             decisions: Arc::default(),
         }
@@ -146,13 +148,31 @@ impl Access {
         }
     }
 
+    /// Under another configuration: tokens that were handed out stay good, and who guessed passwords is remembered.
+    #[must_use]
+    pub fn renewed(&self, accounts: Arc<Accounts>, policy: Policy, grace: Duration) -> Self {
+        let guesses = if grace == self.grace {
+            Arc::clone(&self.guesses)
+        } else {
+            Arc::new(Guesses::new(grace))
+        };
+        Self {
+            tokens: Arc::clone(&self.tokens),
+            accounts,
+            guesses,
+            grace,
+            policy,
+            decisions: Arc::clone(&self.decisions),
+        }
+    }
+
     /// The operator's rules.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// What was granted and refused last.
-    pub fn decisions(&self) -> &Decisions {
+    pub fn decisions(&self) -> &Arc<Decisions> {
         &self.decisions
     }
 
@@ -162,7 +182,7 @@ impl Access {
     }
 
     /// docxy's own users and access tokens.
-    pub fn accounts(&self) -> &Accounts {
+    pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 

@@ -6,6 +6,7 @@ mod admins;
 pub mod api;
 mod browse;
 mod cache;
+mod control;
 mod document;
 mod explain;
 mod guard;
@@ -33,6 +34,7 @@ use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::Certificates;
 
+pub use control::{Control, Mistake, NotReloaded, Reloaded};
 pub use guard::Guard;
 pub use router::description;
 pub use serve::{Error, Open, Serving, open};
@@ -59,14 +61,26 @@ pub struct Parts {
     pub metrics: Metrics,
     /// `None` where docxy only forwards.
     pub store: Option<Store>,
-    pub accounts: Arc<Accounts>,
-    pub pull: Arc<Pull>,
-    /// What clients were granted and refused last.
-    pub decisions: Arc<Decisions>,
+    pub control: Arc<dyn Control>,
     pub tracer: Tracer,
     /// The folder of recordings.
     pub traces: PathBuf,
     pub guard: Arc<Guard>,
     /// Whose turn it is to verify the cache.
     pub verifying: Turn,
+}
+
+impl Parts {
+    pub(crate) fn pull(&self) -> Arc<Pull> {
+        Arc::clone(&self.control.parts().pull)
+    }
+
+    pub(crate) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(self.control.parts().access.accounts())
+    }
+
+    /// What clients were granted and refused last.
+    pub(crate) fn decisions(&self) -> Arc<Decisions> {
+        Arc::clone(self.control.parts().access.decisions())
+    }
 }

@@ -149,12 +149,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => fail(format!("{error:#}")),
         };
     }
-    let mut loaded = match load(arguments.common) {
+    let sources = sources(arguments.common);
+    let mut loaded = match crate::config::load(&sources) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or_default() {
-        Command::Serve(serving) => serve(&mut loaded, serving),
+        Command::Serve(serving) => serve(&mut loaded, sources, serving),
         Command::CheckConfig { json, explain: None } => {
             check_config::run(&loaded, json).map(|()| ExitCode::SUCCESS)
         }
@@ -195,24 +196,25 @@ impl Default for Command {
     }
 }
 
-fn load(common: Common) -> Result<Loaded, Problems> {
+fn sources(common: Common) -> Sources {
     let flags = Flags {
         listen: common.listen,
         public_url: common.public_url,
         log_level: common.log_level,
         set: common.set,
     };
-    crate::config::load(&Sources::of_process(common.config, flags))
+    Sources::of_process(common.config, flags)
 }
 
 /// A file that can't be read is found before anything listens.
-fn serve(loaded: &mut Loaded, serving: Serving) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &mut Loaded, sources: Sources, serving: Serving) -> anyhow::Result<ExitCode> {
     match validate::files(loaded) {
         Ok(warnings) => loaded.warnings.extend(warnings),
         Err(problems) => bail!(configuration_text(&problems)),
     }
     let loaded = &*loaded;
-    app::run(loaded, serving.trace_http, || {
+    let again = Box::new(move || crate::config::load(&sources));
+    app::run(loaded, serving.trace_http, again, || {
         if loaded.file.is_none() {
             to_stderr(welcome::text(&loaded.schema));
         }

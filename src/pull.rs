@@ -108,7 +108,7 @@ impl Wanted<'_> {
     }
 }
 
-/// One for the whole process.
+/// One for each configuration.
 #[derive(Debug)]
 pub struct Pull {
     config: Config,
@@ -138,6 +138,30 @@ impl Pull {
             config,
             upstreams,
             cached: Some(Arc::new(Cached::new(store, cache, metrics))),
+        }
+    }
+
+    /// With the same files and all that is under way, under another configuration. `cache` counts where there is a cache.
+    #[must_use]
+    pub fn renewed(
+        &self,
+        config: Config,
+        upstreams: HashMap<RegistryName, Arc<Upstream>>,
+        cache: CacheConfig,
+    ) -> Self {
+        let is_as_before = |(name, upstream): (&RegistryName, &Arc<Upstream>)| {
+            self.upstreams
+                .get(name)
+                .is_none_or(|old| Arc::ptr_eq(old, upstream))
+        };
+        let same_registries = upstreams.iter().all(is_as_before);
+        Self {
+            cached: self
+                .cached
+                .as_ref()
+                .map(|cached| Arc::new(cached.renewed(cache, same_registries))),
+            config,
+            upstreams,
         }
     }
 

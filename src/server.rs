@@ -8,6 +8,7 @@ mod gate;
 mod health;
 mod held;
 mod layers;
+mod live;
 #[cfg(debug_assertions)]
 mod panicking;
 mod predecessor;
@@ -27,9 +28,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+pub use live::Live;
 pub use predecessor::Predecessor;
 pub use redirect::Redirect;
-pub use router::{Front, router};
+use router::router;
 
 use crate::access::{Access, Addresses, Limits};
 use crate::intercept::Intercept;
@@ -69,7 +71,7 @@ pub struct Parts {
     pub access: Access,
     /// From where clients may come at all.
     pub addresses: Addresses,
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// docxy is a proxy too.
     pub intercept: Option<Intercept>,
     pub pull: Arc<Pull>,

@@ -30,7 +30,7 @@ const LOOK: u32 = 1024;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Values only; each is off at 0.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Config {
     pub requests_per_minute: u32,
     /// Requests that may come at once; 0 is as many as a minute has.

@@ -40,9 +40,9 @@ pub(super) async fn explain(
         .tag
         .map(|text| Tag::parse(&text).map_err(|error| Refusal::malformed(format!("tag: {text:?}: {error}"))));
     let tag = tag.transpose()?;
-    let known = parts.pull.knowledge(&name, tag.as_ref());
+    let known = parts.pull().knowledge(&name, tag.as_ref());
     let now = SystemTime::now();
-    let decisions = parts.decisions.of(TOLD, |entry| is_about(entry, &name));
+    let decisions = parts.decisions().of(TOLD, |entry| is_about(entry, &name));
     Ok(json(&Explained {
         repository: name.to_string(),
         openness: known.openness,

@@ -76,7 +76,7 @@ async fn done<T: Serialize + Send + 'static>(
     parts: &Parts,
     work: impl FnOnce(&Accounts) -> Result<T, IssuedError> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let accounts = parts.accounts.clone();
+    let accounts = parts.accounts();
     let outcome = tokio::task::spawn_blocking(move || work(&accounts)).await;
     Ok(json(&outcome.map_err(Refusal::broken)??))
 }

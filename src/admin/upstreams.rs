@@ -57,7 +57,11 @@ fn allowances(metrics: &Metrics, report: &Report) {
 
 /// By name.
 fn reports(parts: &Parts) -> Vec<Report> {
-    let mut reports: Vec<_> = parts.pull.upstreams().map(|upstream| upstream.report()).collect();
+    let mut reports: Vec<_> = parts
+        .pull()
+        .upstreams()
+        .map(|upstream| upstream.report())
+        .collect();
     reports.sort_unstable_by(|one, other| one.registry.as_str().cmp(other.registry.as_str()));
     reports
 }

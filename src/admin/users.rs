@@ -28,7 +28,7 @@ struct OwnUser {
 /// Those that docxy itself knows, with their groups.
 #[utoipa::path(get, path = "/users", tag = "access", responses((status = 200, body = UserList)))]
 pub(super) async fn list(State(parts): State<Parts>, _: NoQuery) -> Response {
-    let accounts = &parts.accounts;
+    let accounts = parts.accounts();
     let users = accounts.users().names().into_iter().map(|name| OwnUser {
         groups: accounts.groups_of(&name).to_vec(),
         name,

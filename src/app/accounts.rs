@@ -22,6 +22,24 @@ pub(super) fn open(schema: &Schema, secrets: &Secrets) -> Result<Accounts> {
     with(schema, &state, secrets.fingerprints())
 }
 
+/// With the groups of another configuration, and its users where their files are others. Blocking.
+pub(super) fn renewed(
+    before: &Accounts,
+    (old, new): (&Schema, &Schema),
+    secrets: &Secrets,
+) -> Result<Accounts> {
+    let users = if old.access.user_files == new.access.user_files {
+        before.users().clone()
+    } else {
+        users(new, secrets.fingerprints())?
+    };
+    Ok(Accounts::new(
+        users,
+        Arc::clone(before.issued()),
+        &new.access.groups,
+    ))
+}
+
 /// As a command finds them that makes no folder by looking, and that no docxy answers.
 pub fn offline(schema: &Schema) -> Result<Accounts> {
     let state = paths::state(schema, &storage::onlooker())?;
@@ -30,17 +48,18 @@ pub fn offline(schema: &Schema) -> Result<Accounts> {
 }
 
 fn with(schema: &Schema, state: &Path, key: Secret<[u8; KEY_LENGTH]>) -> Result<Accounts> {
+    let users = users(schema, key)?;
+    let issued = Issued::open(Kind::Access, state.join(KEYS).join("tokens.json"))?;
+    Ok(Accounts::new(users, Arc::new(issued), &schema.access.groups))
+}
+
+fn users(schema: &Schema, key: Secret<[u8; KEY_LENGTH]>) -> Result<Users> {
     let users = Users::load(users::Config {
         files: schema.access.user_files.clone(),
         key,
         pool: users::pool::Size::default(),
     });
-    let issued = Issued::open(Kind::Access, state.join(KEYS).join("tokens.json"))?;
-    Ok(Accounts::new(
-        users.context("access.user_files")?,
-        Arc::new(issued),
-        &schema.access.groups,
-    ))
+    users.context("access.user_files")
 }
 
 /// The admin API's own tokens; reads their file, blocking.

@@ -33,6 +33,12 @@ pub(super) fn open(schema: &Schema) -> Result<Option<Arc<Authority>>> {
     Ok(Some(authority))
 }
 
+/// Would the authority of one configuration be that of the other?
+pub(super) fn is_as_before(old: &Schema, new: &Schema) -> Result<bool> {
+    let machine = Machine::this();
+    Ok(new.intercept.enabled && config(old, &machine)? == config(new, &machine)?)
+}
+
 /// Where the authority is for a command that makes no folder by looking.
 pub fn found(schema: &Schema) -> Result<Config> {
     config(schema, &storage::onlooker())

@@ -57,19 +57,22 @@ pub fn certificates(schema: &Schema) -> Result<Option<Arc<Certificates>>> {
     if schema.tls.listen.is_empty() && !schema.admin.tls {
         return Ok(None);
     }
-    let files: Vec<_> = schema
-        .tls
-        .certificates
-        .iter()
-        .map(|files| tls::CertificateFiles {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-        })
-        .collect();
+    let files = certificate_files(schema);
     let oldest = min_version(schema);
     Ok(Some(
         Certificates::load(&files, oldest, schema.tls.client_ca_file.as_deref()).context("tls")?,
     ))
+}
+
+/// The pairs, in their order.
+pub fn certificate_files(schema: &Schema) -> Vec<tls::CertificateFiles> {
+    let pairs = schema.tls.certificates.iter();
+    pairs
+        .map(|files| tls::CertificateFiles {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        })
+        .collect()
 }
 
 pub fn min_version(schema: &Schema) -> tls::MinVersion {

@@ -32,6 +32,8 @@ pub struct Roads {
     tracer: Tracer,
     names: Mutex<Vec<(Vec<DnsServer>, Names)>>,
     identities: Mutex<Vec<(CertificateFiles, Arc<Identity>)>>,
+    /// Of the configuration before this one: whoever is still shown keeps its watcher's knowledge.
+    known_identities: Vec<(CertificateFiles, Arc<Identity>)>,
 }
 
 impl Roads {
@@ -45,7 +47,38 @@ impl Roads {
             tracer,
             names: Mutex::default(),
             identities: Mutex::default(),
+            known_identities: Vec::new(),
         }
+    }
+
+    /// For another configuration. The system's authorities, what is known of proxies, and the resolvers' answers stay, these
+    /// as long as `same_network`.
+    pub fn renewed(&self, same_network: bool) -> Self {
+        let names = if same_network {
+            self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        } else {
+            Vec::new()
+        };
+        let identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            roots: self.roots.clone(),
+            proxies: self.proxies.clone(),
+            listeners: self.listeners.clone(),
+            via: self.via.clone(),
+            tracer: self.tracer.clone(),
+            names: Mutex::new(names),
+            identities: Mutex::default(),
+            known_identities: identities.clone(),
+        }
+    }
+
+    /// A registry's client stays as it is, and with it the certificates that it shows.
+    pub fn keep(&self, registry: &Registry) -> Result<()> {
+        let mirrors: Vec<_> = registry.mirrors().map(|(_, mirror)| mirror).collect();
+        for place in mirrors.iter().chain([registry]) {
+            self.own_identity(place)?;
+        }
+        Ok(())
     }
 
     /// How docxy signs its requests.
@@ -119,13 +152,7 @@ impl Roads {
 
     /// For this place's own url alone.
     fn own_tls(&self, registry: &Registry, trust: &Trust) -> Result<Vec<OwnTls>> {
-        let identity = match (&registry.client_cert, &registry.client_key) {
-            (Some(cert), Some(key)) => Some(self.identity(CertificateFiles {
-                cert: cert.clone(),
-                key: key.clone(),
-            })?),
-            _ => None,
-        };
+        let identity = self.own_identity(registry)?;
         if identity.is_none() && registry.server_name.is_none() {
             return Ok(Vec::new());
         }
@@ -146,12 +173,24 @@ impl Roads {
             .collect())
     }
 
+    fn own_identity(&self, registry: &Registry) -> Result<Option<Arc<Identity>>> {
+        let (Some(cert), Some(key)) = (&registry.client_cert, &registry.client_key) else {
+            return Ok(None);
+        };
+        let (cert, key) = (cert.clone(), key.clone());
+        self.identity(CertificateFiles { cert, key }).map(Some)
+    }
+
     fn identity(&self, files: CertificateFiles) -> Result<Arc<Identity>> {
         let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, identity)) = known.iter().find(|(own, _)| *own == files) {
             return Ok(identity.clone());
         }
-        let identity = Identity::load(&files).context("client_cert")?;
+        let before = self.known_identities.iter().find(|(own, _)| *own == files);
+        let identity = match before {
+            Some((_, identity)) => Arc::clone(identity),
+            None => Identity::load(&files).context("client_cert")?,
+        };
         known.push((files, identity.clone()));
         Ok(identity)
     }

@@ -8,7 +8,7 @@ use super::{
     keys,
     load::Loaded,
     origin::{Origin, Origins, join_key},
-    schema::{AccessRule, EnvironmentProxies, ProxyEntry, Registry, TagRule},
+    schema::{AccessRule, EnvironmentProxies, ProxyEntry, Registry, Schema, TagRule},
     setting::Setting,
 };
 use crate::oci::RegistryName;
@@ -67,6 +67,20 @@ pub fn as_json(loaded: &Loaded) -> Json {
     })
 }
 
+/// Keys with their values, null where nothing is set.
+pub type Values = BTreeMap<String, Json>;
+
+/// All of them; secrets are masked, so that of two only other keys tell whether they are the same.
+pub fn values(schema: &Schema) -> Values {
+    shown(schema, &Origins::default())
+        .into_iter()
+        .map(|line| {
+            let value = line.value.unwrap_or_default();
+            (join_section(&line.section, line.name), value)
+        })
+        .collect()
+}
+
 /// One rule of `[[access.rules]]`, all fields.
 pub fn access_rule(rule: &AccessRule) -> Option<Json> {
     rule.show()
@@ -85,12 +99,16 @@ struct Line {
 }
 
 fn lines(loaded: &Loaded) -> Vec<Line> {
+    shown(&loaded.schema, &loaded.origins)
+}
+
+fn shown(schema: &Schema, origins: &Origins) -> Vec<Line> {
     let mut printer = Printer {
         section: String::new(),
-        origins: &loaded.origins,
+        origins,
         lines: Vec::new(),
     };
-    keys::schema(&mut printer, &mut loaded.schema.clone());
+    keys::schema(&mut printer, &mut schema.clone());
     printer.lines
 }
 

@@ -19,7 +19,7 @@ use super::connection::{Connection, Door};
 use super::handler::Service;
 use super::idle::Idle;
 use super::reports::Reports;
-use super::{Config, Drain, Listener};
+use super::{Drain, Listener, Settings};
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,24 +30,23 @@ pub struct Report {
     pub cut: usize,
 }
 
-/// Accepts and serves until `drain` starts; then accepts no more, lets requests in flight finish for `config.drain` at
+/// Accepts and serves until `drain` starts; then accepts no more, lets requests in flight finish for `Config::drain` at
 /// most, cuts what is left, and resolves when every connection has ended.
 ///
 /// # Errors
 /// A listener could not be handed to the runtime: nothing has been accepted then.
 pub async fn serve<S: Service>(
     listeners: Vec<Listener>,
-    config: Config,
+    settings: impl Into<Settings>,
     service: S,
     drain: Drain,
 ) -> io::Result<Report> {
-    let time_to_drain = config.drain;
-    let config = Arc::new(config);
-    let room = Arc::new(Room::new(config.max_connections));
+    let settings = settings.into();
+    let room = Arc::new(Room::new(settings.get().max_connections));
     let mut loops = JoinSet::new();
     for (index, listener) in listeners.into_iter().enumerate() {
         let door = Door {
-            config: Arc::clone(&config),
+            config: settings.get(),
             service: service.clone(),
             tls: listener.tls,
             proxy_protocol: listener.proxy_protocol,
@@ -60,6 +59,7 @@ pub async fn serve<S: Service>(
             socket,
             index,
             Arc::new(door),
+            settings.clone(),
             Arc::clone(&room),
             drain.clone(),
         ));
@@ -68,7 +68,7 @@ pub async fn serve<S: Service>(
     drain.started().await;
 
     room.tasks.close();
-    if timeout(time_to_drain, room.tasks.wait()).await.is_err() {
+    if timeout(settings.get().drain, room.tasks.wait()).await.is_err() {
         room.cut.cancel();
         room.tasks.wait().await;
     }
@@ -139,7 +139,8 @@ impl Accept for TcpListener {
 async fn accept<S: Service>(
     socket: TcpListener,
     index: usize,
-    door: Arc<Door<S>>,
+    mut door: Arc<Door<S>>,
+    settings: Settings,
     room: Arc<Room>,
     drain: Drain,
 ) {
@@ -161,6 +162,9 @@ async fn accept<S: Service>(
         let Ok(connection) = introduce(&stream, peer, index, id) else {
             continue; // gone already
         };
+        if !settings.is(&door.config) {
+            door = Arc::new(door.under(settings.get()));
+        }
         let (door, room_of_task, reports) = (Arc::clone(&door), Arc::clone(&room), Arc::clone(&reports));
         let activity = Activity::new(&room.idle);
         room.tasks.spawn(async move {

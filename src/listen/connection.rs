@@ -117,6 +117,19 @@ const HTTP1_FIELDS: usize = 100;
 const REFUSAL: Duration = Duration::from_secs(1);
 
 impl<S: Service> Door<S> {
+    /// The same, with other limits.
+    pub(super) fn under(&self, config: Arc<Config>) -> Self {
+        Self {
+            config,
+            service: self.service.clone(),
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            connect: self.connect,
+            drain: self.drain.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
     /// Serves one connection to its end. `connection` is what the socket says; a PROXY header corrects it.
     ///
     /// Nothing is allocated for a connection before its first byte but its task, and next to nothing while it rests

@@ -37,6 +37,14 @@ pub fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// Tells systemd that the configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_all(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("cannot notify systemd: {error}"),
+    }
+}
+
 /// Tells systemd that the drain has begun.
 pub fn stopping() {
     tell(NotifyState::Stopping);
@@ -90,7 +98,11 @@ fn choose(address: SocketAddr, name: &str, bindings: &[Binding]) -> Result<Bindi
 }
 
 fn tell(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+    tell_all(&[state]);
+}
+
+fn tell_all(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("cannot notify systemd: {error}");
     }
 }

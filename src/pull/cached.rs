@@ -1,6 +1,8 @@
 //! What the story needs beside the upstreams when there is a cache.
 
 use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache as Remembering;
@@ -42,15 +44,12 @@ pub struct CacheConfig {
     pub commons: HashSet<RegistryName>,
 }
 
-/// One for the whole process, shared by requests and fills.
+/// One for each configuration, shared by requests and fills.
 #[derive(Debug)]
 pub(super) struct Cached {
-    pub store: Store,
     pub config: CacheConfig,
-    pub pool: Pool,
-    pub metrics: Metrics,
-    pub fills: Fills,
-    pub proofs: Proofs,
+    lasting: Arc<Lasting>,
+    pub proofs: Arc<Proofs>,
     /// A tag of a repository, as a class of clients with one right asks for it.
     pub tags: Joint<TagQuestion, Result<Found, Error>>,
     /// A manifest by digest, fetched with one right.
@@ -63,10 +62,27 @@ pub(super) struct Cached {
     pub sights: Joint<Key, bool>,
     /// Whether a repository is still public.
     pub visits: Joint<FullName, ()>,
+}
+
+/// What outlives a configuration: the files, and what is known of them and of what goes on.
+#[derive(Debug)]
+pub(super) struct Lasting {
+    pub store: Store,
+    pub pool: Pool,
+    pub metrics: Metrics,
+    pub fills: Fills,
     /// What was pushed or deleted through docxy.
     pub moved: Moved,
     /// See [`Self::announce`].
     announced: Remembering<(FullName, Digest), Vec<Announced>>,
+}
+
+impl Deref for Cached {
+    type Target = Lasting;
+
+    fn deref(&self) -> &Lasting {
+        &self.lasting
+    }
 }
 
 /// What makes two questions about a tag the same.
@@ -109,24 +125,43 @@ impl From<Method> for Wants {
 
 impl Cached {
     pub fn new(store: Store, config: CacheConfig, metrics: Metrics) -> Self {
-        Self {
+        let lasting = Lasting {
             store,
             pool: Pool::default(),
             metrics,
             fills: Fills::default(),
-            proofs: Proofs::new(config.grace),
+            moved: Moved::default(),
+            announced: Remembering::builder()
+                .max_capacity(MAX_ANNOUNCED)
+                .time_to_live(ANNOUNCED)
+                .build(),
+        };
+        let proofs = Proofs::new(config.grace);
+        Self::of(Arc::new(lasting), Arc::new(proofs), config)
+    }
+
+    /// The same files, under another configuration. `same_registries`: none of them is asked otherwise than before, so that
+    /// what they said about clients' rights still counts.
+    pub fn renewed(&self, config: CacheConfig, same_registries: bool) -> Self {
+        let proofs = if same_registries && config.grace == self.config.grace {
+            Arc::clone(&self.proofs)
+        } else {
+            Arc::new(self.proofs.forgotten(config.grace))
+        };
+        Self::of(Arc::clone(&self.lasting), proofs, config)
+    }
+
+    fn of(lasting: Arc<Lasting>, proofs: Arc<Proofs>, config: CacheConfig) -> Self {
+        Self {
             config,
+            lasting,
+            proofs,
             tags: Joint::new(),
             manifests: Joint::new(),
             confirmations: Joint::new(),
             provings: Joint::new(),
             sights: Joint::new(),
             visits: Joint::new(),
-            moved: Moved::default(),
-            announced: Remembering::builder()
-                .max_capacity(MAX_ANNOUNCED)
-                .time_to_live(ANNOUNCED)
-                .build(),
         }
     }
 

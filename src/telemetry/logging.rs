@@ -1,11 +1,14 @@
 //! The one global of the process: the tracing subscriber. Logs go to standard error.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::access_log::AccessLog;
@@ -28,10 +31,21 @@ pub struct Config {
     pub format: Format,
 }
 
-/// Logging as it was started.
+/// Logging as it was started; what waits is written when this is dropped.
 #[derive(Debug)]
-pub struct Logging {
+pub struct Logging(LogHandle);
+
+/// What can still be changed of it. Clones are the same.
+#[derive(Clone)]
+pub struct LogHandle {
     lines: Option<Lines>,
+    refilter: Arc<dyn Fn(EnvFilter) + Send + Sync>,
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogHandle").finish_non_exhaustive()
+    }
 }
 
 /// Why it could not be.
@@ -55,29 +69,47 @@ pub fn start(config: &Config) -> Result<Logging, LoggingError> {
     // An error means that a subscriber is there already: in tests, where it is welcome.
     if json {
         let lines = Lines::start()?;
-        let started = builder
+        let builder = builder
             .with_writer(lines.clone())
             .json()
             .with_current_span(false)
             .with_span_list(false)
-            .finish()
-            .with(filter_fn(is_fit))
-            .try_init();
-        return Ok(Logging {
+            .with_filter_reloading();
+        let refilter = through(builder.reload_handle());
+        let started = builder.finish().with(filter_fn(is_fit)).try_init();
+        return Ok(Logging(LogHandle {
             lines: started.is_ok().then_some(lines),
-        });
+            refilter,
+        }));
     }
-    let _ = builder
+    let builder = builder
         .with_writer(io::stderr)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .finish()
-        .with(filter_fn(is_fit))
-        .try_init();
-    Ok(Logging { lines: None })
+        .with_filter_reloading();
+    let refilter = through(builder.reload_handle());
+    let _ = builder.finish().with(filter_fn(is_fit)).try_init();
+    Ok(Logging(LogHandle {
+        lines: None,
+        refilter,
+    }))
+}
+
+/// The handle names the whole type of what it belongs to.
+fn through<S: 'static>(handle: Handle<EnvFilter, S>) -> Arc<dyn Fn(EnvFilter) + Send + Sync> {
+    Arc::new(move |filter| {
+        // Fails where there is no subscriber any more: then nobody is told anything either.
+        let _ = handle.reload(filter);
+    })
 }
 
 impl Logging {
+    pub fn handle(&self) -> &LogHandle {
+        &self.0
+    }
+}
+
+impl LogHandle {
     /// How requests are logged; `wanted`: at all.
     pub fn access(&self, wanted: bool) -> AccessLog {
         match &self.lines {
@@ -86,12 +118,20 @@ impl Logging {
             None => AccessLog::Text,
         }
     }
+
+    /// From now on these lines.
+    ///
+    /// # Errors
+    /// It is no filter; nothing has changed.
+    pub fn filter(&self, filter: &str) -> Result<(), LoggingError> {
+        (self.refilter)(EnvFilter::try_new(filter)?);
+        Ok(())
+    }
 }
 
 impl Drop for Logging {
-    /// What waits is written.
     fn drop(&mut self) {
-        if let Some(lines) = &self.lines {
+        if let Some(lines) = &self.0.lines {
             lines.finish();
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -43,6 +43,9 @@ pub struct Names {
     upstream_quota_limit: Family<Credential, Gauge>,
     upstream_quota_remaining: Family<Credential, Gauge>,
     upstream_quota_reset_seconds: Family<Credential, Gauge>,
+    config_reloads: Family<Reload, Counter>,
+    config_last_reload_successful: Gauge,
+    config_last_reload_success_timestamp_seconds: Gauge,
     pub cache_bytes: Gauge,
     pub cache_objects: Gauge,
 }
@@ -152,6 +155,13 @@ pub struct OnWithdrawal {
     pub why: &'static str,
 }
 
+/// Of `docxy_config_reloads_total`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct Reload {
+    /// taken, refused
+    pub result: &'static str,
+}
+
 /// Of `docxy_upstream_rate_limited_total`. Registries are those of the configuration.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct Upstream {
@@ -238,6 +248,36 @@ impl Names {
         }
     }
 }
+
+impl Names {
+    /// The process has its first configuration.
+    pub fn configured(&self) {
+        for result in [TAKEN, REFUSED] {
+            self.config_reloads.get_or_create(&Reload { result }).inc_by(0);
+        }
+        self.has_taken(true);
+    }
+
+    /// The configuration was read again, and taken or not.
+    pub fn reloaded(&self, taken: bool) {
+        let result = if taken { TAKEN } else { REFUSED };
+        self.config_reloads.get_or_create(&Reload { result }).inc();
+        self.has_taken(taken);
+    }
+
+    fn has_taken(&self, taken: bool) {
+        self.config_last_reload_successful.set(taken.into());
+        if taken {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            self.config_last_reload_success_timestamp_seconds.set(seconds);
+        }
+    }
+}
+
+/// What came of a reload.
+const TAKEN: &str = "taken";
+const REFUSED: &str = "refused";
 
 impl Metrics {
     /// In the text format of `OpenMetrics`.
@@ -330,6 +370,21 @@ impl Metrics {
             "upstream_quota_reset_seconds",
             "Time until all of them are back at the latest",
             self.upstream_quota_reset_seconds.clone(),
+        );
+        registry.register(
+            "config_reloads",
+            "Times that the configuration was read again, by what came of it",
+            self.config_reloads.clone(),
+        );
+        registry.register(
+            "config_last_reload_successful",
+            "Whether the configuration was taken when it was read last",
+            self.config_last_reload_successful.clone(),
+        );
+        registry.register(
+            "config_last_reload_success_timestamp_seconds",
+            "When a configuration was taken last",
+            self.config_last_reload_success_timestamp_seconds.clone(),
         );
         registry.register(
             "cache_bytes",

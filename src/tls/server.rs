@@ -45,6 +45,13 @@ pub struct Certificates {
     callers: Option<Arc<Callers>>,
 }
 
+/// Pairs that can be shown.
+#[derive(Debug)]
+pub struct Prepared {
+    sources: Vec<Source>,
+    choice: Choice,
+}
+
 impl Certificates {
     /// Reads and checks all pairs; the first is shown to clients that name no or an unknown host. Where `callers` names a
     /// file of authorities, a client must show a certificate of one of them.
@@ -81,6 +88,25 @@ impl Certificates {
     /// What a TLS acceptor needs; the same for the whole life of the process.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Reads and checks other pairs, to be shown from [`Self::take`] on. Blocks on files.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn prepare(&self, files: &[CertificateFiles]) -> Result<Prepared, Error> {
+        let sources = files
+            .iter()
+            .map(|files| Source::load(files, Audience::Clients, &self.provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let choice = Choice::among(&sources)?;
+        Ok(Prepared { sources, choice })
+    }
+
+    /// Shows these instead.
+    pub fn take(&self, Prepared { sources, choice }: Prepared) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+        self.shown.0.store(Arc::new(choice));
     }
 
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.

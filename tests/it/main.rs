@@ -25,6 +25,7 @@ mod oci;
 mod protocol;
 mod push;
 mod quotas;
+mod reload;
 mod rights;
 mod roads;
 mod security;

@@ -65,6 +65,14 @@ impl Proofs {
         }
     }
 
+    /// Without any right that was proved, and with all that was shut.
+    pub fn forgotten(&self, grace: Duration) -> Self {
+        Self {
+            shut: self.shut.clone(),
+            ..Self::new(grace)
+        }
+    }
+
     /// What this permit claims in this repository.
     pub fn claim(&self, permit: &Permit, name: FullName) -> Claim {
         Claim::new(

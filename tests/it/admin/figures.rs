@@ -193,6 +193,7 @@ fn the_manual_names_them_all() {
         .inc();
     metrics.mirrored.get_or_create(&Mirrored { kind: "blob" }).inc();
     metrics.withdrawn(Why::Denied);
+    metrics.configured();
     metrics.limited("docker.io", 1);
     let allowance = Allowance {
         limit: 2,

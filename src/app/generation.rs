@@ -1,0 +1,286 @@
+//! What one configuration makes: everything behind the listeners. A reload makes the next one out of it, and what nothing
+//! changed for goes over as it is, with all that it has learnt.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::FutureExt;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::roads::Roads;
+use super::state::Secrets;
+use super::{accounts, authority, intercept, resolve};
+use crate::access::{Access, Addresses, Limits};
+use crate::cache::Store;
+use crate::config::load::{Contents, Loaded};
+use crate::config::schema::{ProxyList, Registry, Schema};
+use crate::listen::Drain;
+use crate::oci::RegistryName;
+use crate::pull::Pull;
+use crate::push::Push;
+use crate::server::{Parts, Shared};
+use crate::telemetry::logging::LogHandle;
+use crate::telemetry::{Metrics, Tracer};
+use crate::tls::Authority;
+use crate::upstream::Upstream;
+
+/// How often certificate files are looked at for changes.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
+
+/// How often files of users and of addresses are.
+const ACCESS_CHECK: Duration = Duration::from_secs(1);
+
+/// How often the intercepting authority's are: whoever says `docxy ca activate` waits for it.
+const AUTHORITY_CHECK: Duration = Duration::from_secs(1);
+
+/// What all generations stand on; it lives as long as the process.
+pub struct Ground {
+    pub metrics: Metrics,
+    pub log: LogHandle,
+    pub tracer: Tracer,
+    pub drain: Drain,
+    /// What is listened on, in the order of [`resolve::bindings`].
+    pub listening: Vec<SocketAddr>,
+    pub store: Option<Store>,
+    pub secrets: Secrets,
+    /// Nobody is served any more.
+    pub end: CancellationToken,
+    /// What looks at files.
+    pub watchers: TaskTracker,
+}
+
+/// One of them. Its watchers end with it.
+pub struct Generation {
+    pub loaded: Arc<Loaded>,
+    pub parts: Shared,
+    /// Registries whose clients are not those of the generation before.
+    pub renewed: Vec<RegistryName>,
+    roads: Roads,
+    files: Files,
+    end: CancellationToken,
+    _ends: DropGuard,
+}
+
+/// What the files held that each registry's client was made with, if they could be read.
+type Files = HashMap<RegistryName, Vec<(PathBuf, Option<Contents>)>>;
+
+/// The parts that are not made of the configuration alone.
+struct Known {
+    access: Access,
+    pull: Pull,
+    limits: Arc<Limits>,
+    authority: Option<Arc<Authority>>,
+}
+
+impl Generation {
+    /// The process's first one. Blocks on files.
+    pub fn first(ground: &Ground, loaded: Arc<Loaded>, roads: Roads) -> Result<Self> {
+        let schema = &loaded.schema;
+        let accounts = Arc::new(accounts::open(schema, &ground.secrets)?);
+        let clients = Clients::make(schema, &roads, None)?;
+        let pull = match &ground.store {
+            Some(store) => Pull::caching(
+                resolve::pull(schema),
+                clients.upstreams.clone(),
+                store.clone(),
+                resolve::pull_cache(schema),
+                ground.metrics.clone(),
+            ),
+            None => Pull::forwarding(resolve::pull(schema), clients.upstreams.clone()),
+        };
+        let known = Known {
+            access: Access::new(ground.secrets.tokens()?, accounts, schema.access.grace)
+                .ruled_by(resolve::policy(schema), Arc::default()),
+            pull,
+            limits: Arc::new(Limits::new(resolve::request_limits(schema))),
+            authority: authority::open(schema)?,
+        };
+        Self::of(ground, loaded, roads, clients, known)
+    }
+
+    /// The next one, for another configuration. Blocks on files. Nothing of this one has changed afterwards, whatever comes
+    /// of it.
+    pub fn next(&self, ground: &Ground, loaded: Arc<Loaded>) -> Result<Self> {
+        let (old, new) = (&self.loaded.schema, &loaded.schema);
+        let roads = self
+            .roads
+            .renewed(old.network == new.network && old.timeouts == new.timeouts);
+        let accounts = accounts::renewed(self.parts.access.accounts(), (old, new), &ground.secrets)?;
+        let clients = Clients::make(new, &roads, Some(self))?;
+        let limits = resolve::request_limits(new);
+        let known = Known {
+            access: self
+                .parts
+                .access
+                .renewed(Arc::new(accounts), resolve::policy(new), new.access.grace),
+            pull: self.parts.pull.renewed(
+                resolve::pull(new),
+                clients.upstreams.clone(),
+                resolve::pull_cache(new),
+            ),
+            limits: if limits == resolve::request_limits(old) {
+                Arc::clone(&self.parts.limits)
+            } else {
+                Arc::new(Limits::new(limits))
+            },
+            authority: match &self.parts.authority {
+                Some(authority) if authority::is_as_before(old, new)? => Some(Arc::clone(authority)),
+                _ => authority::open(new)?,
+            },
+        };
+        Self::of(ground, loaded, roads, clients, known)
+    }
+
+    fn of(
+        ground: &Ground,
+        loaded: Arc<Loaded>,
+        roads: Roads,
+        clients: Clients,
+        known: Known,
+    ) -> Result<Self> {
+        let schema = &loaded.schema;
+        let pull = Arc::new(known.pull);
+        let access_log = ground.log.access(schema.log.access);
+        let parts = Parts {
+            config: resolve::server(schema, roads.via(), access_log, &ground.listening),
+            routes: resolve::routes(schema).build()?,
+            access: known.access,
+            addresses: Addresses::load(resolve::addresses(schema))
+                .context("lists of addresses of [access]")?,
+            limits: known.limits,
+            intercept: intercept::build(schema, &roads, &ground.listening)?,
+            push: Push::new(Arc::clone(&pull)),
+            pull,
+            authority: known.authority,
+            drain: ground.drain.clone(),
+            metrics: ground.metrics.clone(),
+            tracer: ground.tracer.clone(),
+            sign_in_hint: Once::new(),
+        };
+        let end = ground.end.child_token();
+        Ok(Self {
+            parts: Arc::new(parts),
+            loaded,
+            renewed: clients.renewed,
+            roads,
+            files: clients.files,
+            _ends: end.clone().drop_guard(),
+            end,
+        })
+    }
+
+    /// Looks at files that may change, until the next generation is there or nobody is served any more. Must be called on the
+    /// runtime.
+    pub fn watch(&self, ground: &Ground) {
+        let parts = &self.parts;
+        let ends = || self.end.clone().cancelled_owned();
+        let accounts = Arc::clone(parts.access.accounts());
+        accounts.end_tokens_of_the_gone();
+        ground
+            .watchers
+            .spawn(accounts.watch(ACCESS_CHECK, ends().shared()));
+        ground
+            .watchers
+            .spawn(parts.addresses.clone().watch(ACCESS_CHECK, ends()));
+        for identity in self.roads.identities() {
+            ground.watchers.spawn(identity.watch(CERTIFICATE_CHECK, ends()));
+        }
+        if let Some(authority) = &parts.authority {
+            let authority = Arc::clone(authority);
+            ground.watchers.spawn(authority.watch(AUTHORITY_CHECK, ends()));
+        }
+    }
+}
+
+/// The clients of all registries.
+struct Clients {
+    upstreams: HashMap<RegistryName, Arc<Upstream>>,
+    renewed: Vec<RegistryName>,
+    files: Files,
+}
+
+impl Clients {
+    /// Those that nothing changed for stay as they are: with their connections, tokens, and what is known of their health and
+    /// limits.
+    fn make(schema: &Schema, roads: &Roads, before: Option<&Generation>) -> Result<Self> {
+        let mut clients = Self {
+            upstreams: HashMap::new(),
+            renewed: Vec::new(),
+            files: HashMap::new(),
+        };
+        for (name, registry) in schema.enabled_registries() {
+            let context = || format!("registries.\"{name}\"");
+            let files = files_of(schema, registry);
+            let kept = before.and_then(|before| before.kept(schema, name, &files));
+            let upstream = if let Some(upstream) = kept {
+                roads.keep(registry).with_context(context)?;
+                upstream
+            } else {
+                clients.renewed.push(name.clone());
+                Arc::new(resolve::upstream(schema, name, registry, roads).with_context(context)?)
+            };
+            clients.upstreams.insert(name.clone(), upstream);
+            clients.files.insert(name.clone(), files);
+        }
+        Ok(clients)
+    }
+}
+
+impl Generation {
+    /// The client of a registry, where it would be made the same again.
+    fn kept(
+        &self,
+        new: &Schema,
+        name: &RegistryName,
+        files: &[(PathBuf, Option<Contents>)],
+    ) -> Option<Arc<Upstream>> {
+        let old = &self.loaded.schema;
+        let (before, now) = (old.registries.get(name)?, new.registries.get(name)?);
+        let is_as_before = old.network == new.network
+            && old.timeouts == new.timeouts
+            && old.parent == new.parent
+            && upstream_part(before) == upstream_part(now)
+            && self.files.get(name).map(Vec::as_slice) == Some(files);
+        let upstream = self.parts.pull.upstream(name).ok()?;
+        is_as_before.then(|| Arc::clone(upstream))
+    }
+}
+
+/// Without the keys that its client knows nothing of.
+fn upstream_part(registry: &Registry) -> Registry {
+    let none = Registry::default();
+    Registry {
+        aliases: none.aliases,
+        hosts: none.hosts,
+        clients: none.clients,
+        challenge: none.challenge,
+        rate_limited: none.rate_limited,
+        cache_quota: none.cache_quota,
+        push: none.push,
+        enabled: none.enabled,
+        ..registry.clone()
+    }
+}
+
+/// The files that are read when a client is made, and only then.
+fn files_of(schema: &Schema, registry: &Registry) -> Vec<(PathBuf, Option<Contents>)> {
+    let mirrors: Vec<Registry> = registry.mirrors().map(|(_, mirror)| mirror).collect();
+    let places = || std::iter::once(registry).chain(&mirrors);
+    let authorities = places().filter_map(|place| place.ca_file.clone());
+    let proxies = places()
+        .filter_map(|place| schema.proxy_of(place))
+        .flat_map(ProxyList::proxies)
+        .filter_map(|proxy| proxy.password_file.clone());
+    authorities
+        .chain(proxies)
+        .map(|path| {
+            let contents = std::fs::read(&path).ok().map(|bytes| Contents::of(&bytes));
+            (path, contents)
+        })
+        .collect()
+}
