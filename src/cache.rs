@@ -14,8 +14,10 @@ mod evict;
 mod family;
 mod flight;
 pub(crate) mod flights;
+mod forecast;
 mod hands;
 mod hashing;
+pub mod image;
 pub mod index;
 mod keeper;
 mod key;
@@ -23,10 +25,13 @@ pub mod layout;
 mod leader;
 mod lock;
 mod memory;
+mod nudge;
 mod open;
 pub(crate) mod partials;
+pub mod pins;
 mod pump;
 pub(crate) mod quarantine;
+pub(crate) mod quota;
 mod reader;
 mod records;
 #[cfg(test)]
@@ -44,7 +49,6 @@ mod usage;
 mod verification;
 mod writer;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,8 +58,11 @@ pub use self::browse::{RegistryEntry, RepositoryEntry, RepositoryPage, TagEntry,
 pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
+pub use self::forecast::{Going, Next, Place, Why};
+pub use self::image::{Image, OnePlatform};
 pub use self::leader::Leader;
 pub use self::open::OpenError;
+pub use self::pins::{NewPin, PinEntry, PinError, PinList, PinState, Pinned};
 pub use self::reader::{Follower, Origin, Reader};
 pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
@@ -151,6 +158,7 @@ impl Store {
         let parts = open::open(config, medium, disk, metrics)?;
         let flights = Flights::new(parts.clone());
         flights.partials().sweep(flights.claims(), parts.config.partials);
+        pins::load(&flights.shared);
         Ok(Self { parts, flights })
     }
 
@@ -206,7 +214,12 @@ impl Store {
 
     /// Stores whole bytes, such as a manifest's.
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
-        self.flights.put(digest, bytes).await
+        let stored = self.flights.put(digest, bytes).await;
+        // A manifest says what else is pinned with it.
+        if self.parts.index.get(digest).is_some_and(|entry| entry.pinned) {
+            self.flights.shared.nudge.pins();
+        }
+        stored
     }
 
     /// A client pulls this blob from its beginning. Clients that fetch one in several ranges do so once a pull, which is why
@@ -327,6 +340,14 @@ impl Store {
     /// Replaces the record of the same class.
     pub fn put_tag(&self, name: &FullName, tag: &Tag, record: TagRecord) {
         self.parts.records.put_tag(name, tag, record);
+        self.tag_moved(name, tag);
+    }
+
+    fn tag_moved(&self, name: &FullName, tag: &Tag) {
+        let shared = &self.flights.shared;
+        if shared.pins.has_tag(name, tag) {
+            shared.nudge.pins();
+        }
     }
 
     /// The upstream said just now that the tag still means what its record says.
@@ -346,6 +367,7 @@ impl Store {
     /// In all classes.
     pub fn remove_tag(&self, name: &FullName, tag: &Tag) {
         self.parts.records.remove_tag(name, tag);
+        self.tag_moved(name, tag);
     }
 
     /// Every tag of this repository that means this.
@@ -355,27 +377,6 @@ impl Store {
                 self.parts.records.remove_tag(name, &tag);
             }
         }
-    }
-
-    /// Never evicted from now on, nor what it names; removed neither. Blocking.
-    pub fn pin(&self, digest: &Digest) -> io::Result<()> {
-        let (disk, layout) = (&self.parts.disk, &self.parts.layout);
-        match disk.create(&layout.pin(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => disk.sync_folder(&layout.pins())?,
-        }
-        keeper::pin_families(&self.flights.shared);
-        Ok(())
-    }
-
-    /// Blocking.
-    pub fn unpin(&self, digest: &Digest) -> io::Result<()> {
-        match self.parts.disk.remove(&self.parts.layout.pin(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        keeper::pin_families(&self.flights.shared);
-        Ok(())
     }
 
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.

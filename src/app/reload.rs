@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::fixed;
 use super::generation::{Generation, Ground};
-use super::{authority, resolve};
+use super::{authority, resolve, storage};
 use crate::admin::{Control, Mistake, NotReloaded, Reloaded};
 use crate::config::load::{Contents, Loaded};
 use crate::config::origin::{Origin, Problem};
@@ -158,6 +158,9 @@ impl Reloader {
         self.outside
             .settings
             .set(resolve::listen(schema, self.outside.open_files));
+        if let Some(store) = &self.ground.store {
+            store.set_quotas(storage::quotas(schema));
+        }
         self.outside.live.swap(Arc::clone(&next.parts));
         next.watch(&self.ground);
         let registries = next.renewed.iter().map(ToString::to_string).collect();

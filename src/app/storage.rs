@@ -1,5 +1,6 @@
 //! The cache as the configuration wants it: on the disk, in memory for as long as the process lives, or none.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rustix::fs::{Access, access};
 use crate::cache::{self, Store, disk};
 use crate::config::paths::{self, Machine};
 use crate::config::schema::{CacheMode, Inactive, Schema, Verify};
+use crate::oci::RegistryName;
 use crate::telemetry::Metrics;
 
 /// Opens it; blocking. `None`: docxy only forwards.
@@ -23,8 +25,17 @@ pub fn open(schema: &Schema, metrics: &Metrics) -> Result<Option<Store>> {
         CacheMode::Disk | CacheMode::Off => Store::open(config, disk, metrics.clone()),
     };
     let store = store.with_context(|| format!("the cache in {}", path.display()))?;
+    store.set_quotas(quotas(schema));
     tracing::info!(path = %path.display(), "cache");
     Ok(Some(store))
+}
+
+/// What registries may hold of it, of those that may not hold all. One that is switched off keeps its quota.
+pub fn quotas(schema: &Schema) -> BTreeMap<RegistryName, u64> {
+    let limits = schema.registries.iter();
+    limits
+        .filter_map(|(name, registry)| Some((name.clone(), registry.cache_quota?.bytes())))
+        .collect()
 }
 
 /// The folder of the cache on the disk, as a `docxy cache` finds it that makes none itself.

@@ -14,8 +14,11 @@ use super::hands::Hands;
 use super::index::Entry;
 use super::keeper::Used;
 use super::leader::Leader;
+use super::nudge::Nudge;
 use super::partials::{Giver, Partial, Partials};
+use super::pins::Pins;
 use super::pump::{Start, launch};
+use super::quota::Quotas;
 use super::reader::{Follower, Reader};
 use super::records::Written;
 use super::small::{Hot, Lent};
@@ -57,6 +60,9 @@ pub(crate) struct Shared {
     pub hot: Hot,
     pub lent: Lent,
     pub used: Used,
+    pub pins: Pins,
+    pub quotas: Quotas,
+    pub nudge: Nudge,
     /// Cancelled when docxy stops.
     pub stopping: CancellationToken,
 }
@@ -73,6 +79,9 @@ impl Flights {
                 hot: Hot::new(),
                 lent: Lent::default(),
                 used: Used::default(),
+                pins: Pins::default(),
+                quotas: Quotas::default(),
+                nudge: Nudge::default(),
                 stopping: CancellationToken::new(),
             }),
         }
@@ -197,6 +206,9 @@ impl Shared {
                 self.parts.index.insert(digest, &entry);
                 self.parts.records.write_late_links(digest, written);
                 self.partials.forget(&partial.path);
+                if self.quotas.grew(&self.parts.records, digest, *size) {
+                    self.nudge.quotas();
+                }
             }
             Err(_) => self.partials.discard(&partial.path),
         }

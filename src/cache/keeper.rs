@@ -1,6 +1,6 @@
 //! Housekeeping: what a cache must do now and then, and at the end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::flights::Shared;
 use super::removal::{self, Reason};
-use super::{family, layout, room, scan};
+use super::{family, pins, quota, room};
 use crate::oci::Digest;
 
 const TICK: Duration = Duration::from_secs(10);
@@ -59,13 +59,17 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
-    for tick in 0_u64.. {
+    let mut tick = 0_u64;
+    loop {
+        let worker = shared.clone();
         tokio::select! {
             () = &mut stop => break,
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => {
+                work(move || chores(&worker, tick)).await;
+                tick += 1;
+            }
+            () = shared.nudge.rung() => work(move || errands(&worker)).await,
         }
-        let worker = shared.clone();
-        work(move || chores(&worker, tick)).await;
     }
     flights.stop().await;
     work(move || {
@@ -81,12 +85,23 @@ async fn work(chores: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// What does not wait for its time. Blocking.
+fn errands(shared: &Arc<Shared>) {
+    if shared.nudge.are_pins_due() {
+        pins::settle(shared);
+    }
+    if shared.nudge.are_quotas_due() {
+        quota::keep(shared);
+    }
+}
+
 /// Blocking.
 fn chores(shared: &Arc<Shared>, tick: u64) {
     let parts = &shared.parts;
     room::keep_floor(shared);
     if tick.is_multiple_of(MINUTE) {
         touch_families(shared);
+        quota::keep(shared);
     }
     if tick.is_multiple_of(FIVE_MINUTES) {
         parts.records.write_confirmations();
@@ -94,7 +109,7 @@ fn chores(shared: &Arc<Shared>, tick: u64) {
         expire(shared);
     }
     if tick.is_multiple_of(HOUR) {
-        pin_families(shared);
+        pins::settle(shared);
     }
     if tick.is_multiple_of(HOUR) && tick > 0 {
         beat(shared);
@@ -140,23 +155,6 @@ pub(super) fn expire(shared: &Arc<Shared>) -> (u64, u64) {
         }
     }
     (blobs, bytes)
-}
-
-/// Pinned is what has a pin, and what is named by a manifest that has one.
-pub(super) fn pin_families(shared: &Arc<Shared>) {
-    let parts = &shared.parts;
-    let mut pinned = HashSet::new();
-    for (_, name, _) in scan::entries(&parts.layout.pins()) {
-        let Some(digest) = layout::digest_of(&name) else {
-            continue;
-        };
-        let links = parts.records.links_of(&digest);
-        if let Some(media_type) = links.into_iter().find_map(|(_, media_type)| media_type) {
-            pinned.extend(family::stored_below(parts, &digest, &media_type));
-        }
-        pinned.insert(digest);
-    }
-    parts.index.set_pins(&pinned);
 }
 
 fn stamp(shared: &Arc<Shared>) {

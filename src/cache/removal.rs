@@ -15,6 +15,8 @@ pub(super) enum Reason {
     Size,
     FreeSpace,
     Inactive,
+    /// Of its registry.
+    Quota,
     Asked,
 }
 
@@ -36,6 +38,7 @@ impl Reason {
             Self::Size => "size",
             Self::FreeSpace => "free-space",
             Self::Inactive => "inactive",
+            Self::Quota => "quota",
             Self::Asked => "asked",
         }
     }

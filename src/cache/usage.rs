@@ -59,6 +59,12 @@ pub struct Usage {
     pub registries: BTreeMap<String, Share>,
     /// By full name (`docker.io/library/redis`), counted alike.
     pub repositories: BTreeMap<String, Share>,
+    /// What registries may hold at most, of those that have a `cache_quota`. Bytes.
+    #[serde(default)]
+    pub quotas: BTreeMap<String, u64>,
+    /// What is pinned and stored.
+    #[serde(default)]
+    pub pinned: Share,
     /// What no repository holds.
     pub unreferenced: Share,
 }
@@ -148,7 +154,7 @@ pub(super) fn usage(shared: &Shared) -> Usage {
     let space = parts.disk.space(parts.layout.root()).ok();
     let mut registries: BTreeMap<String, Share> = BTreeMap::new();
     let mut repositories: BTreeMap<String, Share> = BTreeMap::new();
-    let mut unreferenced = Share::default();
+    let (mut unreferenced, mut pinned) = (Share::default(), Share::default());
     for blob in parts.index.list() {
         let links = parts.records.links_of(&blob.key.digest());
         let of: BTreeSet<&str> = links.iter().map(|(name, _)| name.registry.as_str()).collect();
@@ -160,6 +166,9 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         }
         if links.is_empty() {
             unreferenced.add(blob.size);
+        }
+        if blob.pinned {
+            pinned.add(blob.size);
         }
     }
     Usage {
@@ -176,6 +185,13 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         public_repositories: count(public),
         registries,
         repositories,
+        quotas: shared
+            .quotas
+            .limits()
+            .into_iter()
+            .map(|(registry, limit)| (registry.to_string(), limit))
+            .collect(),
+        pinned,
         unreferenced,
     }
 }

@@ -29,6 +29,14 @@ fn text(usage: &Usage) -> String {
         "downloads:  {} under way or interrupted",
         size(usage.partial_bytes)
     );
+    if usage.pinned.blobs > 0 {
+        let _ = writeln!(
+            text,
+            "pinned:     {} in {}",
+            size(usage.pinned.bytes),
+            blobs(usage.pinned.blobs)
+        );
+    }
     if let Some(free) = usage.free {
         let _ = writeln!(text, "free:       {} on the same filesystem", size(free));
     }
@@ -65,7 +73,11 @@ fn rows(usage: &Usage) -> Vec<[String; 3]> {
     let mut registries: Vec<_> = usage.registries.iter().collect();
     registries.sort_by_key(|(_, share)| std::cmp::Reverse(share.bytes));
     for (registry, share) in registries {
-        rows.push(row(registry.clone(), *share));
+        let name = match usage.quotas.get(registry) {
+            Some(quota) => format!("{registry} (of at most {})", size(*quota)),
+            None => registry.clone(),
+        };
+        rows.push(row(name, *share));
         let below = |name: &str| {
             name.strip_prefix(registry.as_str())?
                 .strip_prefix('/')

@@ -40,6 +40,7 @@ pub(super) fn check(schema: &Schema, findings: &mut Findings<'_>) {
             one.own_tls();
         }
         one.connections();
+        one.quota(schema);
         credentials::check(one.at, registry, one.findings);
         let own = match registry.auth {
             AuthMode::Configured => Some(("auth", "this account can")),
@@ -276,6 +277,23 @@ impl One<'_, '_, '_> {
                 &format!("{count} is not between 1 and 1024"),
                 "write 16, or leave the key out",
             );
+        }
+    }
+
+    fn quota(&mut self, schema: &Schema) {
+        let max_size = schema.cache.max_size;
+        match self.registry.cache_quota {
+            Some(quota) if quota.bytes() == 0 => self.problem(
+                "cache_quota",
+                "a quota of 0 would keep nothing of this registry",
+                "write a size such as \"10GiB\", or leave the key out",
+            ),
+            Some(quota) if quota > max_size => self.problem(
+                "cache_quota",
+                &format!("{quota} is more than the whole cache may hold ({max_size}, cache.max_size)"),
+                "write less, raise max_size under [cache], or leave the key out",
+            ),
+            _ => {}
         }
     }
 
