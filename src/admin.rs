@@ -12,6 +12,9 @@ mod explain;
 mod guard;
 mod health;
 mod layers;
+mod next;
+mod pins;
+mod prefetch;
 mod refusal;
 mod request;
 mod router;
@@ -28,7 +31,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::access::{Accounts, Decisions};
+use crate::access::Accounts;
 use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
@@ -68,6 +71,8 @@ pub struct Parts {
     pub guard: Arc<Guard>,
     /// Whose turn it is to verify the cache.
     pub verifying: Turn,
+    /// And to fetch images ahead.
+    pub prefetching: Turn,
 }
 
 impl Parts {
@@ -77,10 +82,5 @@ impl Parts {
 
     pub(crate) fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(self.control.parts().access.accounts())
-    }
-
-    /// What clients were granted and refused last.
-    pub(crate) fn decisions(&self) -> Arc<Decisions> {
-        Arc::clone(self.control.parts().access.decisions())
     }
 }

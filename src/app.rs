@@ -138,6 +138,7 @@ async fn serve(
         traces: storage::traces(schema)?,
         guard: Arc::clone(&guard),
         verifying: admin::Turn::default(),
+        prefetching: admin::Turn::default(),
     });
     watchers.spawn(Arc::clone(guard.admins()).watch(no_more_readers.clone().cancelled_owned()));
     for listener in &listeners {
