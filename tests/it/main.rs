@@ -19,6 +19,7 @@ mod debug;
 mod doors;
 mod errors;
 mod intercept;
+mod keep;
 mod listen;
 mod mirrors;
 mod oci;
