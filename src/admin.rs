@@ -6,10 +6,12 @@ mod admins;
 pub mod api;
 mod browse;
 mod cache;
+mod configuration;
 mod control;
 mod document;
 mod explain;
 mod guard;
+mod handover;
 mod health;
 mod layers;
 mod next;
@@ -30,6 +32,7 @@ mod verify;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::access::Accounts;
 use crate::cache::Store;
@@ -69,6 +72,11 @@ pub struct Parts {
     /// The folder of recordings.
     pub traces: PathBuf,
     pub guard: Arc<Guard>,
+    /// What clients connect to.
+    pub listeners: Vec<api::health::Listening>,
+    /// What they are shown, where there is HTTPS.
+    pub certificates: Option<Arc<Certificates>>,
+    pub started: SystemTime,
     /// Whose turn it is to verify the cache.
     pub verifying: Turn,
     /// And to fetch images ahead.

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod authority;
 mod fixed;
 mod generation;
+mod hand_over;
 mod intercept;
 mod limits;
 mod reload;
@@ -13,9 +14,12 @@ mod roads;
 mod state;
 pub mod storage;
 
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use http::HeaderValue;
@@ -26,12 +30,14 @@ pub use reload::Load;
 pub use resolve::{addresses, policy, setup, tag_rules};
 
 use self::generation::{CERTIFICATE_CHECK, Generation, Ground};
+use self::hand_over::{Heritage, Operators, Program, Steward, Succession};
 use self::reload::{Outside, Reloader};
 use self::roads::Roads;
+use crate::admin::api::health::Listening;
 use crate::admin::{self, Control};
 use crate::config::Schema;
 use crate::config::load::Loaded;
-use crate::listen::{self, Listener, Settings, systemd};
+use crate::listen::{self, Deed, Listener, Settings, systemd};
 use crate::server::Live;
 use crate::telemetry::logging::{self, LogHandle};
 use crate::telemetry::{Metrics, Tracer, har};
@@ -52,12 +58,20 @@ pub fn run(
         tracing::warn!("{warning}");
     }
     let open_files = limits::raise_open_files();
-    let sockets = Sockets::open(schema)?;
+    let program = Program::of_process().context("docxy's own program")?;
+    let (predecessor, inherited) = Heritage::receive()?.map(|had| (had.line, had.sockets)).unzip();
+    let sockets = Sockets::open(schema, inherited)?;
     let tracer = Tracer::default();
-    if let Some(file) = trace {
-        tracer.start(har::Wanted::all(file)).context("--trace-http")?;
+    match trace {
+        Some(_) if predecessor.is_some() => {
+            tracing::warn!("--trace-http: the recording ends with the process that handed over");
+        }
+        Some(file) => tracer.start(har::Wanted::all(file)).context("--trace-http")?,
+        None => {}
     }
-    listening();
+    if predecessor.is_none() {
+        listening();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(
         Arc::new(loaded.clone()),
@@ -66,6 +80,7 @@ pub fn run(
         logging.handle().clone(),
         &tracer,
         load,
+        (program, predecessor),
     ));
     tracer.stop("docxy has ended");
     // Without this a name that is still being looked up could delay the end by half a minute.
@@ -80,6 +95,7 @@ async fn serve(
     log: LogHandle,
     tracer: &Tracer,
     load: Load,
+    (program, predecessor): (Program, Option<UnixStream>),
 ) -> Result<ExitCode> {
     let schema = &loaded.schema;
     let Sockets {
@@ -87,23 +103,29 @@ async fn serve(
         certificates,
     } = sockets;
     let (trigger, drain) = listen::drain();
-    let signals = listen::watch_signals(trigger).context("signals can't be watched")?;
+    let after = if listeners.iter().any(Listener::is_kept) {
+        listen::Sockets::Kept
+    } else {
+        listen::Sockets::Own
+    };
+    let signals = listen::watch_signals(trigger.clone(), after).context("signals can't be watched")?;
+    let hand_over_requests = hand_over::requests().context("signals can't be watched")?;
     let metrics = Metrics::default();
     metrics.configured();
-    let store = storage::open(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
-    // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
-    let operators = admin::open(&resolve::admin(&loaded, certificates.as_ref())?).await?;
     let admins = Arc::new(accounts::admins(schema)?);
+    let admin_config = resolve::admin(&loaded, certificates.as_ref())?;
+    let mut succession = Succession::begin(predecessor)?;
+    succession.prepared().await?;
+    let store = storage::open(schema, &metrics)?;
+    // After the cache's lock: whoever has that may also take the socket. Answered while transfers drain, too.
+    let operators = admin::open(&admin_config).await?;
     let guard = Arc::new(admin::Guard::new(
         admins,
         schema.admin.allowed_hosts.clone(),
         metrics.clone(),
     ));
     let no_more_readers = CancellationToken::new();
-    let keeping = store
-        .as_ref()
-        .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
     let watchers = TaskTracker::new();
     let ground = Ground {
         metrics: metrics.clone(),
@@ -129,18 +151,36 @@ async fn serve(
         certificates: certificates.clone(),
         open_files,
     };
+    let predecessor = succession
+        .ready(store.as_ref(), &first.parts.pull, &metrics)
+        .await;
+    let keeping = store
+        .as_ref()
+        .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
     let reloader = Reloader::new(ground, outside, load, first);
-    let operators = operators.serve(&admin::Parts {
-        metrics,
-        store,
+    let operators_parts = admin::Parts {
+        metrics: metrics.clone(),
+        store: store.clone(),
         control: Arc::clone(&reloader) as Arc<dyn Control>,
         tracer: tracer.clone(),
         traces: storage::traces(schema)?,
         guard: Arc::clone(&guard),
+        listeners: listeners.iter().map(listening).collect(),
+        certificates: certificates.clone(),
+        started: SystemTime::now(),
         verifying: admin::Turn::default(),
         prefetching: admin::Turn::default(),
-    });
-    watchers.spawn(Arc::clone(guard.admins()).watch(no_more_readers.clone().cancelled_owned()));
+    };
+    let mut steward = Steward::new(
+        program,
+        &listeners,
+        store,
+        Operators::new(admin_config, operators_parts, operators),
+        metrics,
+        (trigger, drain.clone()),
+        schema.limits.hand_over,
+    )
+    .context("the listening sockets")?;
     for listener in &listeners {
         tracing::info!(address = %listener.local_addr(), tls = listener.is_secure(), "listening");
     }
@@ -148,12 +188,14 @@ async fn serve(
         let until = no_more_readers.clone().cancelled_owned();
         watchers.spawn(certificates.watch(CERTIFICATE_CHECK, until));
     }
+    let ended = no_more_readers.clone().cancelled_owned();
+    watchers.spawn(Arc::clone(guard.admins()).watch(ended));
     reloader.watch().context("signals can't be watched")?;
     watchers.close();
-    tokio::spawn(systemd::watchdog());
+    tokio::spawn(systemd::watchdog(drain.clone()));
     let serving = tokio::spawn(listen::serve(listeners, settings, live, drain.clone()));
     let stopping = async {
-        drain.started().await;
+        drain.ending().await;
         systemd::stopping();
         std::future::pending().await
     };
@@ -162,6 +204,7 @@ async fn serve(
         // Looked at first: where nothing is in flight, the drain's beginning and its end come together.
         biased;
         never = stopping => never,
+        never = steward.serve(hand_over_requests) => match never {},
         report = serving => {
             let report = report.context("the accept loop failed")?.context("the listeners can't be used")?;
             // Downloads go on for as long as somebody may read them.
@@ -170,11 +213,18 @@ async fn serve(
                 keeping.await.context("the cache's housekeeping failed")?;
             }
             watchers.wait().await;
-            operators.stop().await;
+            steward.finish(predecessor).await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
             Ok(ExitCode::SUCCESS)
         }
         code = signals => Ok(ExitCode::from(code)),
+    }
+}
+
+fn listening(listener: &Listener) -> Listening {
+    Listening {
+        address: listener.local_addr(),
+        tls: listener.is_secure(),
     }
 }
 
@@ -185,19 +235,15 @@ struct Sockets {
 }
 
 impl Sockets {
-    /// Must be called before any thread exists, because it clears environment variables.
-    fn open(schema: &Schema) -> Result<Self> {
+    /// Must be called before any thread exists, because it clears environment variables. `inherited` from the process
+    /// before.
+    fn open(schema: &Schema, inherited: Option<Vec<(Deed, TcpListener)>>) -> Result<Self> {
         let certificates = resolve::certificates(schema)?;
         let bindings = resolve::bindings(schema, certificates.as_ref());
-        let listeners = match systemd::listeners(&bindings)? {
-            Some(inherited) => inherited,
-            None => bindings
-                .into_iter()
-                .map(|binding| {
-                    Listener::bind(binding.address, binding.proxy_protocol, binding.tls)
-                        .map(|listener| listener.taking_connect(binding.connect))
-                })
-                .collect::<Result<_, _>>()?,
+        let listeners = match (inherited, systemd::listeners(&bindings)?) {
+            (Some(inherited), _) => listen::inherit(inherited, &bindings)?,
+            (None, Some(activated)) => activated,
+            (None, None) => bindings.iter().map(Listener::open).collect::<Result<_, _>>()?,
         };
         Ok(Self {
             listeners,

@@ -44,11 +44,14 @@ mod scrub;
 mod shelf;
 pub(crate) mod small;
 mod source;
+mod succession;
+mod tenure;
 pub(crate) mod trouble;
 mod usage;
 mod verification;
 mod writer;
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,7 +71,9 @@ pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
 pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
-pub use self::usage::{Listing, Page, Share, Usage};
+pub use self::succession::Inheritance;
+pub use self::tenure::{Certainty, Change, Legacy};
+pub use self::usage::{Listing, Page, Share, Standing, Usage};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -77,10 +82,11 @@ use self::clock::Clock;
 use self::disk::Disk;
 use self::index::Index;
 use self::layout::Layout;
-use self::open::{Hold, Medium};
+use self::open::Medium;
 use self::partials::Giver;
 use self::records::Records;
 use self::room::Room;
+use self::tenure::Tenure;
 use crate::oci::{Digest, FullName, RegistryName, Tag};
 use crate::telemetry::Metrics;
 
@@ -127,7 +133,7 @@ pub(crate) struct Parts {
     /// This process's name on its partials: 16 hex digits.
     pub owner: String,
     /// The last to be dropped.
-    pub hold: Hold,
+    pub tenure: Tenure,
 }
 
 /// The store. Cheap to clone.
@@ -325,6 +331,10 @@ impl Store {
 
     /// The upstream gives it to nobody in particular any more; `keep` remembers that it once did. Tells whether that is new.
     pub fn withdraw_public(&self, name: &FullName, keep: bool) -> bool {
+        if let Some(heir) = self.parts.tenure.heir() {
+            let name = name.clone();
+            let _ = heir.send(Legacy::Withdrawn { name, keep });
+        }
         self.parts.records.withdraw_public(name, keep)
     }
 
@@ -384,6 +394,11 @@ impl Store {
         usage::list(&self.flights.shared, after, most)
     }
 
+    /// How full it is, without going over the records. Blocking, for one question to the filesystem.
+    pub fn standing(&self) -> Standing {
+        usage::standing(&self.flights.shared)
+    }
+
     /// One blob, if it is stored.
     pub fn blob(&self, digest: &Digest) -> Option<Listing> {
         usage::one(&self.flights.shared, digest)
@@ -441,4 +456,8 @@ impl Store {
     pub fn flush(&self) {
         keeper::finish(&self.flights.shared);
     }
+}
+
+fn retired() -> io::Error {
+    io::Error::other("the cache folder was handed over to another process")
 }

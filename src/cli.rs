@@ -12,6 +12,7 @@ mod life;
 mod naming;
 mod output;
 mod owner;
+mod reload;
 mod running;
 mod table;
 mod token;
@@ -111,6 +112,8 @@ enum Command {
     Cache(Box<cache::Arguments>),
     /// Make, list and revoke access tokens, for robots and for people who sign in at docxy
     Token(token::Arguments),
+    /// Tell the docxy that runs to read its configuration again; exit code 1 when it has mistakes and was not taken
+    Reload(reload::Arguments),
     /// Say who may use the admin API, and what it is
     Admin(admin::Arguments),
     /// Make, show and exchange the authority that clients of the intercepting door trust
@@ -152,6 +155,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let sources = sources(arguments.common);
     let mut loaded = match crate::config::load(&sources) {
         Ok(loaded) => loaded,
+        Err(problems) if matches!(arguments.command, Some(Command::Reload(_))) => {
+            return fail(format_args!(
+                "nothing was reloaded, a docxy that runs goes on as before: {}",
+                configuration_text(&problems)
+            ));
+        }
         Err(problems) => return fail(configuration_text(&problems)),
     };
     let done = match arguments.command.unwrap_or_default() {
@@ -173,6 +182,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(wanted) => explain::run(&loaded, wanted).map(|()| ExitCode::SUCCESS),
         Command::Cache(wanted) => cache::run(&loaded.schema, &wanted),
         Command::Token(wanted) => token::run(&loaded.schema, &wanted),
+        Command::Reload(wanted) => reload::run(&loaded.schema, &wanted).map(|()| ExitCode::SUCCESS),
         Command::Admin(wanted) => admin::run(&loaded.schema, &wanted),
         Command::Ca(wanted) => ca::run(&loaded.schema, &wanted),
         // Answered above, without a configuration.

@@ -6,6 +6,7 @@ pub mod authority;
 mod callers;
 mod encrypted_key;
 mod error;
+mod facts;
 pub mod identity;
 mod pair;
 pub mod server;
@@ -15,6 +16,7 @@ mod watched;
 
 pub use authority::{Authority, LeafError, LeafName};
 pub use error::Error;
+pub use facts::CertificateFacts;
 pub use identity::Identity;
 pub use server::{CertificateFiles, Certificates, MinVersion};
 pub use trust::{Roots, Trust};

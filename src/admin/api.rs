@@ -1,7 +1,9 @@
 //! What is said by the admin API, in JSON, by docxy and by its commands alike.
 
 pub mod admins;
+pub mod configuration;
 pub mod explain;
+pub mod health;
 pub mod pins;
 pub mod prefetch;
 pub mod time;
@@ -13,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Mistake;
 use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
@@ -52,8 +55,11 @@ pub struct Problem {
     /// What happened, for people.
     pub message: String,
     /// What to do next.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of a configuration that was not taken: each by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<Mistake>,
 }
 
 impl fmt::Display for Problem {

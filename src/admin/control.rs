@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::server;
 
@@ -18,10 +19,15 @@ pub trait Control: fmt::Debug + Send + Sync {
 
     /// The effective configuration: every key with its value and origin, secrets masked.
     fn configuration(&self) -> serde_json::Value;
+
+    /// Begins to hand over to a new process, or says why that can't begin; none: this docxy can't at all.
+    fn hand_over(self: Arc<Self>) -> Option<Result<(), String>> {
+        None
+    }
 }
 
 /// What a reload changed.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// Keys with another value than before that counts now.
     pub changed: Vec<String>,
@@ -43,7 +49,8 @@ pub struct NotReloaded {
 }
 
 /// One mistake in a configuration.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ConfigurationMistake)]
 pub struct Mistake {
     /// Where the value comes from: the file, a variable, a flag.
     pub origin: String,

@@ -1,11 +1,19 @@
-//! Is it alive?
+//! Is it alive, and how is it?
 
+use std::time::SystemTime;
+
+use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::refusal::json;
+use super::api::health::{CacheHealth, Certificate, Health, RegistryHealth, Status};
+use super::api::time::Time;
+use super::api::upstreams::{Health as UpstreamHealth, Upstream};
+use super::refusal::{Refusal, json};
 use super::request::NoQuery;
+use super::{Parts, upstreams};
+use crate::tls::CertificateFacts;
 
 /// It answers.
 #[derive(Serialize, ToSchema)]
@@ -20,4 +28,78 @@ pub(super) struct Alive {
 #[utoipa::path(get, path = "/health/live", tag = "docxy", security(()), responses((status = 200, body = Alive)))]
 pub(super) async fn live(_: NoQuery) -> Response {
     json(&Alive { status: "ok" })
+}
+
+/// How is docxy?
+///
+/// Its listeners, cache, registries and certificates.
+#[utoipa::path(get, path = "/health", tag = "docxy", responses((status = 200, body = Health)))]
+pub(super) async fn health(State(parts): State<Parts>, _: NoQuery) -> Result<Response, Refusal> {
+    // The disk is asked how much it still takes.
+    let told = tokio::task::spawn_blocking(move || told(&parts));
+    Ok(json(&told.await.map_err(Refusal::broken)?))
+}
+
+fn told(parts: &Parts) -> Health {
+    let now = Time::of(SystemTime::now());
+    let current = parts.control.parts();
+    let configuration = parts.control.configuration();
+    let warnings = configuration["warnings"].as_array().into_iter().flatten();
+    Health {
+        status: if current.drain.ends_service() {
+            Status::Draining
+        } else {
+            Status::Serving
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        process: std::process::id(),
+        started_at: Time::of(parts.started),
+        uptime: now.0.saturating_sub(Time::of(parts.started).0),
+        listeners: parts.listeners.clone(),
+        cache: parts.store.as_ref().map(|store| {
+            let standing = store.standing();
+            CacheHealth {
+                folder: store.config().path.to_string_lossy().into_owned(),
+                bytes: standing.bytes,
+                max_size: store.config().max_size,
+                blobs: standing.blobs,
+                free: standing.free,
+            }
+        }),
+        upstreams: upstreams::reports(parts)
+            .into_iter()
+            .map(|report| registry(report.into()))
+            .collect(),
+        certificates: parts
+            .certificates
+            .iter()
+            .flat_map(|certificates| certificates.facts())
+            .map(|facts| certificate(facts, now))
+            .collect(),
+        warnings: warnings
+            .filter_map(|warning| warning.as_str().map(ToOwned::to_owned))
+            .collect(),
+    }
+}
+
+fn registry(upstream: Upstream) -> RegistryHealth {
+    let ill = upstream
+        .urls
+        .iter()
+        .map(|place| place.health)
+        .find(|health| *health != UpstreamHealth::Well);
+    RegistryHealth {
+        registry: upstream.registry,
+        health: ill.unwrap_or(UpstreamHealth::Well),
+    }
+}
+
+fn certificate(facts: CertificateFacts, now: Time) -> Certificate {
+    Certificate {
+        names: facts.names,
+        issuer: facts.issuer,
+        not_before: Time(facts.not_before),
+        expires_at: Time(facts.not_after),
+        expires_in: facts.not_after.saturating_sub(now.0),
+    }
 }

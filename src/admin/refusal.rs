@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
+use super::Mistake;
 use super::api::{Failure, Problem};
 
 /// A status, and `{"error": {"code", "message", "hint"}}`.
@@ -17,6 +18,7 @@ pub(super) struct Refusal {
     message: String,
     hint: Option<String>,
     retry_after: Option<Duration>,
+    mistakes: Vec<Mistake>,
 }
 
 impl Refusal {
@@ -28,6 +30,7 @@ impl Refusal {
             message: message.into(),
             hint: None,
             retry_after: None,
+            mistakes: Vec::new(),
         }
     }
 
@@ -50,6 +53,11 @@ impl Refusal {
             hint: Some(hint.into()),
             ..self
         }
+    }
+
+    /// Of a configuration.
+    pub fn with_mistakes(self, mistakes: Vec<Mistake>) -> Self {
+        Self { mistakes, ..self }
     }
 
     /// When to come back.
@@ -85,6 +93,7 @@ impl IntoResponse for Refusal {
                 code: self.code.to_owned(),
                 message: self.message,
                 hint: self.hint,
+                mistakes: self.mistakes,
             },
         });
         *response.status_mut() = self.status;

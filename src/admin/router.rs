@@ -15,8 +15,8 @@ use super::document;
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::request::NoQuery;
 use super::{
-    Parts, admins, browse, cache, explain, health, next, pins, prefetch, session, tokens, trace, upstreams,
-    users, verify,
+    Parts, admins, browse, cache, configuration, explain, handover, health, next, pins, prefetch, session,
+    tokens, trace, upstreams, users, verify,
 };
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
@@ -47,7 +47,11 @@ fn described() -> (Router<Parts>, OpenApi) {
     let api = OpenApiRouter::new()
         .routes(routes!(document::openapi))
         .routes(routes!(health::live))
+        .routes(routes!(health::health))
         .routes(routes!(cache::about))
+        .routes(routes!(configuration::show))
+        .routes(routes!(configuration::reload))
+        .routes(routes!(handover::begin))
         .routes(routes!(figures))
         // Who is asking
         .routes(routes!(session::current, session::begin, session::end))

@@ -56,7 +56,7 @@ fn allowances(metrics: &Metrics, report: &Report) {
 }
 
 /// By name.
-fn reports(parts: &Parts) -> Vec<Report> {
+pub(super) fn reports(parts: &Parts) -> Vec<Report> {
     let mut reports: Vec<_> = parts
         .pull()
         .upstreams()

@@ -127,6 +127,7 @@ pub fn listen(schema: &Schema, open_files: u64) -> listen::Config {
         max_header_bytes: usize::try_from(limits.max_header_bytes.bytes()).unwrap_or(usize::MAX),
         max_header_fields: limits.max_header_fields as usize,
         drain: limits.drain,
+        hand_over: limits.hand_over,
         trusted_proxies: schema.trusted_proxies.clone(),
         ..listen::Config::default()
     }

@@ -194,6 +194,11 @@ impl Shared {
     /// Puts a whole and right file into its final place: fsync, its links, rename, fsync of the folder. Blocking; the caller
     /// has the claim. After an error nothing is left of it but links, which are true: these were the bytes.
     pub(super) fn store(&self, digest: &Digest, partial: &Partial) -> Result<(), Failed> {
+        let ticket = self.parts.tenure.enter();
+        if ticket.is_none() && !self.may_be_left_to_heir() {
+            self.partials.discard(&partial.path);
+            return Ok(());
+        }
         let outcome = self.move_in(digest, partial);
         match &outcome {
             Ok((size, written)) => {
@@ -208,6 +213,9 @@ impl Shared {
                 self.partials.forget(&partial.path);
                 if self.quotas.grew(&self.parts.records, digest, *size) {
                     self.nudge.quotas();
+                }
+                if ticket.is_none() {
+                    self.leave_to_heir(digest, *size);
                 }
             }
             Err(_) => self.partials.discard(&partial.path),

@@ -74,7 +74,7 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
     flights.stop().await;
     work(move || {
         finish(&shared);
-        shared.parts.hold.leave();
+        shared.parts.tenure.leave();
     })
     .await;
 }
@@ -87,6 +87,9 @@ async fn work(chores: impl FnOnce() + Send + 'static) {
 
 /// What does not wait for its time. Blocking.
 fn errands(shared: &Arc<Shared>) {
+    let Some(_ticket) = shared.parts.tenure.enter() else {
+        return;
+    };
     if shared.nudge.are_pins_due() {
         pins::settle(shared);
     }
@@ -98,6 +101,9 @@ fn errands(shared: &Arc<Shared>) {
 /// Blocking.
 fn chores(shared: &Arc<Shared>, tick: u64) {
     let parts = &shared.parts;
+    let Some(_ticket) = parts.tenure.enter() else {
+        return;
+    };
     room::keep_floor(shared);
     if tick.is_multiple_of(MINUTE) {
         touch_families(shared);
@@ -122,6 +128,13 @@ fn chores(shared: &Arc<Shared>, tick: u64) {
 
 /// Blocking.
 pub(super) fn finish(shared: &Arc<Shared>) {
+    if let Some(_ticket) = shared.parts.tenure.enter() {
+        settle(shared);
+    }
+}
+
+/// Brings everything to the disk that only memory knows. Blocking.
+pub(super) fn settle(shared: &Arc<Shared>) {
     touch_families(shared);
     shared.parts.records.write_confirmations();
     stamp(shared);

@@ -3,22 +3,24 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::{self, Beat, Clock};
 use super::disk::Disk;
 use super::index::{Index, Stamp};
+use super::key::Key;
 use super::layout::Layout;
 use super::lock::{Lock, LockError};
 use super::memory;
 use super::records::{Limits, Records};
 use super::room::Room;
 use super::scan::{self, Found};
+use super::tenure::Tenure;
 use super::{Config, Parts};
 use crate::telemetry::Metrics;
 
@@ -65,38 +67,10 @@ impl std::fmt::Display for Owner {
 
 /// What the folder lies on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Medium {
+pub(crate) enum Medium {
     Disk,
     /// A tmpfs that docxy empties at start and leaves empty.
     Memory,
-}
-
-/// The folder is this process's; in memory it goes when the store is told to stop, or with the last that uses it.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    root: PathBuf,
-    medium: Medium,
-    /// None in tests of single parts.
-    lock: Option<Lock>,
-    /// From then on another process may have a folder of this name.
-    left: AtomicBool,
-}
-
-impl Hold {
-    /// Nobody reads or writes here any more. A process that ends does not wait for all who have a store, so that its last
-    /// act must not be left to them. Blocking.
-    pub(super) fn leave(&self) {
-        if self.medium == Medium::Memory && !self.left.swap(true, Ordering::Relaxed) {
-            memory::vanish(&self.root);
-        }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.leave();
-        tracing::trace!(lock = ?self.lock, "the cache folder is free");
-    }
 }
 
 /// Blocking.
@@ -115,30 +89,12 @@ pub(super) fn open(
     if medium == Medium::Memory {
         memory::own(layout.root())?;
     }
-    let lock = Lock::take(&*disk, &layout).map_err(|error| match error {
-        LockError::Taken(process) => OpenError::Taken {
-            folder: layout.root().to_owned(),
-            owner: Owner(process),
-        },
-        LockError::Io(error) => OpenError::Io {
-            path: layout.lock(),
-            error,
-        },
-    })?;
+    let lock = lock(&*disk, &layout)?;
     if medium == Medium::Memory {
         memory::check(layout.root(), config.max_size)?;
         memory::empty(layout.root())?;
     }
-    for folder in [
-        layout.blobs(),
-        layout.partials(),
-        layout.quarantine(),
-        layout.temp(),
-        layout.repositories(),
-        layout.pins(),
-    ] {
-        make_folder(&*disk, &folder)?;
-    }
+    make_folders(&*disk, &layout)?;
     sweep_temp(&*disk, &layout);
     let found = scan::scan(&*disk, &layout);
     let newest = found.blobs.last().map(|(_, _, stamp)| u64::from(stamp.last_use));
@@ -163,12 +119,7 @@ pub(super) fn open(
         clock,
         metrics,
         owner: format!("{:016x}", rand::random::<u64>()),
-        hold: Hold {
-            root,
-            medium,
-            lock: Some(lock),
-            left: AtomicBool::new(false),
-        },
+        tenure: Tenure::new(root, medium, Some(lock)),
     }))
 }
 
@@ -179,12 +130,7 @@ pub(crate) fn bare(config: Config, disk: Arc<dyn Disk>, owner: &str) -> Arc<Part
     let metrics = Metrics::default();
     let limits = Limits::default();
     Arc::new(Parts {
-        hold: Hold {
-            root: config.path.clone(),
-            medium: Medium::Disk,
-            lock: None,
-            left: AtomicBool::new(false),
-        },
+        tenure: Tenure::new(config.path.clone(), Medium::Disk, None),
         records: Records::start(disk.clone(), layout.clone(), metrics.clone(), limits).unwrap(),
         index: Index::new(&metrics),
         room: Room::default(),
@@ -195,6 +141,55 @@ pub(crate) fn bare(config: Config, disk: Arc<dyn Disk>, owner: &str) -> Arc<Part
         layout,
         metrics,
     })
+}
+
+/// Makes the folder ours again after a successor that did not come to serve: what it removed is forgotten, what came is
+/// found. Blocking.
+pub(super) fn take_back(parts: &Parts) -> Result<Lock, OpenError> {
+    let (disk, layout) = (&*parts.disk, &parts.layout);
+    make_folder(disk, layout.root())?;
+    let lock = lock(disk, layout)?;
+    make_folders(disk, layout)?;
+    let mut found: HashMap<Key, (u64, Stamp)> = scan::blobs(disk, layout)
+        .into_iter()
+        .map(|(key, size, stamp)| (key, (size, stamp)))
+        .collect();
+    for known in parts.index.list() {
+        if found.remove(&known.key).is_none() {
+            let digest = known.key.digest();
+            parts.index.remove(&digest);
+            parts.records.unlink_everywhere(&digest);
+        }
+    }
+    for (key, (size, stamp)) in found {
+        parts.index.found(key, size, stamp);
+    }
+    Ok(lock)
+}
+
+fn lock(disk: &dyn Disk, layout: &Layout) -> Result<Lock, OpenError> {
+    Lock::take(disk, layout).map_err(|error| match error {
+        LockError::Taken(process) => OpenError::Taken {
+            folder: layout.root().to_owned(),
+            owner: Owner(process),
+        },
+        LockError::Io(error) => OpenError::Io {
+            path: layout.lock(),
+            error,
+        },
+    })
+}
+
+fn make_folders(disk: &dyn Disk, layout: &Layout) -> Result<(), OpenError> {
+    let folders = [
+        layout.blobs(),
+        layout.partials(),
+        layout.quarantine(),
+        layout.temp(),
+        layout.repositories(),
+        layout.pins(),
+    ];
+    folders.iter().try_for_each(|folder| make_folder(disk, folder))
 }
 
 /// Into memory, and what is torn aside.

@@ -207,6 +207,9 @@ impl Partials {
     pub fn sweep(&self, claims: &Claims, age: Duration) -> Swept {
         let now = SystemTime::now();
         let mut swept = Swept::default();
+        let Some(_ticket) = self.parts.tenure.enter() else {
+            return swept;
+        };
         for (path, name) in self.listed() {
             let Some(digest) = digest_of(&name).filter(|_| name.contains('.')) else {
                 self.discard(&path);

@@ -228,6 +228,7 @@ pub(super) fn settle(shared: &Shared) {
 fn take(shared: &Shared, plan: Plan) {
     let parts = &shared.parts;
     parts.index.set_pins(&plan.digests());
+    let ticket = parts.tenure.enter();
     let mut state = shared.pins.state();
     for (pin, held) in &plan.pins {
         let text = pin.what.to_string();
@@ -239,7 +240,8 @@ fn take(shared: &Shared, plan: Plan) {
                 "a pin is not kept any more: with it pins would leave too little room; unpin something, or raise cache.max_size"
             );
         }
-        if let Some(known) = state.pins.get_mut(&text)
+        if ticket.is_some()
+            && let Some(known) = state.pins.get_mut(&text)
             && known.kept != pin.kept
         {
             known.kept.clone_from(&pin.kept);
@@ -261,6 +263,7 @@ impl Store {
     /// Pins it, or gives the pin that there is other platforms. It is refused where too little room would be left for
     /// anything else, as far as that is known: of what is not here yet nobody knows the size. Blocking, as all of these.
     pub fn pin(&self, new: NewPin) -> Result<PinEntry, PinError> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(super::retired)?;
         let shared = &self.flights.shared;
         let turn = shared.pins.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let text = new.what.to_string();
@@ -326,6 +329,7 @@ impl Store {
 
     /// False: it was not pinned.
     pub fn unpin(&self, what: &Pinned) -> io::Result<bool> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(super::retired)?;
         let shared = &self.flights.shared;
         let text = what.to_string();
         let known = shared.pins.state().pins.contains_key(&text);

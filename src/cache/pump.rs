@@ -60,7 +60,7 @@ pub(super) enum Start {
     Usual,
     /// Nothing is left of an earlier try: the leader asks the upstream while the file is made.
     Clear,
-    /// It just failed for this blob: everyone fetches alone.
+    /// It just failed for this blob, or the folder is another's by now: everyone fetches alone.
     Detached,
 }
 
@@ -85,6 +85,7 @@ struct Pump {
 pub(super) async fn launch(shared: &Arc<Shared>, claim: Claim, start: Start, giver: &Giver) -> Leader {
     let digest = claim.digest().clone();
     let start = match start {
+        _ if shared.parts.tenure.is_retired() => Start::Detached,
         Start::Usual if shared.partials.is_clear_for(&digest) => Start::Clear,
         start => start,
     };
@@ -150,6 +151,9 @@ impl Pump {
         if start == Start::Detached {
             return Err(self.detached());
         }
+        let Some(_ticket) = self.shared.parts.tenure.enter() else {
+            return Err(self.detached());
+        };
         let shared = self.shared.clone();
         let (digest, giver) = (self.claim.digest().clone(), self.giver.clone());
         let taken = self

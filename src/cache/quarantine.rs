@@ -15,6 +15,11 @@ const KEPT: usize = 16;
 /// Blocking.
 pub(crate) fn set_aside(parts: &Parts, claim: &Claim, place: &'static str) {
     let digest = claim.digest();
+    let Some(_ticket) = parts.tenure.enter() else {
+        // Whoever has the folder now will find it, too.
+        parts.index.remove(digest);
+        return;
+    };
     parts
         .metrics
         .integrity_failures

@@ -393,6 +393,23 @@ impl Records {
             .submit(self.0.layout.blob(digest), Change::Stamp(time));
     }
 
+    /// Writes no more: what changes from now on waits until [`Self::release`]. Comes back when all else is on the disk.
+    /// Blocking.
+    pub fn hold(&self) {
+        self.0.writer.hold();
+        self.0.writer.flush();
+    }
+
+    /// Writes what waited, and goes on.
+    pub fn release(&self) {
+        self.0.writer.release();
+    }
+
+    /// What waits is not written, nor anything that comes.
+    pub fn give_up(&self) {
+        self.0.writer.give_up();
+    }
+
     /// Returns when everything is on the disk, or failed. Blocking.
     pub fn flush(&self) {
         self.0.writer.flush();

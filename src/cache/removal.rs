@@ -25,7 +25,7 @@ pub(super) enum Reason {
 pub(super) enum Outcome {
     /// So many bytes are free.
     Removed(u64),
-    /// Somebody reads, fills or checks it, or it is pinned.
+    /// Somebody reads, fills or checks it, it is pinned, or the folder was handed over.
     Held,
     Absent,
     /// The disk did not let it go; it is still there.
@@ -47,6 +47,9 @@ impl Reason {
 /// Blocking.
 pub(super) fn remove(shared: &Arc<Shared>, digest: &Digest, reason: Reason) -> Outcome {
     let parts = &shared.parts;
+    let Some(_ticket) = parts.tenure.enter() else {
+        return Outcome::Held;
+    };
     let Some(_claim) = shared.claims.try_claim(digest) else {
         return Outcome::Held;
     };

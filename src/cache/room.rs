@@ -12,6 +12,7 @@ use super::Parts;
 use super::disk::Space;
 use super::flights::Shared;
 use super::removal::{self, Outcome, Reason};
+use super::tenure::Legacy;
 
 /// How long an answer about the filesystem is good.
 const FRESH: Duration = Duration::from_secs(1);
@@ -47,6 +48,9 @@ pub(crate) struct NoRoom(pub u64);
 
 /// Promises `bytes` for a file that begins to grow; evicts what must go for it, but nothing for what cannot fit anyway.
 pub(crate) async fn reserve(shared: &Arc<Shared>, bytes: u64) -> Result<Reservation, NoRoom> {
+    if shared.parts.tenure.is_retired() {
+        return Err(NoRoom(bytes));
+    }
     let reserved = try_reserve(shared, bytes).await;
     if reserved.is_err() {
         shared.trouble.no_room(&shared.parts.config, bytes);
@@ -182,6 +186,24 @@ fn is_above_floor(parts: &Parts, space: Space, bytes: u64) -> bool {
     space.free >= floor.saturating_add(bytes) && space.free_inodes >= parts.config.min_free_inodes
 }
 
+impl Parts {
+    /// Who has the folder after us counts what our downloads may still take.
+    pub(super) fn tell_growth(&self) {
+        if let Some(heir) = self.tenure.heir() {
+            let _ = heir.send(Legacy::Growing(self.room.promised()));
+        }
+    }
+
+    /// A process that had the folder before us takes `now` bytes of the cap, not `before`.
+    pub(super) fn set_foreign_growth(&self, before: u64, now: u64) {
+        self.room.promise(now.saturating_sub(before));
+        self.index.grow(now.saturating_sub(before));
+        self.room.release(before.saturating_sub(now));
+        self.index.shrink(before.saturating_sub(now));
+        self.tell_growth();
+    }
+}
+
 impl Room {
     fn fresh(&self) -> Option<Space> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,6 +249,7 @@ impl Reservation {
             return None;
         }
         parts.room.promise(bytes);
+        parts.tell_growth();
         Some(Self {
             parts: parts.clone(),
             bytes,
@@ -238,5 +261,6 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.parts.room.release(self.bytes);
         self.parts.index.shrink(self.bytes);
+        self.parts.tell_growth();
     }
 }

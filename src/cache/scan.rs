@@ -71,6 +71,11 @@ pub(super) fn scan(disk: &dyn Disk, layout: &Layout) -> Found {
     found
 }
 
+/// The blobs alone.
+pub(super) fn blobs(disk: &dyn Disk, layout: &Layout) -> Vec<(Key, u64, Stamp)> {
+    Scan::of(disk, layout).blobs().blobs
+}
+
 /// Sets a file aside that should hold a record and does not.
 pub(super) fn set_aside(disk: &dyn Disk, layout: &Layout, path: &Path) {
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -66,6 +66,9 @@ pub(super) async fn scrub(shared: Arc<Shared>) {
     }
     loop {
         for blob in round(&shared) {
+            if shared.parts.tenure.is_retired() {
+                break;
+            }
             look(&shared, &blob).await;
         }
         tokio::time::sleep(REST).await;

@@ -43,6 +43,8 @@ pub enum PutError {
     Arriving,
     #[error("the cache has no room for {0} bytes")]
     NoRoom(u64),
+    #[error("the cache was handed over to another process")]
+    Retired,
     #[error(transparent)]
     Disk(#[from] io::Error),
 }
@@ -209,6 +211,9 @@ impl Flights {
             if shared.parts.index.get(&digest).is_some() {
                 return Ok(());
             }
+            let Some(_ticket) = shared.parts.tenure.enter() else {
+                return Err(PutError::Retired);
+            };
             let room = room::reserve(&shared, bytes.len() as u64).await;
             let _room = room.map_err(|NoRoom(bytes)| PutError::NoRoom(bytes))?;
             let worker = shared.clone();

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 enum Command {
     /// Make, list and revoke the tokens that open the admin API
     Token(TokenArguments),
-    /// Print the description of the admin API (OpenAPI 3.1)
+    /// Print the description of the admin API, as `OpenAPI` 3.1
     Openapi,
 }
 

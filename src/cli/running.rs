@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -17,11 +17,14 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::access::issued::{self, Wanted};
+use crate::admin::Reloaded;
 use crate::admin::api::admins::{AdminToken, AdminTokens, NewAdminToken, WantedAdminToken};
 use crate::admin::api::explain::Explained;
 use crate::admin::api::trace::{Start, Trace};
 use crate::admin::api::upstreams::Upstreams;
-use crate::admin::api::{self, About, AccessTokens, Failure, Line, NewToken, Removal, pins, prefetch};
+use crate::admin::api::{
+    self, About, AccessTokens, Failure, Line, NewToken, Problem, Removal, pins, prefetch,
+};
 use crate::cache::{Cleared, Collected, Next, Page, PinList, Progress, Usage, Verified};
 use crate::oci::{Digest, RegistryName};
 
@@ -60,8 +63,32 @@ impl Running {
                 socket.display(),
                 TIME_LIMIT.as_secs()
             )
-        })??;
-        Ok(Some((running, about)))
+        })?;
+        match about {
+            Ok(about) => {
+                let about: About = about;
+                if about.api != api::VERSION {
+                    bail!(other_version(&format!("is docxy {}", about.version), socket));
+                }
+                Ok(Some((running, about)))
+            }
+            // An older one does not know the question, another may answer it otherwise.
+            Err(Failed::Refused(status, _)) if status == StatusCode::NOT_FOUND => {
+                bail!(other_version("is an older docxy", socket))
+            }
+            Err(Failed::NotUnderstood) => bail!(other_version("answers what is not understood", socket)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells it to read its configuration again. The problem is the configuration's, and nothing was taken.
+    pub fn reload(&self) -> anyhow::Result<Result<Reloaded, Problem>> {
+        let asked = self.whole(Method::POST, "/config/reload", Bytes::new());
+        match self.runtime.block_on(asked) {
+            Ok(reloaded) => Ok(Ok(reloaded)),
+            Err(Failed::Refused(StatusCode::UNPROCESSABLE_ENTITY, Some(problem))) => Ok(Err(*problem)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub fn list(&self, after: Option<&Digest>, most: usize) -> anyhow::Result<Page> {
@@ -224,7 +251,7 @@ impl Running {
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<T> {
-        self.runtime.block_on(self.whole(method, target, body))
+        Ok(self.runtime.block_on(self.whole(method, target, body))?)
     }
 
     async fn whole<T: DeserializeOwned>(
@@ -232,7 +259,7 @@ impl Running {
         method: Method,
         target: &str,
         body: Bytes,
-    ) -> anyhow::Result<T> {
+    ) -> Result<T, Failed> {
         let answer = self.send(method, target, body).await?;
         let text = answer
             .into_body()
@@ -240,11 +267,11 @@ impl Running {
             .await
             .context("docxy broke off")?
             .to_bytes();
-        serde_json::from_slice(&text).context("docxy's answer is not understood: is it another version?")
+        serde_json::from_slice(&text).map_err(|_| Failed::NotUnderstood)
     }
 
     /// An answer of 200; others are errors in docxy's own words.
-    async fn send(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
+    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Incoming>, Failed> {
         let what = || format!("docxy at {} can't be asked", self.socket.display());
         let stream = UnixStream::connect(&self.socket).await.with_context(what)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(what)?;
@@ -253,18 +280,47 @@ impl Running {
             .method(method)
             .uri(format!("{}{target}", api::PREFIX))
             .header(header::HOST, "docxy")
-            .body(Full::new(body))?;
+            .body(Full::new(body))
+            .with_context(what)?;
         let answer = sender.send_request(request).await.with_context(what)?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
         let text = answer.into_body().collect().await.with_context(what)?.to_bytes();
-        match serde_json::from_slice::<Failure>(&text) {
-            Ok(failure) => bail!("docxy says: {}", failure.error),
-            Err(_) => bail!("docxy answered {status}"),
-        }
+        let problem = serde_json::from_slice::<Failure>(&text).ok();
+        Err(Failed::Refused(
+            status,
+            problem.map(|failure| Box::new(failure.error)),
+        ))
     }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{}", refusal(*.0, .1.as_deref()))]
+    Refused(StatusCode, Option<Box<Problem>>),
+    #[error("docxy's answer is not understood: the docxy that runs is of another version than this command")]
+    NotUnderstood,
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+fn refusal(status: StatusCode, problem: Option<&Problem>) -> String {
+    match problem {
+        Some(problem) => format!("docxy says: {problem}"),
+        None => format!("docxy answered {status}"),
+    }
+}
+
+fn other_version(what: &str, socket: &Path) -> String {
+    format!(
+        "the docxy that runs at {} {what}, and this command is of docxy {}, which speaks to it in another way: use the docxy \
+         command of the version that runs, or restart docxy",
+        socket.display(),
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Of a path, whatever is in it.

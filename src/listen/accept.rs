@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,7 @@ pub struct Report {
 }
 
 /// Accepts and serves until `drain` starts; then accepts no more, lets requests in flight finish for `Config::drain` at
-/// most, cuts what is left, and resolves when every connection has ended.
+/// most (after a hand-over for `Config::hand_over`), cuts what is left, and resolves when every connection has ended.
 ///
 /// # Errors
 /// A listener could not be handed to the runtime: nothing has been accepted then.
@@ -68,14 +68,29 @@ pub async fn serve<S: Service>(
     drain.started().await;
 
     room.tasks.close();
-    if timeout(settings.get().drain, room.tasks.wait()).await.is_err() {
-        room.cut.cancel();
-        room.tasks.wait().await;
+    tokio::select! {
+        biased;
+        () = room.tasks.wait() => {}
+        () = time_is_over(&settings, &drain) => {
+            room.cut.cancel();
+            room.tasks.wait().await;
+        }
     }
     Ok(Report {
         accepted: room.accepted.load(Ordering::Relaxed),
         cut: room.was_cut.load(Ordering::Relaxed),
     })
+}
+
+/// Resolves when what is still in flight is to be cut.
+async fn time_is_over(settings: &Settings, drain: &Drain) {
+    if drain.is_handed_over() {
+        tokio::select! {
+            () = sleep(settings.get().hand_over) => return,
+            () = drain.ending() => {}
+        }
+    }
+    sleep(settings.get().drain).await;
 }
 
 /// What all listeners' connections share: their number, and their end.
@@ -147,15 +162,15 @@ async fn accept<S: Service>(
     let reports = Arc::new(Reports::default());
     let mut shortage = Shortage::default();
     loop {
-        let next = async {
-            let (stream, peer) = next(&socket, &room.idle, &mut shortage).await;
-            Some((stream, peer, room.slot().await?))
-        };
-        let accepted = tokio::select! {
-            accepted = next => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = next(&socket, &room.idle, &mut shortage) => accepted,
             () = drain.started() => return,
         };
-        let Some((stream, peer, slot)) = accepted else {
+        let slot = tokio::select! {
+            slot = room.slot() => slot,
+            () = drain.hurried() => return,
+        };
+        let Some(slot) = slot else {
             return;
         };
         let id = room.accepted.fetch_add(1, Ordering::Relaxed);

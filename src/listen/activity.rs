@@ -25,6 +25,8 @@ pub(super) struct Activity {
 struct State {
     /// Requests that have begun and whose response has not been handed over whole.
     in_flight: usize,
+    /// There has been a request.
+    asked: bool,
     /// How many of those have handed over a piece of body that is not written.
     waiting_for_client: usize,
     /// When a piece of a response was last handed over or written, or a request ended.
@@ -97,6 +99,7 @@ impl Activity {
     pub(super) fn new(idle: &Arc<Idle>) -> Arc<Self> {
         let state = State {
             in_flight: 0,
+            asked: false,
             waiting_for_client: 0,
             moved: Instant::now(),
             head: None,
@@ -200,6 +203,13 @@ impl Activity {
         }
     }
 
+    /// A connection that was never asked for anything may not be closed by a server that goes on elsewhere: clients take it
+    /// for a failure, and don't ask again (Go's `http.Transport`, for one). Nor one that has begun to ask.
+    pub(super) fn may_close(&self) -> bool {
+        let state = self.lock();
+        state.asked && state.head.is_none()
+    }
+
     /// HTTP/1's stream has given bytes: a head's, where no request is in flight (`handler` ends the head).
     pub(super) fn read_some(&self) {
         let mut state = self.lock();
@@ -259,6 +269,7 @@ impl Activity {
     pub(super) fn request(self: &Arc<Self>, has_body: bool) -> InFlight {
         let mut state = self.lock();
         state.in_flight += 1;
+        state.asked = true;
         state.unread_input = has_body;
         if state.in_flight == 1 {
             self.seat.works();

@@ -31,6 +31,8 @@ pub struct Config {
     pub max_header_fields: usize,
     /// How long requests in flight may go on after the drain began; what is left then is cut.
     pub drain: Duration,
+    /// The same after a hand-over to another process.
+    pub hand_over: Duration,
     /// Who may speak the PROXY protocol to listeners that ask for it.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             max_header_bytes: 64 * 1024,
             max_header_fields: 100,
             drain: Duration::from_secs(30),
+            hand_over: Duration::from_hours(1),
             trusted_proxies: Vec::new(),
         }
     }

@@ -146,7 +146,7 @@ impl<S: Service> Door<S> {
             // A first byte that came in the moment this connection was chosen to make room still counts.
             biased;
             heard = timeout_at(silence, heard(&stream)) => heard.map_err(|_| Ended::Silent)??,
-            () = self.drain.started() => return Err(Ended::Drained),
+            () = self.drain.hurried() => return Err(Ended::Drained),
             () = activity.shed() => return Err(Ended::Shed),
         };
         let met = Box::pin(self.greet(stream, connection, &activity, silence)).await?;
@@ -221,7 +221,7 @@ impl<S: Service> Door<S> {
             biased;
             beginning = timeout_at(silence, self.beginning(&mut stream, &mut connection)) =>
                 beginning.map_err(|_| Ended::Silent)?,
-            () = self.drain.started() => return Err(Ended::Drained),
+            () = self.drain.hurried() => return Err(Ended::Drained),
             () = activity.shed() => return Err(Ended::Shed),
         };
         let Some((protocol, prefix)) = beginning? else {
@@ -428,18 +428,22 @@ impl<S: Service> Door<S> {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut drained = pin!(self.drain.started());
+        let mut hurried = pin!(self.drain.hurried());
         let mut shed = pin!(activity.shed());
         let mut timer = pin!(sleep_until(Instant::now() + self.config.keep_alive));
-        let mut finishing = false;
+        let (mut draining, mut finishing) = (false, false);
         poll_fn(|cx| {
             loop {
-                if !finishing && drained.as_mut().poll(cx).is_ready() {
+                if let Poll::Ready(result) = http.as_mut().poll(cx) {
+                    return Poll::Ready(result.map(|()| Driven::Over).map_err(Ended::Http));
+                }
+                // What has arrived was taken first; after a hand-over every connection has its first request answered.
+                draining = draining || drained.as_mut().poll(cx).is_ready();
+                if !finishing && draining && (activity.may_close() || hurried.as_mut().poll(cx).is_ready()) {
                     finishing = true;
                     activity.closing();
                     finish(http.as_mut());
-                }
-                if let Poll::Ready(result) = http.as_mut().poll(cx) {
-                    return Poll::Ready(result.map(|()| Driven::Over).map_err(Ended::Http));
+                    continue;
                 }
                 if shed.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Err(Ended::Shed));

@@ -41,7 +41,8 @@ pub(super) async fn rest(
             Ok(Ok(Heard::Nothing)) | Err(_) => {}
             Ok(Err(error)) => return Err(error.into()),
         },
-        () = drain.started() => {}
+        () = drain.hurried() => {}
+        () = drain.started(), if activity.may_close() => {}
         () = activity.shed() => return Err(Ended::Shed),
     }
     // Under TLS the client is told; a client that takes not even that is not waited for.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::Deed;
 use crate::tls::Certificates;
 
 /// What one entry of `listen` or `tls.listen` asks for.
@@ -29,6 +30,8 @@ pub struct Listener {
     pub(super) proxy_protocol: bool,
     pub(super) tls: Option<Arc<Certificates>>,
     pub(super) connect: bool,
+    /// What it was opened for.
+    deed: Deed,
 }
 
 /// Connections the kernel completes before we accept them; it takes `net.core.somaxconn` if that is less.
@@ -48,15 +51,43 @@ impl Listener {
         tls: Option<Arc<Certificates>>,
     ) -> Result<Self, Error> {
         let socket = open(address).map_err(|source| Error::bind(address, source))?;
-        Self::adopt(socket, proxy_protocol, tls).map_err(|source| Error::Bind { address, source })
+        let binding = Binding {
+            address,
+            proxy_protocol,
+            tls,
+            connect: false,
+        };
+        Self::taken(socket, &binding)
+    }
+
+    /// The same, of an entry of the configuration.
+    pub fn open(binding: &Binding) -> Result<Self, Error> {
+        let listener = Self::bind(binding.address, binding.proxy_protocol, binding.tls.clone())?;
+        Ok(Self {
+            connect: binding.connect,
+            deed: Deed::of(binding),
+            ..listener
+        })
+    }
+
+    /// The same with a socket that was bound there before.
+    pub(super) fn taken(socket: TcpListener, binding: &Binding) -> Result<Self, Error> {
+        let address = binding.address;
+        Self::adopt(socket, binding, Deed::of(binding)).map_err(|source| Error::Bind { address, source })
+    }
+
+    /// Made by systemd, which keeps it.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.deed, Deed::Systemd { .. })
+    }
+
+    /// A second descriptor of the socket, for another process.
+    pub fn bequeath(&self) -> io::Result<(Deed, TcpListener)> {
+        Ok((self.deed.clone(), self.socket.try_clone()?))
     }
 
     /// Takes a socket that somebody else bound.
-    pub(super) fn adopt(
-        socket: TcpListener,
-        proxy_protocol: bool,
-        tls: Option<Arc<Certificates>>,
-    ) -> io::Result<Self> {
+    pub(super) fn adopt(socket: TcpListener, binding: &Binding, deed: Deed) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         // On Linux an accepted socket inherits this.
         let keepalive = TcpKeepalive::new()
@@ -67,16 +98,11 @@ impl Listener {
         Ok(Self {
             socket,
             local,
-            proxy_protocol,
-            tls,
-            connect: false,
+            proxy_protocol: binding.proxy_protocol,
+            tls: binding.tls.clone(),
+            connect: binding.connect,
+            deed,
         })
-    }
-
-    /// With CONNECT, or without it.
-    #[must_use]
-    pub fn taking_connect(self, connect: bool) -> Self {
-        Self { connect, ..self }
     }
 
     /// The address that is listened on; with the real port where 0 was asked for.

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-use super::{Binding, Error, Listener};
+use super::{Binding, Deed, Drain, Error, Listener};
 
 /// The sockets systemd hands over, `None` when it hands over none.
 ///
@@ -37,6 +37,11 @@ pub fn ready() {
     tell(NotifyState::Ready);
 }
 
+/// Tells systemd that this process serves in our place from now on.
+pub fn handed_over_to(process: u32) {
+    tell(NotifyState::MainPid(process));
+}
+
 /// Tells systemd that the configuration is being read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
@@ -51,7 +56,15 @@ pub fn stopping() {
 }
 
 /// Keeps telling systemd that the process lives, at half the interval it asked for; ends at once when it did not ask.
-pub async fn watchdog() {
+/// After a hand-over it is the successor's life that counts.
+pub async fn watchdog(drain: Drain) {
+    tokio::select! {
+        () = beat() => {}
+        () = drain.handed_over() => {}
+    }
+}
+
+async fn beat() {
     if let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
         let mut beat = tokio::time::interval(limit / 2);
         loop {
@@ -61,12 +74,17 @@ pub async fn watchdog() {
     }
 }
 
-fn settle(socket: TcpListener, index: usize, name: &str, bindings: &[Binding]) -> Result<Listener, Error> {
+pub(super) fn settle(
+    socket: TcpListener,
+    index: usize,
+    name: &str,
+    bindings: &[Binding],
+) -> Result<Listener, Error> {
     let inherit = |source| Error::Inherit { index, source };
     let address = socket.local_addr().map_err(inherit)?;
     let binding = choose(address, name, bindings)?;
-    let listener = Listener::adopt(socket, binding.proxy_protocol, binding.tls).map_err(inherit)?;
-    Ok(listener.taking_connect(binding.connect))
+    let name = name.to_owned();
+    Listener::adopt(socket, &binding, Deed::Systemd { name }).map_err(inherit)
 }
 
 fn choose(address: SocketAddr, name: &str, bindings: &[Binding]) -> Result<Binding, Error> {

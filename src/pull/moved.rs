@@ -6,37 +6,36 @@ use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use tokio::sync::oneshot;
 
 use super::Pull;
-use crate::cache::Store;
-use crate::oci::{Digest, FullName, Tag};
+use crate::cache::{Certainty, Change, Store};
+use crate::oci::{FullName, Tag};
 
 /// Longer than any question to an upstream takes.
 const REMEMBERED: Duration = Duration::from_hours(1);
+/// A successor hears at once of what is changed through its predecessor, or it is not there.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Tags and repositories; some 200 bytes each.
 const MOST: u64 = 10_000;
-
-/// What of a repository may be another now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// It was given to another manifest, or taken away.
-    Tag(Tag),
-    /// It was deleted, and with it all its tags.
-    Manifest(Digest),
-    Blob(Digest),
-}
-
-/// Did the registry say that it did what it was asked?
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Certainty {
-    Done,
-    /// The request went out, and no answer came.
-    Unknown,
-}
 
 /// When a tag last changed, as far as docxy knows: a number that only grows, 0 where nothing is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Since(u64);
+
+/// After a hand-over it is another process that has to know what was changed.
+#[derive(Debug)]
+#[must_use]
+pub struct Known(Option<oneshot::Receiver<()>>);
+
+impl Known {
+    /// Waits until it does, for some seconds at most.
+    pub async fn everywhere(self) {
+        if let Some(heard) = self.0 {
+            let _ = tokio::time::timeout(PATIENCE, heard).await;
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Moved {
@@ -103,9 +102,11 @@ impl Moved {
 
 impl Pull {
     /// Something was changed upstream, in the registry's own naming; what is known of it here is forgotten.
-    pub fn changed(&self, name: &FullName, change: &Change, certainty: Certainty) {
+    ///
+    /// Whoever changed it is answered only when everyone knows it who has to: see [`Known`].
+    pub fn changed(&self, name: &FullName, change: &Change, certainty: Certainty) -> Known {
         let Some(cached) = &self.cached else {
-            return;
+            return Known(None);
         };
         let tag = match change {
             Change::Tag(tag) => Some(tag),
@@ -117,6 +118,7 @@ impl Pull {
         if certainty == Certainty::Done {
             forget(&cached.store, name, change);
         }
+        Known(cached.store.tell_changed(name, change, certainty))
     }
 }
 

@@ -36,7 +36,7 @@ impl Attended {
         let held = place.clone();
         let task = tokio::spawn(async move {
             let outcome = upstream.write(&write, permit.right()).await;
-            forgetting.end(&outcome);
+            forgetting.end(&outcome).await;
             drop(held);
             outcome
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use crate::oci::{Endpoint, FullName, Reference, Tag};
-use crate::pull::{Certainty, Change, Pull};
+use crate::pull::{Certainty, Change, Known, Pull};
 use crate::upstream::{Failure, Outgoing, Write, Written};
 
 /// Tags that one manifest is put under by its query, at most; more than any registry takes.
@@ -58,38 +58,46 @@ impl Forgetting {
         }
     }
 
-    pub fn end(mut self, outcome: &Result<Written, Failure>) {
+    /// The client is told of the outcome when this is over.
+    pub async fn end(mut self, outcome: &Result<Written, Failure>) {
+        let mut known = Vec::new();
         match outcome {
             Ok(written) => match written.status {
-                status if status.is_success() => self.note(Certainty::Done),
+                status if status.is_success() => known = self.note(Certainty::Done),
                 // It said no. Whoever may not push must not make docxy forget what it would serve in an outage.
                 status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {}
-                _ => self.doubt(),
+                _ => known = self.doubt(),
             },
-            Err(failure) if failure.may_have_arrived() => self.doubt(),
+            Err(failure) if failure.may_have_arrived() => known = self.doubt(),
             Err(_) => {}
         }
         self.changes.clear();
+        for known in known {
+            known.everywhere().await;
+        }
     }
 
     /// Nor must he by breaking his own body.
-    fn doubt(&self) {
+    fn doubt(&self) -> Vec<Known> {
         let is_whole = self.body.as_ref().map_or(!self.is_put, Outgoing::is_handed_over);
         if is_whole {
-            self.note(Certainty::Unknown);
+            self.note(Certainty::Unknown)
+        } else {
+            Vec::new()
         }
     }
 
-    fn note(&self, certainty: Certainty) {
-        for change in &self.changes {
-            self.pull.changed(&self.name, change, certainty);
-        }
+    fn note(&self, certainty: Certainty) -> Vec<Known> {
+        let changes = self.changes.iter();
+        changes
+            .map(|change| self.pull.changed(&self.name, change, certainty))
+            .collect()
     }
 }
 
 impl Drop for Forgetting {
     fn drop(&mut self) {
-        self.doubt();
+        drop(self.doubt());
     }
 }
 

@@ -27,7 +27,7 @@ pub async fn live() -> &'static str {
 
 /// The process takes work: not while it drains. An upstream that is down does not make docxy unready.
 pub async fn ready(State(parts): State<Shared>) -> Response {
-    if parts.drain.has_started() {
+    if parts.drain.ends_service() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     "ok\n".into_response()

@@ -39,6 +39,7 @@ pub struct Names {
     pub integrity_failures: Family<Place, Counter>,
     pub disk_errors: Counter,
     pub repositories_withdrawn: Family<OnWithdrawal, Counter>,
+    pub hand_overs: Family<HandOver, Counter>,
     upstream_rate_limited: Family<Upstream, Counter>,
     upstream_quota_limit: Family<Credential, Gauge>,
     upstream_quota_remaining: Family<Credential, Gauge>,
@@ -119,6 +120,12 @@ impl EncodeLabelValue for Source {
             Self::Joined => "joined",
         })
     }
+}
+
+/// Of `docxy_hand_overs_total`: `done` (told by the new process), `failed`, `taken-back`, `refused`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct HandOver {
+    pub result: &'static str,
 }
 
 /// Of `docxy_fills_total`: how downloads into the cache ended.
@@ -350,6 +357,11 @@ impl Metrics {
             "repositories_withdrawn",
             "Repositories that were public and are so no more, by why",
             self.repositories_withdrawn.clone(),
+        );
+        registry.register(
+            "hand_overs",
+            "Hand-overs from one process to the next, by result",
+            self.hand_overs.clone(),
         );
         registry.register(
             "upstream_rate_limited",

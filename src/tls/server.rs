@@ -14,6 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier};
 
 use super::callers::Callers;
+use super::facts::CertificateFacts;
 use super::source::{Audience, Source};
 use super::{Error, watched};
 
@@ -107,6 +108,25 @@ impl Certificates {
     pub fn take(&self, Prepared { sources, choice }: Prepared) {
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
         self.shown.0.store(Arc::new(choice));
+    }
+
+    /// What the certificates say that are shown, each once.
+    pub fn facts(&self) -> Vec<CertificateFacts> {
+        let choice = self.shown.0.load();
+        let named = choice.exact.values().chain(choice.wildcard.values()).flatten();
+        let mut all: Vec<CertificateFacts> = Vec::new();
+        for facts in choice
+            .default
+            .iter()
+            .chain(named)
+            .filter_map(|shown| CertificateFacts::of(shown))
+        {
+            if !all.contains(&facts) {
+                all.push(facts);
+            }
+        }
+        all.sort_by(|one, other| one.names.cmp(&other.names));
+        all
     }
 
     /// Looks at the files every so often and takes what changed, until `shutdown` resolves.

@@ -1,6 +1,11 @@
 //! What an operator asks over the socket and at `metrics_listen`.
 
+mod browse;
+mod configuration;
+mod description;
 mod figures;
+mod guard;
+mod listener;
 pub mod metrics;
 mod requests;
 mod socket;

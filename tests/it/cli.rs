@@ -1,6 +1,7 @@
 //! The command line, run as a person runs it.
 #![expect(clippy::unwrap_used, reason = "a test whose stage can't be set fails")]
 
+mod admin;
 mod ca;
 mod cache;
 mod client_config;

@@ -18,6 +18,7 @@ mod config;
 mod debug;
 mod doors;
 mod errors;
+mod hand_over;
 mod intercept;
 mod keep;
 mod listen;

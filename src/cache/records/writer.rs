@@ -55,6 +55,17 @@ struct State {
     in_hand: HashSet<PathBuf>,
     stopping: bool,
     dropped: u64,
+    gate: Gate,
+}
+
+/// May records be written?
+#[derive(Debug, Default)]
+enum Gate {
+    #[default]
+    Open,
+    /// What waits for that.
+    Held(HashMap<PathBuf, Change>),
+    Shut,
 }
 
 impl Writer {
@@ -79,17 +90,39 @@ impl Writer {
     /// Never waits.
     pub fn submit(&self, path: PathBuf, change: Change) {
         let mut state = self.queue.locked();
-        if let Some(waiting) = state.changes.get_mut(&path) {
-            *waiting = change;
-            return;
+        match &mut state.gate {
+            Gate::Open => {}
+            Gate::Held(held) => {
+                if held.len() < LONGEST_QUEUE || held.contains_key(&path) {
+                    held.insert(path, change);
+                }
+                return;
+            }
+            Gate::Shut => return,
         }
-        if state.changes.len() >= LONGEST_QUEUE {
-            state.dropped += 1;
-            return;
-        }
-        state.order.push_back(path.clone());
-        state.changes.insert(path, change);
+        state.enqueue(path, change);
         self.queue.changed.notify_all();
+    }
+
+    /// What is submitted from now on waits, and what failed is not tried again.
+    pub fn hold(&self) {
+        self.queue.locked().gate = Gate::Held(HashMap::new());
+    }
+
+    /// What waited is written, and what is submitted from now on.
+    pub fn release(&self) {
+        let mut state = self.queue.locked();
+        if let Gate::Held(held) = std::mem::take(&mut state.gate) {
+            for (path, change) in held {
+                state.enqueue(path, change);
+            }
+        }
+        self.queue.changed.notify_all();
+    }
+
+    /// Nothing is written any more.
+    pub fn give_up(&self) {
+        self.queue.locked().gate = Gate::Shut;
     }
 
     /// Returns when all that was submitted is on the disk, or failed. Blocking.
@@ -143,7 +176,8 @@ impl Queue {
         state.in_hand.clear();
         self.changed.notify_all();
         loop {
-            if state.retry_at.is_some_and(|at| at <= Instant::now()) {
+            let is_open = matches!(state.gate, Gate::Open);
+            if is_open && state.retry_at.is_some_and(|at| at <= Instant::now()) {
                 state.retry();
             }
             if !state.changes.is_empty() {
@@ -159,6 +193,17 @@ impl Queue {
 }
 
 impl State {
+    fn enqueue(&mut self, path: PathBuf, change: Change) {
+        if let Some(waiting) = self.changes.get_mut(&path) {
+            *waiting = change;
+        } else if self.changes.len() >= LONGEST_QUEUE {
+            self.dropped += 1;
+        } else {
+            self.order.push_back(path.clone());
+            self.changes.insert(path, change);
+        }
+    }
+
     fn take(&mut self, most: usize) -> Vec<(PathBuf, Change)> {
         let mut taken = Vec::new();
         while taken.len() < most {

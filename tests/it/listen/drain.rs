@@ -92,7 +92,7 @@ async fn what_does_not_finish_is_cut_and_counted() {
 async fn the_first_signal_drains_and_the_second_ends() {
     // An operator at a terminal or systemd: one signal is a request, two are an order, and the exit code names it.
     let (trigger, drain) = listen::drain();
-    let mut signals = Box::pin(listen::watch_signals(trigger).unwrap());
+    let mut signals = Box::pin(listen::watch_signals(trigger, listen::Sockets::Own).unwrap());
     kill_process(getpid(), Signal::TERM).unwrap();
     tokio::select! {
         () = drain.started() => {}

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware;
 use axum::routing::any;
-use docxy::listen::{self, Config, Listener, Turn};
+use docxy::listen::{self, Binding, Config, Listener, Turn};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -245,9 +245,15 @@ async fn tunnels_that_race_with_the_rest_are_granted() {
             Response::new(Body::empty())
         },
     ));
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
+    let listener = Listener::open(&Binding {
+        address: "127.0.0.1:0".parse().unwrap(),
+        proxy_protocol: false,
+        tls: None,
+        connect: true,
+    })
+    .unwrap();
     let at = listener.local_addr();
-    let listeners = vec![listener.taking_connect(true)];
+    let listeners = vec![listener];
     tokio::spawn(listen::serve(
         listeners,
         Config::default(),

@@ -139,6 +139,7 @@ pub struct Builder {
     arguments: Vec<String>,
     stdin: Stdio,
     home: Option<Arc<TempDir>>,
+    program: PathBuf,
 }
 
 impl Builder {
@@ -164,6 +165,7 @@ impl Builder {
             arguments: Vec::new(),
             stdin: Stdio::null(),
             home: None,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_docxy")),
         }
     }
 
@@ -176,6 +178,12 @@ impl Builder {
     /// The folder of a docxy that has ended: state and cache are found as it left them.
     pub fn home(mut self, home: &Arc<TempDir>) -> Self {
         self.home = Some(Arc::clone(home));
+        self
+    }
+
+    /// Started under this name, which must lead to docxy.
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
         self
     }
 
@@ -312,16 +320,16 @@ impl Builder {
         for (name, content) in &self.files {
             write(&dir.path().join(name), content);
         }
-        let docxy = env!("CARGO_BIN_EXE_docxy");
+        let docxy = self.program;
         // Without a prelude no shell stands between: it would drop variables whose names it finds odd.
         let mut command = if self.prelude.is_empty() {
-            Command::new(docxy)
+            Command::new(&docxy)
         } else {
             let mut shell = Command::new("/bin/sh");
             shell
                 .arg("-c")
                 .arg(format!("set -e\n{}exec \"$0\" \"$@\"", self.prelude))
-                .arg(docxy);
+                .arg(&docxy);
             shell
         };
         command

@@ -1,0 +1,87 @@
+//! The configuration as it counts now, and taking another one.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::api::Failure;
+use super::api::configuration::Configuration;
+use super::refusal::{Refusal, json};
+use super::request::{NoBody, NoQuery};
+use super::{NotReloaded, Parts, Reloaded};
+
+/// The configuration that counts
+///
+/// Every key with its value (null where none is set) and where it was written. Secrets are `***`, always. The `ETag` is
+/// another when anything of it is.
+#[utoipa::path(get, path = "/config", tag = "configuration",
+    responses((status = 200, body = Configuration, headers(("ETag" = String))), (status = 304, description = "as in If-None-Match")))]
+pub(super) async fn show(
+    State(parts): State<Parts>,
+    headers: HeaderMap,
+    _: NoQuery,
+) -> Result<Response, Refusal> {
+    let shown = parts.control.configuration();
+    let tag = tag(&shown);
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known == tag.as_str())
+    {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let mut answer = json(&shown);
+    let tag = HeaderValue::try_from(tag).map_err(Refusal::broken)?;
+    answer.headers_mut().insert(header::ETAG, tag);
+    Ok(answer)
+}
+
+/// Read the configuration again
+///
+/// All of it is taken, or nothing: then the answer names every mistake with its line and column, and docxy goes on as
+/// before. With If-Match it is refused where the configuration that counts is another than the caller has seen.
+#[utoipa::path(post, path = "/config/reload", tag = "configuration",
+    responses((status = 200, body = Reloaded),
+        (status = 412, body = Failure, description = "another configuration counts than If-Match names"),
+        (status = 422, body = Failure, description = "the configuration has mistakes; the one before goes on")))]
+pub(super) async fn reload(
+    State(parts): State<Parts>,
+    headers: HeaderMap,
+    _: NoQuery,
+    _: NoBody,
+) -> Result<Response, Refusal> {
+    if let Some(seen) = headers.get(header::IF_MATCH)
+        && *seen != "*"
+        && *seen != tag(&parts.control.configuration()).as_str()
+    {
+        return Err(Refusal::new(
+            StatusCode::PRECONDITION_FAILED,
+            "another configuration counts now than the one you have seen",
+        )
+        .hint("get /api/v1/config again"));
+    }
+    let reloaded = Arc::clone(&parts.control).reload().await?;
+    Ok(json(&reloaded))
+}
+
+impl From<NotReloaded> for Refusal {
+    fn from(NotReloaded { text, mistakes }: NotReloaded) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+            .coded("configuration_refused")
+            .hint("docxy goes on with the configuration from before; mend it and reload again")
+            .with_mistakes(mistakes)
+    }
+}
+
+/// Quoted, as in the header.
+fn tag(shown: &serde_json::Value) -> String {
+    let hash = digest::digest(&digest::SHA256, shown.to_string().as_bytes());
+    let hex = hash
+        .as_ref()
+        .iter()
+        .take(12)
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    format!("\"{hex}\"")
+}

@@ -1,0 +1,91 @@
+//! The program as it was called: by its path, so that a successor is what lies there by then.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use super::VARIABLE;
+
+/// Found once, at the start: the working folder and PATH may mean something else later.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    /// The name it was called by, and its arguments.
+    called: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// This process's own.
+    pub fn of_process() -> io::Result<Self> {
+        let mut arguments = env::args_os();
+        let called = arguments.next().unwrap_or_default();
+        let path = match find(Path::new(&called))? {
+            Some(path) => path,
+            None => env::current_exe()?,
+        };
+        Ok(Self {
+            path,
+            called,
+            arguments: arguments.collect(),
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts it with the same arguments and environment, and this socket as its standard input. It goes on when the handle
+    /// is dropped.
+    pub fn start(&self, socket: UnixStream) -> io::Result<Child> {
+        let mut command = Command::new(&self.path);
+        command
+            .arg0(&self.called)
+            .args(&self.arguments)
+            .env(VARIABLE, "1")
+            .stdin(Stdio::from(OwnedFd::from(socket)));
+        // They are for this process only; a watchdog that is asked for without a number is every process's.
+        for variable in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+            command.env_remove(variable);
+        }
+        command.spawn()
+    }
+}
+
+/// As a shell does.
+fn find(called: &Path) -> io::Result<Option<PathBuf>> {
+    if called.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    if called.components().count() > 1 || called.is_absolute() {
+        return std::path::absolute(called).map(Some);
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&folders)
+        .map(|folder| folder.join(called))
+        .find(|path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file());
+    found.map(std::path::absolute).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_its_caller_meant_it() {
+        // A link that an upgrade turns to another version must be followed anew, so it is the path that counts.
+        let absolute = find(Path::new("/usr/local/bin/docxy")).unwrap();
+        assert_eq!(absolute, Some(PathBuf::from("/usr/local/bin/docxy")));
+        let relative = find(Path::new("./docxy")).unwrap().unwrap();
+        assert!(relative.is_absolute() && relative.ends_with("docxy"));
+        let shell = find(Path::new("sh")).unwrap().unwrap();
+        assert!(shell.is_absolute() && shell.is_file());
+        assert_eq!(find(Path::new("no-such-program-here")).unwrap(), None);
+    }
+}
