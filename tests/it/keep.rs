@@ -46,11 +46,6 @@ impl Said {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self
     }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
-    }
 }
 
 /// `GET /api/v1/...`

@@ -113,6 +113,7 @@ mod tests {
         // A list that is kept beside a cluster's manifests has comments, blank lines and doubles; a slip names its line.
         let schema = load(&Sources {
             config: None,
+            default_file: None,
             environment: std::collections::BTreeMap::new(),
             flags: crate::config::load::Flags::default(),
         })
