@@ -44,7 +44,7 @@ pub use tokens::Tokens;
 
 use self::guesses::Guesses;
 use crate::oci::RegistryName;
-use crate::route::{Auth, ChallengeWhen, Clients, Routes, Target};
+use crate::route::{Auth, ChallengeWhen, Clients, Registry, Routes, Target};
 use crate::upstream::{ClientSecret, Login, Right};
 
 /// Proof that this request may be asked upstream, and with what.
@@ -59,6 +59,14 @@ pub enum Permit {
 }
 
 impl Permit {
+    /// For docxy's operator, who fetches for the cache and reads nothing: docxy's own account, or nobody's.
+    pub fn of_operator(registry: &Registry) -> Self {
+        match registry.auth {
+            Auth::Configured => Self::Configured,
+            Auth::Anonymous | Auth::Passthrough => Self::Try(Right::Anonymous),
+        }
+    }
+
     /// A keyed hash of the login whose other tokens can do the same, if there is one.
     pub fn login(&self) -> Option<[u8; 32]> {
         match self {

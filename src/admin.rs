@@ -14,6 +14,9 @@ mod guard;
 mod handover;
 mod health;
 mod layers;
+mod next;
+mod pins;
+mod prefetch;
 mod refusal;
 mod request;
 mod router;
@@ -31,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::access::{Accounts, Decisions};
+use crate::access::Accounts;
 use crate::cache::Store;
 use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
@@ -76,6 +79,8 @@ pub struct Parts {
     pub started: SystemTime,
     /// Whose turn it is to verify the cache.
     pub verifying: Turn,
+    /// And to fetch images ahead.
+    pub prefetching: Turn,
 }
 
 impl Parts {
@@ -85,10 +90,5 @@ impl Parts {
 
     pub(crate) fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(self.control.parts().access.accounts())
-    }
-
-    /// What clients were granted and refused last.
-    pub(crate) fn decisions(&self) -> Arc<Decisions> {
-        Arc::clone(self.control.parts().access.decisions())
     }
 }

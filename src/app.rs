@@ -188,6 +188,7 @@ async fn serve(
         certificates: certificates.clone(),
         started: SystemTime::now(),
         verifying: admin::Turn::default(),
+        prefetching: admin::Turn::default(),
     };
     let mut steward = Steward::new(
         program,

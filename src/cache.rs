@@ -14,9 +14,11 @@ mod evict;
 mod family;
 mod flight;
 pub(crate) mod flights;
+mod forecast;
 mod hands;
 mod hashing;
 mod homes;
+pub mod image;
 pub mod index;
 mod keeper;
 mod key;
@@ -24,11 +26,13 @@ pub mod layout;
 mod leader;
 mod lock;
 mod memory;
+mod nudge;
 mod open;
 pub(crate) mod partials;
+pub mod pins;
 mod pump;
 pub(crate) mod quarantine;
-mod reader;
+pub(crate) mod reader;
 mod records;
 #[cfg(test)]
 mod rehearsal;
@@ -59,8 +63,11 @@ pub use self::browse::{RegistryEntry, RepositoryEntry, RepositoryPage, TagEntry,
 pub use self::clearing::{Cleared, Collected, Selector};
 pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
+pub use self::forecast::{Going, Next, Place, Why};
+pub use self::image::{Image, OnePlatform};
 pub use self::leader::Leader;
 pub use self::open::OpenError;
+pub use self::pins::{NewPin, PinEntry, PinError, PinList, PinState, Pinned};
 pub use self::reader::{Follower, Origin, Reader};
 pub use self::records::{Linked, Openness, TagRecord, Withdrawn};
 pub use self::scrub::{Progress, Verified};
@@ -170,6 +177,7 @@ impl Store {
         flights
             .partials()
             .sweep(flights.claims(), parts.limits.load().partials);
+        pins::load(&flights.shared);
         Ok(Self { parts, flights })
     }
 
@@ -225,7 +233,12 @@ impl Store {
 
     /// Stores whole bytes, such as a manifest's.
     pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), PutError> {
-        self.flights.put(digest, bytes).await
+        let stored = self.flights.put(digest, bytes).await;
+        // A manifest says what else is pinned with it.
+        if self.parts.index.get(digest).is_some_and(|entry| entry.pinned) {
+            self.flights.shared.nudge.pins();
+        }
+        stored
     }
 
     /// A client pulls this blob from its beginning. Clients that fetch one in several ranges do so once a pull, which is why
@@ -382,6 +395,14 @@ impl Store {
     /// Replaces the record of the same class.
     pub fn put_tag(&self, name: &FullName, tag: &Tag, record: TagRecord) {
         self.parts.records.put_tag(name, tag, record);
+        self.tag_moved(name, tag);
+    }
+
+    fn tag_moved(&self, name: &FullName, tag: &Tag) {
+        let shared = &self.flights.shared;
+        if shared.pins.has_tag(name, tag) {
+            shared.nudge.pins();
+        }
     }
 
     /// The upstream said just now that the tag still means what its record says.
@@ -401,6 +422,7 @@ impl Store {
     /// In all classes.
     pub fn remove_tag(&self, name: &FullName, tag: &Tag) {
         self.parts.records.remove_tag(name, tag);
+        self.tag_moved(name, tag);
     }
 
     /// Every tag of this repository that means this.
@@ -410,29 +432,6 @@ impl Store {
                 self.parts.records.remove_tag(name, &tag);
             }
         }
-    }
-
-    /// Never evicted from now on, nor what it names; removed neither. Blocking.
-    pub fn pin(&self, digest: &Digest) -> io::Result<()> {
-        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
-        let (disk, layout) = (&self.parts.disk, &self.parts.layout);
-        match disk.create(&layout.pin(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => disk.sync_folder(&layout.pins())?,
-        }
-        keeper::pin_families(&self.flights.shared);
-        Ok(())
-    }
-
-    /// Blocking.
-    pub fn unpin(&self, digest: &Digest) -> io::Result<()> {
-        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
-        match self.parts.disk.remove(&self.parts.layout.pin(digest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        keeper::pin_families(&self.flights.shared);
-        Ok(())
     }
 
     /// At most `most` blobs whose digests come after `after`. Blocking: it goes over all records.

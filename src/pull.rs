@@ -16,6 +16,7 @@ mod manifest;
 mod moved;
 mod outcome;
 mod paging;
+mod prefetch;
 mod referrers;
 mod rights;
 mod stream;
@@ -34,10 +35,11 @@ use http_body_util::{BodyExt, Limited};
 
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
-pub use knowledge::{Knowledge, Openness};
+pub use knowledge::{Entitlement, Expected, Freshness, Kept, Knowledge, Meaning, Openness};
 pub use moved::Known;
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;
+pub use prefetch::{Advance, Prefetch, PrefetchError, Prefetched};
 pub use rights::{PROOF, Withdrawn};
 
 use self::cached::Cached;

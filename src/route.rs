@@ -4,6 +4,7 @@
 
 pub mod destination;
 mod door;
+pub mod image;
 pub mod login;
 pub mod visit;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use destination::Destination;
 pub use door::{Door, RouteError, Target};
+pub use image::{Meant, Named};
 pub use visit::{Origins, Visit};
 
 use crate::oci::{RegistryName, Repository};

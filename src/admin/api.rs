@@ -2,13 +2,15 @@
 
 pub mod admins;
 pub mod configuration;
+pub mod explain;
 pub mod health;
+pub mod pins;
+pub mod prefetch;
 pub mod time;
 pub mod trace;
 pub mod upstreams;
 
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,7 +19,6 @@ use super::Mistake;
 use crate::access::issued;
 use crate::cache::{Progress, Selector, Verified};
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
-use crate::pull::Openness;
 
 /// Where the API is. Every change that an older `docxy` command would misread raises [`VERSION`].
 pub const PREFIX: &str = "/api/v1";
@@ -102,45 +103,6 @@ impl From<issued::Created> for NewToken {
             about,
         }
     }
-}
-
-/// What the process knows of one repository.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Explained {
-    /// With its registry, as that one names it.
-    pub repository: String,
-    /// None where docxy only forwards.
-    pub openness: Option<Openness>,
-    /// A manifest that is stored of it.
-    pub manifest: Option<String>,
-    /// What the tag means here, the last confirmed first; several where clients accept different types.
-    pub tag_means: Vec<TagMeaning>,
-    /// Did the registry answer when it was last asked?
-    pub registry_answers: bool,
-    /// The newest first.
-    pub decisions: Vec<Decided>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TagMeaning {
-    pub digest: String,
-    /// Seconds since the registry confirmed it.
-    pub confirmed: u64,
-}
-
-/// One answer to a client, or several alike.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Decided {
-    /// Seconds since the last of them.
-    pub ago: u64,
-    pub count: u32,
-    #[schema(value_type = String)]
-    pub client: IpAddr,
-    /// One of docxy's own.
-    pub user: Option<String>,
-    pub granted: bool,
-    /// Why not.
-    pub reason: Option<String>,
 }
 
 /// What shall go: one of `digest`, `repository`, `repository` with `tag`, and `"all": true`.

@@ -15,8 +15,8 @@ use super::document;
 use super::refusal::{Refusal, unknown_path, unsupported_method};
 use super::request::NoQuery;
 use super::{
-    Parts, admins, browse, cache, configuration, explain, handover, health, session, tokens, trace,
-    upstreams, users, verify,
+    Parts, admins, browse, cache, configuration, explain, handover, health, next, pins, prefetch, session,
+    tokens, trace, upstreams, users, verify,
 };
 
 /// `OpenMetrics` 1.0, which Prometheus asks for and every other reader of its text format takes.
@@ -72,6 +72,10 @@ fn described() -> (Router<Parts>, OpenApi) {
         .routes(routes!(cache::remove))
         .routes(routes!(cache::collect))
         .routes(routes!(verify::verify))
+        .routes(routes!(next::next))
+        .routes(routes!(pins::list, pins::create))
+        .routes(routes!(pins::remove))
+        .routes(routes!(prefetch::prefetch))
         // How pulls go
         .routes(routes!(upstreams::list))
         .routes(routes!(trace::standing, trace::start, trace::stop));

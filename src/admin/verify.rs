@@ -28,6 +28,13 @@ const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 #[derive(Clone, Debug, Default)]
 pub struct Turn(Arc<Mutex<()>>);
 
+impl Turn {
+    /// None: somebody has it.
+    pub(super) fn begin(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.0).try_lock_owned().ok()
+    }
+}
+
 /// Hash everything that is stored
 ///
 /// Tells how far it is in lines of JSON, the last of which says what was found. Hanging up ends it.

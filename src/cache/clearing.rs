@@ -20,6 +20,9 @@ use crate::oci::{Digest, FullName, Tag};
 /// A blob may be stored a moment before its link is made. Seconds.
 const YOUNG: u64 = 3600;
 
+/// Pins that are named to whoever could not remove something.
+const NAMED: usize = 10;
+
 /// What shall go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Selector {
@@ -44,15 +47,21 @@ impl fmt::Display for Selector {
 }
 
 /// What went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Cleared {
     pub blobs: u64,
     pub bytes: u64,
     pub tags: u64,
     /// Repositories that held one of the blobs and don't any more, whether it went or another holds it.
     pub links: u64,
-    /// Somebody reads or fills them, they are pinned, or the disk did not let them go.
+    /// Somebody reads or fills them, or the disk did not let them go.
     pub held: u64,
+    /// Blobs that stay because they are pinned.
+    #[serde(default)]
+    pub pinned: u64,
+    /// By these pins, as `docxy cache unpin` takes them; ten of them at most.
+    #[serde(default)]
+    pub pins: Vec<String>,
 }
 
 /// What a collection removed.
@@ -84,6 +93,7 @@ pub(super) fn remove(shared: &Arc<Shared>, selector: &Selector) -> Cleared {
             for name in shared.parts.records.repositories() {
                 remove_repository(shared, &name, &mut cleared);
             }
+            cleared.pinned = 0;
             for blob in shared.parts.index.list() {
                 cleared.remove(shared, &blob.key.digest(), Reason::Asked);
             }
@@ -133,10 +143,18 @@ pub(super) fn collect(shared: &Arc<Shared>) -> Collected {
 fn remove_repository(shared: &Arc<Shared>, name: &FullName, cleared: &mut Cleared) {
     let records = &shared.parts.records;
     for (tag, _) in records.all_tags(name) {
-        cleared.tags += u64::from(!records.tags_of(name, &tag).is_empty());
-        records.remove_tag(name, &tag);
+        let is_kept = shared.pins.has_tag(name, &tag);
+        cleared.tags += u64::from(!is_kept && !records.tags_of(name, &tag).is_empty());
+        if is_kept {
+            cleared.name_pins([format!("{name}:{tag}")]);
+        } else {
+            records.remove_tag(name, &tag);
+        }
     }
-    records.unmark_public(name);
+    // Without it nobody could read what stays.
+    if !shared.pins.has_repository(name) {
+        records.unmark_public(name);
+    }
     for digest in records.digests_in(name) {
         cleared.let_go(shared, name, &digest);
     }
@@ -145,6 +163,11 @@ fn remove_repository(shared: &Arc<Shared>, name: &FullName, cleared: &mut Cleare
 fn remove_tag(shared: &Arc<Shared>, name: &FullName, tag: &Tag, cleared: &mut Cleared) {
     let records = &shared.parts.records;
     let meant = records.tags_of(name, tag);
+    if shared.pins.has_tag(name, tag) {
+        cleared.pinned += 1;
+        cleared.name_pins([format!("{name}:{tag}")]);
+        return;
+    }
     records.remove_tag(name, tag);
     cleared.tags += u64::from(!meant.is_empty());
     let mut going = BTreeSet::new();
@@ -181,6 +204,12 @@ fn remove_tag(shared: &Arc<Shared>, name: &FullName, tag: &Tag, cleared: &mut Cl
 
 impl Cleared {
     fn remove(&mut self, shared: &Arc<Shared>, digest: &Digest, reason: Reason) {
+        let pins = shared.pins.holding(digest);
+        if !pins.is_empty() && shared.parts.index.get(digest).is_some() {
+            self.pinned += 1;
+            self.name_pins(pins);
+            return;
+        }
         match removal::remove(shared, digest, reason) {
             Outcome::Removed(size) => {
                 self.blobs += 1;
@@ -191,9 +220,23 @@ impl Cleared {
         }
     }
 
+    fn name_pins(&mut self, pins: impl IntoIterator<Item = String>) {
+        for pin in pins {
+            if self.pins.len() < NAMED && !self.pins.contains(&pin) {
+                self.pins.push(pin);
+            }
+        }
+    }
+
     /// This repository does not hold it any more; nobody else does: it goes.
     fn let_go(&mut self, shared: &Arc<Shared>, name: &FullName, digest: &Digest) {
         let records = &shared.parts.records;
+        let pins = shared.pins.holding_in(name, digest);
+        if !pins.is_empty() {
+            self.pinned += 1;
+            self.name_pins(pins);
+            return;
+        }
         records.unlink(name, digest);
         self.links += 1;
         if records.links_of(digest).is_empty() {

@@ -23,14 +23,14 @@ const HEAD_START: u32 = 7 * 24 * 3600;
 const MARKS: usize = 20_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Queue {
+pub(crate) enum Queue {
     Newcomers,
     Regulars,
 }
 
 /// Where an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     pub queue: Queue,
     pub hits: u8,
     /// Its place in the queue.
@@ -112,6 +112,12 @@ impl Queues {
         });
         let ticket = self.line_up(key, queue, weight, Lanes::NONE);
         Standing { queue, hits, ticket }
+    }
+
+    /// The place that it has in another copy of these queues.
+    pub fn restore(&mut self, key: &Key, weight: u64, standing: Standing) {
+        self.next = self.next.max(standing.ticket);
+        self.all.join(key, standing.queue, standing.ticket, weight);
     }
 
     pub fn leave(&mut self, standing: Standing, weight: u64, lanes: Lanes) {

@@ -33,7 +33,7 @@ fn below(parts: &Parts, digest: &Digest, media_type: &str, generations: u8, foun
 }
 
 /// Of a manifest; none where there is no such file or it is too large for one.
-fn bytes(parts: &Parts, digest: &Digest) -> Option<Vec<u8>> {
+pub(super) fn bytes(parts: &Parts, digest: &Digest) -> Option<Vec<u8>> {
     let file = parts.disk.open(&parts.layout.blob(digest)).ok()?;
     let mut bytes = Vec::new();
     let most = u64::try_from(MAX_MANIFEST).ok()?;

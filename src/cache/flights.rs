@@ -14,7 +14,9 @@ use super::hands::Hands;
 use super::index::Entry;
 use super::keeper::Used;
 use super::leader::Leader;
+use super::nudge::Nudge;
 use super::partials::{Giver, Partial, Partials};
+use super::pins::Pins;
 use super::pump::{Start, launch};
 use super::reader::{Follower, Reader};
 use super::records::Written;
@@ -57,6 +59,8 @@ pub(crate) struct Shared {
     pub hot: Hot,
     pub lent: Lent,
     pub used: Used,
+    pub pins: Pins,
+    pub nudge: Nudge,
     /// Cancelled when docxy stops.
     pub stopping: CancellationToken,
 }
@@ -73,6 +77,8 @@ impl Flights {
                 hot: Hot::new(),
                 lent: Lent::default(),
                 used: Used::default(),
+                pins: Pins::default(),
+                nudge: Nudge::default(),
                 stopping: CancellationToken::new(),
             }),
         }

@@ -12,7 +12,9 @@ pub(crate) use self::quotas::{Charge, Full};
 
 use self::quotas::Holding;
 use super::evict::{Entries, Lanes, MOST_HITS, Queue, Queues, Standing};
+use super::forecast::{Actor, Rehearsal};
 use super::key::Key;
+use super::usage::Share;
 use crate::oci::Digest;
 use crate::telemetry::Metrics;
 
@@ -328,6 +330,45 @@ impl Index {
             pinned: inner.table.pins.contains(key),
         });
         listed.collect()
+    }
+
+    /// Of those that are stored.
+    pub(crate) fn size_of(&self, keys: &HashSet<Key>) -> u64 {
+        let inner = self.locked();
+        let slots = keys.iter().filter_map(|key| inner.table.slots.get(key));
+        slots.map(|slot| slot.size).sum()
+    }
+
+    /// What is stored and can't go; `among` these, or all.
+    pub(crate) fn kept(&self, among: Option<&HashSet<Key>>) -> Share {
+        let inner = self.locked();
+        let mut share = Share::default();
+        for (key, slot) in &inner.table.slots {
+            if inner.table.held(key) && among.is_none_or(|among| among.contains(key)) {
+                share.add(slot.size);
+            }
+        }
+        share
+    }
+
+    /// What would go, one after the other, `among` these, or all, where `cap` bytes are the room. Copies what is known of
+    /// each: 100,000 blobs take some 10 MB for as long as it lasts.
+    pub(crate) fn rehearsal(&self, among: Option<&HashSet<Key>>, cap: u64) -> Rehearsal {
+        let mut rehearsal = Rehearsal::new(cap);
+        let inner = self.locked();
+        for (key, slot) in &inner.table.slots {
+            if inner.table.held(key) || among.is_some_and(|among| !among.contains(key)) {
+                continue;
+            }
+            let actor = Actor {
+                size: slot.size,
+                last_use: slot.last_use,
+                standing: slot.standing,
+                was: slot.standing,
+            };
+            rehearsal.enter(key.clone(), actor);
+        }
+        rehearsal
     }
 
     fn show(&self, inner: &Inner) {

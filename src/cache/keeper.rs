@@ -1,6 +1,6 @@
 //! Housekeeping: what a cache must do now and then, and at the end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::flights::Shared;
 use super::removal::{self, Reason};
-use super::{family, layout, room, scan, trim};
+use super::{family, pins, room, trim};
 use crate::oci::Digest;
 
 const TICK: Duration = Duration::from_secs(10);
@@ -69,6 +69,7 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
                 tick += 1;
             }
             () = shared.parts.index.over() => work(move || trim::trim(&worker)).await,
+            () = shared.nudge.rung() => work(move || errands(&worker)).await,
         }
     }
     flights.stop().await;
@@ -82,6 +83,16 @@ pub(super) async fn keep(shared: Arc<Shared>, flights: super::Flights, stop: imp
 async fn work(chores: impl FnOnce() + Send + 'static) {
     if let Err(error) = tokio::task::spawn_blocking(chores).await {
         tracing::error!(%error, "housekeeping of the cache failed");
+    }
+}
+
+/// What does not wait for its time. Blocking.
+fn errands(shared: &Arc<Shared>) {
+    let Some(_ticket) = shared.parts.tenure.enter() else {
+        return;
+    };
+    if shared.nudge.are_pins_due() {
+        pins::settle(shared);
     }
 }
 
@@ -104,7 +115,7 @@ fn chores(shared: &Arc<Shared>, tick: u64) {
         expire(shared);
     }
     if tick.is_multiple_of(HOUR) {
-        pin_families(shared);
+        pins::settle(shared);
     }
     if tick.is_multiple_of(HOUR) && tick > 0 {
         beat(shared);
@@ -157,23 +168,6 @@ pub(super) fn expire(shared: &Arc<Shared>) -> (u64, u64) {
         }
     }
     (blobs, bytes)
-}
-
-/// Pinned is what has a pin, and what is named by a manifest that has one.
-pub(super) fn pin_families(shared: &Arc<Shared>) {
-    let parts = &shared.parts;
-    let mut pinned = HashSet::new();
-    for (_, name, _) in scan::entries(&parts.layout.pins()) {
-        let Some(digest) = layout::digest_of(&name) else {
-            continue;
-        };
-        let links = parts.records.links_of(&digest);
-        if let Some(media_type) = links.into_iter().find_map(|(_, media_type)| media_type) {
-            pinned.extend(family::stored_below(parts, &digest, &media_type));
-        }
-        pinned.insert(digest);
-    }
-    parts.index.set_pins(&pinned);
 }
 
 fn stamp(shared: &Arc<Shared>) {

@@ -282,6 +282,13 @@ impl Records {
             .collect()
     }
 
+    /// Digests linked in any repository of a registry.
+    pub fn digests_at(&self, registry: &RegistryName) -> HashSet<Key> {
+        let tables = self.locked();
+        let its: HashSet<u32> = tables.names.of_registry(registry).collect();
+        tables.links.of_repositories(&its).cloned().collect()
+    }
+
     /// Every repository that has a record.
     pub fn repositories(&self) -> Vec<Arc<FullName>> {
         self.locked().names.all()

@@ -16,8 +16,9 @@ pub(super) enum Reason {
     Size,
     FreeSpace,
     Inactive,
-    Asked,
+    /// Of its registry.
     Quota,
+    Asked,
 }
 
 /// What became of it.

@@ -125,6 +125,8 @@ impl<'a> Scan<'a> {
         for (_, name, kind) in entries(&self.layout.pins()) {
             match layout::digest_of(&name) {
                 Some(digest) if kind.is_file() => self.found.pins.push(digest),
+                // A registry's: `pins` reads them.
+                None if kind.is_dir() => {}
                 _ => self.found.unknown += 1,
             }
         }
@@ -202,11 +204,16 @@ impl<'a> Scan<'a> {
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let file = self.disk.open(path).ok()?;
-        file.take(LARGEST_RECORD).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        contents(self.disk, path, LARGEST_RECORD)
     }
+}
+
+/// The first bytes of a small file.
+pub(super) fn contents(disk: &dyn Disk, path: &Path, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = disk.open(path).ok()?;
+    file.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// What can be listed, with names that are text.

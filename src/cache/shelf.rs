@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::disk::Real;
 use super::index::Entry;
-use super::{Config, Limits, OpenError, Store, TagRecord, Verify};
+use super::{Config, Limits, NewPin, OpenError, Pinned, Store, TagRecord, Verify};
 use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 use crate::telemetry::Metrics;
@@ -135,6 +135,15 @@ pub(super) fn record(digest: &Digest, class: &str, checked: u64) -> TagRecord {
 
 pub(super) fn digest(seed: u64) -> Digest {
     Digest::of(Algorithm::Sha256, &seed.to_be_bytes())
+}
+
+/// Of a blob, wherever it is.
+pub(super) fn pin(digest: &Digest) -> NewPin {
+    NewPin {
+        what: Pinned::Blob(digest.clone()),
+        platforms: Vec::new(),
+        by: "test".to_owned(),
+    }
 }
 
 /// An OCI manifest that names these as layers.

@@ -62,6 +62,9 @@ pub struct Usage {
     pub quotas: BTreeMap<String, u64>,
     /// By full name (`docker.io/library/redis`), counted alike.
     pub repositories: BTreeMap<String, Share>,
+    /// What is pinned and stored.
+    #[serde(default)]
+    pub pinned: Share,
     /// What no repository holds.
     pub unreferenced: Share,
 }
@@ -172,7 +175,7 @@ pub(super) fn usage(shared: &Shared) -> Usage {
     let limits = parts.limits.load();
     let mut registries: BTreeMap<String, Share> = BTreeMap::new();
     let mut repositories: BTreeMap<String, Share> = BTreeMap::new();
-    let mut unreferenced = Share::default();
+    let (mut unreferenced, mut pinned) = (Share::default(), Share::default());
     for blob in parts.index.list() {
         let links = parts.records.links_of(&blob.key.digest());
         let of: BTreeSet<&str> = links.iter().map(|(name, _)| name.registry.as_str()).collect();
@@ -184,6 +187,9 @@ pub(super) fn usage(shared: &Shared) -> Usage {
         }
         if links.is_empty() {
             unreferenced.add(blob.size);
+        }
+        if blob.pinned {
+            pinned.add(blob.size);
         }
     }
     Usage {
@@ -205,6 +211,7 @@ pub(super) fn usage(shared: &Shared) -> Usage {
             .map(|(registry, quota)| (registry.to_string(), *quota))
             .collect(),
         repositories,
+        pinned,
         unreferenced,
     }
 }

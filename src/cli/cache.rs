@@ -3,8 +3,12 @@
 
 mod bar;
 mod collect;
+mod images;
 mod list;
+pub(super) mod next;
+mod pins;
 mod place;
+mod prefetch;
 mod remove;
 mod usage;
 mod verify;
@@ -32,6 +36,7 @@ enum Command {
     /// List what is stored, and where it is known
     Ls(Box<list::Arguments>),
     /// Show how much is stored, by registry and repository
+    #[command(visible_alias = "usage")]
     Du,
     /// Remove a blob, a tag, a repository, or everything
     Rm(remove::Arguments),
@@ -39,6 +44,16 @@ enum Command {
     Verify,
     /// Remove what nothing refers to, what was not used for too long, and left-over downloads
     Gc,
+    /// Keep images whatever happens to the room; a pinned tag is followed
+    Pin(pins::Pin),
+    /// Let go of what was pinned
+    Unpin(pins::Unpin),
+    /// List what is pinned, by whom, and how much of it is here
+    Pins,
+    /// Have the running docxy fetch images ahead; exit code 1 when one of them did not come
+    Prefetch(prefetch::Arguments),
+    /// List what goes next for want of room, and why
+    Next(next::Arguments),
 }
 
 pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -49,6 +64,11 @@ pub(super) fn run(schema: &Schema, arguments: &Arguments) -> anyhow::Result<Exit
         Command::Rm(wanted) => remove::run(schema, wanted, form),
         Command::Verify => verify::run(&Place::find(schema)?, form),
         Command::Gc => collect::run(&Place::find(schema)?, form),
+        Command::Pin(wanted) => pins::pin(schema, wanted, form),
+        Command::Unpin(wanted) => pins::unpin(schema, wanted, form),
+        Command::Pins => pins::list(&Place::find(schema)?, form),
+        Command::Prefetch(wanted) => prefetch::run(schema, wanted, form),
+        Command::Next(wanted) => next::run(&Place::find(schema)?, wanted, form),
     }
 }
 

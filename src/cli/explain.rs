@@ -13,7 +13,7 @@ use serde_json::json;
 
 use self::access::{Access, Asker};
 use self::image::Image;
-use self::server::Server;
+use self::server::{ForWhom, Server};
 use self::tags::Tags;
 use super::to_stdout;
 use crate::config::Loaded;
@@ -34,8 +34,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// For a client at this address
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, visible_alias = "client", value_name = "ADDRESS")]
     address: Option<IpAddr>,
+    /// Through this door of docxy's
+    #[arg(long, value_name = "DOOR", value_parser = ["ns", "host", "prefix", "default", "proxy"])]
+    door: Option<String>,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -44,9 +47,14 @@ pub(super) struct Arguments {
 /// Everything, for one who asks.
 pub(super) fn run(loaded: &Loaded, wanted: Arguments) -> anyhow::Result<()> {
     let image = Image::find(&loaded.schema, &wanted.image)?;
+    let for_whom = ForWhom {
+        user: wanted.user.clone(),
+        address: wanted.address,
+        door: wanted.door,
+    };
     let asker = Asker::of(&loaded.schema, wanted.user, wanted.address);
     let (access, tags) = (Access::of(loaded, &image, &asker)?, Tags::of(loaded, &image));
-    let server = Server::ask(&loaded.schema, &image);
+    let server = Server::ask(&loaded.schema, &image, &for_whom);
     if wanted.json {
         let answer = json!({
             "image": image.whole(),

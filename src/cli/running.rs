@@ -19,11 +19,14 @@ use tokio::runtime::Runtime;
 use crate::access::issued::{self, Wanted};
 use crate::admin::Reloaded;
 use crate::admin::api::admins::{AdminToken, AdminTokens, NewAdminToken, WantedAdminToken};
+use crate::admin::api::explain::Explained;
 use crate::admin::api::trace::{Start, Trace};
 use crate::admin::api::upstreams::Upstreams;
-use crate::admin::api::{self, About, AccessTokens, Explained, Failure, Line, NewToken, Problem, Removal};
-use crate::cache::{Cleared, Collected, Page, Progress, Usage, Verified};
-use crate::oci::{Digest, FullName, Tag};
+use crate::admin::api::{
+    self, About, AccessTokens, Failure, Line, NewToken, Problem, Removal, pins, prefetch,
+};
+use crate::cache::{Cleared, Collected, Next, Page, PinList, Progress, Usage, Verified};
+use crate::oci::{Digest, RegistryName};
 
 /// For the first answer. Later ones may take what the disk takes.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -114,8 +117,64 @@ impl Running {
     }
 
     pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Verified> {
+        self.lines("/cache/verify", Bytes::new(), |line| {
+            Ok(match line {
+                Line::Progress(at) => {
+                    progress(at);
+                    None
+                }
+                Line::Done(verified) => Some(verified),
+                Line::Error(error) => bail!("docxy says: {error}"),
+            })
+        })
+    }
+
+    /// Until the line that says that it is done.
+    pub fn prefetch(
+        &self,
+        wanted: &prefetch::Wanted,
+        told: &mut dyn FnMut(prefetch::Line) -> anyhow::Result<()>,
+    ) -> anyhow::Result<prefetch::Done> {
+        self.lines("/cache/prefetch", json(wanted)?, |line| match line {
+            prefetch::Line::Done(done) => Ok(Some(done)),
+            line => told(line).map(|()| None),
+        })
+    }
+
+    pub fn pins(&self) -> anyhow::Result<PinList> {
+        self.ask(Method::GET, "/pins", Bytes::new())
+    }
+
+    pub fn pin(&self, wanted: &pins::Wanted) -> anyhow::Result<pins::Done> {
+        self.ask(Method::POST, "/pins", json(wanted)?)
+    }
+
+    pub fn unpin(&self, wanted: &pins::Unpin) -> anyhow::Result<pins::Done> {
+        self.ask(Method::POST, "/pins/remove", json(wanted)?)
+    }
+
+    pub fn next(&self, registry: Option<&RegistryName>, most: usize) -> anyhow::Result<Next> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &most.to_string());
+        if let Some(registry) = registry {
+            query.append_pair("registry", registry.as_str());
+        }
+        self.ask(
+            Method::GET,
+            &format!("/cache/next?{}", query.finish()),
+            Bytes::new(),
+        )
+    }
+
+    /// Answers that come line by line, until `read` has what it waits for.
+    fn lines<L: DeserializeOwned, T>(
+        &self,
+        target: &str,
+        body: Bytes,
+        mut read: impl FnMut(L) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
         self.runtime.block_on(async {
-            let answer = self.send(Method::POST, "/cache/verify", Bytes::new()).await?;
+            let answer = self.send(Method::POST, target, body).await?;
             let mut body = answer.into_body();
             let mut left = Vec::new();
             while let Some(frame) = body.frame().await {
@@ -123,10 +182,9 @@ impl Running {
                 left.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 while let Some(end) = left.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = left.drain(..=end).collect();
-                    match serde_json::from_slice(&line).context("docxy's answer is not understood")? {
-                        Line::Progress(at) => progress(at),
-                        Line::Done(verified) => return Ok(verified),
-                        Line::Error(error) => bail!("docxy says: {error}"),
+                    let line = serde_json::from_slice(&line).context("docxy's answer is not understood")?;
+                    if let Some(answer) = read(line)? {
+                        return Ok(answer);
                     }
                 }
             }
@@ -134,14 +192,12 @@ impl Running {
         })
     }
 
-    /// What it knows about one repository, and about one tag of it.
-    pub fn explain(&self, name: &FullName, tag: Option<&Tag>) -> anyhow::Result<Explained> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("repository", &name.to_string());
-        if let Some(tag) = tag {
-            query.append_pair("tag", tag.as_str());
-        }
-        self.ask(Method::GET, &format!("/explain?{}", query.finish()), Bytes::new())
+    /// What it would do about an image, and why; `query` beside the image: for whom.
+    pub fn explain(&self, image: &str, query: &[(&str, &str)]) -> anyhow::Result<Explained> {
+        let mut whole = form_urlencoded::Serializer::new(String::new());
+        whole.append_pair("image", image);
+        whole.extend_pairs(query);
+        self.ask(Method::GET, &format!("/explain?{}", whole.finish()), Bytes::new())
     }
 
     /// How it stands with its registries.

@@ -31,6 +31,8 @@ pub(super) struct Fills {
     running: Mutex<HashMap<Digest, Arc<Fill>>>,
     /// Another one runs.
     begun: Notify,
+    /// One runs no more.
+    ended: Notify,
 }
 
 /// One of them.
@@ -67,6 +69,18 @@ impl Fills {
         }
     }
 
+    /// Waits until none runs for this blob: what came of it is in the store by then.
+    pub async fn over(&self, digest: &Digest) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.running(digest).is_none() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Those who ask for one blob after the other, and hang up, must not leave any number of downloads behind.
     pub fn are_full(&self) -> bool {
         locked(&self.running).len() >= MOST_FILLS
@@ -89,6 +103,8 @@ impl Fills {
         if running.get(digest).is_some_and(|known| Arc::ptr_eq(known, fill)) {
             running.remove(digest);
         }
+        drop(running);
+        self.ended.notify_waiters();
     }
 }
 

@@ -151,6 +151,26 @@ pub fn decide(rule: &Rule, age: Duration) -> Decision {
     }
 }
 
+/// How long it is served without asking; `Duration::MAX` is for ever.
+pub fn fresh_left(rule: &Rule, age: Duration) -> Option<Duration> {
+    match rule.fresh.lifetime()? {
+        Duration::MAX => Some(Duration::MAX),
+        lifetime => lifetime.checked_sub(age).filter(|left| !left.is_zero()),
+    }
+}
+
+/// How long it is served while the registry can't be asked, whatever failure that is that the rule names.
+pub fn stale_left(rule: &Rule, age: Duration) -> Option<Duration> {
+    let lifetime = rule.fresh.lifetime().filter(|_| !rule.stale.is_empty())?;
+    match lifetime {
+        Duration::MAX => Some(Duration::MAX),
+        lifetime => lifetime
+            .saturating_add(rule.max_stale)
+            .checked_sub(age)
+            .filter(|left| !left.is_zero()),
+    }
+}
+
 /// After the registry was asked and gave no answer.
 pub fn after_error(rule: &Rule, age: Duration, class: ErrorClass) -> AfterError {
     if is_young_enough(rule, age) && rule.stale.contains(&class) {

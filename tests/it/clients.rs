@@ -19,6 +19,7 @@ mod intercept;
 mod limits;
 mod podman;
 mod poisoned;
+mod prefetch;
 mod pushes;
 mod referrers;
 mod skopeo;

@@ -21,6 +21,7 @@ mod doors;
 mod errors;
 mod hand_over;
 mod intercept;
+mod keep;
 mod listen;
 mod metrics;
 mod mirrors;

@@ -32,6 +32,7 @@ fn removing_a_tag_spares_what_others_name() {
         tags: 1,
         links: 3,
         held: 0,
+        ..Cleared::default()
     };
     assert_eq!(cleared, expected);
     assert!(!shelf.has(&seven) && !shelf.has(&own));

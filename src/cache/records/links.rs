@@ -1,6 +1,6 @@
 //! Which repository holds which digest, as its upstream said.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fullest::Fullest;
@@ -138,6 +138,13 @@ impl Links {
     pub fn of_repository(&self, repository: u32) -> Vec<Key> {
         let links = self.table.keys().filter(|(_, other)| *other == repository);
         links.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub fn of_repositories(&self, repositories: &HashSet<u32>) -> impl Iterator<Item = &Key> {
+        let links = self.table.keys();
+        links
+            .filter(move |(_, other)| repositories.contains(other))
+            .map(|(key, _)| key)
     }
 
     /// When there are more than `most`: takes the oldest of the fullest registry out.

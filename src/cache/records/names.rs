@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::oci::FullName;
+use crate::oci::{FullName, RegistryName};
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -48,6 +48,14 @@ impl Names {
             *numbers.entry(registry).or_insert(next)
         });
         registries.collect()
+    }
+
+    /// The numbers of its repositories.
+    pub fn of_registry(&self, registry: &RegistryName) -> impl Iterator<Item = u32> {
+        let names = self.numbers.iter();
+        names
+            .filter(move |(name, _)| name.registry == *registry)
+            .map(|(_, number)| *number)
     }
 
     pub fn all(&self) -> Vec<Arc<FullName>> {

@@ -7,8 +7,8 @@ use rand::{Rng, SeedableRng};
 
 use super::reserve;
 use crate::cache::index::Charge;
-use crate::cache::shelf::{Shelf, digest, name, record, tag};
-use crate::cache::{Opened, Source};
+use crate::cache::shelf::{self, Shelf, digest, name, record, tag};
+use crate::cache::{Opened, Pinned, Source};
 use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, media};
 use crate::telemetry::metrics::Eviction;
@@ -48,7 +48,7 @@ async fn nothing_goes_under_a_reader_or_a_pin() {
     // An image that is being pulled, or that the operator keeps, must not vanish for another (threat I7).
     let shelf = Shelf::with(|config| config.limits.max_size = 1000);
     let (read, pinned) = (shelf.stock(&[1; 500]), shelf.stock(&[2; 500]));
-    shelf.store.pin(&pinned).unwrap();
+    shelf.store.pin(shelf::pin(&pinned)).unwrap();
     let linked = shelf.store.link(&name("a.example/x"), &read, None);
     let Opened::Hit(reader) = shelf.store.open_linked(&linked, &linked.name().registry).await else {
         panic!("it is stored");
@@ -69,7 +69,7 @@ async fn nothing_goes_under_a_reader_or_a_pin() {
     };
     assert!(!shelf.has(&read) && shelf.has(&pinned));
     drop(room);
-    shelf.store.unpin(&pinned).unwrap();
+    shelf.store.unpin(&Pinned::Blob(pinned.clone())).unwrap();
     assert!(
         reserve(&shelf.store.flights.shared, 1000, Charge::NONE)
             .await
@@ -105,9 +105,8 @@ fn a_pin_keeps_what_it_names() {
     shelf
         .store
         .link(&name("a.example/x"), &manifest, Some(media::OCI_MANIFEST));
-    shelf.store.pin(&manifest).unwrap();
+    shelf.store.pin(shelf::pin(&manifest)).unwrap();
     let shelf = shelf.restarted(|_| {}).unwrap();
-    super::super::keeper::pin_families(&shelf.store.flights.shared);
     let index = &shelf.store.parts.index;
     assert!(index.get(&manifest).unwrap().pinned && index.get(&layer).unwrap().pinned);
     assert_eq!(index.next_to_go(5000), None);

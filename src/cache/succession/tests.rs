@@ -5,7 +5,7 @@ use std::fs;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::cache::rehearsal::{blob, send, until};
-use crate::cache::shelf::{Shelf, name, record, tag};
+use crate::cache::shelf::{self, Shelf, name, record, tag};
 use crate::cache::{Ending, Inheritance, Leader, Legacy, OpenError, Opened, PutError, Source};
 use crate::oci::{Digest, RegistryName};
 
@@ -63,7 +63,7 @@ async fn a_retired_store_serves_and_takes_nothing_new() {
     old.store
         .put_tag(&name(repository), &tag("1"), record(&known, "any", 5));
     old.store.remove(&crate::cache::Selector::All);
-    assert!(old.store.pin(&known).is_err());
+    assert!(old.store.pin(shelf::pin(&known)).is_err());
     old.store.give_up();
     old.store.flush();
     let layout = &new.store.parts.layout;

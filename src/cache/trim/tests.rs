@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::trim;
 use crate::cache::index::Charge;
 use crate::cache::room::reserve;
-use crate::cache::shelf::{Shelf, name};
+use crate::cache::shelf::{self, Shelf, name};
 use crate::cache::{Limits, Opened};
 use crate::oci::digest::Algorithm;
 use crate::oci::{Digest, RegistryName};
@@ -126,7 +126,7 @@ async fn what_is_pinned_or_read_stays_above_a_quota() {
     let pinned = stock(&shelf, 1, 500, &["a.example/x"], now);
     let read = stock(&shelf, 2, 600, &["a.example/x"], now);
     let free = stock(&shelf, 3, 700, &["a.example/x"], now);
-    shelf.store.pin(&pinned).unwrap();
+    shelf.store.pin(shelf::pin(&pinned)).unwrap();
     let linked = shelf.store.linked(&name("a.example/x"), &read).unwrap();
     let Opened::Hit(reader) = shelf.store.open_linked(&linked, &linked.name().registry).await else {
         panic!("it is stored");

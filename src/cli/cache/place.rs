@@ -5,13 +5,16 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::admin::api::{About, LONGEST_PAGE, Removal};
+use crate::admin::api::{About, LONGEST_PAGE, Removal, pins};
 use crate::app::storage;
-use crate::cache::{Cleared, Collected, Listing, OpenError, Progress, Selector, Store, Usage, Verified};
+use crate::cache::{
+    Cleared, Collected, Listing, NewPin, Next, OpenError, PinList, Pinned, Progress, Selector, Store, Usage,
+    Verified,
+};
 use crate::cli::running::Running;
 use crate::config::Schema;
 use crate::config::schema::CacheMode;
-use crate::oci::Digest;
+use crate::oci::{Digest, RegistryName};
 use crate::telemetry::Metrics;
 
 /// The same answers either way.
@@ -68,6 +71,80 @@ impl Place {
         match self {
             Self::Running(running) => running.usage(),
             Self::Offline(store) => Ok(store.usage()),
+        }
+    }
+
+    pub fn pins(&self) -> anyhow::Result<PinList> {
+        match self {
+            Self::Running(running) => running.pins(),
+            Self::Offline(store) => Ok(store.pins()),
+        }
+    }
+
+    /// `at_digest`: what a tag means now, and nothing else later.
+    pub fn pin(&self, new: Vec<NewPin>, at_digest: bool) -> anyhow::Result<pins::Done> {
+        let mut done = pins::Done::default();
+        match self {
+            Self::Running(running) => {
+                for new in new.chunks(pins::MOST_IMAGES) {
+                    let first = new.first();
+                    let answer = running.pin(&pins::Wanted {
+                        images: new.iter().map(|new| new.what.to_string()).collect(),
+                        platforms: first
+                            .iter()
+                            .flat_map(|new| &new.platforms)
+                            .map(ToString::to_string)
+                            .collect(),
+                        digest: at_digest,
+                        by: first.map(|new| new.by.clone()),
+                    })?;
+                    done.pinned.extend(answer.pinned);
+                    done.refused.extend(answer.refused);
+                }
+            }
+            Self::Offline(store) => {
+                for new in new {
+                    let image = new.what.to_string();
+                    let pinned = pins::fixed(store, new.what, at_digest).and_then(|what| {
+                        store
+                            .pin(NewPin { what, ..new })
+                            .map_err(|error| error.to_string())
+                    });
+                    match pinned {
+                        Ok(entry) => done.pinned.push(entry),
+                        Err(error) => done.refused.push(pins::Refused { image, error }),
+                    }
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    pub fn unpin(&self, images: &[Pinned]) -> anyhow::Result<pins::Done> {
+        let mut done = pins::Done::default();
+        match self {
+            Self::Running(running) => {
+                for images in images.chunks(pins::MOST_IMAGES) {
+                    let answer = running.unpin(&pins::Unpin {
+                        images: images.iter().map(ToString::to_string).collect(),
+                    })?;
+                    done.unpinned.extend(answer.unpinned);
+                    done.refused.extend(answer.refused);
+                }
+            }
+            Self::Offline(store) => {
+                for what in images {
+                    done.unpin(store, what);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    pub fn next(&self, registry: Option<&RegistryName>, most: usize) -> anyhow::Result<Next> {
+        match self {
+            Self::Running(running) => running.next(registry, most),
+            Self::Offline(store) => Ok(store.next_to_go(registry, most)),
         }
     }
 

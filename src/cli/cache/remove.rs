@@ -46,7 +46,7 @@ pub(super) fn run(schema: &Schema, wanted: &Arguments, form: Form) -> anyhow::Re
     let found = cleared != Cleared::default();
     match form {
         Form::Json => write_json(&cleared)?,
-        Form::Text if found => write_text(&text(cleared))?,
+        Form::Text if found => write_text(&text(&cleared))?,
         Form::Text => to_stderr(match &selector {
             Selector::All => "nothing is stored".to_owned(),
             Selector::Repository(name) => format!("{name} is not in the cache"),
@@ -54,7 +54,7 @@ pub(super) fn run(schema: &Schema, wanted: &Arguments, form: Form) -> anyhow::Re
         }),
     }
     let wanted = found || selector == Selector::All;
-    Ok(code(wanted && cleared.held == 0))
+    Ok(code(wanted && cleared.held == 0 && cleared.pinned == 0))
 }
 
 /// As people type images, with the registry's own names for them.
@@ -97,7 +97,7 @@ fn confirmed(selector: &Selector) -> io::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn text(cleared: Cleared) -> String {
+fn text(cleared: &Cleared) -> String {
     let mut text = String::new();
     if cleared.tags > 0 || cleared.blobs > 0 || cleared.links > 0 {
         let tags = match cleared.tags {
@@ -116,10 +116,15 @@ fn text(cleared: Cleared) -> String {
         let _ = writeln!(text, "left {}: other repositories hold them", blobs(shared));
     }
     if cleared.held > 0 {
+        let _ = writeln!(text, "left {}: in use; try again later", blobs(cleared.held));
+    }
+    if cleared.pinned > 0 || !cleared.pins.is_empty() {
         let _ = writeln!(
             text,
-            "left {}: in use, or pinned; try again later",
-            blobs(cleared.held)
+            "left {}: pinned by {}; `docxy cache unpin {}` lets go of it",
+            count(cleared.pinned, "thing", "things"),
+            cleared.pins.join(", "),
+            cleared.pins.join(" "),
         );
     }
     text
@@ -182,13 +187,16 @@ mod tests {
             tags: 1,
             links: 4,
             held: 1,
+            pinned: 2,
+            pins: vec!["docker.io/library/redis:7".to_owned()],
         };
         assert_eq!(
-            text(cleared),
+            text(&cleared),
             "removed 1 tag, 2 blobs: 2.0 KiB freed\nleft 1 blob: other repositories hold them\n\
-             left 1 blob: in use, or pinned; try again later\n"
+             left 1 blob: in use; try again later\n\
+             left 2 things: pinned by docker.io/library/redis:7; `docxy cache unpin docker.io/library/redis:7` lets go of it\n"
         );
         cleared.tags = 0;
-        assert!(text(cleared).starts_with("removed 2 blobs: "));
+        assert!(text(&cleared).starts_with("removed 2 blobs: "));
     }
 }

@@ -29,6 +29,14 @@ fn text(usage: &Usage) -> String {
         "downloads:  {} under way or interrupted",
         size(usage.partial_bytes)
     );
+    if usage.pinned.blobs > 0 {
+        let _ = writeln!(
+            text,
+            "pinned:     {} in {}",
+            size(usage.pinned.bytes),
+            blobs(usage.pinned.blobs)
+        );
+    }
     if let Some(free) = usage.free {
         let _ = writeln!(text, "free:       {} on the same filesystem", size(free));
     }

@@ -1,17 +1,29 @@
 //! What the docxy that runs knows of a repository.
 
+use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::image::Image;
-use crate::admin::api::{About, Decided, Explained};
+use crate::admin::api::About;
+use crate::admin::api::explain::{Decided, Explained, Freshness};
+use crate::admin::api::upstreams::Condition;
 use crate::app::storage;
+use crate::cli::cache::next::why;
 use crate::cli::running::Running;
+use crate::cli::table::{blobs, size};
 use crate::config::Schema;
 use crate::config::values::show_duration;
-use crate::oci::Reference;
-use crate::pull::Openness;
+use crate::pull::{Entitlement, Openness};
+
+/// Who would ask, and by which way.
+pub(super) struct ForWhom {
+    pub user: Option<String>,
+    pub address: Option<IpAddr>,
+    pub door: Option<String>,
+}
 
 /// It, or why it can't be asked.
 pub(super) struct Server<'a> {
@@ -22,7 +34,7 @@ pub(super) struct Server<'a> {
 impl<'a> Server<'a> {
     /// The one that answers in the state folder of this configuration. That there is none is no error: what is written
     /// can be explained without it.
-    pub fn ask(schema: &Schema, image: &'a Image<'a>) -> Self {
+    pub fn ask(schema: &Schema, image: &'a Image<'a>, for_whom: &ForWhom) -> Self {
         let answer = || {
             let socket = storage::socket(schema).map_err(|error| format!("{error:#}"))?;
             let found = Running::find(&socket).map_err(|error| format!("{error:#}"))?;
@@ -32,12 +44,17 @@ impl<'a> Server<'a> {
                     socket.display()
                 )
             })?;
-            let tag = match &image.reference {
-                Reference::Tag(tag) => Some(tag),
-                Reference::Digest(_) => None,
-            };
+            let address = for_whom.address.map(|address| address.to_string());
+            let query: Vec<(&str, &str)> = [
+                ("client", address.as_deref()),
+                ("user", for_whom.user.as_deref()),
+                ("door", for_whom.door.as_deref()),
+            ]
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
             let explained = running
-                .explain(&image.name, tag)
+                .explain(&image.whole(), &query)
                 .map_err(|error| format!("{error:#}"))?;
             Ok((about, explained))
         };
@@ -49,14 +66,13 @@ impl<'a> Server<'a> {
 
     pub fn json(&self) -> Json {
         match &self.answer {
-            Ok((about, explained)) => json!({
-                "process": about.process,
-                "openness": explained.openness,
-                "manifest": explained.manifest,
-                "tag_means": explained.tag_means,
-                "registry_answers": explained.registry_answers,
-                "decisions": explained.decisions,
-            }),
+            Ok((about, explained)) => {
+                let mut answer = serde_json::to_value(explained).unwrap_or_default();
+                if let Some(answer) = answer.as_object_mut() {
+                    answer.insert("process".to_owned(), json!(about.process));
+                }
+                answer
+            }
             Err(why) => json!({ "error": why }),
         }
     }
@@ -74,33 +90,30 @@ impl<'a> Server<'a> {
             "Here and now, says the docxy that runs (process {}):",
             about.process
         )];
-        lines.push(match explained.openness {
-            None => "  It only forwards, and remembers nothing of what is public.".to_owned(),
-            Some(Openness::Public) => {
-                format!("  {repository} is public: {registry} gave it without an account.")
-            }
-            Some(Openness::Closed) => {
-                format!(
-                    "  {repository} is private: {registry} refused it a short while ago without an account."
-                )
-            }
-            Some(Openness::Unknown) => {
-                format!("  Whether {repository} is public is not proved, so it is treated as private.")
-            }
-        });
-        if explained.openness.is_some() {
-            lines.push(match &explained.manifest {
-                Some(digest) => format!("  Of it, {digest} is stored, by which a right can be proved."),
-                None => "  No manifest of it is stored.".to_owned(),
-            });
+        let expected = &explained.expected;
+        lines.push(format!(
+            "  A pull now: {}; {}.",
+            expected.outcome, expected.because
+        ));
+        lines.push(entitlement(explained, registry.as_str(), repository.as_str()));
+        if let Some(manifest) = explained.manifest.as_ref().filter(|_| explained.stored.is_none()) {
+            lines.push(format!(
+                "  Of the repository, {manifest} is stored, by which a right can be proved."
+            ));
         }
         for meaning in &explained.tag_means {
+            let gone = meaning.withdrawn.map_or_else(String::new, |status| {
+                format!(" Since then it said that it is gone ({status}).")
+            });
             lines.push(format!(
-                "  The tag means {}, as {registry} confirmed {}.",
+                "  The tag means {}, as {registry} confirmed {}.{gone}",
                 meaning.digest,
                 ago(meaning.confirmed)
             ));
         }
+        lines.extend(explained.freshness.as_ref().map(freshness));
+        lines.extend(stored(explained));
+        lines.extend(with_what(explained));
         if !explained.registry_answers {
             lines.push(format!("  {registry} did not answer when it was last asked."));
         }
@@ -112,6 +125,129 @@ impl<'a> Server<'a> {
         }
         lines.join("\n")
     }
+}
+
+fn entitlement(explained: &Explained, registry: &str, repository: &str) -> String {
+    let since = explained
+        .public_since
+        .map_or_else(String::new, |seconds| format!(", the last time {}", ago(seconds)));
+    match (explained.entitlement, explained.openness) {
+        (Entitlement::Registry, _) => {
+            "  It only forwards, and remembers nothing of what is public.".to_owned()
+        }
+        (Entitlement::DocxysAccount, Some(Openness::Public)) if explained.public_since.is_some() => {
+            format!("  {registry} is asked with docxy's own account; {repository} is public, too{since}.")
+        }
+        (Entitlement::DocxysAccount, _) => {
+            format!("  {registry} is asked with docxy's own account: whoever may come reads what is stored.")
+        }
+        (_, Some(Openness::Public)) if explained.served_on => format!(
+            "  {repository} was public and is so no more; what is stored is served on (access.withdrawn)."
+        ),
+        (_, Some(Openness::Public)) => {
+            format!("  {repository} is public: {registry} gave it without an account{since}.")
+        }
+        (_, Some(Openness::Closed)) => {
+            format!("  {repository} is private: {registry} refused it a short while ago without an account.")
+        }
+        (_, Some(Openness::Unknown) | None) => {
+            format!("  Whether {repository} is public is not proved, so it is treated as private.")
+        }
+    }
+}
+
+fn freshness(freshness: &Freshness) -> String {
+    let mut text = format!("  Freshness: {}", freshness.because);
+    if let Some(seconds) = freshness.fresh_for {
+        let _ = write!(text, "; not asked about for {}", rounded(seconds));
+    }
+    match freshness.stale_for {
+        Some(seconds) => {
+            let _ = write!(text, "; in an outage it is served for {}", rounded(seconds));
+        }
+        None if freshness.confirmed.is_some() && !freshness.for_ever => {
+            text.push_str("; in an outage it is not served");
+        }
+        None => {}
+    }
+    text.push('.');
+    text
+}
+
+fn stored(explained: &Explained) -> Vec<String> {
+    let Some(stored) = &explained.stored else {
+        return match explained.openness {
+            Some(_) => vec!["  Nothing of it is stored.".to_owned()],
+            None => Vec::new(),
+        };
+    };
+    let mut lines = vec![if stored.whole {
+        format!(
+            "  All of it is stored: {}, {}.",
+            blobs(stored.blobs),
+            size(stored.bytes)
+        )
+    } else {
+        format!(
+            "  Stored of it: {} of {} that are known, {} of {}.",
+            stored.stored_blobs,
+            blobs(stored.blobs),
+            size(stored.stored_bytes),
+            size(stored.bytes)
+        )
+    }];
+    if stored.platforms.len() > 1 {
+        for platform in &stored.platforms {
+            let name = platform.platform.as_deref().unwrap_or("no platform");
+            let here = match (platform.is_whole(), platform.stored_blobs) {
+                (true, _) => "all".to_owned(),
+                (false, 0) => "nothing".to_owned(),
+                (false, _) if platform.known => {
+                    format!("{} of {}", size(platform.stored_bytes), size(platform.bytes))
+                }
+                (false, _) => "part of it".to_owned(),
+            };
+            lines.push(format!("    {name}: {here}"));
+        }
+    }
+    if !stored.linked {
+        lines.push("  The registry has not said that this repository has it.".to_owned());
+    }
+    if !stored.pins.is_empty() {
+        lines.push(format!("  It is pinned, by {}.", stored.pins.join(", ")));
+    }
+    lines.push(match &stored.next {
+        Some(place) => format!(
+            "  For want of room its first blob goes as number {} of {}, after {} of others ({}).",
+            place.number,
+            place.of,
+            size(place.before),
+            why(place.why)
+        ),
+        None => "  Nothing of it goes for want of room.".to_owned(),
+    });
+    lines
+}
+
+fn with_what(explained: &Explained) -> Option<String> {
+    let credential = explained.credential.as_ref()?;
+    let who = match credential.state {
+        Condition::Anonymous => "without an account of docxy's own".to_owned(),
+        _ => format!("with docxy's account {}", credential.name),
+    };
+    let left = match &credential.quota {
+        None => String::new(),
+        Some(quota) => {
+            let again = quota.asked_again_in.map_or_else(String::new, |seconds| {
+                format!(", asked again in {}", rounded(seconds))
+            });
+            format!(
+                "; {} of {} pulls are left there{again}",
+                quota.remaining, quota.limit
+            )
+        }
+    };
+    Some(format!("  {} is asked {who}{left}.", explained.registry))
 }
 
 fn decided(decided: &Decided) -> String {
@@ -130,13 +266,19 @@ fn decided(decided: &Decided) -> String {
     format!("    {}, {who}{times}: {what}", ago(decided.ago))
 }
 
-/// In its two largest units at most.
 fn ago(seconds: u64) -> String {
+    match seconds {
+        0 => "just now".to_owned(),
+        seconds => format!("{} ago", rounded(seconds)),
+    }
+}
+
+/// In its two largest units at most.
+fn rounded(seconds: u64) -> String {
     let rounded = match seconds {
-        0 => return "just now".to_owned(),
-        1..3600 => seconds,
+        0..3600 => seconds,
         3600..86_400 => seconds / 60 * 60,
         _ => seconds / 3600 * 3600,
     };
-    format!("{} ago", show_duration(Duration::from_secs(rounded)))
+    show_duration(Duration::from_secs(rounded))
 }

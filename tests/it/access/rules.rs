@@ -307,7 +307,7 @@ async fn the_last_decisions_are_there_for_the_operator() {
         "{reason}"
     );
     for (query, said) in [
-        ("", "missing field `repository`"),
+        ("", "name an image"),
         ("?repository=redis", "with its registry"),
         ("?repository=docker.io/library/redis&tag=a:b", "tag"),
         ("?repo=docker.io/library/redis", "unknown field `repo`"),

@@ -12,7 +12,38 @@ use crate::support::client::Response;
 /// Calls that do something, beside those without query and body: query, body, and the status they end with.
 fn good_calls(method: &str, path: &str) -> Vec<(&'static str, Value, u16)> {
     match (method, path) {
-        ("GET", "/api/v1/explain") => vec![("?repository=docker.io/library/redis&tag=7", Value::Null, 200)],
+        ("GET", "/api/v1/explain") => vec![
+            ("?repository=docker.io/library/redis&tag=7", Value::Null, 200),
+            (
+                "?image=redis:7&client=10.0.0.1&user=ann&door=ns",
+                Value::Null,
+                200,
+            ),
+            ("?image=ghcr.io/o/i&door=default", Value::Null, 400),
+            ("?image=nowhere.test/o/i", Value::Null, 400),
+        ],
+        ("GET", "/api/v1/cache/next") => vec![
+            ("?limit=3&registry=docker.io", Value::Null, 200),
+            ("?limit=0", Value::Null, 400),
+        ],
+        ("POST", "/api/v1/pins") => vec![
+            (
+                "",
+                json!({ "images": ["redis:7", "Redis"], "platforms": ["linux/amd64"], "by": "ann" }),
+                200,
+            ),
+            ("", json!({ "images": [] }), 400),
+            ("", json!({ "images": ["redis:7"], "platforms": ["x"] }), 400),
+        ],
+        ("POST", "/api/v1/pins/remove") => vec![("", json!({ "images": ["redis:7", "nope"] }), 200)],
+        ("POST", "/api/v1/cache/prefetch") => vec![
+            (
+                "",
+                json!({ "images": ["redis:7", "nowhere.test/x"], "pin": true }),
+                200,
+            ),
+            ("", json!({ "images": [] }), 400),
+        ],
         ("GET", "/api/v1/cache/repositories") => vec![
             ("?registry=docker.io&containing=red&limit=1", Value::Null, 200),
             ("?registry=-", Value::Null, 400),

@@ -1,0 +1,438 @@
+//! Whole images into the cache, for the operator and as docxy itself: by the same ways as a client's pull, so that nothing is
+//! stored, linked or marked public that a client's pull would not have stored, linked or marked. Nobody gets a right by it
+//! that the registry did not show (threats S4, S5).
+
+mod error;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::header;
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::watch;
+
+pub use self::error::PrefetchError;
+use self::error::come_back;
+use super::blob::Way;
+use super::cached::Cached;
+use super::{Error, Outcome, Pull, Pulled, Wishes};
+use crate::access::Permit;
+use crate::cache::{NewPin, PinEntry, Pinned, Presence};
+use crate::oci::accept::Class;
+use crate::oci::manifest::MAX_MANIFEST;
+use crate::oci::platform::named;
+use crate::oci::{Action, Digest, Endpoint, FullName, Platform, Reference, media};
+use crate::route::{Auth, Door, Registry, Target};
+use crate::serve::headers::DOCKER_CONTENT_DIGEST;
+use crate::upstream::{Method, QuotaReport, Role, State};
+
+/// Blobs of one image at once; each may have several connections.
+const AT_ONCE: usize = 3;
+/// An index, its manifests; a further index in one counts too.
+const GENERATIONS: u8 = 3;
+/// Of an allowance a tenth is left to clients.
+const SPARED: u64 = 10;
+/// Others may be at the same blob, of another registry, or the disk may be full: so often it is tried.
+const TURNS: usize = 3;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Prefetch {
+    pub registry: Arc<Registry>,
+    /// In the registry's own naming.
+    pub name: FullName,
+    pub reference: Reference,
+    /// Of an index, what is for these; empty: all of it.
+    pub platforms: Vec<Platform>,
+    /// Who wants it pinned, if it is to be.
+    pub pin: Option<String>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Advance {
+    /// Manifests and blobs that are here, of those that are known.
+    pub parts: u64,
+    pub of_parts: u64,
+    /// Their bytes, as their manifests say; of one that comes what has come.
+    pub bytes: u64,
+    pub of_bytes: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Prefetched {
+    pub digest: Digest,
+    /// All that belongs to it.
+    pub parts: u64,
+    pub bytes: u64,
+    /// Of these, what came now.
+    pub fetched_parts: u64,
+    pub fetched_bytes: u64,
+    pub pin: Option<PinEntry>,
+}
+
+/// One image on its way.
+struct Work<'a> {
+    pull: Arc<Pull>,
+    cached: Arc<Cached>,
+    wanted: &'a Prefetch,
+    permit: Permit,
+    advance: &'a watch::Sender<Advance>,
+}
+
+/// What has to be here.
+#[derive(Default)]
+struct Found {
+    /// With their sizes. What is stored is not fetched again.
+    blobs: BTreeMap<Digest, u64>,
+    manifests: BTreeSet<Digest>,
+    manifest_bytes: u64,
+    fetched_parts: u64,
+    fetched_bytes: u64,
+    has: BTreeSet<String>,
+    taken: u64,
+}
+
+/// A manifest that is here now.
+struct Manifest {
+    digest: Digest,
+    media_type: String,
+    bytes: bytes::Bytes,
+}
+
+impl Pull {
+    /// Brings an image into the cache. What was under way goes on when this is dropped.
+    pub async fn prefetch(
+        self: &Arc<Self>,
+        wanted: &Prefetch,
+        advance: &watch::Sender<Advance>,
+    ) -> Result<Prefetched, PrefetchError> {
+        let cached = self.cached.as_ref().ok_or(PrefetchError::NoCache)?;
+        let work = Work {
+            pull: Arc::clone(self),
+            cached: Arc::clone(cached),
+            wanted,
+            permit: Permit::of_operator(&wanted.registry),
+            advance,
+        };
+        work.run().await.map_err(|error| work.explained(error))
+    }
+
+    /// What is left for questions that a registry counts, if that is little.
+    fn spared(&self, registry: &Registry) -> Option<PrefetchError> {
+        let report = self.upstream(&registry.name).ok()?.report();
+        let site = report
+            .sites
+            .into_iter()
+            .find(|site| site.role == Role::Authority)?;
+        let working = site
+            .accounts
+            .into_iter()
+            .filter(|account| matches!(account.state, State::Working) && registry.auth == Auth::Configured);
+        let mut quotas: Vec<Option<QuotaReport>> = working.map(|account| account.quota).collect();
+        if quotas.is_empty() {
+            quotas.push(site.anonymous);
+        }
+        // One of which nothing is known is good until it says otherwise.
+        let known: Vec<QuotaReport> = quotas.into_iter().collect::<Option<_>>()?;
+        let best = known.into_iter().max_by_key(|quota| quota.remaining)?;
+        (best.remaining <= best.limit / SPARED).then(|| PrefetchError::Spared {
+            registry: registry.name.to_string(),
+            remaining: best.remaining,
+            limit: best.limit,
+            come_back: best.waits.max(best.full_in),
+        })
+    }
+}
+
+impl Work<'_> {
+    async fn run(&self) -> Result<Prefetched, PrefetchError> {
+        let mut found = Found::default();
+        let root = self.root(&mut found).await?;
+        let digest = root.digest.clone();
+        Box::pin(self.descend(root, &mut found, GENERATIONS)).await?;
+        if !self.wanted.platforms.is_empty() && found.taken == 0 && !found.has.is_empty() {
+            let listed = |platforms: Vec<String>| platforms.join(", ");
+            return Err(PrefetchError::NoPlatform {
+                wanted: listed(self.wanted.platforms.iter().map(ToString::to_string).collect()),
+                has: listed(found.has.into_iter().collect()),
+            });
+        }
+        let bytes = found.manifest_bytes + found.blobs.values().sum::<u64>();
+        let max_size = self.cached.store.limits().max_size;
+        if bytes > max_size {
+            return Err(PrefetchError::TooLarge { bytes, max_size });
+        }
+        let parts = count(found.manifests.len() + found.blobs.len());
+        if let Some(pin) = self.pin() {
+            // Before the bytes come: what may not stay need not come.
+            self.in_store(move |store| store.may_pin(&pin)).await??;
+        }
+        self.advance.send_replace(Advance {
+            parts: count(found.manifests.len()),
+            of_parts: parts,
+            bytes: found.manifest_bytes,
+            of_bytes: bytes,
+        });
+        let blobs = std::mem::take(&mut found.blobs);
+        let came: Vec<Option<u64>> = stream::iter(blobs)
+            .map(|(digest, size)| async move { self.blob(&digest, size).await })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let pin = match self.pin() {
+            Some(pin) => Some(self.in_store(move |store| store.pin(pin)).await??),
+            None => None,
+        };
+        Ok(Prefetched {
+            digest,
+            parts,
+            bytes,
+            fetched_parts: found.fetched_parts + count(came.iter().flatten().count()),
+            fetched_bytes: found.fetched_bytes + came.iter().flatten().sum::<u64>(),
+            pin,
+        })
+    }
+
+    fn pin(&self) -> Option<NewPin> {
+        let by = self.wanted.pin.clone()?;
+        Some(NewPin {
+            what: Pinned::of(self.wanted.name.clone(), self.wanted.reference.clone()),
+            platforms: self.wanted.platforms.clone(),
+            by,
+        })
+    }
+
+    async fn in_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&crate::cache::Store) -> T + Send + 'static,
+    ) -> Result<T, PrefetchError> {
+        let store = self.cached.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|_| PrefetchError::Ending)
+    }
+
+    /// What the reference means, confirmed by the registry.
+    async fn root(&self, found: &mut Found) -> Result<Manifest, PrefetchError> {
+        match &self.wanted.reference {
+            Reference::Digest(digest) => self.manifest(digest, found).await,
+            Reference::Tag(_) => {
+                self.spare()?;
+                let pulled = self.get(self.manifest_of(self.wanted.reference.clone())).await?;
+                if pulled.outcome == Outcome::Stale {
+                    return Err(PrefetchError::Stale(self.wanted.registry.name.to_string()));
+                }
+                let said = pulled.response.headers().get(DOCKER_CONTENT_DIGEST);
+                let digest = said
+                    .and_then(|said| said.to_str().ok())
+                    .and_then(|said| Digest::parse(said).ok());
+                let digest = digest.ok_or_else(|| {
+                    PrefetchError::Pull(Error::Unsettled {
+                        registry: self.wanted.registry.name.clone(),
+                    })
+                })?;
+                let was_new = matches!(pulled.outcome, Outcome::Miss | Outcome::Joined);
+                // A tag that is never cached was passed on, and is stored by its digest alone.
+                let manifest = self.manifest(&digest, found).await?;
+                if was_new && found.fetched_parts == 0 {
+                    found.fetched_parts = 1;
+                    found.fetched_bytes = manifest.bytes.len() as u64;
+                }
+                Ok(manifest)
+            }
+        }
+    }
+
+    /// Everything that a manifest names, as far as it is wanted.
+    async fn descend(
+        &self,
+        manifest: Manifest,
+        found: &mut Found,
+        generations: u8,
+    ) -> Result<(), PrefetchError> {
+        let children = named(&manifest.media_type, &manifest.bytes)?;
+        if !media::is_index(&manifest.media_type) {
+            let here = children.iter().filter(|child| !child.is_elsewhere());
+            found
+                .blobs
+                .extend(here.map(|child| (child.child.digest.clone(), child.child.size)));
+            return Ok(());
+        }
+        let Some(generations) = generations.checked_sub(1) else {
+            return Ok(());
+        };
+        for child in children {
+            if let Some(platform) = &child.platform {
+                found.has.insert(platform.to_string());
+            }
+            if !child.is_wanted(&self.wanted.platforms) || found.manifests.contains(&child.child.digest) {
+                continue;
+            }
+            found.taken += 1;
+            let manifest = self.manifest(&child.child.digest, found).await?;
+            Box::pin(self.descend(manifest, found, generations)).await?;
+        }
+        Ok(())
+    }
+
+    async fn manifest(&self, digest: &Digest, found: &mut Found) -> Result<Manifest, PrefetchError> {
+        let store = &self.cached.store;
+        let is_here = || matches!(store.presence(digest), Presence::Stored { .. });
+        if store.linked(&self.wanted.name, digest).is_none() || !is_here() {
+            self.spare()?;
+        }
+        let pulled = self
+            .get(self.manifest_of(Reference::Digest(digest.clone())))
+            .await?;
+        let media_type = pulled
+            .response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let is_new = is_new(pulled.outcome);
+        let body = Limited::new(pulled.response.into_body(), MAX_MANIFEST);
+        let bytes = body.collect().await.map_err(|_| {
+            PrefetchError::Pull(Error::Unsettled {
+                registry: self.wanted.registry.name.clone(),
+            })
+        })?;
+        let bytes = bytes.to_bytes();
+        if !is_here() {
+            return Err(PrefetchError::NotStored(digest.clone()));
+        }
+        if found.manifests.insert(digest.clone()) {
+            found.manifest_bytes += bytes.len() as u64;
+            if is_new {
+                found.fetched_parts += 1;
+                found.fetched_bytes += bytes.len() as u64;
+            }
+        }
+        Ok(Manifest {
+            digest: digest.clone(),
+            media_type,
+            bytes,
+        })
+    }
+
+    /// Its size, if it came now.
+    async fn blob(&self, digest: &Digest, size: u64) -> Result<Option<u64>, PrefetchError> {
+        let claim = self.cached.proofs.claim(&self.permit, self.wanted.name.clone());
+        for _ in 0..TURNS {
+            match self
+                .pull
+                .find(&self.cached, &claim, digest)
+                .await
+                .map_err(PrefetchError::Pull)?
+            {
+                Way::Short(_) | Way::File(_, Outcome::Hit) => {
+                    self.advance.send_modify(|advance| {
+                        advance.parts += 1;
+                        advance.bytes += size;
+                    });
+                    return Ok(None);
+                }
+                Way::File(..) => {}
+                // Somebody fetches the same from another registry, or there is no room.
+                Way::Alone => {
+                    self.cached.fills.over(digest).await;
+                    continue;
+                }
+            }
+            let pulled = self.get(self.target(Endpoint::Blob(
+                self.wanted.name.repository.clone(),
+                digest.clone(),
+            )));
+            let came = self.drain(pulled.await?.response.into_body()).await;
+            self.cached.fills.over(digest).await;
+            came?;
+            if let Presence::Stored { size } = self.cached.store.presence(digest) {
+                self.advance.send_modify(|advance| advance.parts += 1);
+                return Ok(Some(size));
+            }
+            self.advance
+                .send_modify(|advance| advance.bytes = advance.bytes.saturating_sub(size));
+        }
+        Err(PrefetchError::NotStored(digest.clone()))
+    }
+
+    /// Read to its end, because that is what shows that it is whole.
+    async fn drain(&self, mut body: Body) -> Result<(), PrefetchError> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                let error: Result<Box<Error>, _> = error.into_inner().downcast();
+                PrefetchError::Pull(error.map_or_else(
+                    |_| Error::Unsettled {
+                        registry: self.wanted.registry.name.clone(),
+                    },
+                    |error| *error,
+                ))
+            })?;
+            if let Some(data) = frame.data_ref() {
+                let length = data.len() as u64;
+                self.advance.send_modify(|advance| advance.bytes += length);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get(&self, target: Target) -> Result<Pulled, PrefetchError> {
+        let wishes = Wishes {
+            accept: Class::all().lines(),
+            ..Wishes::default()
+        };
+        let pulled = Box::pin(self.pull.get(&self.permit, &target, Method::Get, &wishes)).await;
+        pulled.map_err(PrefetchError::Pull)
+    }
+
+    fn manifest_of(&self, reference: Reference) -> Target {
+        self.target(Endpoint::Manifest(self.wanted.name.repository.clone(), reference))
+    }
+
+    fn target(&self, endpoint: Endpoint) -> Target {
+        Target {
+            registry: Arc::clone(&self.wanted.registry),
+            door: Door::Namespace,
+            endpoint,
+            action: Action::Pull,
+            asked: Some(self.wanted.name.repository.clone()),
+            namespace: None,
+        }
+    }
+
+    fn spare(&self) -> Result<(), PrefetchError> {
+        self.pull.spared(&self.wanted.registry).map_or(Ok(()), Err)
+    }
+
+    /// In words for the operator.
+    fn explained(&self, error: PrefetchError) -> PrefetchError {
+        match error {
+            PrefetchError::Pull(error) if error.is_rate_limit() => PrefetchError::Limited {
+                come_back: come_back(&error),
+                error: Box::new(error),
+            },
+            PrefetchError::Pull(error)
+                if self.wanted.registry.auth != Auth::Configured
+                    && matches!(error.outcome(), Outcome::Denied) =>
+            {
+                PrefetchError::NotPublic {
+                    registry: self.wanted.registry.name.to_string(),
+                    name: self.wanted.name.to_string(),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_new(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Miss | Outcome::Joined | Outcome::Bypass)
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
