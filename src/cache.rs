@@ -17,7 +17,6 @@ pub(crate) mod flights;
 mod forecast;
 mod hands;
 mod hashing;
-mod homes;
 pub mod image;
 pub mod index;
 mod keeper;
@@ -52,7 +51,6 @@ mod usage;
 mod verification;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -354,11 +352,9 @@ impl Store {
         self.parts.records.mark_public(name, at);
     }
 
-    /// Tells where these registries are now, and takes away the public marks of those that were elsewhere; names them.
-    /// Blocking.
-    pub fn settle(&self, homes: &BTreeMap<RegistryName, String>) -> io::Result<Vec<RegistryName>> {
-        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
-        homes::settle(&self.flights.shared, homes)
+    /// This registry is another one now: nobody has been given anything by it yet.
+    pub fn unmark_public_of(&self, registry: &RegistryName) {
+        self.parts.records.unmark_public_of(registry);
     }
 
     pub fn unmark_public(&self, name: &FullName) {

@@ -111,7 +111,6 @@ impl Generation {
             authority: authority::open(schema)?,
         };
         let homes = homes(schema);
-        settle(ground, &homes);
         Self::of(ground, loaded, roads, clients, known, homes)
     }
 
@@ -151,15 +150,19 @@ impl Generation {
     }
 
     /// To be called right before the next one is served, which nothing can prevent any more: registries that are others now, and
-    /// what docxy knows of them, are forgotten. Blocks on files.
+    /// what docxy knows of them, are forgotten.
     pub fn give_way_to(&self, next: &Self, ground: &Ground) {
         self.parts.pull.give_way_to(&next.parts.pull);
         for (name, home) in &next.homes {
-            if self.homes.get(name).is_some_and(|before| before != home) {
-                next.parts.access.tokens().forget(name);
+            if self.homes.get(name).is_none_or(|before| before == home) {
+                continue;
+            }
+            tracing::info!(registry = %name, "the registry is at another address: what is public there is asked anew");
+            next.parts.access.tokens().forget(name);
+            if let Some(store) = &ground.store {
+                store.unmark_public_of(name);
             }
         }
-        settle(ground, &next.homes);
     }
 
     fn of(
@@ -287,24 +290,6 @@ fn homes(schema: &Schema) -> Homes {
         Some((name.clone(), url.to_string()))
     };
     schema.enabled_registries().filter_map(home).collect()
-}
-
-/// Public marks are of the registry that made them.
-fn settle(ground: &Ground, homes: &Homes) {
-    let Some(store) = &ground.store else {
-        return;
-    };
-    match store.settle(homes) {
-        Ok(moved) => {
-            for name in moved {
-                tracing::info!(
-                    registry = %name,
-                    "the registry is at another address: what is public there is asked anew"
-                );
-            }
-        }
-        Err(error) => tracing::warn!("where registries are can't be written down in the cache: {error}"),
-    }
 }
 
 /// Without the keys that its client knows nothing of.

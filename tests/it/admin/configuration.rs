@@ -127,6 +127,8 @@ async fn no_secret_is_read_back() {
         [otlp]
         headers = {{ authorization = "{c0}" }}
         [tls.acme]
+        domains = ["hub.test"]
+        directory = "https://127.0.0.1:9/"
         eab_key_id = "kid"
         eab_hmac_key = "{c1}"
         [network]

@@ -40,14 +40,6 @@ async fn what_was_public_there_is_not_public_here() {
     moves(&docxy, &private).await;
     let refused = docxy.get(&path).await;
     assert_eq!(refused.status, 401, "{}", private.story());
-    // Nor after a restart.
-    let config = format!(
-        "[registries.\"docker.io\"]\nurls = [{:?}]\nrealms = [\"{}\"]\n",
-        private.url(),
-        private.token_host()
-    );
-    let docxy = docxy.stop().await.start_with(&config).await;
-    assert_eq!(docxy.get(&path).await.status, 401, "{}", private.story());
 }
 
 #[tokio::test]
