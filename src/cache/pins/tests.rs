@@ -168,6 +168,7 @@ fn pins_that_would_fill_the_cache_are_refused() {
 
     // One that grows by itself is not kept, and says so; the others are.
     moves_to(&shelf, &second, now + 1);
+    assert_eq!(shelf.store.pins().pins[0].state, PinState::OverLimit);
     let third = NewPin {
         what: Pinned::Digest(name(REDIS), first.clone()),
         ..tagged(&[])

@@ -155,7 +155,11 @@ async fn more_than_nine_tenths_are_not_pinned() {
     )
     .await
     .well();
-    pull(&docxy, "team/app-2").await;
+    // There is no room for its layer: it goes past the cache.
+    let image = docxy.stub.image("team/app-2", "1");
+    let path = "/v2/team/app-2/manifests/1";
+    docxy.get(path).await.assert_is(&image.root, &docxy.stub);
+    docxy.stored(&image.root).await;
     let said = run(&docxy.app, &["cache", "pin", "team/app-2:1"]).await;
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("nine tenths of cache.max_size"), "{}", said.err);
