@@ -51,6 +51,7 @@ mod usage;
 mod verification;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
