@@ -63,7 +63,7 @@ impl Platform {
             }
     }
 
-    /// BuildKit's provenance and the like: no machine's.
+    /// `BuildKit`'s provenance and the like: no machine's.
     fn is_unknown(&self) -> bool {
         self.os == "unknown" && self.architecture == "unknown"
     }

@@ -39,7 +39,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Blocking.
     pub fn of(parts: &Parts, mut pins: Vec<Pin>) -> Self {
-        pins.sort_by(|one, other| (one.at, one.what.to_string()).cmp(&(other.at, other.what.to_string())));
+        pins.sort_by_key(|pin| (pin.at, pin.what.to_string()));
         let mut plan = Self {
             pins: Vec::with_capacity(pins.len()),
             limit: limit(parts),

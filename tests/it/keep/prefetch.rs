@@ -156,7 +156,7 @@ async fn one_that_fails_does_not_stop_the_others() {
             "docker.io/team/rotten:1"
         ]
     );
-    let private = told.iter().filter_map(|line| line.get("failed")).next().unwrap();
+    let private = told.iter().find_map(|line| line.get("failed")).unwrap();
     assert!(
         private["error"]
             .as_str()

@@ -52,10 +52,7 @@ async fn who_comes_after_a_reload_joins_what_began_before_it() {
     docxy.stub.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
     let mut first = Request::get(path.clone()).open(docxy.app.addr()).await;
     let mut bytes = first.read(MIB / 2).await;
-    set(
-        &docxy.app,
-        "shared_max_age = \"2h\"\n[timeouts]\nconnect = \"4s\"\n",
-    );
+    set(&docxy.app, "shared_max_age = \"2h\"\n");
     let line = reload(&docxy.app).await;
     assert!(says(&line, TAKEN), "{line}");
     assert_eq!(line["fields"]["changed"], "shared_max_age");
