@@ -152,7 +152,7 @@ impl Job {
             return (image, Err((error, None)));
         }
         let wanted = Prefetch {
-            registry: meant.registry,
+            target: meant.target(),
             name: meant.name,
             reference: meant.reference,
             platforms: self.platforms.clone(),

@@ -189,7 +189,7 @@ fn invite(guard: &Guard, is_secure: bool, listeners: &[TcpListener]) {
             // A terminal that is gone has nobody in front of it.
             let _ = writeln!(
                 io::stderr().lock(),
-                "There is no admin token yet. The first is made with this one-time token, until docxy ends:\n  {}\nas in: curl \
+                "There is no admin token yet. The first is made with this one-time token, within an hour:\n  {}\nas in: curl \
                  -H \"Authorization: Bearer TOKEN\" -d '{{\"name\": \"me\"}}' {scheme}://{address}/api/v1/session\nor by: docxy \
                  admin token create --name me",
                 text.expose()

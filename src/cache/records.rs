@@ -352,19 +352,6 @@ impl Records {
             .submit(self.0.layout.public(name), Change::Replace(text));
     }
 
-    /// All of one registry's.
-    pub fn unmark_public_of(&self, registry: &RegistryName) {
-        let names: Vec<_> = {
-            let tables = self.locked();
-            let numbers = tables.public.keys().chain(&tables.withdrawn);
-            let names = numbers.filter_map(|number| tables.names.get(*number));
-            names.filter(|name| name.registry == *registry).cloned().collect()
-        };
-        for name in names {
-            self.unmark_public(&name);
-        }
-    }
-
     pub fn unmark_public(&self, name: &FullName) {
         let mut tables = self.locked();
         let Some(repository) = tables.names.number(name) else {

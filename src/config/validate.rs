@@ -165,6 +165,14 @@ fn listeners(schema: &Schema, findings: &mut Findings<'_>) -> Vec<SocketAddr> {
             "add certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }] under [tls]",
         );
     }
+    let open = admin.listen.iter().find(|address| !address.ip().is_loopback());
+    if let Some(open) = open.filter(|_| !admin.tls && !schema.allow_plain_login) {
+        findings.problem(
+            "admin.listen",
+            format!("whoever signs in at {open} would send an admin token over the network unencrypted"),
+            "add tls = true under [admin], listen on 127.0.0.1, or write allow_plain_login = true if the network is trusted",
+        );
+    }
     client_authority(schema, findings);
     if tls.listen.is_empty() && !admin.tls && !tls.certificates.is_empty() {
         findings.problem(

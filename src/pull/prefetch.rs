@@ -23,8 +23,8 @@ use crate::cache::{NewPin, PinEntry, Pinned, Presence};
 use crate::oci::accept::Class;
 use crate::oci::manifest::MAX_MANIFEST;
 use crate::oci::platform::named;
-use crate::oci::{Action, Digest, Endpoint, FullName, Platform, Reference, media};
-use crate::route::{Auth, Door, Registry, Target};
+use crate::oci::{Digest, Endpoint, FullName, Platform, Reference, RegistryName, media};
+use crate::route::Target;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
 use crate::upstream::{Method, QuotaReport, Role, State};
 
@@ -40,7 +40,8 @@ const TURNS: usize = 3;
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Prefetch {
-    pub registry: Arc<Registry>,
+    /// As the operator names it, whose permit is [`Permit::of_operator`].
+    pub target: Target,
     /// In the registry's own naming.
     pub name: FullName,
     pub reference: Reference,
@@ -115,23 +116,22 @@ impl Pull {
             pull: Arc::clone(self),
             cached: Arc::clone(cached),
             wanted,
-            permit: Permit::of_operator(&wanted.registry),
+            permit: Permit::of_operator(&wanted.target.registry),
             advance,
         };
         work.run().await.map_err(|error| work.explained(error))
     }
 
     /// What is left for questions that a registry counts, if that is little.
-    fn spared(&self, registry: &Registry) -> Option<PrefetchError> {
-        let report = self.upstream(&registry.name).ok()?.report();
+    fn spared(&self, registry: &RegistryName, permit: &Permit) -> Option<PrefetchError> {
+        let report = self.upstream(registry).ok()?.report();
         let site = report
             .sites
             .into_iter()
             .find(|site| site.role == Role::Authority)?;
-        let working = site
-            .accounts
-            .into_iter()
-            .filter(|account| matches!(account.state, State::Working) && registry.auth == Auth::Configured);
+        let working = site.accounts.into_iter().filter(|account| {
+            matches!(account.state, State::Working) && matches!(permit, Permit::Configured)
+        });
         let mut quotas: Vec<Option<QuotaReport>> = working.map(|account| account.quota).collect();
         if quotas.is_empty() {
             quotas.push(site.anonymous);
@@ -140,7 +140,7 @@ impl Pull {
         let known: Vec<QuotaReport> = quotas.into_iter().collect::<Option<_>>()?;
         let best = known.into_iter().max_by_key(|quota| quota.remaining)?;
         (best.remaining <= best.limit / SPARED).then(|| PrefetchError::Spared {
-            registry: registry.name.to_string(),
+            registry: registry.to_string(),
             remaining: best.remaining,
             limit: best.limit,
             come_back: best.waits.max(best.full_in),
@@ -223,7 +223,7 @@ impl Work<'_> {
                 self.spare()?;
                 let pulled = self.get(self.manifest_of(self.wanted.reference.clone())).await?;
                 if pulled.outcome == Outcome::Stale {
-                    return Err(PrefetchError::Stale(self.wanted.registry.name.to_string()));
+                    return Err(PrefetchError::Stale(self.wanted.target.registry.name.to_string()));
                 }
                 let said = pulled.response.headers().get(DOCKER_CONTENT_DIGEST);
                 let digest = said
@@ -231,7 +231,7 @@ impl Work<'_> {
                     .and_then(|said| Digest::parse(said).ok());
                 let digest = digest.ok_or_else(|| {
                     PrefetchError::Pull(Error::Unsettled {
-                        registry: self.wanted.registry.name.clone(),
+                        registry: self.wanted.target.registry.name.clone(),
                     })
                 })?;
                 let was_new = matches!(pulled.outcome, Outcome::Miss | Outcome::Joined);
@@ -298,7 +298,7 @@ impl Work<'_> {
         let body = Limited::new(pulled.response.into_body(), MAX_MANIFEST);
         let bytes = body.collect().await.map_err(|_| {
             PrefetchError::Pull(Error::Unsettled {
-                registry: self.wanted.registry.name.clone(),
+                registry: self.wanted.target.registry.name.clone(),
             })
         })?;
         let bytes = bytes.to_bytes();
@@ -367,7 +367,7 @@ impl Work<'_> {
                 let error: Result<Box<Error>, _> = error.into_inner().downcast();
                 PrefetchError::Pull(error.map_or_else(
                     |_| Error::Unsettled {
-                        registry: self.wanted.registry.name.clone(),
+                        registry: self.wanted.target.registry.name.clone(),
                     },
                     |error| *error,
                 ))
@@ -395,17 +395,14 @@ impl Work<'_> {
 
     fn target(&self, endpoint: Endpoint) -> Target {
         Target {
-            registry: Arc::clone(&self.wanted.registry),
-            door: Door::Namespace,
             endpoint,
-            action: Action::Pull,
-            asked: Some(self.wanted.name.repository.clone()),
-            namespace: None,
+            ..self.wanted.target.clone()
         }
     }
 
     fn spare(&self) -> Result<(), PrefetchError> {
-        self.pull.spared(&self.wanted.registry).map_or(Ok(()), Err)
+        let registry = &self.wanted.target.registry.name;
+        self.pull.spared(registry, &self.permit).map_or(Ok(()), Err)
     }
 
     /// In words for the operator.
@@ -416,11 +413,11 @@ impl Work<'_> {
                 error: Box::new(error),
             },
             PrefetchError::Pull(error)
-                if self.wanted.registry.auth != Auth::Configured
+                if !matches!(self.permit, Permit::Configured)
                     && matches!(error.outcome(), Outcome::Denied) =>
             {
                 PrefetchError::NotPublic {
-                    registry: self.wanted.registry.name.to_string(),
+                    registry: self.wanted.target.registry.name.to_string(),
                     name: self.wanted.name.to_string(),
                 }
             }

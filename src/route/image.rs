@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::door::enabled;
-use super::{Registry, RouteError, Routes};
-use crate::oci::{FullName, ImageReference, Reference};
+use super::{Door, Registry, RouteError, Routes, Target};
+use crate::oci::{Action, Endpoint, FullName, ImageReference, Reference};
 
 /// What an operator means.
 #[derive(Clone, Debug)]
@@ -14,6 +14,21 @@ pub struct Meant {
     pub name: FullName,
     pub reference: Reference,
     pub named: Named,
+}
+
+impl Meant {
+    /// A pull of it, by nobody's door but the operator's own.
+    pub fn target(&self) -> Target {
+        let repository = self.name.repository.clone();
+        Target {
+            registry: Arc::clone(&self.registry),
+            door: Door::Namespace,
+            endpoint: Endpoint::Manifest(repository.clone(), self.reference.clone()),
+            action: Action::Pull,
+            asked: Some(repository),
+            namespace: None,
+        }
+    }
 }
 
 /// How the registry was found.

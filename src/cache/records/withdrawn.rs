@@ -4,7 +4,7 @@
 use super::writer::Change;
 use super::{Linked, Records, Tables};
 use crate::cache::key::Key;
-use crate::oci::{Digest, FullName};
+use crate::oci::{Digest, FullName, RegistryName};
 
 /// What the upstream's word to nobody in particular makes of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +18,19 @@ pub enum Openness {
 }
 
 impl Records {
+    /// This registry is another one now: nothing of it is public, or was.
+    pub fn unmark_public_of(&self, registry: &RegistryName) {
+        let names: Vec<_> = {
+            let tables = self.locked();
+            let numbers = tables.public.keys().chain(&tables.withdrawn);
+            let names = numbers.filter_map(|number| tables.names.get(*number));
+            names.filter(|name| name.registry == *registry).cloned().collect()
+        };
+        for name in names {
+            self.unmark_public(&name);
+        }
+    }
+
     pub fn openness(&self, name: &FullName) -> Openness {
         let tables = self.locked();
         let number = tables.names.number(name);
