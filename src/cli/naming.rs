@@ -3,7 +3,7 @@
 use crate::config::Schema;
 use crate::config::schema::Registry;
 use crate::oci::name::NameError;
-use crate::oci::{RegistryName, Repository};
+use crate::oci::{FullName, ImageReference, RegistryName, Repository};
 
 /// The registry of this name or alias, switched off or not.
 pub(super) fn registry<'a>(
@@ -17,6 +17,15 @@ pub(super) fn registry<'a>(
             .find(|(_, registry)| registry.aliases.contains(wanted))
     };
     schema.registries.get_key_value(wanted).or_else(alias)
+}
+
+/// What an image is called in the cache. What is no longer configured may still be stored.
+pub(super) fn full(schema: &Schema, image: &ImageReference) -> Result<FullName, NameError> {
+    let typed = image.registry.as_ref().unwrap_or(&schema.default_registry);
+    Ok(match registry(schema, typed) {
+        Some((name, settings)) => FullName::new(name.clone(), repository(settings, &image.repository)?),
+        None => FullName::new(typed.clone(), image.repository.clone()),
+    })
 }
 
 /// `redis` is `library/redis` where the registry has it so.

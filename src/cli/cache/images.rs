@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cache::Pinned;
 use crate::cli::naming;
 use crate::config::Schema;
-use crate::oci::{Digest, FullName, ImageReference, Platform};
+use crate::oci::{Digest, ImageReference, Platform};
 
 /// Longest file of images that is read.
 const LONGEST: u64 = 1024 * 1024;
@@ -61,15 +61,7 @@ pub(super) fn image(schema: &Schema, text: &str) -> anyhow::Result<Pinned> {
         return Ok(Pinned::Blob(Digest::parse(text).with_context(mistake)?));
     }
     let image = ImageReference::parse(text).with_context(mistake)?;
-    let typed = image.registry.as_ref().unwrap_or(&schema.default_registry);
-    let name = match naming::registry(schema, typed) {
-        Some((registry, settings)) => FullName::new(
-            registry.clone(),
-            naming::repository(settings, &image.repository).with_context(mistake)?,
-        ),
-        // What is no longer configured may still be stored.
-        None => FullName::new(typed.clone(), image.repository.clone()),
-    };
+    let name = naming::full(schema, &image).with_context(mistake)?;
     Ok(Pinned::of(name, image.reference))
 }
 

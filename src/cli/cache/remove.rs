@@ -13,7 +13,7 @@ use crate::cache::{Cleared, Selector};
 use crate::cli::table::{blobs, count, size};
 use crate::cli::{naming, to_stderr};
 use crate::config::Schema;
-use crate::oci::{Digest, FullName, ImageReference, Reference};
+use crate::oci::{Digest, ImageReference, Reference};
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -65,15 +65,7 @@ fn selector(schema: &Schema, text: &str) -> anyhow::Result<Selector> {
         return Ok(Selector::Digest(Digest::parse(text).with_context(mistake)?));
     }
     let image = ImageReference::parse(text).with_context(mistake)?;
-    let typed = image.registry.as_ref().unwrap_or(&schema.default_registry);
-    let name = match naming::registry(schema, typed) {
-        Some((registry, settings)) => FullName::new(
-            registry.clone(),
-            naming::repository(settings, &image.repository).with_context(mistake)?,
-        ),
-        // What is no longer configured may still be stored.
-        None => FullName::new(typed.clone(), image.repository.clone()),
-    };
+    let name = naming::full(schema, &image).with_context(mistake)?;
     match image.reference {
         Reference::Digest(digest) => bail!(
             "{text}: a blob goes from every repository that holds it; write {digest} alone if that is meant"
