@@ -41,7 +41,7 @@ tests:
 
 # Tests that take long are ignored by default and have `soak` in their names.
 soak:
-	$(CARGO) nextest run --locked --release --no-tests pass --run-ignored only -E 'test(/soak/)'
+	$(CARGO) nextest run --locked --cargo-profile soak --no-tests pass --run-ignored only -E 'test(/soak/)'
 
 bench:
 	$(CARGO) bench --locked --bench forward

@@ -14,6 +14,7 @@ mod guard;
 mod handover;
 mod health;
 mod layers;
+mod look;
 mod next;
 mod pins;
 mod prefetch;
@@ -40,8 +41,9 @@ use crate::pull::Pull;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::Certificates;
 
-pub use control::{Control, Mistake, NotReloaded, Reloaded};
+pub use control::{Control, Mistake, Mistaken, NotReloaded, OnlyIf, Reloaded};
 pub use guard::Guard;
+pub use look::Looks;
 pub use router::description;
 pub use serve::{Error, Open, Serving, open};
 pub use verify::Turn;
@@ -81,6 +83,7 @@ pub struct Parts {
     pub verifying: Turn,
     /// And to fetch images ahead.
     pub prefetching: Turn,
+    pub looks: Looks,
 }
 
 impl Parts {

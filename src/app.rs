@@ -33,7 +33,7 @@ pub use resolve::{addresses, policy, setup, tag_rules};
 
 use self::acme::Renewal;
 use self::generation::{CERTIFICATE_CHECK, Generation, Ground};
-use self::hand_over::{Heritage, Operators, Program, Steward, Succession};
+use self::hand_over::{Heritage, Operators, Program, Steward, Succession, Turns};
 use self::reload::{Outside, Reloader};
 use self::roads::Roads;
 use crate::admin::api::health::Listening;
@@ -43,6 +43,7 @@ use crate::config::load::Loaded;
 use crate::listen::{self, Deed, Listener, Settings, systemd};
 use crate::server::Live;
 use crate::telemetry::logging::{self, LogHandle};
+use crate::telemetry::metrics::Certificate;
 use crate::telemetry::{Metrics, Tracer, har};
 use crate::tls::Certificates;
 use crate::tls::acme::Issued;
@@ -119,7 +120,7 @@ async fn serve(
     let metrics = Metrics::default();
     metrics.tell_aliases(schema.metrics_aliases);
     if let Some(certificates) = certificates.clone() {
-        metrics.certificates("tls", move || certificates.expiries());
+        metrics.certificates(Certificate::Listener, move || certificates.expiries());
     }
     let exporting = traces::start(schema, &metrics)?;
     let secrets = state::Secrets::open(schema)?;
@@ -176,7 +177,8 @@ async fn serve(
     let keeping = store
         .as_ref()
         .map(|store| store.start(no_more_readers.clone().cancelled_owned()));
-    let reloader = Reloader::new(ground, outside, load, first);
+    let turns = Turns::default();
+    let reloader = Reloader::new(ground, outside, load, first, (program.clone(), turns.clone()));
     let operators_parts = admin::Parts {
         metrics: metrics.clone(),
         store: store.clone(),
@@ -189,9 +191,10 @@ async fn serve(
         started: SystemTime::now(),
         verifying: admin::Turn::default(),
         prefetching: admin::Turn::default(),
+        looks: admin::Looks::default(),
     };
     let mut steward = Steward::new(
-        program,
+        (program, turns),
         &listeners,
         store,
         Operators::new(admin_config, operators_parts, operators),
@@ -235,10 +238,10 @@ async fn serve(
                 keeping.await.context("the cache's housekeeping failed")?;
             }
             watchers.wait().await;
-            steward.finish(predecessor).await;
+            let is_well = steward.finish(predecessor).await;
             exporting.finish().await;
             tracing::info!(accepted = report.accepted, cut = report.cut, "stopped");
-            Ok(ExitCode::SUCCESS)
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         code = signals => Ok(ExitCode::from(code)),
     }

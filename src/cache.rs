@@ -17,6 +17,7 @@ pub(crate) mod flights;
 mod forecast;
 mod hands;
 mod hashing;
+mod homes;
 pub mod image;
 pub mod index;
 mod keeper;
@@ -64,6 +65,7 @@ pub use self::ending::Ending;
 pub use self::flights::{Flights, Opened, Presence};
 pub use self::forecast::{Going, Next, Place, Why};
 pub use self::image::{Image, OnePlatform};
+pub use self::index::Lease;
 pub use self::leader::Leader;
 pub use self::open::OpenError;
 pub use self::pins::{NewPin, PinEntry, PinError, PinList, PinState, Pinned};
@@ -74,7 +76,7 @@ pub use self::small::{PutError, ReadError};
 pub use self::source::Source;
 pub use self::succession::Inheritance;
 pub use self::tenure::{Certainty, Change, Legacy};
-pub use self::usage::{Listing, Page, Share, Standing, Usage};
+pub use self::usage::{Listing, Page, Share, Usage};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -256,6 +258,11 @@ impl Store {
         self.parts.layout.root()
     }
 
+    /// Keeps a blob from going, whether it is stored already or about to come.
+    pub fn hold(&self, digest: &Digest) -> Lease {
+        self.parts.index.lease(digest)
+    }
+
     pub fn limits(&self) -> Arc<Limits> {
         self.parts.limits.load_full()
     }
@@ -273,9 +280,12 @@ impl Store {
     /// what is being read, written or is pinned stays for that long. Blocking where quotas are new: it goes over all links.
     pub fn reconfigure(&self, limits: Limits) {
         self.parts.reconfigure(limits);
+        // Before anything goes: what pins may hold has changed with it.
+        pins::settle(&self.flights.shared);
+        self.parts.index.look_again();
     }
 
-    /// Bytes that are free on its file system; `None` where that does not say.
+    /// Bytes that are free on its file system; `None` where that does not say. Blocking, for ever where the disk hangs.
     pub fn free(&self) -> Option<u64> {
         let space = self.parts.disk.space(self.parts.layout.root());
         space.ok().map(|space| space.free)
@@ -353,9 +363,11 @@ impl Store {
         self.parts.records.mark_public(name, at);
     }
 
-    /// This registry is another one now: nobody has been given anything by it yet.
-    pub fn unmark_public_of(&self, registry: &RegistryName) {
-        self.parts.records.unmark_public_of(registry);
+    /// Tells where these registries are now, and takes away the public marks of those that were elsewhere; names them.
+    /// Blocking.
+    pub fn settle(&self, homes: &BTreeMap<RegistryName, String>) -> io::Result<Vec<RegistryName>> {
+        let _ticket = self.parts.tenure.enter().ok_or_else(retired)?;
+        homes::settle(&self.flights.shared, homes)
     }
 
     pub fn unmark_public(&self, name: &FullName) {
@@ -436,14 +448,9 @@ impl Store {
         usage::list(&self.flights.shared, after, most)
     }
 
-    /// How full it is, without going over the records. Blocking, for one question to the filesystem.
     /// What counts to each registry that has a quota, and the quota. Bytes.
     pub fn quotas(&self) -> Vec<(RegistryName, u64, u64)> {
         self.parts.index.quotas()
-    }
-
-    pub fn standing(&self) -> Standing {
-        usage::standing(&self.flights.shared)
     }
 
     /// One blob, if it is stored.

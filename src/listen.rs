@@ -14,6 +14,7 @@ mod deed;
 mod detect;
 mod drain;
 mod frames;
+mod greeting;
 mod handler;
 mod idle;
 mod proxy_protocol;

@@ -35,7 +35,7 @@ use http_body_util::{BodyExt, Limited};
 
 pub use cached::CacheConfig;
 pub use error::{Error, Missing};
-pub use knowledge::{Entitlement, Expected, Freshness, Kept, Knowledge, Meaning, Openness};
+pub use knowledge::{Entitlement, Expected, Freshness, Kept, Knowledge, Meaning, Openness, Shown};
 pub use moved::Known;
 pub use outcome::{Blame, Outcome};
 pub use paging::without_namespace;

@@ -19,6 +19,7 @@ mod header;
 mod herd;
 mod memory;
 mod requests;
+mod start;
 mod table;
 mod telling;
 mod tiers;
@@ -94,6 +95,7 @@ enum Case {
     Tiers,
     Tunnel,
     Telling,
+    Start,
 }
 
 /// Everything a case needs.
@@ -186,6 +188,7 @@ fn main() -> Result<()> {
             Case::Tiers => tiers::run,
             Case::Tunnel => tunnel::run,
             Case::Telling => telling::run,
+            Case::Start => start::run,
         };
         let name = case.to_possible_value();
         let text = run(&bench, &mut report)

@@ -7,7 +7,7 @@ pub mod text;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -128,6 +128,7 @@ pub struct Issued {
     known: ArcSwap<Known>,
     /// Of the file that `known` was read from. Held while it is read, so that an older state never replaces a newer one.
     read: Mutex<Option<Stamp>>,
+    had_any: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -156,6 +157,7 @@ impl Issued {
         let stamp = Stamp::of(&path);
         let tokens = file::read(&path)?;
         Ok(Self {
+            had_any: AtomicBool::new(!tokens.is_empty()),
             known: ArcSwap::from_pointee(Known::Tokens(Table::new(tokens, None))),
             read: Mutex::new(stamp),
             kind,
@@ -206,6 +208,11 @@ impl Issued {
                 ..record.about
             })
             .collect())
+    }
+
+    /// There is a token, or was one since this process began, whoever made it.
+    pub fn had_any(&self) -> bool {
+        self.had_any.load(Ordering::Relaxed)
     }
 
     /// Blocking, as all that follows.
@@ -298,6 +305,7 @@ impl Issued {
         }
         match file::read(&self.path) {
             Ok(tokens) => {
+                self.had_any.fetch_or(!tokens.is_empty(), Ordering::Relaxed);
                 let before = match &**known {
                     Known::Tokens(table) => Some(table),
                     Known::Unreadable => {
@@ -374,6 +382,11 @@ impl Issued {
 }
 
 impl About {
+    /// Its time is over.
+    pub fn has_ended(&self) -> bool {
+        self.is_over(now())
+    }
+
     /// Also by a clock that says it was not made yet: that one is wrong, and nobody knows what else is over.
     fn is_over(&self, now: u64) -> bool {
         let Some(end) = self.expires else {

@@ -91,15 +91,23 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     {
         return Err(error);
     }
+    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // A secret must not lie about under a name that nobody knows.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&temporary)?;
+        .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(folder_of(path))?.sync_all()
+    file.sync_all()
 }
 
 /// Held until it is dropped, or its process ends: whoever reads such a file, changes and writes it, does so alone.

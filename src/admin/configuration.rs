@@ -11,7 +11,7 @@ use super::api::Failure;
 use super::api::configuration::Configuration;
 use super::refusal::{Refusal, json};
 use super::request::{NoBody, NoQuery};
-use super::{NotReloaded, Parts, Reloaded};
+use super::{Mistaken, NotReloaded, OnlyIf, Parts, Reloaded};
 
 /// The configuration that counts
 ///
@@ -52,26 +52,25 @@ pub(super) async fn reload(
     _: NoQuery,
     _: NoBody,
 ) -> Result<Response, Refusal> {
-    if let Some(seen) = headers.get(header::IF_MATCH)
-        && *seen != "*"
-        && *seen != tag(&parts.control.configuration()).as_str()
-    {
-        return Err(Refusal::new(
-            StatusCode::PRECONDITION_FAILED,
-            "another configuration counts now than the one you have seen",
-        )
-        .hint("get /api/v1/config again"));
-    }
-    let reloaded = Arc::clone(&parts.control).reload().await?;
+    let seen = headers.get(header::IF_MATCH).filter(|seen| *seen != "*").cloned();
+    let only_if = seen.map(|seen| -> OnlyIf { Box::new(move |shown| seen == tag(shown).as_str()) });
+    let reloaded = Arc::clone(&parts.control).reload(only_if).await?;
     Ok(json(&reloaded))
 }
 
 impl From<NotReloaded> for Refusal {
-    fn from(NotReloaded { text, mistakes }: NotReloaded) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
-            .coded("configuration_refused")
-            .hint("docxy goes on with the configuration from before; mend it and reload again")
-            .with_mistakes(mistakes)
+    fn from(why: NotReloaded) -> Self {
+        match why {
+            NotReloaded::ChangedMeanwhile => {
+                Self::new(StatusCode::PRECONDITION_FAILED, why.to_string()).hint("get /api/v1/config again")
+            }
+            NotReloaded::Mistaken(Mistaken { text, mistakes }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+                    .coded("configuration_refused")
+                    .hint("docxy goes on with the configuration from before; mend it and reload again")
+                    .with_mistakes(mistakes)
+            }
+        }
     }
 }
 

@@ -14,8 +14,9 @@ pub trait Control: fmt::Debug + Send + Sync {
     /// What requests are answered with now. Ask again for each request: a reload exchanges all of it.
     fn parts(&self) -> server::Shared;
 
-    /// Reads the whole configuration again and takes it, or nothing of it.
-    fn reload(self: Arc<Self>) -> BoxFuture<'static, Result<Reloaded, NotReloaded>>;
+    /// Reads the whole configuration again and takes it, or nothing of it. `only_if` is shown what [`Control::configuration`]
+    /// is in this reload's turn, when no other one can come between.
+    fn reload(self: Arc<Self>, only_if: Option<OnlyIf>) -> BoxFuture<'static, Result<Reloaded, NotReloaded>>;
 
     /// The effective configuration: every key with its value and origin, secrets masked.
     fn configuration(&self) -> serde_json::Value;
@@ -23,6 +24,9 @@ pub trait Control: fmt::Debug + Send + Sync {
     /// Begins to hand over to a new process, or says why that can't begin.
     fn hand_over(&self) -> Result<(), String>;
 }
+
+/// Whether the configuration that counts is the one that a caller has seen.
+pub type OnlyIf = Box<dyn FnOnce(&serde_json::Value) -> bool + Send>;
 
 /// What a reload changed.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -37,9 +41,19 @@ pub struct Reloaded {
 }
 
 /// Why it took nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// Nothing was even read.
+    #[error("another configuration counts now than the one you have seen")]
+    ChangedMeanwhile,
+    #[error(transparent)]
+    Mistaken(#[from] Mistaken),
+}
+
+/// What is wrong with the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{text}")]
-pub struct NotReloaded {
+pub struct Mistaken {
     /// All mistakes, as the command line shows them.
     pub text: String,
     /// The same one by one, where they are the configuration's.

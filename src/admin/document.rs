@@ -10,7 +10,7 @@ use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, OpenApiBuilder,
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api::{Failure, Problem};
-use super::guard::COOKIE;
+use super::guard::{COOKIE, SESSION_KEY};
 use super::refusal::json;
 use super::request::NoQuery;
 use super::router;
@@ -65,6 +65,11 @@ pub(super) fn complete(document: &mut OpenApi) {
     components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE)));
     components.add_security_scheme("session", cookie);
+    let key = ApiKeyValue::with_description(
+        SESSION_KEY.as_str(),
+        "`session_key` of the sign-in; every request with the cookie needs it.",
+    );
+    components.add_security_scheme("session_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
@@ -86,7 +91,8 @@ fn complete_operation(operation: &mut Operation) {
     } else {
         operation.security = Some(vec![
             SecurityRequirement::new::<_, [&str; 0], _>("token", []),
-            SecurityRequirement::new::<_, [&str; 0], _>("session", []),
+            SecurityRequirement::new::<_, [&str; 0], _>("session", [])
+                .add::<_, [&str; 0], _>("session_key", []),
         ]);
     }
     let with_body = operation.request_body.is_some();

@@ -2,9 +2,11 @@
 //! nothing counts as used.
 
 mod access;
+mod doors;
+mod told;
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -12,19 +14,23 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use self::access::Asker;
+use self::doors::Doors;
 use super::Parts;
-use super::api::explain::{Decided, Expected, Explained, Freshness, Stored, TagMeaning};
+use super::api::explain::{Expected, Explained};
 use super::api::full_name;
-use super::api::upstreams::{Condition, Credential, Role, Upstream};
+use super::api::upstreams::Upstream;
 use super::pins::shown;
 use super::refusal::{Refusal, json};
 use super::request::Query;
-use crate::access::decisions::{Entry, Verdict};
+use crate::access::decisions::Entry;
+use crate::cache::Store;
 use crate::oci::{FullName, ImageReference, Reference, Tag};
-use crate::pull::freshness::Decision;
-use crate::pull::{self, Entitlement, Kept, Knowledge, Openness, Pull};
-use crate::route::{Auth, Door, Meant, Named, Registry};
+use crate::pull::{Blame, Outcome, Shown};
+use crate::route::{Auth, Door, Meant, Named, RouteError};
 use crate::server::Shared;
+
+/// Blobs that go next, of those that are told.
+const GOING: usize = 5;
 
 /// Decisions that are told.
 const TOLD: usize = 20;
@@ -42,7 +48,8 @@ pub(super) struct Wanted {
     /// For a client at this address.
     #[param(value_type = Option<String>)]
     client: Option<IpAddr>,
-    /// For this user of docxy's own, or `token:NAME`.
+    /// For this user of docxy's own, or `token:NAME`; where people sign in at the registry, for somebody who does. Without it for
+    /// somebody who has not signed in.
     user: Option<String>,
     /// Through this door: ns, host, prefix, default or proxy.
     door: Option<String>,
@@ -50,249 +57,177 @@ pub(super) struct Wanted {
 
 /// What would happen to a pull, and why
 ///
-/// For an image and a client: the registry and how it is named, the rule that decides, whether it is public, how fresh the tag is,
-/// what is stored and pinned and what would go next, the credential and what is left of its limit, and the outcome. Nothing is
-/// fetched, and nothing counts as used.
+/// For an image and a client: the registry and how it is named, the doors that lead there, the rule that decides, whether it is
+/// public, how fresh the tag is, what is stored and pinned and what would go next, the credential and what is left of its limit, and
+/// the outcome. Nothing is fetched, and nothing counts as used. The outcome is that of a GET by a client that accepts what those did
+/// that asked for the tag last; limits on how much a client may ask are left out.
 #[utoipa::path(get, path = "/explain", tag = "explain", params(Wanted), responses((status = 200, body = Explained)))]
 pub(super) async fn explain(
     State(parts): State<Parts>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
-    let front = parts.control.parts();
-    let meant = meant(&front, &wanted)?;
+    let image = image(&wanted)?;
+    let door = wanted.door.as_deref().map(doors::parse).transpose()?;
     let asker = Asker {
         user: wanted.user,
         address: wanted.client,
     };
-    let doors = doors(&meant.registry, front.routes.default_registry());
-    if let Some(door) = &wanted.door
-        && !doors.iter().any(|known| known.as_str() == door)
-    {
-        let known: Vec<&str> = doors.iter().map(|door| door.as_str()).collect();
-        return Err(Refusal::malformed(format!(
-            "door: {door:?} does not lead to {}; these do: {}",
-            meant.registry.name,
-            known.join(", ")
-        )));
-    }
-    let explained = tokio::task::spawn_blocking(move || whole(&front, &meant, &asker, &doors)).await;
-    explained
-        .map(|explained| json(&explained))
-        .map_err(Refusal::broken)
+    let told = tokio::task::spawn_blocking(move || {
+        let front = parts.control.parts();
+        match front.routes.meant(&image) {
+            Ok(meant) => {
+                let question = Question { meant, asker, door };
+                question.answered(&front, parts.store.as_ref())
+            }
+            Err(error) => nowhere(&image, door, &error),
+        }
+    });
+    told.await.map(|told| json(&told)).map_err(Refusal::broken)
 }
 
-fn meant(front: &Shared, wanted: &Wanted) -> Result<Meant, Refusal> {
+/// What is to be explained.
+struct Question {
+    meant: Meant,
+    asker: Asker,
+    door: Option<Door>,
+}
+
+impl Question {
+    /// Blocking.
+    fn answered(&self, front: &Shared, store: Option<&Store>) -> Explained {
+        let Meant {
+            registry,
+            name,
+            reference,
+            named,
+        } = &self.meant;
+        let known = front.pull.knowledge(name, Some(reference));
+        let access = access::judge(front, &self.meant, &self.asker);
+        let doors = Doors::to(front, &self.meant);
+        let closed = self.door.and_then(|door| doors.why_closed(door));
+        let as_whom = self.shown();
+        let expected = match closed {
+            Some(because) => expected(Outcome::Failed(Blame::Client), because),
+            None if !access.allowed => expected(Outcome::Denied, access.because.clone()),
+            None => {
+                let told = front.pull.expected(name, reference, &known, as_whom);
+                expected(told.outcome, told.because)
+            }
+        };
+        let upstream = front.pull.upstream(&registry.name).ok();
+        let report = upstream.map(|upstream| upstream.report());
+        let now = SystemTime::now();
+        let decisions = front.access.decisions().of(TOLD, |entry| is_about(entry, name));
+        let freshness = known.freshness.as_ref();
+        Explained {
+            image: shown(name, reference),
+            repository: name.to_string(),
+            registry: Some(registry.name.to_string()),
+            named_by: Some(match named {
+                Named::Itself => "itself".to_owned(),
+                Named::Default => "default".to_owned(),
+                Named::Alias(alias) => alias.clone(),
+            }),
+            registry_because: match named {
+                Named::Itself => None,
+                Named::Default => Some("the image names none, and this is default_registry".to_owned()),
+                Named::Alias(alias) => Some(format!("{alias} is an alias of it")),
+            },
+            door: self.door.map(|door| door.as_str().to_owned()),
+            doors: doors.told(),
+            expected,
+            access: Some(access),
+            entitlement: Some(told::entitlement(name, &known, as_whom)),
+            openness: known.openness,
+            public_since: known.public_since,
+            served_on: known.is_served_on,
+            freshness: freshness.map(|freshness| told::freshness(name, &known, freshness)),
+            stored: known.image.as_ref().map(told::stored),
+            manifest: known.manifest.as_ref().map(ToString::to_string),
+            tag_means: known.tag_means.iter().map(told::meaning).collect(),
+            registry_answers: Some(known.suspicion.is_none()),
+            credential: report
+                .as_ref()
+                .and_then(|report| told::credential(report, as_whom)),
+            upstream: report.map(Upstream::from),
+            eviction: store.map(|store| store.next_to_go(None, GOING)),
+            decisions: decisions
+                .into_iter()
+                .map(|entry| told::decided(entry, now))
+                .collect(),
+        }
+    }
+
+    /// What its registry is shown for this client.
+    fn shown(&self) -> Shown {
+        match self.meant.registry.auth {
+            Auth::Configured => Shown::DocxysAccount,
+            Auth::Passthrough if self.asker.user.is_some() => Shown::ClientsAccount,
+            Auth::Passthrough | Auth::Anonymous => Shown::Nothing,
+        }
+    }
+}
+
+fn image(wanted: &Wanted) -> Result<ImageReference, Refusal> {
     let malformed = |key: &str, text: &str, error: &dyn std::fmt::Display| {
         Refusal::malformed(format!("{key}: {text:?}: {error}"))
     };
-    let image = match (&wanted.image, &wanted.repository, &wanted.tag) {
+    match (&wanted.image, &wanted.repository, &wanted.tag) {
         (Some(text), None, None) => {
-            ImageReference::parse(text).map_err(|error| malformed("image", text, &error))?
+            ImageReference::parse(text).map_err(|error| malformed("image", text, &error))
         }
         (None, Some(text), tag) => {
             let name = full_name(text.clone()).map_err(|error| Refusal::malformed(error.to_string()))?;
             let tag = tag.as_deref().unwrap_or("latest");
-            ImageReference {
+            Ok(ImageReference {
                 registry: Some(name.registry),
                 repository: name.repository,
                 reference: Reference::Tag(Tag::parse(tag).map_err(|error| malformed("tag", tag, &error))?),
-            }
+            })
         }
-        _ => {
-            return Err(Refusal::malformed(
-                "name an image: ?image=redis:7, or ?repository=docker.io/library/redis&tag=7",
-            ));
-        }
-    };
-    front
-        .routes
-        .meant(&image)
-        .map_err(|error| Refusal::malformed(error.to_string()))
+        _ => Err(Refusal::malformed(
+            "name an image: ?image=redis:7, or ?repository=docker.io/library/redis&tag=7",
+        )),
+    }
 }
 
-fn doors(registry: &Registry, default: &Registry) -> Vec<Door> {
-    let mut doors = vec![Door::Namespace];
-    if !registry.hosts.is_empty() {
-        doors.push(Door::VirtualHost);
-    }
-    doors.push(Door::Prefix);
-    if registry.name == default.name {
-        doors.push(Door::Default);
-    }
-    if !registry.authorities.is_empty() {
-        doors.push(Door::Proxy);
-    }
-    doors
-}
-
-/// Blocking.
-fn whole(front: &Shared, meant: &Meant, asker: &Asker, doors: &[Door]) -> Explained {
-    let Meant {
-        registry,
-        name,
-        reference,
-        named,
-    } = meant;
-    let pull = &front.pull;
-    let known = pull.knowledge(name, Some(reference));
-    let access = access::judge(front, meant, asker);
-    let entitlement = entitlement(registry, &known);
-    let expected = if access.allowed {
-        let expected = pull.expected(name, reference, &known, entitlement);
-        Expected {
-            outcome: expected.outcome.as_str().to_owned(),
-            because: expected.because,
-        }
-    } else {
-        Expected {
-            outcome: pull::Outcome::Denied.as_str().to_owned(),
-            because: access.because.clone(),
-        }
-    };
-    let upstream = upstream(pull, name);
-    let now = SystemTime::now();
-    let decisions = front.access.decisions().of(TOLD, |entry| is_about(entry, name));
+/// No registry of this docxy's is meant.
+fn nowhere(image: &ImageReference, door: Option<Door>, error: &RouteError) -> Explained {
+    let registry = image.registry.as_ref();
     Explained {
-        image: shown(name, reference),
-        repository: name.to_string(),
-        registry: registry.name.to_string(),
-        named_by: match named {
-            Named::Itself => "itself".to_owned(),
-            Named::Default => "default".to_owned(),
-            Named::Alias(alias) => alias.clone(),
+        image: image.to_string(),
+        repository: match registry {
+            Some(registry) => format!("{registry}/{}", image.repository),
+            None => image.repository.to_string(),
         },
-        doors: doors.iter().map(|door| door.as_str().to_owned()).collect(),
-        expected,
-        access,
-        entitlement,
-        openness: known.openness,
-        public_since: known.public_since,
-        served_on: known.is_served_on,
-        freshness: known
-            .freshness
-            .as_ref()
-            .map(|freshness| told_freshness(freshness, &known, registry)),
-        stored: known.image.as_ref().map(stored),
-        manifest: known.manifest.as_ref().map(ToString::to_string),
-        tag_means: known.tag_means.iter().map(meaning).collect(),
-        registry_answers: known.suspicion.is_none(),
-        credential: upstream
-            .as_ref()
-            .and_then(|upstream| credential(registry, upstream)),
-        upstream,
-        decisions: decisions.into_iter().map(|entry| told(entry, now)).collect(),
+        registry: None,
+        named_by: None,
+        registry_because: None,
+        door: door.map(|door| door.as_str().to_owned()),
+        doors: Vec::new(),
+        expected: expected(Outcome::Failed(Blame::Client), error.to_string()),
+        access: None,
+        entitlement: None,
+        openness: None,
+        public_since: None,
+        served_on: false,
+        freshness: None,
+        stored: None,
+        manifest: None,
+        tag_means: Vec::new(),
+        registry_answers: None,
+        upstream: None,
+        credential: None,
+        eviction: None,
+        decisions: Vec::new(),
     }
 }
 
-fn entitlement(registry: &Registry, known: &Knowledge) -> Entitlement {
-    match (registry.auth, known.openness) {
-        (_, None) => Entitlement::Registry,
-        (Auth::Configured, _) => Entitlement::DocxysAccount,
-        (_, Some(Openness::Public)) => Entitlement::Public,
-        (_, Some(Openness::Closed | Openness::Unknown)) => Entitlement::Proof,
-    }
-}
-
-fn told_freshness(freshness: &pull::Freshness, known: &Knowledge, registry: &Registry) -> Freshness {
-    let name = &registry.name;
-    let confirmed = known.tag_means.first().map(|meaning| meaning.confirmed);
-    let for_ever = freshness.fresh_left == Some(Duration::MAX);
-    let seconds = |left: Option<Duration>| {
-        left.filter(|left| *left != Duration::MAX)
-            .map(|left| left.as_secs())
-    };
-    let because = match (freshness.decision, known.suspicion.is_some() || known.is_offline) {
-        _ if freshness.is_unsure => {
-            format!("something was pushed to it, and what came of that is not known: {name} is asked")
-        }
-        (None, _) => "nothing is known of this tag".to_owned(),
-        (Some(Decision::Fresh), _) if for_ever => "its rule says that it never changes".to_owned(),
-        (Some(Decision::Fresh), _) => "it was confirmed within the time of its rule".to_owned(),
-        (Some(Decision::StaleWhileRevalidate), false) => {
-            format!("older than its rule wants, it is served while {name} is asked")
-        }
-        (Some(_), true) if freshness.stale_left.is_some() => {
-            format!("stale: {name} can't be asked, and its rule lets it be served on")
-        }
-        (Some(_), true) => {
-            format!("stale, and its rule does not let it be served while {name} can't be asked")
-        }
-        (Some(Decision::Revalidate), false) => {
-            format!("by its rule {name} is asked each time whether it still holds")
-        }
-    };
-    Freshness {
-        rule: freshness.rule.map(|position| count(position) + 1),
-        state: freshness.decision.map(|decision| {
-            match decision {
-                Decision::Fresh => "fresh",
-                Decision::StaleWhileRevalidate => "stale-while-revalidate",
-                Decision::Revalidate => "revalidate",
-            }
-            .to_owned()
-        }),
-        confirmed,
-        fresh_for: seconds(freshness.fresh_left),
-        for_ever,
-        stale_for: seconds(freshness.stale_left),
+fn expected(outcome: Outcome, because: String) -> Expected {
+    Expected {
+        outcome: outcome.as_str().to_owned(),
         because,
     }
-}
-
-fn stored(kept: &Kept) -> Stored {
-    let image = &kept.image;
-    Stored {
-        digest: kept.digest.to_string(),
-        media_type: kept.media_type.clone(),
-        whole: image.is_whole(),
-        linked: kept.is_linked,
-        blobs: count(image.parts.len()),
-        bytes: image.bytes(),
-        stored_blobs: count(image.stored_blobs()),
-        stored_bytes: image.stored_bytes(),
-        platforms: image.platforms.clone(),
-        pins: kept.pins.clone(),
-        next: kept.place,
-    }
-}
-
-fn meaning(meaning: &pull::Meaning) -> TagMeaning {
-    TagMeaning {
-        digest: meaning.digest.to_string(),
-        media_type: meaning.media_type.clone(),
-        confirmed: meaning.confirmed,
-        known: meaning.known,
-        withdrawn: meaning.withdrawn,
-    }
-}
-
-fn upstream(pull: &Pull, name: &FullName) -> Option<Upstream> {
-    let upstream = pull.upstream(&name.registry).ok()?;
-    Some(Upstream::from(upstream.report()))
-}
-
-/// The working account with the most left, as far as that is known; else docxy's address.
-fn credential(registry: &Registry, upstream: &Upstream) -> Option<Credential> {
-    let place = upstream.urls.iter().find(|place| place.role == Role::Authority)?;
-    let left = |credential: &&Credential| {
-        credential
-            .quota
-            .as_ref()
-            .map_or(u64::MAX, |quota| quota.remaining)
-    };
-    let own = place
-        .credentials
-        .iter()
-        .filter(|credential| registry.auth == Auth::Configured && credential.state == Condition::Working);
-    // Of equals the first, as the configuration has them.
-    let best = own.rev().max_by_key(left);
-    best.or_else(|| {
-        place
-            .credentials
-            .iter()
-            .find(|credential| credential.state == Condition::Anonymous)
-    })
-    .cloned()
 }
 
 fn is_about(entry: &Entry, name: &FullName) -> bool {
@@ -301,23 +236,4 @@ fn is_about(entry: &Entry, name: &FullName) -> bool {
             .repository
             .as_ref()
             .is_some_and(|own| *entry.registry.canonical(own) == name.repository)
-}
-
-fn told(entry: Entry, now: SystemTime) -> Decided {
-    let reason = match entry.verdict {
-        Verdict::Granted => None,
-        Verdict::Refused(reason) => Some(reason.to_string()),
-    };
-    Decided {
-        ago: now.duration_since(entry.at).unwrap_or(Duration::ZERO).as_secs(),
-        count: entry.count,
-        client: entry.client,
-        user: entry.user.map(|user| user.name.clone()),
-        granted: reason.is_none(),
-        reason,
-    }
-}
-
-fn count(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,8 @@
 //!
 //! A browser is the way in that needs most care: pages of other sites can make it send requests to a loopback address.
 //! So the Host must be one that docxy is meant by (a name that an attacker points at 127.0.0.1 is none), an Origin must be
-//! that Host's, there are no CORS headers, and a cookie alone changes nothing without an Origin.
+//! that Host's, there are no CORS headers, and a session changes nothing without an Origin. A cookie alone is nobody's: it
+//! counts with its key, in a header of its own.
 
 mod hosts;
 mod one_time;
@@ -14,13 +15,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 pub(super) use self::one_time::OneTime;
 pub(super) use self::sessions::{LONGEST, Session, Sessions};
 use super::refusal::Refusal;
 use crate::access::backoff::{BackOff, Held};
-use crate::access::issued::text::{self, Kind};
+use crate::access::issued::text::Kind;
 use crate::access::issued::{Invalid, Issued, Live};
 use crate::access::network::Network;
 use crate::telemetry::Metrics;
@@ -29,6 +30,9 @@ use crate::telemetry::metrics::Reason;
 /// Of sessions; on a TLS listener with `__Host-` before it, which no other site of the domain can set.
 pub(super) const COOKIE: &str = "docxy_admin";
 const SECURE_COOKIE: &str = "__Host-docxy_admin";
+
+/// The key that every request with the cookie must have.
+pub(super) const SESSION_KEY: HeaderName = HeaderName::from_static("x-docxy-session");
 
 /// The one path that a one-time token opens, and the one that nobody needs credentials for.
 const SESSION: &str = "/api/v1/session";
@@ -97,7 +101,12 @@ impl Guard {
         }
         let caller = match (bearer(headers), cookie(headers, visit.is_secure)) {
             (Some(token), _) => self.by_token(token),
-            (None, Some(session)) => self.by_session(session),
+            (None, Some(cookie)) => {
+                let Some(key) = headers.get(SESSION_KEY) else {
+                    return Err(self.refused(Reason::AdminToken, no_key()));
+                };
+                self.by_session(cookie, key.to_str().unwrap_or_default())
+            }
             (None, None) => return Err(self.refused(Reason::AdminToken, nobody())),
         };
         let caller = match caller {
@@ -130,6 +139,10 @@ impl Guard {
 
     fn by_token(&self, text: &str) -> Result<Caller, Invalid> {
         if text.starts_with(Kind::OneTime.prefix()) {
+            if self.admins.had_any() {
+                // Also one that another process made, and took back.
+                self.one_time.end();
+            }
             let is_right = self.one_time.is(text);
             return is_right.then_some(Caller::OneTime).ok_or(Invalid::Ended);
         }
@@ -137,8 +150,8 @@ impl Guard {
     }
 
     /// A session ends with its token.
-    fn by_session(&self, text: &str) -> Result<Caller, Invalid> {
-        let session = self.sessions.find(&text::hash(text)).ok_or(Invalid::Ended)?;
+    fn by_session(&self, cookie: &str, key: &str) -> Result<Caller, Invalid> {
+        let session = self.sessions.find(cookie, key).ok_or(Invalid::Ended)?;
         let token = self.admins.of_id(&session.token)?;
         Ok(Caller::Session(session, token))
     }
@@ -174,6 +187,16 @@ const HOW: &str = "make a token with `docxy admin token create --name NAME` wher
 
 fn nobody() -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, "this needs an admin token").hint(HOW)
+}
+
+/// Whether the cookie is right is not looked at: it would tell.
+fn no_key() -> Refusal {
+    Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "a session's cookie counts only with its key, in the header X-Docxy-Session",
+    )
+    .coded("no_session_key")
+    .hint("the key is session_key in the answer of POST /api/v1/session")
 }
 
 /// The layer of the API's own listener.

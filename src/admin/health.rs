@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::api::health::{CacheHealth, Certificate, Health, RegistryHealth, Status};
 use super::api::time::Time;
 use super::api::upstreams::{Health as UpstreamHealth, Upstream};
-use super::refusal::{Refusal, json};
+use super::refusal::json;
 use super::request::NoQuery;
 use super::{Parts, upstreams};
 use crate::tls::CertificateFacts;
@@ -34,13 +34,12 @@ pub(super) async fn live(_: NoQuery) -> Response {
 ///
 /// Its listeners, cache, registries and certificates.
 #[utoipa::path(get, path = "/health", tag = "docxy", responses((status = 200, body = Health)))]
-pub(super) async fn health(State(parts): State<Parts>, _: NoQuery) -> Result<Response, Refusal> {
-    // The disk is asked how much it still takes.
-    let told = tokio::task::spawn_blocking(move || told(&parts));
-    Ok(json(&told.await.map_err(Refusal::broken)?))
+pub(super) async fn health(State(parts): State<Parts>, _: NoQuery) -> Response {
+    let free = parts.looks.free(parts.store.as_ref()).await;
+    json(&told(&parts, free))
 }
 
-fn told(parts: &Parts) -> Health {
+fn told(parts: &Parts, free: Option<u64>) -> Health {
     let now = Time::of(SystemTime::now());
     let current = parts.control.parts();
     let configuration = parts.control.configuration();
@@ -58,15 +57,12 @@ fn told(parts: &Parts) -> Health {
         started_at: Time::of(parts.started),
         uptime: now.0.saturating_sub(Time::of(parts.started).0),
         listeners: parts.listeners.clone(),
-        cache: parts.store.as_ref().map(|store| {
-            let standing = store.standing();
-            CacheHealth {
-                folder: store.folder().to_string_lossy().into_owned(),
-                bytes: standing.bytes,
-                max_size: store.limits().max_size,
-                blobs: standing.blobs,
-                free: standing.free,
-            }
+        cache: parts.store.as_ref().map(|store| CacheHealth {
+            folder: store.folder().to_string_lossy().into_owned(),
+            bytes: parts.metrics.cache_bytes.get().try_into().unwrap_or_default(),
+            max_size: store.limits().max_size,
+            blobs: parts.metrics.cache_objects.get().try_into().unwrap_or_default(),
+            free,
         }),
         upstreams: upstreams::reports(parts)
             .into_iter()

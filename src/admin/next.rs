@@ -22,7 +22,7 @@ const MOST: usize = 1000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
-    /// Of this one's own, as its `cache_quota` lets them go.
+    /// Those of this one; with a `cache_quota`, as that lets them go.
     registry: Option<String>,
     /// 20 unless another number is given, 1000 at most.
     #[param(minimum = 1, maximum = 1000)]

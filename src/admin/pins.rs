@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::Parts;
 use super::api::Failure;
-use super::api::pins::{Done, MOST_IMAGES, Refused, Unpin, Wanted, fixed};
+use super::api::pins::{Done, MOST_IMAGES, Refused, Unpin, Wanted};
 use super::cache::{done, in_cache};
 use super::guard::Caller;
 use super::refusal::{Refusal, json};
@@ -40,32 +40,18 @@ pub(super) async fn create(
     let platforms = platforms(&wanted.platforms)?;
     let by = who(&caller, wanted.by);
     let front = parts.control.parts();
-    let images: Vec<(String, Result<Pinned, String>)> = wanted
-        .images
-        .into_iter()
-        .map(|text| {
-            let pinned = pinned(&front.routes, &text);
-            (text, pinned)
-        })
-        .collect();
+    let images = wanted.images.into_iter().map(|text| {
+        let what = pinned(&front.routes, &text);
+        let (platforms, by) = (platforms.clone(), by.clone());
+        (text, what.map(|what| NewPin { what, platforms, by }))
+    });
+    let images: Vec<(String, Result<NewPin, String>)> = images.collect();
     let at_digest = wanted.digest;
     let answer = in_cache(&parts, move |store| {
         let mut answer = Done::default();
-        for (image, pinned) in images {
-            let pinned = pinned.and_then(|what| {
-                let what = fixed(store, what, at_digest)?;
-                let (platforms, by) = (platforms.clone(), by.clone());
-                store
-                    .pin(NewPin { what, platforms, by })
-                    .map_err(|error| error.to_string())
-            });
-            match pinned {
-                Ok(entry) => {
-                    tracing::info!(image = entry.image, by, "an operator pins");
-                    answer.pinned.push(entry);
-                }
-                Err(error) => answer.refused.push(Refused { image, error }),
-            }
+        answer.pin(store, images, at_digest);
+        for entry in &answer.pinned {
+            tracing::info!(image = entry.image, by, "an operator pins");
         }
         answer
     });
@@ -82,24 +68,17 @@ pub(super) async fn remove(
 ) -> Result<Response, Refusal> {
     few(&wanted.images)?;
     let front = parts.control.parts();
-    let images: Vec<(String, Result<Pinned, String>)> = wanted
-        .images
-        .into_iter()
-        .map(|text| {
-            let pinned = pinned(&front.routes, &text);
-            (text, pinned)
-        })
-        .collect();
+    let (mut images, mut answer) = (Vec::new(), Done::default());
+    for image in wanted.images {
+        match pinned(&front.routes, &image) {
+            Ok(what) => images.push(what),
+            Err(error) => answer.refused.push(Refused { image, error }),
+        }
+    }
     let answer = in_cache(&parts, move |store| {
-        let mut answer = Done::default();
-        for (image, pinned) in images {
-            match pinned {
-                Ok(what) => {
-                    tracing::info!(image = %what, "an operator unpins");
-                    answer.unpin(store, &what);
-                }
-                Err(error) => answer.refused.push(Refused { image, error }),
-            }
+        answer.unpin(store, &images);
+        for image in &answer.unpinned {
+            tracing::info!(image, "an operator unpins");
         }
         answer
     });

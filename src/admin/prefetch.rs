@@ -21,6 +21,7 @@ use super::guard::Caller;
 use super::pins::{few, platforms, shown, who};
 use super::refusal::Refusal;
 use super::request::{Json, NoQuery};
+use crate::cache::PinState;
 use crate::oci::{ImageReference, Platform, RegistryName};
 use crate::pull::{Advance, Prefetch, PrefetchError, Prefetched};
 use crate::server::Shared;
@@ -103,8 +104,8 @@ impl Job {
             let (image, outcome) = self.one(text, &mut limited, lines).await;
             let line = match outcome {
                 Ok(fetched) => {
-                    done.fetched_blobs += fetched.fetched_parts;
-                    done.fetched_bytes += fetched.fetched_bytes;
+                    done.fetched_blobs = done.fetched_blobs.saturating_add(fetched.fetched_parts);
+                    done.fetched_bytes = done.fetched_bytes.saturating_add(fetched.fetched_bytes);
                     Line::Image(Image {
                         image,
                         digest: fetched.digest.to_string(),
@@ -112,7 +113,7 @@ impl Job {
                         bytes: fetched.bytes,
                         fetched_blobs: fetched.fetched_parts,
                         fetched_bytes: fetched.fetched_bytes,
-                        pinned: fetched.pin.is_some(),
+                        pinned: fetched.pin.is_some_and(|pin| pin.state != PinState::OverLimit),
                     })
                 }
                 Err((error, come_back)) => {

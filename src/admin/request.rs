@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
 
-/// Longest body.
-const LONGEST: usize = 16 * 1024;
-/// For a whole body; the longest is a few hundred bytes.
+/// Longest body: a hundred images with the longest names there are.
+const LONGEST: usize = 128 * 1024;
+/// For a whole body.
 const IN_TIME: Duration = Duration::from_secs(10);
 
 /// The query. Make the type `deny_unknown_fields`, so that a slip is found.

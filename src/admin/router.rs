@@ -93,7 +93,7 @@ fn described() -> (Router<Parts>, OpenApi) {
 #[utoipa::path(get, path = "/metrics", tag = "docxy",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 async fn text(State(parts): State<Parts>) -> Result<Response, Refusal> {
-    let now = upstreams::measure(&parts);
+    let now = upstreams::measure(&parts).await;
     let text = parts.metrics.text(now).map_err(Refusal::broken)?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::{Extension, Router, middleware};
@@ -113,6 +113,10 @@ pub async fn open(config: &Config) -> Result<Open, Error> {
     })
 }
 
+/// Routes that are made for the first connection: making them makes the API's description too, which takes memory that a docxy
+/// that no operator ever asks need not spend.
+type LazyRoutes = LazyLock<Router, Box<dyn FnOnce() -> Router + Send>>;
+
 /// Served until this is dropped; the socket's file goes with it at once.
 #[derive(Debug)]
 pub struct Serving {
@@ -141,7 +145,8 @@ impl Open {
     pub fn serve(self, parts: &Parts) -> Serving {
         let mut listeners = JoinSet::new();
         for listener in self.metrics {
-            let routes = router::metrics(parts.clone());
+            // No check of the Host: whoever scrapes may name docxy as he likes (docs/metrics.md).
+            let routes = router::metrics(parts.clone()).layer(middleware::from_fn(layers::secure));
             listeners.spawn(accept(listener, move |stream: TcpStream| {
                 let served = serve(stream, routes.clone());
                 async move {
@@ -150,24 +155,29 @@ impl Open {
                 }
             }));
         }
-        let routes = router::operator(parts.clone());
         if !self.api.is_empty() {
             invite(&parts.guard, self.tls.is_some(), &self.api);
         }
         for listener in self.api {
-            let guarded = routes
-                .clone()
-                .layer(middleware::from_fn_with_state(Arc::clone(&parts.guard), admit))
-                .layer(middleware::from_fn(layers::secure));
+            let parts = parts.clone();
+            let routes = LazyRoutes::new(Box::new(move || {
+                let guard = Arc::clone(&parts.guard);
+                router::operator(parts)
+                    .layer(middleware::from_fn_with_state(guard, admit))
+                    .layer(middleware::from_fn(layers::secure))
+            }));
             let tls = self.tls.clone().map(TlsAcceptor::from);
             listeners.spawn(accept(listener, move |stream: TcpStream| {
-                operator(stream, guarded.clone(), tls.clone())
+                operator(stream, routes.clone(), tls.clone())
             }));
         }
         let place = self.socket.map(|Socket { listener, place }| {
-            let routes = routes
-                .layer(middleware::from_fn(layers::by_socket))
-                .layer(middleware::from_fn(layers::secure));
+            let parts = parts.clone();
+            let routes = LazyRoutes::new(Box::new(move || {
+                router::operator(parts)
+                    .layer(middleware::from_fn(layers::by_socket))
+                    .layer(middleware::from_fn(layers::secure))
+            }));
             listeners.spawn(accept(listener, move |stream| serve(stream, routes.clone())));
             place
         });

@@ -38,7 +38,8 @@ pub(super) async fn current(Extension(caller): Extension<Caller>, _: NoQuery) ->
 /// Sign in
 ///
 /// With the one-time token that docxy printed at its start: makes an admin token of the given name. With an admin token and
-/// `"cookie": true`: gives a browser a session, which ends with its token, after 30 minutes of silence, or after 12 hours.
+/// `"cookie": true`: gives a browser a session, which ends with its token, after 30 minutes of silence, or after 12 hours. Its
+/// cookie counts only together with `session_key` of the answer, in the header `X-Docxy-Session` of every request.
 #[utoipa::path(post, path = "/session", tag = "sign-in", request_body = SignIn,
     responses((status = 200, body = SignedIn), (status = 409, body = Failure, description = "there is nothing to sign in to, or the name is taken")))]
 pub(super) async fn begin(
@@ -74,19 +75,21 @@ pub(super) async fn begin(
                 .hint("make an admin token with POST /api/v1/admin/tokens"));
         }
     };
-    let cookie = match visit {
+    let session = match visit {
         Some(Extension(visit)) if wanted.cookie => {
-            let session = parts.guard.sessions.begin(&about.id).map_err(Refusal::broken)?;
-            Some(set_cookie(visit, session.expose(), LONGEST.as_secs())?)
+            let given = parts.guard.sessions.begin(&about.id).map_err(Refusal::broken)?;
+            let cookie = set_cookie(visit, given.cookie.expose(), LONGEST.as_secs())?;
+            Some((cookie, given.key))
         }
         _ => None,
     };
     let mut answer = json(&SignedIn {
-        ends_in: cookie.is_some().then_some(LONGEST.as_secs()),
+        session_key: session.as_ref().map(|(_, key)| key.expose().clone()),
+        ends_in: session.is_some().then_some(LONGEST.as_secs()),
         token: text,
         about,
     });
-    if let Some(cookie) = cookie {
+    if let Some((cookie, _)) = session {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(answer)

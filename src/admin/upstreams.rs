@@ -21,8 +21,10 @@ pub(super) async fn list(State(parts): State<Parts>, _: NoQuery) -> Response {
 }
 
 /// What is looked at when somebody asks for the metrics.
-pub(super) fn measure(parts: &Parts) -> Now {
+pub(super) async fn measure(parts: &Parts) -> Now {
+    let (free, process) = tokio::join!(parts.looks.free(parts.store.as_ref()), parts.looks.process());
     Now {
+        process,
         upstreams: reports(parts)
             .iter()
             .map(|report| Upstream {
@@ -42,7 +44,7 @@ pub(super) fn measure(parts: &Parts) -> Now {
             Stored {
                 capacity: limits.max_size,
                 min_free: limits.min_free,
-                free: store.free(),
+                free,
                 quotas: quotas
                     .map(|(registry, held, quota)| (registry.to_string(), held, quota))
                     .collect(),

@@ -10,8 +10,9 @@ use url::Url;
 use super::generation::Ground;
 use super::roads::Roads;
 use crate::config::paths::{self, Machine};
-use crate::config::schema::{self, AcmeChallenge, Schema};
+use crate::config::schema::{self, AcmeChallenge, ProxyList, Schema};
 use crate::config::values::Secret;
+use crate::oci::digest::{Algorithm, Digest, Hasher};
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::acme::{self, Acme, Binding, Challenges, Config, Issued, Kind};
 use crate::tls::{self, CertificateFiles, Certificates};
@@ -58,7 +59,13 @@ pub struct Renewal {
     /// docxy's own, where no authority is.
     listeners: Vec<SocketAddr>,
     metrics: Metrics,
-    worker: Mutex<Option<Acme>>,
+    worker: Mutex<Option<Working>>,
+}
+
+struct Working {
+    acme: Acme,
+    /// What it was made of.
+    files: String,
 }
 
 impl Renewal {
@@ -71,10 +78,14 @@ impl Renewal {
         }
     }
 
-    /// Nothing that the worker is made of has changed.
-    pub fn is_as_before(old: &Schema, new: &Schema) -> bool {
+    /// Nothing that the worker is made of has changed. `prepared`: of the new configuration.
+    pub fn is_as_before(&self, old: &Schema, new: &Schema, prepared: Option<&Config>) -> bool {
         let listens = |schema: &Schema| (schema.listen.clone(), schema.tls.listen.clone());
-        old.tls.acme == new.tls.acme && old.network == new.network && listens(old) == listens(new)
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        old.tls.acme == new.tls.acme
+            && old.network == new.network
+            && listens(old) == listens(new)
+            && worker.as_ref().map(|working| &working.files) == prepared.map(|config| &config.files)
     }
 
     /// What [`Self::take`] wants; nothing has changed yet. Blocks on files.
@@ -97,11 +108,13 @@ impl Renewal {
     /// the runtime.
     pub fn take(&self, config: Option<Config>, issued: Option<Arc<Issued>>) {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        // First, so that the new one finds nobody at work.
-        *worker = None;
+        let before = worker.take().map(|working| working.acme);
         *worker = config
             .zip(self.certificates.clone())
-            .map(|(config, certificates)| Acme::start(config, certificates, issued, self.metrics.clone()));
+            .map(|(config, certificates)| Working {
+                files: config.files.clone(),
+                acme: Acme::start(config, certificates, issued, self.metrics.clone(), before),
+            });
     }
 
     /// Nothing is ordered any more.
@@ -121,16 +134,34 @@ fn config(schema: &Schema, roads: &Roads) -> Result<Config> {
         Some(url) => url.clone(),
         None => Url::parse(standard)?,
     };
+    let binding = binding(acme)?;
     Ok(Config {
         names: acme.domains.clone(),
         directory,
         email: acme.email.clone(),
-        binding: binding(acme)?,
+        files: files(schema, binding.as_ref()),
+        binding,
         kinds: kinds(schema),
         state: paths::state(schema, &Machine::this())?,
         opener: roads.opener(schema)?,
         tls: roads.trusting(acme.ca_file.clone()).context("ca_file")?,
     })
+}
+
+/// What is read with the configuration, and only then.
+fn files(schema: &Schema, binding: Option<&Binding>) -> String {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let passwords = schema.network.proxy.iter().flat_map(ProxyList::proxies);
+    let passwords = passwords.filter_map(|proxy| proxy.password_file.as_ref());
+    for path in schema.tls.acme.ca_file.iter().chain(passwords) {
+        // One that can't be read is another than before; whoever reads it in earnest says so.
+        let bytes = std::fs::read(path).unwrap_or_default();
+        hasher.update(Digest::of(Algorithm::Sha256, &bytes).hex().as_bytes());
+    }
+    if let Some(binding) = binding {
+        hasher.update(binding.key.expose());
+    }
+    hasher.finish().hex()[..16].to_owned()
 }
 
 fn binding(acme: &schema::Acme) -> Result<Option<Binding>> {

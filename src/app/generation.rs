@@ -25,8 +25,9 @@ use crate::pull::Pull;
 use crate::push::Push;
 use crate::server::{Parts, Shared};
 use crate::telemetry::logging::LogHandle;
+use crate::telemetry::metrics::Certificate;
 use crate::telemetry::{Metrics, Tracer, Traces};
-use crate::tls::{Authority, Certificates};
+use crate::tls::{Authority, Certificates, Identity};
 use crate::upstream::Upstream;
 
 /// How often certificate files are looked at for changes.
@@ -66,6 +67,7 @@ pub struct Generation {
     /// Registries whose clients are not those of the generation before.
     pub renewed: Vec<RegistryName>,
     roads: Roads,
+    identities: Identities,
     files: Files,
     /// Where each registry is, or was when it was configured last.
     homes: Homes,
@@ -75,6 +77,9 @@ pub struct Generation {
 
 /// What the files held that each registry's client was made with, if they could be read.
 type Files = HashMap<RegistryName, Vec<(PathBuf, Option<Contents>)>>;
+
+/// The certificates that are shown to each registry.
+type Identities = Vec<(RegistryName, Arc<Identity>)>;
 
 /// The address that speaks for a registry.
 type Homes = BTreeMap<RegistryName, String>;
@@ -111,6 +116,7 @@ impl Generation {
             authority: authority::open(schema)?,
         };
         let homes = homes(schema);
+        settle(ground, &homes);
         Self::of(ground, loaded, roads, clients, known, homes)
     }
 
@@ -150,19 +156,15 @@ impl Generation {
     }
 
     /// To be called right before the next one is served, which nothing can prevent any more: registries that are others now, and
-    /// what docxy knows of them, are forgotten.
+    /// what docxy knows of them, are forgotten. Blocks on files.
     pub fn give_way_to(&self, next: &Self, ground: &Ground) {
         self.parts.pull.give_way_to(&next.parts.pull);
         for (name, home) in &next.homes {
-            if self.homes.get(name).is_none_or(|before| before == home) {
-                continue;
-            }
-            tracing::info!(registry = %name, "the registry is at another address: what is public there is asked anew");
-            next.parts.access.tokens().forget(name);
-            if let Some(store) = &ground.store {
-                store.unmark_public_of(name);
+            if self.homes.get(name).is_some_and(|before| before != home) {
+                next.parts.access.tokens().forget(name);
             }
         }
+        settle(ground, &next.homes);
     }
 
     fn of(
@@ -200,6 +202,7 @@ impl Generation {
             loaded,
             renewed: clients.renewed,
             roads,
+            identities: clients.identities,
             files: clients.files,
             homes,
             _ends: end.clone().drop_guard(),
@@ -207,8 +210,8 @@ impl Generation {
         })
     }
 
-    /// Looks at files that may change, until the next generation is there or nobody is served any more. Must be called on the
-    /// runtime.
+    /// Looks at files that may change, until the next generation is there or nobody is served any more, and tells when its
+    /// certificates end. Must be called on the runtime.
     pub fn watch(&self, ground: &Ground) {
         let parts = &self.parts;
         let ends = || self.end.clone().cancelled_owned();
@@ -227,6 +230,21 @@ impl Generation {
             let authority = Arc::clone(authority);
             ground.watchers.spawn(authority.watch(AUTHORITY_CHECK, ends()));
         }
+        self.tell_certificates(&ground.metrics);
+    }
+
+    fn tell_certificates(&self, metrics: &Metrics) {
+        let authority = self.parts.authority.clone();
+        metrics.certificates(Certificate::Authority, move || {
+            let expiries = authority.as_ref().map(|authority| authority.expiries());
+            expiries.unwrap_or_default()
+        });
+        let identities = self.identities.clone();
+        metrics.certificates(Certificate::Registry, move || {
+            let ends =
+                |(name, identity): &(RegistryName, Arc<Identity>)| (name.to_string(), identity.ends_at());
+            identities.iter().map(ends).collect()
+        });
     }
 }
 
@@ -234,6 +252,7 @@ impl Generation {
 struct Clients {
     upstreams: HashMap<RegistryName, Arc<Upstream>>,
     renewed: Vec<RegistryName>,
+    identities: Identities,
     files: Files,
 }
 
@@ -244,14 +263,18 @@ impl Clients {
         let mut clients = Self {
             upstreams: HashMap::new(),
             renewed: Vec::new(),
+            identities: Vec::new(),
             files: HashMap::new(),
         };
         for (name, registry) in schema.enabled_registries() {
             let context = || format!("registries.\"{name}\"");
             let files = files_of(schema, registry);
             let kept = before.and_then(|before| before.kept(schema, name, &files));
+            let shown = roads.shown_to(registry).with_context(context)?;
+            clients
+                .identities
+                .extend(shown.into_iter().map(|identity| (name.clone(), identity)));
             let upstream = if let Some(upstream) = kept {
-                roads.keep(registry).with_context(context)?;
                 upstream
             } else {
                 clients.renewed.push(name.clone());
@@ -290,6 +313,24 @@ fn homes(schema: &Schema) -> Homes {
         Some((name.clone(), url.to_string()))
     };
     schema.enabled_registries().filter_map(home).collect()
+}
+
+/// Public marks are of the registry that made them.
+fn settle(ground: &Ground, homes: &Homes) {
+    let Some(store) = &ground.store else {
+        return;
+    };
+    match store.settle(homes) {
+        Ok(moved) => {
+            for name in moved {
+                tracing::info!(
+                    registry = %name,
+                    "the registry is at another address: what is public there is asked anew"
+                );
+            }
+        }
+        Err(error) => tracing::warn!("where registries are can't be written down in the cache: {error}"),
+    }
 }
 
 /// Without the keys that its client knows nothing of.

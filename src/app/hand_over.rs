@@ -14,7 +14,7 @@
 //! listeners; serves and accepts on
 //! yours                                  ->    takes the cache's lock, reads the folder, opens the operators' listeners
 //!                                        <-    ready
-//! go; closes its listening sockets       ->    accepts
+//! go; accepts no more                    ->    accepts
 //! drains for `limits.hand_over`
 //! growing, stored, withdrawn, changed    ->    counts, takes in, forgets
 //!                                        <-    heard (a change: its client waits for that)
@@ -28,16 +28,23 @@
 //! itself. What must not be lost is told: a tag that a push through the old one changed, before the push is answered; a
 //! repository that is public no more; a blob that came whole, with its links. One that hands over while its own predecessor
 //! still drains passes on what that says, and stays for it.
+//!
+//! The old one keeps the listening sockets until its drain ends, and accepts nothing: if the successor dies, another is started
+//! and accepts what has been waiting there.
 
+mod candidate;
 mod channel;
 mod heritage;
 mod program;
 mod steward;
+mod turns;
+mod voice;
 mod words;
 
 pub use heritage::{Heritage, Succession};
 pub use program::Program;
 pub use steward::{Operators, Steward, requests};
+pub use turns::{Held, Turns};
 
 /// Set in a successor's environment.
 const VARIABLE: &str = "DOCXY_HAND_OVER";

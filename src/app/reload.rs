@@ -1,6 +1,8 @@
 //! Another configuration while docxy serves (feature U3): read whole, made whole, and taken at once; or refused, and what is
 //! served stays as it is.
 
+mod looks;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +12,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::looks::{Absent, Looks, Seen};
 use super::acme::Renewal;
 use super::fixed;
 use super::generation::{Generation, Ground};
+use super::hand_over::{Held as _, Program, Turns};
 use super::{acme, authority, resolve, storage};
-use crate::admin::{Control, Mistake, NotReloaded, Reloaded};
+use crate::admin::{Control, Mistake, Mistaken, NotReloaded, OnlyIf, Reloaded};
 use crate::config::load::{Contents, Loaded};
 use crate::config::origin::{Origin, Problem};
 use crate::config::{Problems, show, validate};
@@ -43,8 +47,8 @@ pub struct Reloader {
     outside: Outside,
     load: Load,
     current: Mutex<Arc<Generation>>,
-    /// Held by the reload that is under way.
-    turn: tokio::sync::Mutex<()>,
+    turns: Turns,
+    program: Program,
 }
 
 impl fmt::Debug for Reloader {
@@ -72,46 +76,51 @@ pub fn hangups() -> std::io::Result<Signal> {
 
 impl Reloader {
     /// `first` is served already.
-    pub fn new(ground: Ground, outside: Outside, load: Load, first: Generation) -> Arc<Self> {
+    pub fn new(
+        ground: Ground,
+        outside: Outside,
+        load: Load,
+        first: Generation,
+        (program, turns): (Program, Turns),
+    ) -> Arc<Self> {
         Arc::new(Self {
             ground,
             outside,
             load,
             current: Mutex::new(Arc::new(first)),
-            turn: tokio::sync::Mutex::default(),
+            turns,
+            program,
         })
     }
 
-    /// At each SIGHUP, and where `reload_on_change` is on, when the file changes; until nobody is served any more. A file that
-    /// is being written is empty or half there for a moment: it counts when it is the same at two looks, and one that is gone
-    /// or empty changes nothing.
+    /// At each SIGHUP, and where `reload_on_change` is on, when the file changes; until nobody is served any more. One
+    /// that is gone or empty changes nothing.
     pub fn watch(self: &Arc<Self>, mut hangups: Signal) {
         let this = Arc::clone(self);
         let end = self.ground.end.clone();
         self.ground.watchers.spawn(async move {
-            let mut taken = this.loaded().contents;
-            let mut looked = taken;
+            let mut looks = Looks::from(this.loaded().contents);
             loop {
                 let why = tokio::select! {
                     _ = hangups.recv() => Why::Asked,
                     () = tokio::time::sleep(CHECK), if this.is_looking() => {
-                        let before = std::mem::replace(&mut looked, this.contents().await);
-                        match looked {
-                            Some(now) if Some(now) == before && Some(now) != taken && now != Contents::of(b"") => {
-                                taken = Some(now);
-                                Why::Changed(now)
+                        match looks.see(this.contents().await) {
+                            Seen::Changed(now) => Why::Changed(now),
+                            Seen::Absent(absent) => {
+                                this.tell_absence(absent);
+                                continue;
                             }
-                            _ => continue,
+                            Seen::Nothing => continue,
                         }
                     }
                     () = end.cancelled() => return,
                 };
                 if matches!(why, Why::Asked) {
-                    taken = this.contents().await;
+                    looks.took(this.contents().await);
                 }
                 systemd::reloading();
                 // What came of it is in the log.
-                let _ = Arc::clone(&this).again(why).await;
+                let _ = Arc::clone(&this).again(why, None).await;
                 if !this.ground.drain.ends_service() {
                     systemd::ready();
                 }
@@ -131,6 +140,15 @@ impl Reloader {
         self.loaded().schema.reload_on_change
     }
 
+    fn tell_absence(&self, absent: Absent) {
+        if let Some(file) = &self.loaded().file {
+            tracing::warn!(
+                "{} {absent}: the configuration from before goes on",
+                file.display()
+            );
+        }
+    }
+
     /// Of the configuration's file.
     async fn contents(&self) -> Option<Contents> {
         let file: PathBuf = self.loaded().file.clone()?;
@@ -138,18 +156,30 @@ impl Reloader {
         tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
-    async fn again(self: Arc<Self>, why: Why) -> Result<Reloaded, NotReloaded> {
-        let _turn = self.turn.lock().await;
+    async fn again(self: Arc<Self>, why: Why, only_if: Option<OnlyIf>) -> Result<Reloaded, NotReloaded> {
+        let turn = self.turns.take().await;
+        // What counts in a process that serves instead, nobody has seen here.
+        let has_handed_over = turn.is_some();
+        if only_if.is_some_and(|is_as_seen| has_handed_over || !is_as_seen(&self.configuration())) {
+            return Err(NotReloaded::ChangedMeanwhile);
+        }
+        if let Some(text) = turn.pass_on() {
+            tracing::warn!("{text}");
+            return Err(NotReloaded::from(Mistaken {
+                text,
+                mistakes: Vec::new(),
+            }));
+        }
         let this = Arc::clone(&self);
         let outcome = tokio::task::spawn_blocking(move || this.take(why))
             .await
             .unwrap_or_else(|panic| Err(broken(&panic.into())));
         self.tell(&outcome);
-        outcome
+        Ok(outcome?)
     }
 
     /// Blocks on files; must be called on a thread of the runtime's, by one at a time.
-    fn take(&self, why: Why) -> Result<Reloaded, NotReloaded> {
+    fn take(&self, why: Why) -> Result<Reloaded, Mistaken> {
         let mut loaded = (self.load)().map_err(|problems| mistakes(&problems))?;
         let warnings = validate::files(&loaded).map_err(|problems| mistakes(&problems))?;
         loaded.warnings.extend(warnings);
@@ -162,7 +192,7 @@ impl Reloader {
         let mut changed = differing(&show::values(&old.schema), &taken);
         changed.extend(fixed::secret(&old.schema, &loaded.schema, &changed));
         needs_restart.extend(differing(&taken, &asked));
-        fixed::refuse_doors(&needs_restart).map_err(|text| NotReloaded {
+        fixed::refuse_doors(&needs_restart).map_err(|text| Mistaken {
             text,
             mistakes: Vec::new(),
         })?;
@@ -180,16 +210,9 @@ impl Reloader {
             ),
             None => None,
         };
-        let renewal = if Renewal::is_as_before(&old.schema, schema) {
-            None
-        } else {
-            Some(
-                self.outside
-                    .renewal
-                    .prepare(schema)
-                    .map_err(|error| broken(&error))?,
-            )
-        };
+        let renewal = &self.outside.renewal;
+        let prepared = renewal.prepare(schema).map_err(|error| broken(&error))?;
+        let renewal = (!renewal.is_as_before(&old.schema, schema, prepared.as_ref())).then_some(prepared);
         let next = current
             .next(&self.ground, Arc::clone(&loaded))
             .map_err(|error| broken(&error))?;
@@ -233,7 +256,7 @@ impl Reloader {
         })
     }
 
-    fn tell(&self, outcome: &Result<Reloaded, NotReloaded>) {
+    fn tell(&self, outcome: &Result<Reloaded, Mistaken>) {
         self.ground.metrics.reloaded(outcome.is_ok());
         match outcome {
             Ok(reloaded) => {
@@ -266,8 +289,8 @@ impl Control for Reloader {
         self.outside.live.parts()
     }
 
-    fn reload(self: Arc<Self>) -> BoxFuture<'static, Result<Reloaded, NotReloaded>> {
-        self.again(Why::Asked).boxed()
+    fn reload(self: Arc<Self>, only_if: Option<OnlyIf>) -> BoxFuture<'static, Result<Reloaded, NotReloaded>> {
+        self.again(Why::Asked, only_if).boxed()
     }
 
     fn configuration(&self) -> serde_json::Value {
@@ -282,19 +305,16 @@ impl Control for Reloader {
                 "this process has handed over already, or ends: ask the one that serves now".to_owned(),
             );
         }
-        let own = rustix::process::getpid();
-        if own.is_init() {
-            return Err(
-                "docxy is process 1 of its container, which would end with it: start another container instead"
-                    .to_owned(),
-            );
+        if let Some(why) = self.program.is_waited_for() {
+            return Err(why.to_owned());
         }
+        let own = rustix::process::getpid();
         rustix::process::kill_process(own, rustix::process::Signal::USR2).map_err(|error| error.to_string())
     }
 }
 
 /// Without its file docxy would serve what nobody wrote, and to whom nobody wrote.
-fn is_still_there(old: &Loaded, new: &Loaded, why: Why) -> Result<(), NotReloaded> {
+fn is_still_there(old: &Loaded, new: &Loaded, why: Why) -> Result<(), Mistaken> {
     let gone = new.file.is_none().then_some(old.file.as_ref()).flatten();
     let text = match (gone, why) {
         (Some(file), _) => format!("{}: there is no such file any more", file.display()),
@@ -303,14 +323,14 @@ fn is_still_there(old: &Loaded, new: &Loaded, why: Why) -> Result<(), NotReloade
         }
         _ => return Ok(()),
     };
-    Err(NotReloaded {
+    Err(Mistaken {
         text,
         mistakes: Vec::new(),
     })
 }
 
-fn mistakes(problems: &Problems) -> NotReloaded {
-    NotReloaded {
+fn mistakes(problems: &Problems) -> Mistaken {
+    Mistaken {
         text: problems.to_string(),
         mistakes: problems.iter().map(mistake).collect(),
     }
@@ -335,8 +355,8 @@ fn mistake(problem: &Problem) -> Mistake {
 }
 
 /// Something that the configuration names can't be used.
-fn broken(error: &anyhow::Error) -> NotReloaded {
-    NotReloaded {
+fn broken(error: &anyhow::Error) -> Mistaken {
+    Mistaken {
         text: format!("{error:#}"),
         mistakes: Vec::new(),
     }

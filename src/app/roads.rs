@@ -77,13 +77,14 @@ impl Roads {
         }
     }
 
-    /// A registry's client stays as it is, and with it the certificates that it shows.
-    pub fn keep(&self, registry: &Registry) -> Result<()> {
+    /// The certificates that a registry's client shows, at each of its places. Also of one that stays as it is: they are
+    /// among [`Self::identities`] afterwards.
+    pub fn shown_to(&self, registry: &Registry) -> Result<Vec<Arc<Identity>>> {
         let mirrors: Vec<_> = registry.mirrors().map(|(_, mirror)| mirror).collect();
-        for place in mirrors.iter().chain([registry]) {
-            self.own_identity(place)?;
-        }
-        Ok(())
+        let places = mirrors.iter().chain([registry]);
+        places
+            .filter_map(|place| self.own_identity(place).transpose())
+            .collect()
     }
 
     /// How docxy signs its requests.

@@ -180,6 +180,9 @@ impl Queues {
             let key = key.clone();
             if entries.held(&key) {
                 held += 1;
+                if held > lane.count() {
+                    return None;
+                }
             } else if entries.standing(&key)?.hits == 0 {
                 return Some(key);
             } else {

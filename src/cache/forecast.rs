@@ -1,15 +1,17 @@
 //! What would go next, and why: the policy is played through on a copy, and nothing is touched by it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Store;
 use super::evict::{Entries, Lanes, Queue, Queues, Standing};
-use super::flights::Shared;
 use super::key::Key;
 use super::usage::{self, Share};
+use super::{Parts, Store};
 use crate::oci::{Digest, RegistryName};
 
 /// The policy on a copy of what it knows. Each turn evicts one blob.
@@ -30,6 +32,18 @@ pub(crate) struct Actor {
     pub last_use: u32,
     pub standing: Standing,
     pub was: Standing,
+}
+
+impl Actor {
+    /// As it stands.
+    pub fn of(size: u64, last_use: u32, standing: Standing) -> Self {
+        Self {
+            size,
+            last_use,
+            standing,
+            was: standing,
+        }
+    }
 }
 
 /// One that goes.
@@ -94,6 +108,18 @@ pub struct Place {
     /// Bytes that go before it.
     pub before: u64,
     pub why: Why,
+    /// In the line of its registry's `cache_quota`, where its turn comes sooner than in that of all.
+    #[serde(default)]
+    pub of_quota: bool,
+}
+
+/// Those that go, one after the other, for want of one room.
+struct Line {
+    /// What the room is for; none: everything.
+    among: Option<HashSet<Key>>,
+    limit: u64,
+    /// Bytes that can still come before anything goes.
+    room: u64,
 }
 
 impl Rehearsal {
@@ -152,27 +178,29 @@ impl Entries for Actors {
 }
 
 impl Store {
-    /// At most `most` blobs that go next for want of room; of a registry with a quota, for want of its own. Blocking.
+    /// At most `most` blobs that go next for want of room; of a registry with a quota, for want of its own, and of another
+    /// one those of its blobs that go with all others'. Blocking.
     pub fn next_to_go(&self, registry: Option<&RegistryName>, most: usize) -> Next {
         let shared = &self.flights.shared;
         let parts = &shared.parts;
-        let limits = parts.limits.load();
         let among = registry.map(|registry| parts.records.digests_at(registry));
-        let quota = registry.and_then(|registry| limits.quotas.get(registry).copied());
-        let limit = quota.unwrap_or(limits.max_size);
-        let used = match &among {
-            Some(among) if quota.is_some() => parts.index.size_of(among),
-            _ => parts.index.bytes().saturating_add(parts.index.growing()),
-        };
+        let line = registry
+            .and_then(|registry| Line::of_quota(parts, registry))
+            .unwrap_or_else(|| Line::of_all(parts));
         let mut next = Next {
             held: parts.index.kept(among.as_ref()),
-            room: limit.saturating_sub(used),
-            limit,
+            room: line.room,
+            limit: line.limit,
             ..Next::default()
         };
         let mut before = 0;
-        for (victim, why) in line(shared, among.as_ref(), limit).take(most) {
-            if let Some(listing) = usage::one(shared, &victim.key.digest()) {
+        for (victim, why) in line.play(parts) {
+            if next.going.len() >= most {
+                break;
+            }
+            if among.as_ref().is_none_or(|among| among.contains(&victim.key))
+                && let Some(listing) = usage::one(shared, &victim.key.digest())
+            {
                 next.going.push(Going {
                     digest: listing.digest,
                     size: victim.size,
@@ -189,13 +217,50 @@ impl Store {
         next
     }
 
-    /// Where the first of these blobs stands; none: all of them are held, or not stored. Blocking.
-    pub fn place_of<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Option<Place> {
-        let shared = &self.flights.shared;
+    /// Where the first of these blobs of a registry stands; none: all of them are held, or not stored. Blocking.
+    pub fn place_of<'a>(
+        &self,
+        registry: &RegistryName,
+        digests: impl IntoIterator<Item = &'a Digest>,
+    ) -> Option<Place> {
+        let parts = &self.flights.shared.parts;
         let wanted: HashSet<Key> = digests.into_iter().map(Key::from).collect();
+        let lines = [Some(Line::of_all(parts)), Line::of_quota(parts, registry)];
+        let places = lines.into_iter().flatten().filter_map(|line| {
+            let place = line.place_of(parts, &wanted)?;
+            Some((line.room.saturating_add(place.before), place))
+        });
+        places.min_by_key(|(bytes, _)| *bytes).map(|(_, place)| place)
+    }
+}
+
+impl Line {
+    fn of_all(parts: &Parts) -> Self {
+        let limit = parts.limits.load().max_size;
+        let used = parts.index.bytes().saturating_add(parts.index.growing());
+        Self {
+            among: None,
+            limit,
+            room: limit.saturating_sub(used),
+        }
+    }
+
+    /// None: it has no quota.
+    fn of_quota(parts: &Parts, registry: &RegistryName) -> Option<Self> {
+        let limit = *parts.limits.load().quotas.get(registry)?;
+        let among = parts.records.digests_at(registry);
+        Some(Self {
+            limit,
+            room: limit.saturating_sub(parts.index.size_of(&among)),
+            among: Some(among),
+        })
+    }
+
+    /// The first of these.
+    fn place_of(&self, parts: &Parts, wanted: &HashSet<Key>) -> Option<Place> {
         let mut found: Option<Place> = None;
         let (mut of, mut before) = (0, 0);
-        for (victim, why) in line(shared, None, shared.parts.limits.load().max_size) {
+        for (victim, why) in self.play(parts) {
             of += 1;
             if found.is_none() && wanted.contains(&victim.key) {
                 found = Some(Place {
@@ -203,33 +268,33 @@ impl Store {
                     of,
                     before,
                     why,
+                    of_quota: self.among.is_some(),
                 });
             }
             before += victim.size;
         }
         found.map(|place| Place { of, ..place })
     }
-}
 
-/// Those that go for their age come first.
-fn line(shared: &Shared, among: Option<&HashSet<Key>>, cap: u64) -> impl Iterator<Item = (Victim, Why)> {
-    let parts = &shared.parts;
-    let inactive = parts.limits.load().inactive;
-    let old = inactive.map(|inactive| parts.clock.now().saturating_sub(inactive.as_secs()));
-    let played: Vec<(Victim, Why)> = parts
-        .index
-        .rehearsal(among, cap)
-        .map(|victim| {
-            let why = if old.is_some_and(|old| u64::from(victim.last_use) < old) {
-                Why::Inactive
-            } else if victim.was.queue == Queue::Newcomers && victim.was.hits == 0 {
-                Why::Once
-            } else {
-                Why::LongUnused
-            };
-            (victim, why)
-        })
-        .collect();
-    let (first, then): (Vec<_>, Vec<_>) = played.into_iter().partition(|(_, why)| *why == Why::Inactive);
-    first.into_iter().chain(then)
+    /// Those that go for their age come first.
+    fn play(&self, parts: &Parts) -> impl Iterator<Item = (Victim, Why)> + use<> {
+        let inactive = parts.limits.load().inactive;
+        let old = inactive.map(|inactive| parts.clock.now().saturating_sub(inactive.as_secs()));
+        let played: Vec<(Victim, Why)> = parts
+            .index
+            .rehearsal(self.among.as_ref(), self.limit)
+            .map(|victim| {
+                let why = if old.is_some_and(|old| u64::from(victim.last_use) < old) {
+                    Why::Inactive
+                } else if victim.was.queue == Queue::Newcomers && victim.was.hits == 0 {
+                    Why::Once
+                } else {
+                    Why::LongUnused
+                };
+                (victim, why)
+            })
+            .collect();
+        let (first, then): (Vec<_>, Vec<_>) = played.into_iter().partition(|(_, why)| *why == Why::Inactive);
+        first.into_iter().chain(then)
+    }
 }

@@ -21,7 +21,7 @@ pub struct Image {
     pub parts: BTreeMap<Digest, Part>,
     /// One for each manifest of an image; the platform is the index's word.
     pub platforms: Vec<OnePlatform>,
-    /// Every manifest is stored, so that nothing is missing in `parts`.
+    /// Every manifest is stored and was looked at, so that nothing is missing in `parts`.
     pub is_known: bool,
 }
 
@@ -63,11 +63,11 @@ impl Image {
 
     /// Of all parts, stored or not.
     pub fn bytes(&self) -> u64 {
-        self.parts.values().map(|part| part.size).sum()
+        total(self.parts.values())
     }
 
     pub fn stored_bytes(&self) -> u64 {
-        self.stored().map(|part| part.size).sum()
+        total(self.stored())
     }
 
     pub fn stored_blobs(&self) -> usize {
@@ -149,13 +149,14 @@ fn walk(
         return;
     };
     if is_index {
-        let Some(generations) = generations.checked_sub(1) else {
-            return;
-        };
         for child in children.iter().filter(|child| child.is_wanted(platforms)) {
-            if image.parts.len() >= MOST || image.parts.contains_key(&child.child.digest) {
+            if image.parts.contains_key(&child.child.digest) {
                 continue;
             }
+            let Some(generations) = generations.checked_sub(1).filter(|_| image.parts.len() < MOST) else {
+                image.is_known = false;
+                return;
+            };
             let Named { child, platform } = child;
             walk(
                 parts,
@@ -181,6 +182,12 @@ fn walk(
     image.platforms.push(one(digest, platform, true, &of_platform));
 }
 
+/// What a manifest says of its parts may be anything.
+fn total<'a>(parts: impl IntoIterator<Item = &'a Part>) -> u64 {
+    let sizes = parts.into_iter().map(|part| part.size);
+    sizes.fold(0, u64::saturating_add)
+}
+
 fn one(digest: &Digest, platform: Option<&Platform>, known: bool, parts: &[Part]) -> OnePlatform {
     let stored = || parts.iter().filter(|part| part.is_stored);
     let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
@@ -189,8 +196,8 @@ fn one(digest: &Digest, platform: Option<&Platform>, known: bool, parts: &[Part]
         digest: digest.to_string(),
         known,
         blobs: count(parts.len()),
-        bytes: parts.iter().map(|part| part.size).sum(),
+        bytes: total(parts),
         stored_blobs: count(stored().count()),
-        stored_bytes: stored().map(|part| part.size).sum(),
+        stored_bytes: total(stored()),
     }
 }

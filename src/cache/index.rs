@@ -59,7 +59,9 @@ struct Table {
     /// Readers and fills that hold a blob; it does not go while there is one.
     leases: HashMap<Key, u32>,
     /// Stored or not.
-    pins: HashSet<Key>,
+    pins: Arc<HashSet<Key>>,
+    /// Bytes of those of them that are stored.
+    pinned: u64,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,9 @@ impl Index {
         inner.take(&key);
         let standing = inner.queues.enter(&key, size, known);
         inner.bytes = inner.bytes.saturating_add(size);
+        if inner.table.pins.contains(&key) {
+            inner.table.pinned = inner.table.pinned.saturating_add(size);
+        }
         inner.table.slots.insert(key, slot(standing));
         self.show(&inner);
     }
@@ -238,12 +243,20 @@ impl Index {
 
     /// It is not evicted, also when it is stored only later.
     pub(crate) fn pin(&self, digest: &Digest) {
-        self.locked().table.pins.insert(Key::from(digest));
+        Arc::make_mut(&mut self.locked().table.pins).insert(Key::from(digest));
     }
 
     /// These and no others.
-    pub(crate) fn set_pins(&self, pins: &HashSet<Digest>) {
-        self.locked().table.pins = pins.iter().map(Key::from).collect();
+    pub(crate) fn set_pins(&self, pins: Arc<HashSet<Key>>) {
+        let mut inner = self.locked();
+        let stored = pins.iter().filter_map(|pin| inner.table.slots.get(pin));
+        inner.table.pinned = stored.map(|slot| slot.size).fold(0, u64::saturating_add);
+        inner.table.pins = pins;
+    }
+
+    /// Bytes that are stored and pinned.
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        self.locked().table.pinned
     }
 
     /// Takes promised bytes back: the file is a blob by now, or gone.
@@ -354,19 +367,18 @@ impl Index {
     /// What would go, one after the other, `among` these, or all, where `cap` bytes are the room. Copies what is known of
     /// each: 100,000 blobs take some 10 MB for as long as it lasts.
     pub(crate) fn rehearsal(&self, among: Option<&HashSet<Key>>, cap: u64) -> Rehearsal {
+        let actors: Vec<(Key, Actor)> = {
+            let inner = self.locked();
+            let slots = inner.table.slots.iter();
+            let free = slots
+                .filter(|(key, _)| among.is_none_or(|among| among.contains(key)) && !inner.table.held(key));
+            free.map(|(key, slot)| (key.clone(), Actor::of(slot.size, slot.last_use, slot.standing)))
+                .collect()
+        };
+        // Requests wait for the index, and must not for this.
         let mut rehearsal = Rehearsal::new(cap);
-        let inner = self.locked();
-        for (key, slot) in &inner.table.slots {
-            if inner.table.held(key) || among.is_some_and(|among| !among.contains(key)) {
-                continue;
-            }
-            let actor = Actor {
-                size: slot.size,
-                last_use: slot.last_use,
-                standing: slot.standing,
-                was: slot.standing,
-            };
-            rehearsal.enter(key.clone(), actor);
+        for (key, actor) in actors {
+            rehearsal.enter(key, actor);
         }
         rehearsal
     }
@@ -389,6 +401,9 @@ impl Inner {
         self.queues.leave(slot.standing, slot.size, slot.lanes);
         self.release(slot.lanes, slot.size);
         self.bytes = self.bytes.saturating_sub(slot.size);
+        if self.table.pins.contains(key) {
+            self.table.pinned = self.table.pinned.saturating_sub(slot.size);
+        }
         Some(slot)
     }
 }

@@ -10,6 +10,7 @@ use crate::oci::{Digest, FullName, RegistryName, Repository, Tag};
 /// ```text
 /// lock                                   one owner for each cache folder
 /// clock                                  the logical clock's last beat
+/// homes.json                             where each registry was, for the sake of its public marks
 /// blobs/<algorithm>/<2 hex>/<hex>        whole and verified; manifests too, byte for byte
 /// partials/<algorithm>-<hex>.<owner>-<giver>  growing files, each locked by who writes it; giver: hash of the registry
 /// quarantine/<algorithm>-<hex>.<n>       files that rotted
@@ -42,6 +43,10 @@ impl Layout {
 
     pub fn clock(&self) -> PathBuf {
         self.root.join("clock")
+    }
+
+    pub fn homes(&self) -> PathBuf {
+        self.root.join("homes.json")
     }
 
     pub fn blobs(&self) -> PathBuf {

@@ -24,6 +24,8 @@ impl Lock {
     /// Blocking.
     pub fn take(disk: &dyn Disk, layout: &Layout) -> Result<Self, LockError> {
         let path = layout.lock();
+        // An empty folder in its place, of a backup tool or a volume's template, holds nothing of anybody's.
+        let _ = std::fs::remove_dir(&path);
         let file = match disk.create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.reopen(&path),
             other => other,

@@ -14,9 +14,10 @@ use super::open::OpenError;
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// What docxy puts into a cache folder.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "lock",
     "clock",
+    "homes.json",
     "blobs",
     "partials",
     "quarantine",

@@ -2,6 +2,7 @@
 //! tags and manifests that are here: a pinned tag holds what the tag means, and once all of something newer has come, it
 //! lets the older go.
 
+mod change;
 mod file;
 mod held;
 #[cfg(test)]
@@ -136,10 +137,15 @@ pub struct PinList {
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     #[error(
-        "with {what} pins would hold {bytes} bytes, and {limit} is the most (nine tenths of cache.max_size): unpin something, pin \
-         fewer platforms, or raise cache.max_size"
+        "with {what} pins would hold {bytes} bytes, and {limit} is the most (nine tenths of {key}): unpin something, pin \
+         fewer platforms, or raise {key}"
     )]
-    NoRoom { what: String, bytes: u64, limit: u64 },
+    NoRoom {
+        what: String,
+        bytes: u64,
+        limit: u64,
+        key: String,
+    },
     #[error("there are {MOST_PINS} pins, and no more are taken: unpin something")]
     TooMany,
     #[error("the pin can't be written: {0}")]
@@ -150,9 +156,11 @@ pub enum PinError {
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     state: Mutex<State>,
-    /// Held while it is worked out what they hold.
+    /// Held while pins and their files change, and while it is worked out what they hold.
     turn: Mutex<()>,
 }
+
+type Turn<'a> = MutexGuard<'a, ()>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -165,6 +173,10 @@ struct State {
 impl Pins {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Somebody has pinned this very tag.
@@ -218,26 +230,33 @@ pub(super) fn load(shared: &Shared) {
 
 /// Works out anew what they hold. Blocking.
 pub(super) fn settle(shared: &Shared) {
-    let _turn = shared.pins.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let pins: Vec<Pin> = shared.pins.state().pins.values().cloned().collect();
-    let plan = Plan::of(&shared.parts, pins);
-    take(shared, plan);
+    let turn = shared.pins.turn();
+    settle_in(&turn, shared);
 }
 
-/// The turn is the caller's.
-fn take(shared: &Shared, plan: Plan) {
+fn settle_in(turn: &Turn<'_>, shared: &Shared) {
+    let pins: Vec<Pin> = shared.pins.state().pins.values().cloned().collect();
+    let plan = Plan::of(&shared.parts, pins);
+    take(turn, shared, plan);
+}
+
+fn take(_: &Turn<'_>, shared: &Shared, plan: Plan) {
     let parts = &shared.parts;
-    parts.index.set_pins(&plan.digests());
+    let spared = plan.spared();
+    parts.index.set_pins(spared.blobs.clone());
+    parts.records.spare(spared);
     let ticket = parts.tenure.enter();
+    let mut changed = Vec::new();
     let mut state = shared.pins.state();
-    for (pin, held) in &plan.pins {
+    for (pin, _) in &plan.pins {
         let text = pin.what.to_string();
         let was_kept = state.held.get(&text).is_none_or(|held| held.is_kept);
-        if was_kept && !held.is_kept {
+        if was_kept && let Some(over) = plan.over(&text) {
             tracing::warn!(
                 pin = text,
-                limit = plan.limit,
-                "a pin is not kept any more: with it pins would leave too little room; unpin something, or raise cache.max_size"
+                limit = over.limit,
+                "a pin is not kept any more: with it pins would leave too little room; unpin something, or raise {}",
+                over.key
             );
         }
         if ticket.is_some()
@@ -245,10 +264,7 @@ fn take(shared: &Shared, plan: Plan) {
             && known.kept != pin.kept
         {
             known.kept.clone_from(&pin.kept);
-            if let Err(error) = file::write(parts, known) {
-                parts.metrics.disk_errors.inc();
-                tracing::debug!(pin = text, %error, "what a pin holds could not be written down");
-            }
+            changed.push(known.clone());
         }
     }
     state.bytes = plan.bytes();
@@ -257,90 +273,17 @@ fn take(shared: &Shared, plan: Plan) {
         .into_iter()
         .map(|(pin, held)| (pin.what.to_string(), held))
         .collect();
+    // Requests look at the state, and a disk may take its time.
+    drop(state);
+    for pin in changed {
+        if let Err(error) = file::write(parts, &pin) {
+            parts.metrics.disk_errors.inc();
+            tracing::debug!(pin = %pin.what, %error, "what a pin holds could not be written down");
+        }
+    }
 }
 
 impl Store {
-    /// Pins it, or gives the pin that there is other platforms. It is refused where too little room would be left for
-    /// anything else, as far as that is known: of what is not here yet nobody knows the size. Blocking, as all of these.
-    pub fn pin(&self, new: NewPin) -> Result<PinEntry, PinError> {
-        let _ticket = self.parts.tenure.enter().ok_or_else(super::retired)?;
-        let shared = &self.flights.shared;
-        let turn = shared.pins.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = new.what.to_string();
-        let mut pins: BTreeMap<String, Pin> = shared.pins.state().pins.clone();
-        let before = pins.remove(&text);
-        if before.is_none() && pins.len() >= MOST_PINS {
-            return Err(PinError::TooMany);
-        }
-        let pin = Pin {
-            what: new.what,
-            platforms: new.platforms,
-            by: new
-                .by
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(LONGEST_BY)
-                .collect(),
-            at: before.as_ref().map_or_else(now, |before| before.at),
-            kept: before.map(|before| before.kept).unwrap_or_default(),
-        };
-        pins.insert(text.clone(), pin.clone());
-        let plan = Plan::of(&self.parts, pins.into_values().collect());
-        let over = |text: &String| state_over(&shared.pins.state(), text);
-        if let Some(bytes) = plan.too_much(|other| *other == text || !over(other)) {
-            return Err(PinError::NoRoom {
-                what: text,
-                bytes,
-                limit: plan.limit,
-            });
-        }
-        file::write(&self.parts, &pin)?;
-        shared.pins.state().pins.insert(text.clone(), pin);
-        take(shared, plan);
-        drop(turn);
-        let state = shared.pins.state();
-        Ok(entry(&state, &text, now()).unwrap_or_else(|| PinEntry::lost(text)))
-    }
-
-    /// Would this image, of which all is known by now, fit among the pins?
-    pub fn may_pin(&self, new: &NewPin) -> Result<(), PinError> {
-        let shared = &self.flights.shared;
-        let mut pins: BTreeMap<String, Pin> = shared.pins.state().pins.clone();
-        let text = new.what.to_string();
-        let pin = Pin {
-            what: new.what.clone(),
-            platforms: new.platforms.clone(),
-            by: String::new(),
-            at: now(),
-            kept: Vec::new(),
-        };
-        pins.insert(text.clone(), pin);
-        let plan = Plan::of(&self.parts, pins.into_values().collect());
-        let over = |text: &String| state_over(&shared.pins.state(), text);
-        match plan.too_much(|other| *other == text || !over(other)) {
-            None => Ok(()),
-            Some(bytes) => Err(PinError::NoRoom {
-                what: text,
-                bytes,
-                limit: plan.limit,
-            }),
-        }
-    }
-
-    /// False: it was not pinned.
-    pub fn unpin(&self, what: &Pinned) -> io::Result<bool> {
-        let _ticket = self.parts.tenure.enter().ok_or_else(super::retired)?;
-        let shared = &self.flights.shared;
-        let text = what.to_string();
-        let known = shared.pins.state().pins.contains_key(&text);
-        if known {
-            file::remove(&self.parts, what)?;
-            shared.pins.state().pins.remove(&text);
-            settle(shared);
-        }
-        Ok(known)
-    }
-
     /// All of them, as they are now.
     pub fn pins(&self) -> PinList {
         let shared = &self.flights.shared;
@@ -378,9 +321,24 @@ fn state_over(state: &State, text: &str) -> bool {
     state.held.get(text).is_some_and(|held| !held.is_kept)
 }
 
-/// A tenth of the cache is always for the rest.
 fn limit(parts: &Parts) -> u64 {
-    parts.limits.load().max_size / 10 * 9
+    most_of(parts.limits.load().max_size)
+}
+
+/// A tenth is always for the rest.
+fn most_of(room: u64) -> u64 {
+    room / 10 * 9
+}
+
+impl held::TooMuch {
+    fn for_the_pin(self, what: String) -> PinError {
+        PinError::NoRoom {
+            what,
+            bytes: self.bytes,
+            limit: self.limit,
+            key: self.key,
+        }
+    }
 }
 
 fn entry(state: &State, text: &str, now: u64) -> Option<PinEntry> {

@@ -152,7 +152,7 @@ impl Pump {
         if start == Start::Detached {
             return Err(self.detached());
         }
-        let Some(_ticket) = self.shared.parts.tenure.enter() else {
+        let Some(ticket) = self.shared.parts.tenure.enter() else {
             return Err(self.detached());
         };
         let shared = self.shared.clone();
@@ -171,6 +171,8 @@ impl Pump {
         let partial = taken
             .map_err(|error| internal(&error))?
             .map_err(|failed| self.failed(&failed))?;
+        // The file is locked by now, and a successor does not wait until gigabytes are hashed.
+        drop(ticket);
         let partial = if partial.size > 0 {
             self.hash_again(partial).await?
         } else {
@@ -191,8 +193,9 @@ impl Pump {
                 Err(error) => {
                     let failed = Failed::at("read", &partial.path)(error);
                     shared.trouble.report(&shared.parts.metrics, &failed);
+                    let ticket = shared.parts.tenure.enter();
                     shared.partials.discard(&partial.path);
-                    Err(shared.partials.create(&digest, &giver))
+                    Err(ticket.map(|_ticket| shared.partials.create(&digest, &giver)))
                 }
             }
         });
@@ -204,7 +207,8 @@ impl Pump {
                 };
                 Ok(partial)
             }
-            Err(made) => made.map_err(|failed| self.failed(&failed)),
+            Err(Some(made)) => made.map_err(|failed| self.failed(&failed)),
+            Err(None) => Err(self.detached()),
         }
     }
 
@@ -409,6 +413,12 @@ impl Pump {
                 metrics.integrity_failures.inc(Place::Upstream);
                 tracing::warn!(digest = %self.claim.digest(), ending = word, "the upstream sent wrong bytes; none of them are kept");
                 Fate::Discard
+            }
+            // A rest that a process before left is whoever's has the folder now.
+            Ending::Detached { .. } if self.writer.is_none() && self.shared.parts.tenure.is_retired() => {
+                Fate::Keep {
+                    prefix: self.ready.resume_at,
+                }
             }
             Ending::Detached { .. } => Fate::Discard,
             Ending::LeaderCancelled

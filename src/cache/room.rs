@@ -180,15 +180,16 @@ pub(super) fn make_some_of(shared: &Arc<Shared>, number: usize) -> bool {
     false
 }
 
-/// Would there be room if everything went that is no running download? If not, nothing need go: one blob that is larger
-/// than the disk must not empty the cache. Below the floor blobs go all the same.
+/// Would there be room if everything went that is no running download and not pinned? If not, nothing need go: one blob that
+/// is larger than the disk must not empty the cache. Below the floor blobs go all the same.
 fn could_fit(parts: &Parts, bytes: u64) -> bool {
     let promised = parts.room.promised();
-    if promised.saturating_add(bytes) > parts.limits.load().max_size {
+    let pinned = parts.index.pinned_bytes();
+    if pinned.saturating_add(promised).saturating_add(bytes) > parts.limits.load().max_size {
         return false;
     }
     let rests = parts.index.growing().saturating_sub(promised);
-    let most = parts.index.bytes().saturating_add(rests);
+    let most = parts.index.bytes().saturating_sub(pinned).saturating_add(rests);
     parts.room.look(parts).is_none_or(|space| {
         let emptied = Space {
             free: space.free.saturating_add(most),

@@ -2,7 +2,7 @@
 //! what is torn is set aside (threat I6).
 
 use std::fs::{self, DirEntry, FileType, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,16 +204,15 @@ impl<'a> Scan<'a> {
     }
 
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        contents(self.disk, path, LARGEST_RECORD)
+        contents(self.disk, path, LARGEST_RECORD).ok()
     }
 }
 
 /// The first bytes of a small file.
-pub(super) fn contents(disk: &dyn Disk, path: &Path, most: u64) -> Option<Vec<u8>> {
+pub(super) fn contents(disk: &dyn Disk, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = disk.open(path).ok()?;
-    file.take(most).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    disk.open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What can be listed, with names that are text.

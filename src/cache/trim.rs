@@ -73,6 +73,5 @@ impl Parts {
         if is_new {
             self.records.count_all();
         }
-        self.index.look_again();
     }
 }

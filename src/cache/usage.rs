@@ -69,15 +69,6 @@ pub struct Usage {
     pub unreferenced: Share,
 }
 
-/// How full it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing {
-    pub bytes: u64,
-    pub blobs: u64,
-    /// Bytes that the filesystem still takes; none where it does not tell.
-    pub free: Option<u64>,
-}
-
 /// Of a registry, a repository, or of whatever is counted apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Share {
@@ -155,17 +146,6 @@ fn tags_by_digest(shared: &Shared) -> HashMap<Digest, BTreeSet<String>> {
         }
     }
     tags
-}
-
-/// What can be told at once.
-pub(super) fn standing(shared: &Shared) -> Standing {
-    let parts = &shared.parts;
-    let space = parts.disk.space(parts.layout.root()).ok();
-    Standing {
-        bytes: parts.index.bytes(),
-        blobs: count(parts.index.count()),
-        free: space.map(|space| space.free),
-    }
 }
 
 pub(super) fn usage(shared: &Shared) -> Usage {

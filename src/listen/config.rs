@@ -21,7 +21,8 @@ pub struct Config {
     pub keep_alive: Duration,
     /// How often an HTTP/2 peer is asked whether it still lives.
     pub http2_ping_interval: Duration,
-    /// How long it may take to answer that.
+    /// How long it may take to answer that. The question stands behind all that was written before it, so on a slow line this
+    /// must not be shorter than `write_timeout`: 20 seconds were a floor of 200 KB/s.
     pub http2_ping_timeout: Duration,
     /// How long a peer may take nothing of what is being sent to it. The kernel tells of progress only when a third of
     /// its send buffer (4 MiB at most, by default) is free again, so five minutes are a floor of about 5 KB/s.
@@ -49,7 +50,7 @@ impl Default for Config {
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             http2_ping_interval: Duration::from_secs(30),
-            http2_ping_timeout: Duration::from_secs(20),
+            http2_ping_timeout: Duration::from_mins(5),
             write_timeout: Duration::from_mins(5),
             max_header_bytes: 64 * 1024,
             max_header_fields: 100,

@@ -130,6 +130,7 @@ impl Pull {
                     return Ok(Got::Alone);
                 }
                 fill.join(claim);
+                let _step = fill.joined();
                 match follow(&follower, Outcome::Joined).await {
                     Got::Nothing => fill.refusal_of(claim).map_or(Ok(Got::Nothing), Err),
                     got => Ok(got),
@@ -246,7 +247,10 @@ impl Pull {
             if !fill.was_begun_with(claim) {
                 return Ok(None);
             }
-            if let Some(verdict) = fill.verdict().await {
+            let step = fill.joined();
+            let verdict = fill.verdict().await;
+            drop(step);
+            if let Some(verdict) = verdict {
                 verdict?;
             }
             // What the upstream gave to everyone before it closed the repository is not everyone's any more.

@@ -16,7 +16,7 @@ use super::rights::{Claim, Key};
 use super::{Error, Pull};
 use crate::cache::{Ending, Leader};
 use crate::oci::Digest;
-use crate::telemetry::traces;
+use crate::telemetry::traces::{self, Link, Span};
 use crate::upstream::Upstream;
 
 /// Claims that one fill keeps at most: beyond that, who joins relies on the others.
@@ -47,6 +47,8 @@ pub(super) struct Fill {
     /// Those that the upstream answered with the blob's head, and when it was asked.
     granted: Mutex<Vec<(Key, Instant)>>,
     verdict: watch::Sender<Option<Verdict>>,
+    /// In the trace of the request that began it, if that is traced.
+    step: Option<Link>,
 }
 
 /// What the upstream said before any byte came.
@@ -81,17 +83,30 @@ impl Fills {
         }
     }
 
+    /// Waits until another download may begin.
+    pub async fn have_room(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if !self.are_full() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Those who ask for one blob after the other, and hang up, must not leave any number of downloads behind.
     pub fn are_full(&self) -> bool {
         locked(&self.running).len() >= MOST_FILLS
     }
 
-    fn begin(&self, digest: &Digest, upstream: Arc<Upstream>, claim: Claim) -> Arc<Fill> {
+    fn begin(&self, digest: &Digest, upstream: Arc<Upstream>, claim: Claim, step: Option<Link>) -> Arc<Fill> {
         let fill = Arc::new(Fill {
             upstream,
             claims: Mutex::new(vec![claim]),
             granted: Mutex::default(),
             verdict: watch::Sender::new(None),
+            step,
         });
         locked(&self.running).insert(digest.clone(), Arc::clone(&fill));
         self.begun.notify_waiters();
@@ -118,6 +133,12 @@ impl Fill {
 
     pub fn is_from(&self, upstream: &Arc<Upstream>) -> bool {
         Arc::ptr_eq(&self.upstream, upstream)
+    }
+
+    /// A step of a request that waits for this one, which another request began: whoever looks at its trace finds the
+    /// download's there.
+    pub fn joined(&self) -> Span {
+        traces::joining(self.step)
     }
 
     /// Adds a claim at this fill's registry.
@@ -186,10 +207,10 @@ impl Pull {
     ) -> Result<Arc<Fill>, Error> {
         let digest = leader.digest().clone();
         let upstream = Arc::clone(self.upstream(&claim.name.registry)?);
-        let fill = cached.fills.begin(&digest, upstream, claim);
+        let mut step = traces::span("fill");
+        let fill = cached.fills.begin(&digest, upstream, claim, step.link());
         let work = Work::new(Arc::clone(self), Arc::clone(cached), Arc::clone(&fill), digest);
         let (cached, own) = (Arc::clone(cached), Arc::clone(&fill));
-        let mut step = traces::span("fill");
         tokio::spawn(async move {
             let digest = leader.digest().clone();
             let ending = step.within(work.run(leader)).await;

@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use crate::telemetry::traces;
+use crate::telemetry::traces::{self, Link};
 
 /// Questions at once that go on without those who asked. Who asks and hangs up, again and again, holds no more tasks and
 /// connections than these.
 const MOST: usize = 1024;
 
-type Running<K, V> = Arc<Mutex<HashMap<K, Shared<BoxFuture<'static, Option<V>>>>>>;
+type Answer<V> = Shared<BoxFuture<'static, Option<V>>>;
+
+/// With the step of the request that asked first, if that is traced.
+type Running<K, V> = Arc<Mutex<HashMap<K, (Answer<V>, Option<Link>)>>>;
 
 /// Questions that are being asked. They go on when those who asked have left.
 #[derive(Debug)]
@@ -47,7 +50,11 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         match self.begin(key, ask) {
-            Begun::Joint(answer, came) => (answer.await, came),
+            Begun::First(answer) => (answer.await, Came::First),
+            Begun::Joined(answer, first) => {
+                let _step = traces::joining(first);
+                (answer.await, Came::Joined)
+            }
             Begun::Own(question) => (Some(question.await), Came::First),
         }
     }
@@ -57,8 +64,8 @@ where
         F: Future<Output = V> + Send + 'static,
     {
         let mut running = locked(&self.running);
-        if let Some(answer) = running.get(&key) {
-            return Begun::Joint(answer.clone(), Came::Joined);
+        if let Some((answer, first)) = running.get(&key) {
+            return Begun::Joined(answer.clone(), *first);
         }
         if running.len() >= MOST {
             return Begun::Own(ask());
@@ -74,14 +81,15 @@ where
             answer
         }));
         let answer = task.map(Result::ok).boxed().shared();
-        running.insert(key, answer.clone());
-        Begun::Joint(answer, Came::First)
+        running.insert(key, (answer.clone(), traces::here()));
+        Begun::First(answer)
     }
 }
 
 /// How a question is asked.
 enum Begun<V, F> {
-    Joint(Shared<BoxFuture<'static, Option<V>>>, Came),
+    First(Answer<V>),
+    Joined(Answer<V>, Option<Link>),
     /// There are too many: it goes with who asks it.
     Own(F),
 }
@@ -105,6 +113,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+    use crate::telemetry::traces::{Span, Traces};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Semaphore;
 
@@ -134,6 +144,37 @@ mod tests {
         assert_eq!(answers.iter().filter(|(_, came)| *came == Came::First).count(), 1);
         let (next, came) = joint.ask("tag", || async { 2 }).await;
         assert_eq!((next, came), (Some(2), Came::First), "an answer is not kept");
+    }
+
+    #[tokio::test]
+    async fn whoever_joins_is_linked_with_who_asks() {
+        // A slow pull that waited for another one's question to the registry: its trace says where to look on.
+        let (traces, mut sent) = Traces::of(1_000_000, Metrics::default());
+        let request = || traces.begin(&http::HeaderMap::new(), || false);
+        let (joint, gate) = (Joint::<u8, u8>::new(), Semaphore::new(0));
+        let gate = Arc::new(gate);
+        let (first, second, stranger) = (request(), request(), Span::none());
+        let question = || {
+            let gate = gate.clone();
+            async move {
+                let _open = gate.acquire().await;
+                7
+            }
+        };
+        let asked = (
+            first.within(joint.ask(1, question)),
+            second.within(joint.ask(1, question)),
+            stranger.within(joint.ask(1, question)),
+            async { gate.add_permits(1) },
+        );
+        let (one, two, three, ()) = futures_util::join!(asked.0, asked.1, asked.2, asked.3);
+        assert_eq!(one, (Some(7), Came::First));
+        assert_eq!([two, three], [(Some(7), Came::Joined); 2]);
+        let join = sent.recv().await.unwrap();
+        assert_eq!((join.name.as_ref(), Some(join.trace)), ("join", second.trace()));
+        assert_eq!(join.links, Vec::from_iter(first.link()));
+        assert_eq!(join.links.len(), 1);
+        assert!(sent.is_empty(), "the stranger is not traced");
     }
 
     #[tokio::test(start_paused = true)]

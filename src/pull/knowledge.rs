@@ -1,19 +1,20 @@
 //! What this process knows of a repository and of an image in it without asking anybody, and what it would do about it: for
 //! operators. Looking changes nothing: no question goes to a registry, nothing counts as used.
 
+mod expected;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::expected::{Expected, Shown};
+use super::Pull;
 use super::cached::Cached;
-use super::freshness::{
-    AfterError, Decision, ErrorClass, Fresh, Rule, after_error, decide, fresh_left, stale_left,
-};
-use super::{Outcome, Pull};
-use crate::cache::{self, Image, Place, TagRecord};
+use super::freshness::{Decision, ErrorClass, Fresh, decide, fresh_left, stale_left};
+use crate::cache::{self, Image, Place, Presence, TagRecord};
 use crate::oci::{Digest, FullName, Platform, Reference, Tag};
-use crate::upstream::{Health, Suspicion};
+use crate::upstream::Suspicion;
 
 /// Whom a registry gives a repository to, as far as it is known here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -60,6 +61,8 @@ pub struct Meaning {
     pub known: u64,
     /// The status with which the registry said that it is no more.
     pub withdrawn: Option<u16>,
+    /// The manifest is here, and the registry said that this repository has it.
+    pub is_readable: bool,
 }
 
 /// How long what a tag means here may be told without asking.
@@ -67,12 +70,15 @@ pub struct Meaning {
 pub struct Freshness {
     /// The rule that decides, counted from 0; none: the default.
     pub rule: Option<usize>,
+    pub fresh: Fresh,
     /// None: nothing is known of it.
     pub decision: Option<Decision>,
     /// Until it is asked about again; `Duration::MAX`: for ever.
     pub fresh_left: Option<Duration>,
     /// How long it is served while the registry can't be asked; none: it is not.
     pub stale_left: Option<Duration>,
+    /// After which failures.
+    pub stale_after: Vec<ErrorClass>,
     /// Something was pushed to it, and nobody knows what came of that.
     pub is_unsure: bool,
 }
@@ -91,6 +97,18 @@ pub struct Kept {
     pub place: Option<Place>,
 }
 
+impl Knowledge {
+    /// By what a client may read it for whom the registry is shown this.
+    pub fn entitlement(&self, shown: Shown) -> Entitlement {
+        match (shown, self.openness) {
+            (_, None) => Entitlement::Registry,
+            (Shown::DocxysAccount, _) => Entitlement::DocxysAccount,
+            (_, Some(Openness::Public)) => Entitlement::Public,
+            (_, Some(Openness::Closed | Openness::Unknown)) => Entitlement::Proof,
+        }
+    }
+}
+
 /// On what it depends whether a client may read what is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -103,13 +121,6 @@ pub enum Entitlement {
     Proof,
     /// docxy only forwards: the registry decides about each request.
     Registry,
-}
-
-/// What would come of a pull now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Expected {
-    pub outcome: Outcome,
-    pub because: String,
 }
 
 impl Pull {
@@ -159,11 +170,12 @@ impl Pull {
         let mut tag_means: Vec<Meaning> = records
             .into_iter()
             .map(|record| Meaning {
-                digest: record.digest,
                 media_type: record.media_type,
                 confirmed: ago(record.checked),
                 known: ago(record.stored),
                 withdrawn: record.withdrawn.map(|withdrawn| withdrawn.status),
+                is_readable: is_readable(cached, name, &record.digest),
+                digest: record.digest,
             })
             .collect();
         tag_means.dedup_by(|one, other| one.digest == other.digest);
@@ -179,172 +191,6 @@ impl Pull {
             image,
         }
     }
-
-    /// What a pull of this would come to for a client that may come. `is_own`: docxy asks with its own account.
-    pub fn expected(
-        &self,
-        name: &FullName,
-        reference: &Reference,
-        known: &Knowledge,
-        entitlement: Entitlement,
-    ) -> Expected {
-        let say = |outcome: Outcome, because: String| Expected { outcome, because };
-        let Some(cached) = &self.cached else {
-            return say(
-                Outcome::Bypass,
-                "docxy has no cache: the registry is asked for everything".to_owned(),
-            );
-        };
-        let registry = &name.registry;
-        let proof = match entitlement {
-            Entitlement::Proof => format!(", once {registry} confirms the client's right"),
-            _ => String::new(),
-        };
-        let is_silent = known.is_offline || known.suspicion.is_some();
-        let silence = if known.is_offline {
-            "docxy was told to ask nobody (cache.offline)".to_owned()
-        } else {
-            format!("{registry} does not answer at the moment")
-        };
-        let failure = if known.is_offline {
-            Outcome::Failed(super::Blame::Local)
-        } else {
-            Outcome::Failed(super::Blame::Upstream)
-        };
-        let readable = known.image.as_ref().is_some_and(|kept| {
-            kept.is_linked
-                && kept
-                    .image
-                    .parts
-                    .get(&kept.digest)
-                    .is_some_and(|part| part.is_stored)
-        });
-        if entitlement == Entitlement::Proof && is_silent {
-            return say(
-                failure,
-                format!(
-                    "it is not known to be public, and {silence}: a right that was proved within access.grace counts on"
-                ),
-            );
-        }
-        let tag = match reference {
-            Reference::Digest(_) if readable => {
-                return say(Outcome::Hit, format!("its manifest is stored{proof}"));
-            }
-            Reference::Digest(_) if is_silent => {
-                return say(failure, format!("its manifest is not stored, and {silence}"));
-            }
-            Reference::Digest(_) => {
-                return say(
-                    Outcome::Miss,
-                    format!("its manifest is not stored: {registry} is asked for it{proof}"),
-                );
-            }
-            Reference::Tag(tag) => tag,
-        };
-        let rule = cached.config.rules.rule_for(name, tag);
-        if rule.fresh == Fresh::Never && !known.is_offline {
-            return say(
-                Outcome::Bypass,
-                format!("its rule is never: {registry} is asked each time, and the tag is not kept"),
-            );
-        }
-        let record = known.tag_means.first().filter(|_| readable);
-        let Some(record) = record else {
-            return if is_silent {
-                say(
-                    failure,
-                    format!("what the tag means is not stored, and {silence}"),
-                )
-            } else {
-                say(
-                    Outcome::Miss,
-                    format!("what the tag means is not stored: {registry} is asked for it{proof}"),
-                )
-            };
-        };
-        self.expected_of_tag(
-            cached,
-            (name, tag),
-            rule,
-            record,
-            known,
-            &silence,
-            &proof,
-            entitlement,
-        )
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the second half of `expected`, with all that it found"
-    )]
-    fn expected_of_tag(
-        &self,
-        cached: &Cached,
-        (name, tag): (&FullName, &Tag),
-        rule: &Rule,
-        record: &Meaning,
-        known: &Knowledge,
-        silence: &str,
-        proof: &str,
-        entitlement: Entitlement,
-    ) -> Expected {
-        let registry = &name.registry;
-        let say = |outcome: Outcome, because: String| Expected { outcome, because };
-        let age = Duration::from_secs(record.confirmed);
-        if known.is_offline {
-            return say(Outcome::Stale, format!("{silence}: what the tag meant is served"));
-        }
-        let decision = if record.withdrawn.is_some()
-            || cached.moved.is_unsure(name, tag)
-            || entitlement == Entitlement::Proof
-        {
-            Decision::Revalidate
-        } else {
-            decide(rule, age)
-        };
-        let is_well = self
-            .upstream(registry)
-            .is_ok_and(|upstream| upstream.health() == Health::Well);
-        match decision {
-            Decision::Fresh => {
-                return say(
-                    Outcome::Hit,
-                    "the tag is fresh by its rule: nobody is asked".to_owned(),
-                );
-            }
-            Decision::StaleWhileRevalidate if is_well => {
-                return say(
-                    Outcome::Stale,
-                    format!(
-                        "older than its rule wants, it is served at once, and {registry} is asked meanwhile"
-                    ),
-                );
-            }
-            Decision::StaleWhileRevalidate | Decision::Revalidate => {}
-        }
-        if let Some(suspicion) = known.suspicion {
-            let class = ErrorClass::of_suspicion(suspicion);
-            return if after_error(rule, age, class) == AfterError::Stale {
-                say(
-                    Outcome::Stale,
-                    format!("{silence}: what the tag meant is served, as its rule allows"),
-                )
-            } else {
-                say(
-                    Outcome::Failed(super::Blame::Upstream),
-                    format!("{silence}, and its rule does not let it be served on"),
-                )
-            };
-        }
-        say(
-            Outcome::Revalidated,
-            format!(
-                "{registry} is asked with one small request whether the tag still means this{proof}; if not, it is a miss"
-            ),
-        )
-    }
 }
 
 fn freshness(cached: &Cached, name: &FullName, tag: &Tag, record: Option<&TagRecord>) -> Freshness {
@@ -352,13 +198,31 @@ fn freshness(cached: &Cached, name: &FullName, tag: &Tag, record: Option<&TagRec
     let rule = rules.rule_for(name, tag);
     let now = cached.store.clock().now();
     let age = record.map(|record| Duration::from_secs(now.saturating_sub(record.checked)));
+    let is_unsure = cached.moved.is_unsure(name, tag);
+    let is_asked = is_unsure || record.is_some_and(|record| record.withdrawn.is_some());
+    let stale_left = age.and_then(|age| stale_left(rule, age));
     Freshness {
         rule: rules.position_for(name, tag),
-        decision: age.map(|age| decide(rule, age)),
-        fresh_left: age.and_then(|age| fresh_left(rule, age)),
-        stale_left: age.and_then(|age| stale_left(rule, age)),
-        is_unsure: cached.moved.is_unsure(name, tag),
+        fresh: rule.fresh,
+        decision: age.map(|age| {
+            if is_asked {
+                Decision::Revalidate
+            } else {
+                decide(rule, age)
+            }
+        }),
+        fresh_left: age.and_then(|age| fresh_left(rule, age)).filter(|_| !is_asked),
+        stale_left,
+        stale_after: stale_left.map_or_else(Vec::new, |_| rule.stale.iter().copied().collect()),
+        is_unsure,
     }
+}
+
+/// Bytes that are linked as a blob only are not known to be a manifest here.
+fn is_readable(cached: &Cached, name: &FullName, digest: &Digest) -> bool {
+    let linked = cached.store.linked(name, digest);
+    let is_manifest = linked.is_some_and(|linked| linked.media_type().is_some_and(|said| !said.is_empty()));
+    is_manifest && matches!(cached.store.presence(digest), Presence::Stored { .. })
 }
 
 fn kept(cached: &Cached, name: &FullName, digest: &Digest, media_type: Option<&str>) -> Option<Kept> {
@@ -371,7 +235,7 @@ fn kept(cached: &Cached, name: &FullName, digest: &Digest, media_type: Option<&s
         .to_owned();
     let image = store.image(digest, &media_type, &[] as &[Platform]);
     Some(Kept {
-        place: store.place_of(image.parts.keys()),
+        place: store.place_of(&name.registry, image.parts.keys()),
         pins: store.pins_of(digest),
         is_linked: linked.is_some(),
         digest: digest.clone(),

@@ -3,8 +3,8 @@
 //! that the registry did not show (threats S4, S5).
 
 mod error;
+mod found;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,14 +15,15 @@ use tokio::sync::watch;
 
 pub use self::error::PrefetchError;
 use self::error::come_back;
+use self::found::Found;
 use super::blob::Way;
 use super::cached::Cached;
 use super::{Error, Outcome, Pull, Pulled, Wishes};
 use crate::access::Permit;
-use crate::cache::{NewPin, PinEntry, Pinned, Presence};
+use crate::cache::{NewPin, PinEntry, PinError, PinState, Pinned, Presence, Store};
 use crate::oci::accept::Class;
 use crate::oci::manifest::MAX_MANIFEST;
-use crate::oci::platform::named;
+use crate::oci::platform::{Named, named};
 use crate::oci::{Digest, Endpoint, FullName, Platform, Reference, RegistryName, media};
 use crate::route::Target;
 use crate::serve::headers::DOCKER_CONTENT_DIGEST;
@@ -72,6 +73,7 @@ pub struct Prefetched {
     /// Of these, what came now.
     pub fetched_parts: u64,
     pub fetched_bytes: u64,
+    /// Where one was wanted: it holds all of that.
     pub pin: Option<PinEntry>,
 }
 
@@ -82,19 +84,6 @@ struct Work<'a> {
     wanted: &'a Prefetch,
     permit: Permit,
     advance: &'a watch::Sender<Advance>,
-}
-
-/// What has to be here.
-#[derive(Default)]
-struct Found {
-    /// With their sizes. What is stored is not fetched again.
-    blobs: BTreeMap<Digest, u64>,
-    manifests: BTreeSet<Digest>,
-    manifest_bytes: u64,
-    fetched_parts: u64,
-    fetched_bytes: u64,
-    has: BTreeSet<String>,
-    taken: u64,
 }
 
 /// A manifest that is here now.
@@ -150,51 +139,81 @@ impl Pull {
 
 impl Work<'_> {
     async fn run(&self) -> Result<Prefetched, PrefetchError> {
-        let mut found = Found::default();
+        let mut found = Found::nothing_yet(&self.cached.store, &self.wanted.name.registry);
         let root = self.root(&mut found).await?;
         let digest = root.digest.clone();
         Box::pin(self.descend(root, &mut found, GENERATIONS)).await?;
-        if !self.wanted.platforms.is_empty() && found.taken == 0 && !found.has.is_empty() {
+        if !self.wanted.platforms.is_empty() && found.taken == 0 && !found.platforms.is_empty() {
             let listed = |platforms: Vec<String>| platforms.join(", ");
             return Err(PrefetchError::NoPlatform {
                 wanted: listed(self.wanted.platforms.iter().map(ToString::to_string).collect()),
-                has: listed(found.has.into_iter().collect()),
+                has: listed(found.platforms.into_iter().collect()),
             });
         }
-        let bytes = found.manifest_bytes + found.blobs.values().sum::<u64>();
-        let max_size = self.cached.store.limits().max_size;
-        if bytes > max_size {
-            return Err(PrefetchError::TooLarge { bytes, max_size });
-        }
-        let parts = count(found.manifests.len() + found.blobs.len());
+        let (parts, bytes) = (count(found.count()), found.bytes());
         if let Some(pin) = self.pin() {
             // Before the bytes come: what may not stay need not come.
             self.in_store(move |store| store.may_pin(&pin)).await??;
         }
         self.advance.send_replace(Advance {
-            parts: count(found.manifests.len()),
+            parts: count(found.manifests()),
             of_parts: parts,
-            bytes: found.manifest_bytes,
+            bytes: found
+                .blobs()
+                .fold(bytes, |rest, (_, size)| rest.saturating_sub(size)),
             of_bytes: bytes,
         });
-        let blobs = std::mem::take(&mut found.blobs);
+        let blobs: Vec<(Digest, u64)> = found
+            .blobs()
+            .map(|(digest, size)| (digest.clone(), size))
+            .collect();
         let came: Vec<Option<u64>> = stream::iter(blobs)
             .map(|(digest, size)| async move { self.blob(&digest, size).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        let pin = match self.pin() {
-            Some(pin) => Some(self.in_store(move |store| store.pin(pin)).await??),
-            None => None,
-        };
+        self.all_here(&found)?;
+        let pin = self.pinned(&digest).await?;
+        // What is pinned stays from here on; the rest did so until now.
+        self.all_here(&found)?;
+        let fetched = came.iter().flatten();
         Ok(Prefetched {
             digest,
             parts,
             bytes,
-            fetched_parts: found.fetched_parts + count(came.iter().flatten().count()),
-            fetched_bytes: found.fetched_bytes + came.iter().flatten().sum::<u64>(),
+            fetched_parts: found.fetched_parts + count(fetched.clone().count()),
+            fetched_bytes: fetched.copied().fold(found.fetched_bytes, u64::saturating_add),
             pin,
         })
+    }
+
+    /// An operator may have removed some of it, and bytes that were wrong are gone.
+    fn all_here(&self, found: &Found) -> Result<(), PrefetchError> {
+        let mut parts = found.parts();
+        let gone = parts.find(|digest| !is_stored(&self.cached.store, digest));
+        gone.map_or(Ok(()), |digest| Err(PrefetchError::Gone(digest.clone())))
+    }
+
+    /// The pin, which holds what came.
+    async fn pinned(&self, root: &Digest) -> Result<Option<PinEntry>, PrefetchError> {
+        let Some(pin) = self.pin() else {
+            return Ok(None);
+        };
+        let digest = root.to_string();
+        let pinned = self.in_store(move |store| {
+            let what = pin.what.clone();
+            let image = what.to_string();
+            let was_pinned = store.pins().pins.iter().any(|known| known.image == image);
+            let entry = store.pin(pin)?;
+            if entry.state != PinState::OverLimit && entry.digests.contains(&digest) {
+                return Ok(Some(entry));
+            }
+            if !was_pinned {
+                store.unpin(&what).map_err(PinError::Disk)?;
+            }
+            Err(PrefetchError::NotPinned { image, digest })
+        });
+        pinned.await?
     }
 
     fn pin(&self) -> Option<NewPin> {
@@ -208,7 +227,7 @@ impl Work<'_> {
 
     async fn in_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&crate::cache::Store) -> T + Send + 'static,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
     ) -> Result<T, PrefetchError> {
         let store = self.cached.store.clone();
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
@@ -255,20 +274,19 @@ impl Work<'_> {
     ) -> Result<(), PrefetchError> {
         let children = named(&manifest.media_type, &manifest.bytes)?;
         if !media::is_index(&manifest.media_type) {
-            let here = children.iter().filter(|child| !child.is_elsewhere());
-            found
-                .blobs
-                .extend(here.map(|child| (child.child.digest.clone(), child.child.size)));
+            for Named { child, .. } in children.iter().filter(|child| !child.is_elsewhere()) {
+                found.add_blob(&self.cached.store, &child.digest, child.size)?;
+            }
             return Ok(());
         }
-        let Some(generations) = generations.checked_sub(1) else {
-            return Ok(());
-        };
+        let generations = generations
+            .checked_sub(1)
+            .ok_or(PrefetchError::TooDeep(GENERATIONS))?;
         for child in children {
             if let Some(platform) = &child.platform {
-                found.has.insert(platform.to_string());
+                found.is_for(platform.to_string());
             }
-            if !child.is_wanted(&self.wanted.platforms) || found.manifests.contains(&child.child.digest) {
+            if !child.is_wanted(&self.wanted.platforms) || found.has_manifest(&child.child.digest) {
                 continue;
             }
             found.taken += 1;
@@ -280,7 +298,8 @@ impl Work<'_> {
 
     async fn manifest(&self, digest: &Digest, found: &mut Found) -> Result<Manifest, PrefetchError> {
         let store = &self.cached.store;
-        let is_here = || matches!(store.presence(digest), Presence::Stored { .. });
+        found.keep(store, digest);
+        let is_here = || is_stored(store, digest);
         if store.linked(&self.wanted.name, digest).is_none() || !is_here() {
             self.spare()?;
         }
@@ -305,12 +324,9 @@ impl Work<'_> {
         if !is_here() {
             return Err(PrefetchError::NotStored(digest.clone()));
         }
-        if found.manifests.insert(digest.clone()) {
-            found.manifest_bytes += bytes.len() as u64;
-            if is_new {
-                found.fetched_parts += 1;
-                found.fetched_bytes += bytes.len() as u64;
-            }
+        if found.add_manifest(digest, bytes.len() as u64)? && is_new {
+            found.fetched_parts += 1;
+            found.fetched_bytes = found.fetched_bytes.saturating_add(bytes.len() as u64);
         }
         Ok(Manifest {
             digest: digest.clone(),
@@ -321,63 +337,77 @@ impl Work<'_> {
 
     /// Its size, if it came now.
     async fn blob(&self, digest: &Digest, size: u64) -> Result<Option<u64>, PrefetchError> {
+        let (store, fills) = (&self.cached.store, &self.cached.fills);
         let claim = self.cached.proofs.claim(&self.permit, self.wanted.name.clone());
-        for _ in 0..TURNS {
-            match self
-                .pull
-                .find(&self.cached, &claim, digest)
-                .await
-                .map_err(PrefetchError::Pull)?
-            {
-                Way::Short(_) | Way::File(_, Outcome::Hit) => {
-                    self.advance.send_modify(|advance| {
-                        advance.parts += 1;
-                        advance.bytes += size;
-                    });
+        let mut turns = 0;
+        while turns < TURNS {
+            let way = self.pull.find(&self.cached, &claim, digest).await;
+            let most = match (way.map_err(PrefetchError::Pull)?, store.presence(digest)) {
+                (Way::Short(_) | Way::File(_, Outcome::Hit), _) => {
+                    self.part_is_here(size);
                     return Ok(None);
                 }
-                Way::File(..) => {}
-                // Somebody fetches the same from another registry, or there is no room.
-                Way::Alone => {
-                    self.cached.fills.over(digest).await;
+                (Way::File(..), _) => u64::MAX,
+                // Another registry's bytes are here: this one's own show that it has them, and are not kept twice.
+                (Way::Alone, Presence::Stored { size }) => size,
+                (Way::Alone, _) if fills.are_full() => {
+                    fills.have_room().await;
                     continue;
                 }
-            }
+                // Somebody fetches the same from another registry, or there is no room.
+                (Way::Alone, _) => {
+                    fills.over(digest).await;
+                    turns += 1;
+                    continue;
+                }
+            };
+            turns += 1;
             let pulled = self.get(self.target(Endpoint::Blob(
                 self.wanted.name.repository.clone(),
                 digest.clone(),
             )));
-            let came = self.drain(pulled.await?.response.into_body()).await;
-            self.cached.fills.over(digest).await;
-            came?;
-            if let Presence::Stored { size } = self.cached.store.presence(digest) {
-                self.advance.send_modify(|advance| advance.parts += 1);
+            let came = self.drain(pulled.await?.response.into_body(), most).await;
+            fills.over(digest).await;
+            let came = came?;
+            if let Presence::Stored { size } = store.presence(digest)
+                && store.linked(&self.wanted.name, digest).is_some()
+            {
+                self.part_is_here(0);
                 return Ok(Some(size));
             }
             self.advance
-                .send_modify(|advance| advance.bytes = advance.bytes.saturating_sub(size));
+                .send_modify(|advance| advance.bytes = advance.bytes.saturating_sub(came));
         }
         Err(PrefetchError::NotStored(digest.clone()))
     }
 
-    /// Read to its end, because that is what shows that it is whole.
-    async fn drain(&self, mut body: Body) -> Result<(), PrefetchError> {
+    fn part_is_here(&self, bytes: u64) {
+        self.advance.send_modify(|advance| {
+            advance.parts += 1;
+            advance.bytes = advance.bytes.saturating_add(bytes);
+        });
+    }
+
+    /// Read to its end, because that is what shows that it is whole; and no further than what it can be. Tells how much came.
+    async fn drain(&self, mut body: Body, most: u64) -> Result<u64, PrefetchError> {
+        let unsettled = || Error::Unsettled {
+            registry: self.wanted.target.registry.name.clone(),
+        };
+        let mut came = 0_u64;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let error: Result<Box<Error>, _> = error.into_inner().downcast();
-                PrefetchError::Pull(error.map_or_else(
-                    |_| Error::Unsettled {
-                        registry: self.wanted.target.registry.name.clone(),
-                    },
-                    |error| *error,
-                ))
+                PrefetchError::Pull(error.map_or_else(|_| unsettled(), |error| *error))
             })?;
-            if let Some(data) = frame.data_ref() {
-                let length = data.len() as u64;
-                self.advance.send_modify(|advance| advance.bytes += length);
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            came = came.saturating_add(length);
+            if came > most {
+                return Err(PrefetchError::Pull(unsettled()));
             }
+            self.advance
+                .send_modify(|advance| advance.bytes = advance.bytes.saturating_add(length));
         }
-        Ok(())
+        Ok(came)
     }
 
     async fn get(&self, target: Target) -> Result<Pulled, PrefetchError> {
@@ -424,6 +454,10 @@ impl Work<'_> {
             other => other,
         }
     }
+}
+
+fn is_stored(store: &Store, digest: &Digest) -> bool {
+    matches!(store.presence(digest), Presence::Stored { .. })
 }
 
 fn is_new(outcome: Outcome) -> bool {

@@ -111,7 +111,7 @@ impl Cached {
 
     /// The link of a digest that everyone who may come may have, whatever they call it. Public at its registry is not
     /// enough: users, rules and docxy's own credential keep people from what a registry in the house gives to docxy.
-    fn common(&self, digest: &Digest) -> Option<Linked> {
+    pub(super) fn common(&self, digest: &Digest) -> Option<Linked> {
         let is_common = |registry: &RegistryName| self.config.commons.contains(registry);
         self.store.linked_in_public(digest, is_common)
     }

@@ -13,12 +13,13 @@ use super::layers::no_tunnel;
 use super::{Parts, Shared};
 use crate::access::limits::Who;
 use crate::access::{Account, Identity, Refusal};
-use crate::intercept::{Auth, Intercept, Verdict};
+use crate::intercept::{Auth, Intercept, Refused, Verdict};
 use crate::listen::{Carried, Next, Tunnel, Turn};
 use crate::oci::Code;
 use crate::pull::Outcome;
 use crate::route::{Destination, Visit};
 use crate::telemetry::Record;
+use crate::telemetry::metrics::Denial;
 use crate::tls::authority::LeafName;
 use crate::upstream::transport::OpenError;
 
@@ -75,6 +76,10 @@ async fn grant(
     let behind = parts.routes.behind(&destination);
     match intercept.hosts.judge(&destination, behind) {
         Verdict::Refuse(why) => {
+            parts.metrics.denied.inc(match why {
+                Refused::Port => Denial::ProxyPort,
+                Refused::Unknown | Refused::LeftOut | Refused::Own => Denial::ProxyHost,
+            });
             let mut problem = Problem::denied(format!("docxy is no proxy for {destination}: {why}"));
             problem.headers.push((header::CONNECTION, CLOSE));
             Err(problem)
@@ -83,8 +88,10 @@ async fn grant(
             if let Some(registry) = behind.and_then(|behind| behind.names()) {
                 record.note(|facts| facts.registry = Some(registry.clone()));
             }
-            let tls = leaf(parts, &destination)
-                .map_err(|why| Problem::denied(format!("docxy can't answer for {destination}: {why}")))?;
+            let tls = leaf(parts, &destination).map_err(|why| {
+                parts.metrics.denied.inc(Denial::ProxyHost);
+                Problem::denied(format!("docxy can't answer for {destination}: {why}"))
+            })?;
             let tunnel = Tunnel {
                 destination: Arc::new(destination),
                 client: visit.client,
@@ -95,6 +102,7 @@ async fn grant(
             Ok(())
         }
         Verdict::Pass { .. } if account.as_ref().is_some_and(Account::is_limited) => {
+            parts.metrics.denied.inc(Denial::Scope);
             Err(Problem::denied(format!(
                 "docxy passes nothing on to {destination} for this access token: it was made for some repositories only"
             )))
@@ -103,7 +111,9 @@ async fn grant(
             let opened = intercept
                 .opener
                 .open(destination.host(), destination.port(), private);
-            let to = opened.await.map_err(|error| unopened(&destination, &error))?;
+            let to = opened
+                .await
+                .map_err(|error| unopened(parts, &destination, &error))?;
             let held = Box::new(move |carried: Carried| {
                 let Carried { up, down, took } = carried;
                 tracing::info!(target: "docxy::access", %destination, up, down, ?took, "a tunnel ended");
@@ -123,11 +133,14 @@ fn leaf(parts: &Parts, destination: &Destination) -> Result<Arc<ServerConfig>, S
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-fn unopened(destination: &Destination, error: &OpenError) -> Problem {
+fn unopened(parts: &Parts, destination: &Destination, error: &OpenError) -> Problem {
     let said = |why: &dyn std::fmt::Display| format!("docxy can't connect to {destination}: {why}");
     let message = said(&error.for_client());
     let problem = match error {
-        OpenError::Forbidden(..) | OpenError::Own(_) | OpenError::Unjudged { .. } => Problem::denied(message),
+        OpenError::Forbidden(..) | OpenError::Own(_) | OpenError::Unjudged { .. } => {
+            parts.metrics.denied.inc(Denial::ProxyAddress);
+            Problem::denied(message)
+        }
         OpenError::Slow(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::Unavailable, message),
         OpenError::Name(_) | OpenError::Connect(_) | OpenError::Proxy { .. } => {
             Problem::new(StatusCode::BAD_GATEWAY, Code::Unavailable, message)

@@ -15,6 +15,7 @@ use crate::listen::Tunnel;
 use crate::oci::{Code, Endpoint, RegistryName};
 use crate::route::destination::HTTP;
 use crate::route::{Behind, Clients, Destination, Registry, Visit};
+use crate::telemetry::metrics::Denial;
 
 /// Who signed in to docxy as a proxy, for a tunnel or for this request.
 pub fn account(head: &Head) -> Option<&Account> {
@@ -54,6 +55,7 @@ fn still_granted(parts: &Parts, tunnel: &Tunnel) -> Result<(), Problem> {
     if granted {
         return Ok(());
     }
+    parts.metrics.denied.inc(Denial::ProxyHost);
     Err(Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
         Code::Unsupported,
@@ -105,6 +107,7 @@ fn in_absolute_form(parts: &Parts, head: &Head, visit: &Visit) -> Result<Option<
     if registries.clone().any(|registry| registry.plain) {
         return Ok(Some(Arc::new(destination)));
     }
+    parts.metrics.denied.inc(Denial::ProxyHost);
     match registries.next() {
         Some(registry) => Err(Problem::denied(format!(
             "{} is asked over HTTPS: its clients must use https:// addresses",

@@ -204,8 +204,9 @@ impl Fields {
         drop(std::mem::replace(&mut self.body, Span::none()));
         let kind = facts.kind.unwrap_or("other");
         self.span.note(|notes| {
-            notes.named(format!("{} {kind}", self.method));
-            notes.text("http.request.method", self.method.as_str().to_owned());
+            let method = known(&self.method);
+            notes.named(format!("{} {kind}", method.unwrap_or("HTTP")));
+            notes.text("http.request.method", method.unwrap_or("_OTHER"));
             notes.text("docxy.request_id", self.request_id.as_str().to_owned());
             notes.text("docxy.kind", kind);
             notes.text("docxy.ended", ended);
@@ -232,6 +233,26 @@ impl Fields {
         });
         // It ends here; the log still names its trace.
     }
+}
+
+/// As OpenTelemetry has it: any other is a text of the client's own.
+fn known(method: &Method) -> Option<&'static str> {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ]
+    .iter()
+    .zip([
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
+    ])
+    .find_map(|(known, word)| (known == method).then_some(word))
 }
 
 impl Fields {

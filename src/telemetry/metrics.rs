@@ -20,10 +20,11 @@ use prometheus_client::metrics::gauge::Gauge;
 
 pub use self::cells::{By, Counters, Distribution, Histogram, Word};
 pub use self::meter::Meter;
+pub use self::process::Process;
 pub use self::told::{Allowance, Now, Stored, Upstream};
 pub use self::words::{
-    Answered, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Order, Outcome, Place,
-    Reason, Reload, Source, Span, Status, Why,
+    Answered, Certificate, Content, Denial, Ending, Eviction, Failed, Fetched, HandOver, Hop, Kind, Order,
+    Outcome, Place, Reason, Reload, Source, Span, Status, Why,
 };
 
 /// Handed down from `app`; a test makes its own and reads it. Cheap to clone.
@@ -72,7 +73,7 @@ pub struct Names {
     configured: Mutex<(SystemTime, bool)>,
     pub spans: Counters<Span>,
     meters: RwLock<BTreeMap<String, Arc<Meter>>>,
-    certificates: Mutex<BTreeMap<&'static str, Shown>>,
+    certificates: By<Certificate, Mutex<Option<Shown>>>,
     aliases: AtomicBool,
     started: SystemTime,
 }
@@ -136,7 +137,7 @@ impl Default for Names {
             configured: Mutex::new((started, true)),
             spans: Counters::default(),
             meters: RwLock::default(),
-            certificates: Mutex::default(),
+            certificates: By::default(),
             aliases: AtomicBool::new(false),
             started,
         }
@@ -221,10 +222,10 @@ impl Names {
         }
     }
 
-    /// Who is asked, at each scrape, when certificates end; whoever was named by the same word is asked no more. Names
-    /// are the configuration's own: files, domains.
-    pub fn certificates(&self, of: &'static str, ask: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
-        locked(&self.certificates).insert(of, Shown(Box::new(ask)));
+    /// Who is asked, at each scrape, when certificates end; whoever was named for the same place is asked no more. Names are
+    /// the configuration's own (files, domains, registries), or fixed words.
+    pub fn certificates(&self, place: Certificate, ask: impl Fn() -> Vec<Expiry> + Send + Sync + 'static) {
+        *locked(self.certificates.of(place)) = Some(Shown(Box::new(ask)));
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Meter>>> {

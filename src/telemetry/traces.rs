@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::futures::TaskLocalFuture;
 
 pub use self::parent::{Parent, SpanId, TraceId};
-pub use self::span::{Finished, Kind, Span, Value};
+pub use self::span::{Finished, Kind, Link, Span, Value};
 
 use super::Metrics;
 use super::metrics::Span as Counted;
@@ -24,7 +24,8 @@ use super::metrics::Span as Counted;
 /// How callers say what their own trace is (W3C Trace Context).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Spans that wait to be sent; beyond that they are dropped and counted. About 300 bytes each.
+/// Spans that wait to be sent; beyond that they are dropped and counted. About 300 bytes each; no text in
+/// one has more than 256.
 const WAITING: usize = 8192;
 
 tokio::task_local! {
@@ -56,6 +57,15 @@ pub struct Here {
     trace: TraceId,
     span: SpanId,
     out: Out,
+}
+
+impl Here {
+    fn link(&self) -> Link {
+        Link {
+            trace: self.trace,
+            span: self.span,
+        }
+    }
 }
 
 impl Traces {
@@ -109,6 +119,18 @@ pub fn question(name: &'static str) -> Span {
         .unwrap_or_else(|_| Span::none())
 }
 
+/// The step that this task works for, for steps of other traces.
+pub fn here() -> Option<Link> {
+    HERE.try_with(Here::link).ok()
+}
+
+/// A step that waits for what another request began, at that step.
+pub fn joining(what: Option<Link>) -> Span {
+    let mut step = span("join");
+    step.note(|notes| notes.linked(what));
+    step
+}
+
 /// For a task that is begun here: what it does is part of the same.
 pub fn carried<F: Future>(future: F) -> Within<F> {
     at(HERE.try_with(Clone::clone).ok(), future)
@@ -134,5 +156,40 @@ impl Span {
     /// Where steps below this one hang; none, where it is no step of a trace.
     pub fn here(&self) -> Option<Here> {
         self.context()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_collector_that_never_answers_has_a_bound() {
+        // Monitoring that hangs must cost no memory, however long the texts are that clients send.
+        let metrics = Metrics::default();
+        let (traces, mut waiting) = Traces::of(1_000_000, metrics.clone());
+        let many = WAITING + 1000;
+        for _ in 0..many {
+            let mut span = traces.begin(&HeaderMap::new(), || false);
+            span.note(|notes| {
+                notes.named("\u{e4}".repeat(10_000));
+                notes.text("docxy.repository", "x".repeat(10_000));
+                notes.failed("\u{20ac}".repeat(10_000));
+            });
+        }
+        assert_eq!(metrics.spans.get(Counted::Dropped), 1000);
+        let mut kept = 0;
+        while let Ok(span) = waiting.try_recv() {
+            kept += 1;
+            let texts = span.attributes.iter().map(|(_, value)| match value {
+                Value::Text(text) => text.len(),
+                Value::Number(_) => 0,
+            });
+            let longest = texts
+                .chain([span.name.len(), span.error.unwrap_or_default().len()])
+                .max();
+            assert_eq!(longest, Some(256));
+        }
+        assert_eq!(kept, WAITING);
     }
 }

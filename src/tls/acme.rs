@@ -15,6 +15,7 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ pub struct Config {
     pub opener: Opener,
     /// Whom to trust as the authority's own server. ALPN is set here.
     pub tls: rustls::ClientConfig,
+    /// Tells whether the files that this was made of have changed since; of no other use.
+    pub files: String,
 }
 
 /// To an account that somebody has at the authority (RFC 8555, 7.3.4).
@@ -67,6 +70,9 @@ impl Config {
     }
 }
 
+/// After something broke that nobody thought of.
+const AFTER_A_PANIC: Duration = Duration::from_hours(1);
+
 /// The worker. It ends when this is dropped: whoever takes over from this docxy renews from then on.
 #[derive(Debug)]
 pub struct Acme {
@@ -76,19 +82,40 @@ pub struct Acme {
 
 impl Acme {
     /// Begins to look after the certificate of this configuration, which `certificates` show. `current` is the one that was
-    /// kept, if there is one. Needs a runtime; nothing here can fail.
+    /// kept, if there is one. It begins when `before` has ended. Needs a runtime; nothing here can fail.
     pub fn start(
         config: Config,
         certificates: Arc<Certificates>,
-        current: Option<Arc<Issued>>,
+        mut current: Option<Arc<Issued>>,
         metrics: Metrics,
+        before: Option<Self>,
     ) -> Self {
         let end = CancellationToken::new();
-        let worker = Worker::new(config, certificates, current, metrics);
-        let task = tokio::spawn(end.clone().run_until_cancelled_owned(worker.run()));
+        let ended = end.clone();
         let task = tokio::spawn(async move {
-            if let Err(error) = task.await {
-                tracing::error!("looking after the certificate of [tls.acme] failed: {error}; restart docxy");
+            if let Some(before) = before {
+                before.stop().await;
+            }
+            loop {
+                let worker = Worker::new(
+                    config.clone(),
+                    certificates.clone(),
+                    current.take(),
+                    metrics.clone(),
+                );
+                let work = tokio::spawn(ended.clone().run_until_cancelled_owned(worker.run()));
+                let Err(error) = work.await else { return };
+                tracing::error!(
+                    "looking after the certificate of [tls.acme] failed: {error}; docxy begins anew in {} minutes",
+                    AFTER_A_PANIC.as_secs() / 60
+                );
+                if ended
+                    .run_until_cancelled(tokio::time::sleep(AFTER_A_PANIC))
+                    .await
+                    .is_none()
+                {
+                    return;
+                }
             }
         });
         Self { end, task }

@@ -175,6 +175,17 @@ impl Authority {
         self.signing.load().signers.outside(names)
     }
 
+    /// When the authority in use ends, and the one that waits: a word for which, and seconds since 1970. Of an operator's own
+    /// with its issuers, whichever ends first.
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let signing = self.signing.load();
+        let Signers { in_use, next } = &signing.signers;
+        let ends = |which: &str, signer: &Signer| (which.to_owned(), signer.validity().not_after.0);
+        std::iter::once(ends("current", in_use))
+            .chain(next.as_ref().map(|next| ends("next", next)))
+            .collect()
+    }
+
     /// What clients are to trust: the authority in use, and the one that waits.
     pub fn certificates_pem(&self) -> String {
         self.signing.load().signers.pem()

@@ -36,6 +36,12 @@ impl Identity {
         }))
     }
 
+    /// When what is shown ends, in seconds since 1970.
+    pub fn ends_at(&self) -> i64 {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source.good.not_after
+    }
+
     /// Looks at the files every so often and shows what changed, until `shutdown` resolves.
     pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
         watched::watch(self, every, Self::reload, shutdown).await;

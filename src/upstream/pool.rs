@@ -126,12 +126,14 @@ impl Pool {
     /// The one to ask with now: that of which the most is left, without those passed over and those that rest after a
     /// failure. The first in the configuration among equals.
     pub fn choose(&self, passed_over: &[MemberId]) -> Option<Arc<Member>> {
-        let now = Instant::now();
-        let usable = self
-            .members
-            .iter()
-            .filter(|member| !passed_over.contains(&member.id) && !member.rests(now));
+        let usable = self.usable().filter(|member| !passed_over.contains(&member.id));
         usable.rev().max_by_key(|member| member.quota.left()).cloned()
+    }
+
+    /// Those that don't rest after a failure.
+    pub(super) fn usable(&self) -> impl DoubleEndedIterator<Item = &Arc<Member>> {
+        let now = Instant::now();
+        self.members.iter().filter(move |member| !member.rests(now))
     }
 
     /// Those that rest, but whose file was changed, are tried at once: an operator who has put things right wants to see it.

@@ -200,22 +200,25 @@ impl Quota {
     pub fn leave(&self, cost: Cost) -> Leave {
         let now = Instant::now();
         let mut state = self.current(now);
+        if let Some(wait) = state.wait(cost, now) {
+            return Leave::Wait(wait);
+        }
         if cost == Cost::Counted
             && let Some(empty) = &mut state.empty
         {
-            if now < empty.probe {
-                return Leave::Wait(empty.probe - now);
-            }
             empty.probe = now + PROBE;
-            return Leave::Ask;
         }
-        // Once may be chance.
-        match state.pause {
-            Some(until) if cost != Cost::Nothing && state.slowed > 1 && now < until => {
-                Leave::Wait(until - now)
-            }
-            _ => Leave::Ask,
-        }
+        Leave::Ask
+    }
+
+    /// For who only looks: nothing is left for a question of this cost, as far as is known. The time until one goes, zero where
+    /// the next one goes to find out.
+    pub fn spent(&self, cost: Cost) -> Option<Duration> {
+        let now = Instant::now();
+        let state = self.current(now);
+        let is_empty = cost == Cost::Counted && state.empty.is_some();
+        let wait = state.wait(cost, now);
+        wait.or(is_empty.then_some(Duration::ZERO))
     }
 
     /// To be held while the question is on its way.
@@ -299,6 +302,17 @@ impl State {
                 probe: now,
             });
         }
+    }
+
+    /// How long a question of this cost may not go.
+    fn wait(&self, cost: Cost, now: Instant) -> Option<Duration> {
+        let until = match (self.empty, self.pause) {
+            (Some(empty), _) if cost == Cost::Counted => empty.probe,
+            // Once may be chance.
+            (_, Some(pause)) if cost != Cost::Nothing && self.slowed > 1 => pause,
+            _ => return None,
+        };
+        (now < until).then(|| until - now)
     }
 
     /// Anything but 429.

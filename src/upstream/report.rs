@@ -26,6 +26,8 @@ pub struct SiteReport {
     pub suspect: Option<(Suspicion, Duration)>,
     /// In the order of the configuration.
     pub accounts: Vec<AccountReport>,
+    /// The name of the one that is asked with next; none: there is none, or none that works.
+    pub next: Option<String>,
     /// Of docxy's address, which pays where nothing is shown; none: the registry has not said.
     pub anonymous: Option<quota::Report>,
     /// Answers of 429 since the start.
@@ -55,12 +57,13 @@ impl Upstream {
 }
 
 fn place(site: &Site) -> SiteReport {
-    let members = site.auth.pool().members();
+    let pool = site.auth.pool();
     SiteReport {
         url: site.url(),
         role: site.role(),
         suspect: site.suspicion().zip(site.suspect_for()),
-        accounts: members.iter().map(|member| account(member)).collect(),
+        accounts: pool.members().iter().map(|member| account(member)).collect(),
+        next: pool.choose(&[]).map(|member| member.name().to_owned()),
         anonymous: site.auth.anonymous().report(),
         rate_limited: site.auth.tally().limited(),
         asked: site.auth.tally().asked(),

@@ -4,8 +4,10 @@
 
 mod activated;
 mod asked;
+mod certificate;
 mod failing;
 mod line;
+mod orphans;
 mod pulls;
 mod pushes;
 mod rounds;

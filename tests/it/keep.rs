@@ -1,6 +1,5 @@
-//! What operators keep and fetch ahead: pins, prefetches, quotas of registries; and what docxy says it would do, and why.
+//! What operators keep and fetch ahead: pins, prefetches, quotas of registries.
 
-mod explain;
 mod pins;
 mod prefetch;
 
@@ -13,13 +12,13 @@ use crate::cli::docxy;
 use crate::support::app::TestApp;
 
 /// What a command said, run beside this docxy or after it.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
-async fn run(app: &TestApp, arguments: &[&str]) -> Said {
+pub async fn run(app: &TestApp, arguments: &[&str]) -> Said {
     run_in(app.dir(), arguments).await
 }
 
@@ -41,14 +40,14 @@ async fn run_in(folder: &std::path::Path, arguments: &[&str]) -> Said {
 
 impl Said {
     #[track_caller]
-    fn well(self) -> Self {
+    pub fn well(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self
     }
 }
 
 /// `GET /api/v1/...`
-async fn get(app: &TestApp, path: &str) -> Value {
+pub async fn get(app: &TestApp, path: &str) -> Value {
     let answer = ask(&socket(app), "GET", &format!("/api/v1{path}"), "").await;
     assert_eq!(answer.status(), 200, "{path}: {answer:?}");
     json(&answer)

@@ -19,6 +19,7 @@ mod config;
 mod debug;
 mod doors;
 mod errors;
+mod explain;
 mod hand_over;
 mod intercept;
 mod keep;

@@ -2,6 +2,8 @@
 //! collector take them.
 
 mod catalogue;
+mod certificates;
+mod denied;
 mod outcomes;
 mod packaging;
 mod prometheus;

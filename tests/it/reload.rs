@@ -30,23 +30,23 @@ fn text(app: &TestApp) -> String {
 }
 
 /// Puts these keys into the file.
-fn set(app: &TestApp, keys: &str) {
+pub fn set(app: &TestApp, keys: &str) {
     let mut table: toml::Table = toml::from_str(&text(app)).unwrap();
     merge(&mut table, toml::from_str(keys).unwrap());
     write(app, &toml::to_string(&table).unwrap());
 }
 
-fn says(line: &Value, text: &str) -> bool {
+pub fn says(line: &Value, text: &str) -> bool {
     line["fields"]["message"]
         .as_str()
         .is_some_and(|message| message.contains(text))
 }
 
-const TAKEN: &str = "the configuration was reloaded";
+pub const TAKEN: &str = "the configuration was reloaded";
 const REFUSED: &str = "the configuration was not reloaded";
 
 /// SIGHUP, and the line that says what came of it.
-async fn reload(app: &TestApp) -> Value {
+pub async fn reload(app: &TestApp) -> Value {
     next(app, || app.signal(Signal::HUP)).await
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     OneTime,
     /// A browser's cookie for one of those.
     Session,
+    /// What must come with that cookie.
+    SessionKey,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Admin => "docxy_admin_",
             Self::OneTime => "docxy_once_",
             Self::Session => "docxy_session_",
+            Self::SessionKey => "docxy_key_",
         }
     }
 
@@ -46,7 +49,7 @@ impl Kind {
     pub fn command(self) -> &'static str {
         match self {
             Self::Access => "docxy token",
-            Self::Admin | Self::OneTime | Self::Session => "docxy admin token",
+            Self::Admin | Self::OneTime | Self::Session | Self::SessionKey => "docxy admin token",
         }
     }
 }
@@ -59,6 +62,7 @@ impl fmt::Display for Kind {
             Self::Admin => "admin token",
             Self::OneTime => "one-time token",
             Self::Session => "admin session",
+            Self::SessionKey => "key of an admin session",
         })
     }
 }

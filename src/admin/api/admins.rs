@@ -64,6 +64,9 @@ pub struct SignedIn {
     /// The new admin token's text, shown this once; none where there was one before.
     pub token: Option<String>,
     pub about: AdminToken,
+    /// Of a session, shown this once: what every request with the cookie must have in the header `X-Docxy-Session`; none where
+    /// no cookie was wanted.
+    pub session_key: Option<String>,
     /// Seconds that the session lasts at most; none where no cookie was wanted.
     pub ends_in: Option<u64>,
 }

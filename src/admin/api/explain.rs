@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::upstreams::{Credential, Upstream};
-use crate::cache::{OnePlatform, Place};
-use crate::pull::{Entitlement, Openness};
+use super::upstreams::{Quota, Upstream};
+use crate::cache::{Next, OnePlatform, Place};
+use crate::pull::{self, Openness};
 
 /// All of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -16,16 +16,21 @@ pub struct Explained {
     pub image: String,
     /// With its registry, as that one names it.
     pub repository: String,
-    pub registry: String,
+    /// None: no registry of this docxy's is meant; `expected` says why.
+    pub registry: Option<String>,
     /// How the registry was found: `itself`, `default`, or the alias that was written.
-    pub named_by: String,
-    /// The doors through which clients can ask for it: ns, host, prefix, default, proxy.
-    pub doors: Vec<String>,
+    pub named_by: Option<String>,
+    /// Why it is that one, where the image does not simply name it.
+    pub registry_because: Option<String>,
+    /// The door that was asked about; none: whichever.
+    pub door: Option<String>,
+    /// All that lead to it.
+    pub doors: Vec<Way>,
     /// What would come of a pull now.
     pub expected: Expected,
-    pub access: Access,
+    pub access: Option<Access>,
     /// On what it depends who may read it.
-    pub entitlement: Entitlement,
+    pub entitlement: Option<Entitlement>,
     /// None where docxy only forwards.
     pub openness: Option<Openness>,
     /// Since the registry last gave something of it to nobody in particular.
@@ -41,13 +46,27 @@ pub struct Explained {
     /// What the tag means here, the last confirmed first; several where clients accept different types.
     pub tag_means: Vec<TagMeaning>,
     /// Did the registry answer when it was last asked?
-    pub registry_answers: bool,
+    pub registry_answers: Option<bool>,
     /// How docxy stands with it.
     pub upstream: Option<Upstream>,
-    /// What it would be asked with: docxy's own account, or `anonymous` where the client brings none of its own.
+    /// What it would be asked with.
     pub credential: Option<Credential>,
+    /// What goes next for want of room, whatever image it is of: the first five blobs. None where docxy only forwards.
+    pub eviction: Option<Next>,
     /// Answers to clients about this repository, the newest first.
     pub decisions: Vec<Decided>,
+}
+
+/// A request that leads to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = WayToImage)]
+pub struct Way {
+    /// ns, host, prefix, default or proxy.
+    pub door: String,
+    /// What the client asks for.
+    pub target: String,
+    /// Under which host; none: docxy's own name.
+    pub host: Option<String>,
 }
 
 /// One word, as the access log has it, and why.
@@ -65,12 +84,49 @@ pub struct Access {
     #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     pub user: Option<String>,
+    /// The user's.
+    pub groups: Vec<String>,
     pub allowed: bool,
-    /// address, sign-in, no-such-user, rule, default (there is no allow) or none (no allow is for it).
+    /// address, sign-in, no-such-user, scope (of an access token), rule, default (there is no allow) or none (no allow is for it).
     pub decided_by: String,
     /// The rule's number, counted from 1.
     pub rule: Option<u64>,
+    /// The rule's own.
+    pub comment: Option<String>,
     pub because: String,
+}
+
+/// By what a client may read it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Entitled)]
+pub struct Entitlement {
+    pub by: pull::Entitlement,
+    pub because: String,
+}
+
+/// What its registry would be shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShownCredential)]
+pub struct Credential {
+    pub kind: CredentialKind,
+    /// Of the account, as `docxy upstreams` names it; `anonymous` where docxy's address pays. None: it is the client's own.
+    pub name: Option<String>,
+    /// What is left there; none: the registry has not said, or does not limit, or it is the client's own.
+    pub quota: Option<Quota>,
+    pub because: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ShownCredentialKind)]
+pub enum CredentialKind {
+    /// docxy's own.
+    OwnAccount,
+    /// No account, but docxy's own certificate.
+    OwnCertificate,
+    /// The client's own account there.
+    Clients,
+    Nothing,
 }
 
 /// How long a tag may be answered without asking.
@@ -78,7 +134,8 @@ pub struct Access {
 pub struct Freshness {
     /// The number of the rule of `[[cache.tags]]` that decides, counted from 1; none: the default.
     pub rule: Option<u64>,
-    /// fresh, stale-while-revalidate, revalidate; none: nothing is known of the tag.
+    /// fresh, stale-while-revalidate, revalidate, never (it is asked about each time, and not kept); none: nothing is known of
+    /// the tag.
     pub state: Option<String>,
     /// Since the registry last confirmed it.
     pub confirmed: Option<u64>,
@@ -88,6 +145,8 @@ pub struct Freshness {
     pub for_ever: bool,
     /// How long it is served while the registry can't be asked; none: it is not.
     pub stale_for: Option<u64>,
+    /// And after which failures: connect, timeout, 5xx, 429, denied, missing.
+    pub stale_after: Vec<String>,
     /// In one sentence.
     pub because: String,
 }

@@ -53,7 +53,7 @@ pub struct CacheHealth {
     pub bytes: u64,
     pub max_size: u64,
     pub blobs: u64,
-    /// Bytes that the filesystem still takes; none where it does not tell.
+    /// Bytes that the filesystem still takes; none where it does not tell, or takes longer than a second to.
     pub free: Option<u64>,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::cache::{PinEntry, Pinned, Store};
+use crate::cache::{NewPin, PinEntry, Pinned, Store};
 
 /// Images in one call.
 pub const MOST_IMAGES: usize = 100;
@@ -51,20 +51,49 @@ pub struct Refused {
 }
 
 impl Done {
-    /// Lets go of one, and says what came of it. Blocking.
-    pub fn unpin(&mut self, store: &Store, what: &Pinned) {
-        let refused = match store.unpin(what) {
-            Ok(true) => {
-                self.unpinned.push(what.to_string());
-                return;
+    /// Pins what could be understood of these, and says what came of each. With `at_digest` what a tag means now. Blocking.
+    pub fn pin(&mut self, store: &Store, images: Vec<(String, Result<NewPin, String>)>, at_digest: bool) {
+        let (mut names, mut wanted) = (Vec::new(), Vec::new());
+        for (image, new) in images {
+            let fixed = |new: NewPin| {
+                Ok(NewPin {
+                    what: fixed(store, new.what, at_digest)?,
+                    ..new
+                })
+            };
+            match new.and_then(fixed) {
+                Ok(new) => {
+                    names.push(image);
+                    wanted.push(new);
+                }
+                Err(error) => self.refused.push(Refused { image, error }),
             }
-            Ok(false) => "it is not pinned".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        self.refused.push(Refused {
-            image: what.to_string(),
-            error: refused,
-        });
+        }
+        for (image, outcome) in names.into_iter().zip(store.pin_all(&wanted)) {
+            match outcome {
+                Ok(entry) => self.pinned.push(entry),
+                Err(error) => self.refused.push(Refused {
+                    image,
+                    error: error.to_string(),
+                }),
+            }
+        }
+    }
+
+    /// Lets go of these, and says what came of each. Blocking.
+    pub fn unpin(&mut self, store: &Store, images: &[Pinned]) {
+        for (what, outcome) in images.iter().zip(store.unpin_all(images)) {
+            let image = what.to_string();
+            let error = match outcome {
+                Ok(true) => {
+                    self.unpinned.push(image);
+                    continue;
+                }
+                Ok(false) => "it is not pinned".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            self.refused.push(Refused { image, error });
+        }
     }
 }
 
@@ -72,7 +101,7 @@ impl Done {
 ///
 /// # Errors
 /// What it means is not known here.
-pub fn fixed(store: &Store, what: Pinned, at_digest: bool) -> Result<Pinned, String> {
+fn fixed(store: &Store, what: Pinned, at_digest: bool) -> Result<Pinned, String> {
     match what {
         Pinned::Tag(name, tag) if at_digest => match store.meaning_of(&name, &tag) {
             Some(digest) => Ok(Pinned::Digest(name, digest)),

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::VARIABLE;
@@ -101,6 +101,7 @@ impl Succession {
             return Listening(None);
         };
         let (go, may_go) = oneshot::channel();
+        let (heard, numbers) = mpsc::unbounded_channel();
         if telling.say(&FromNew::Ready).await.is_err() {
             tracing::debug!("the predecessor is gone");
         }
@@ -108,8 +109,9 @@ impl Succession {
             inheritance: store.map(Store::inheritance),
             store: store.cloned(),
             pull: Arc::clone(pull),
-            telling,
+            heard,
         };
+        tokio::spawn(confirm(telling, numbers));
         let listening = tokio::spawn(heir.hear(hearing, go));
         metrics.hand_overs.inc(HandOver::Done);
         // Where it went without a word, there is nobody to wait for.
@@ -132,7 +134,18 @@ struct Heir {
     store: Option<Store>,
     inheritance: Option<Inheritance>,
     pull: Arc<Pull>,
-    telling: Telling,
+    /// The numbers of changes that were heard. Never waited for: the predecessor may be writing, and hear nothing meanwhile.
+    heard: mpsc::UnboundedSender<u64>,
+}
+
+/// Until either side is gone.
+async fn confirm(mut telling: Telling, mut numbers: mpsc::UnboundedReceiver<u64>) {
+    while let Some(number) = numbers.recv().await {
+        if telling.say(&FromNew::Heard(number)).await.is_err() {
+            tracing::debug!("the predecessor does not wait for an answer");
+            return;
+        }
+    }
 }
 
 impl Heir {
@@ -185,9 +198,7 @@ impl Heir {
                         .everywhere()
                         .await;
                 }
-                if self.telling.say(&FromNew::Heard(number)).await.is_err() {
-                    tracing::debug!("the predecessor does not wait for an answer");
-                }
+                let _ = self.heard.send(number);
             }
         }
     }

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
 use super::VARIABLE;
@@ -19,6 +20,8 @@ pub struct Program {
     /// The name it was called by, and its arguments.
     called: OsString,
     arguments: Vec<OsString>,
+    /// Where somebody takes this process's end for the service's.
+    is_waited_for: Option<&'static str>,
 }
 
 impl Program {
@@ -34,7 +37,13 @@ impl Program {
             path,
             called,
             arguments: arguments.collect(),
+            is_waited_for: is_waited_for(),
         })
+    }
+
+    /// Why no other process may take this one's place.
+    pub fn is_waited_for(&self) -> Option<&'static str> {
+        self.is_waited_for
     }
 
     pub fn path(&self) -> &Path {
@@ -56,6 +65,21 @@ impl Program {
         }
         command.spawn()
     }
+}
+
+/// As the process begins: one that was left behind by a shell is nobody's service later.
+fn is_waited_for() -> Option<&'static str> {
+    if rustix::process::getpid().is_init() {
+        return Some(
+            "docxy is process 1 of its container, which would end with it: start another container instead",
+        );
+    }
+    let by_init = rustix::process::getppid().is_some_and(Pid::is_init);
+    (by_init && env::var_os("NOTIFY_SOCKET").is_none()).then_some(
+        "docxy was started by process 1, or by a script that had ended already, and process 1 may take docxy's end for the \
+         service's: in a container start another container instead; in a systemd unit set Type=notify; in a script wait for \
+         docxy after you started it",
+    )
 }
 
 /// As a shell does.

@@ -1,25 +1,27 @@
 //! The old one's side: at SIGUSR2 it finds its successor, and goes on as before if that comes to nothing.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Program;
+use super::candidate::{Candidate, Silence, Successor};
 use super::channel::{self, Hearing, Telling};
 use super::heritage::Listening;
-use super::words::{Changed, First, FromNew, FromOld, Link, Name};
+use super::turns::{Held as _, Turns};
+use super::voice::Voice;
+use super::words::{First, FromNew};
 use crate::admin;
-use crate::cache::{Certainty, Legacy, Store};
+use crate::cache::{Legacy, Store};
 use crate::listen::{Deed, Drain, Listener, Trigger, systemd};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::HandOver;
@@ -30,6 +32,13 @@ const PREPARING: Duration = Duration::from_mins(1);
 const TAKING_OVER: Duration = Duration::from_mins(3);
 /// For the last words to it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Between a successor's death and the starts of others.
+const AGAIN: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
 /// Until a killed successor's lock is free.
 const TAKING_BACK: Duration = Duration::from_secs(10);
 
@@ -78,6 +87,9 @@ pub struct Steward {
     pub patience: Duration,
     sockets: Vec<(Deed, TcpListener)>,
     after: Option<After>,
+    turns: Turns,
+    /// It handed over, and nobody serves.
+    is_alone: bool,
 }
 
 /// What is left to do after a hand-over.
@@ -87,6 +99,8 @@ struct After {
     telling: JoinHandle<()>,
     _silent: mpsc::UnboundedSender<Legacy>,
     over: CancellationToken,
+    /// Until it ends.
+    successor: Option<Successor>,
 }
 
 /// Why there was none.
@@ -97,6 +111,14 @@ enum Failed {
     AfterRetirement(String),
 }
 
+impl Failed {
+    fn into_why(self) -> String {
+        match self {
+            Self::Before(why) | Self::AfterRetirement(why) => why,
+        }
+    }
+}
+
 /// SIGUSR2, taken over at once: until then it kills.
 pub fn requests() -> io::Result<Signal> {
     signal(SignalKind::user_defined2())
@@ -104,7 +126,7 @@ pub fn requests() -> io::Result<Signal> {
 
 impl Steward {
     pub fn new(
-        program: Program,
+        (program, turns): (Program, Turns),
         listeners: &[Listener],
         store: Option<Store>,
         operators: Operators,
@@ -125,14 +147,21 @@ impl Steward {
                 .map(Listener::bequeath)
                 .collect::<io::Result<_>>()?,
             after: None,
+            turns,
+            is_alone: false,
         })
     }
 
     /// For ever: what comes of each request is told in the log.
     pub async fn serve(&mut self, mut requests: Signal) -> Infallible {
         loop {
+            let successor = self.after.as_mut().and_then(|after| after.successor.as_mut());
             tokio::select! {
                 _ = requests.recv() => {}
+                ended = ended(successor) => {
+                    self.succeed_again(ended).await;
+                    continue;
+                }
                 () = self.drain.ending() => {
                     // Whoever connects now is to be refused, not to wait for nobody.
                     self.sockets.clear();
@@ -143,10 +172,8 @@ impl Steward {
                 self.refuse("this process has handed over already: ask the one that serves now");
                 continue;
             }
-            if std::process::id() == 1 {
-                self.refuse(
-                    "docxy is process 1 of its container, which would end with it: start another container instead",
-                );
+            if let Some(why) = self.program.is_waited_for() {
+                self.refuse(why);
                 continue;
             }
             let metrics = self.metrics.clone();
@@ -164,8 +191,8 @@ impl Steward {
     }
 
     /// After the last connection: says the last words, once the predecessor has said its own, and gives up the operators'
-    /// listeners.
-    pub async fn finish(mut self, mut predecessor: Listening) {
+    /// listeners. Says whether all is well: no process that took over has died without another in its place.
+    pub async fn finish(mut self, mut predecessor: Listening) -> bool {
         if let Some(After { telling, over, .. }) = self.after.take() {
             tokio::select! {
                 () = predecessor.over() => {}
@@ -176,6 +203,7 @@ impl Steward {
             let _ = timeout(LAST_WORDS, telling).await;
         }
         self.operators.close().await;
+        !self.is_alone
     }
 
     fn refuse(&self, why: &str) {
@@ -185,8 +213,10 @@ impl Steward {
 
     async fn attempt(&mut self) {
         tracing::info!(program = %self.program.path().display(), "SIGUSR2: handing over to a new process");
+        // A reload in between would be one of this process alone.
+        let mut turn = self.turns.take().await;
         match self.hand_over().await {
-            Ok(()) => {}
+            Ok(process) => turn.serves(process),
             Err(Failed::Before(why)) => {
                 count(&self.metrics, HandOver::Failed);
                 tracing::error!("the hand-over failed: {why}; this process goes on as before");
@@ -199,8 +229,8 @@ impl Steward {
         }
     }
 
-    async fn hand_over(&mut self) -> Result<(), Failed> {
-        let (mut candidate, mut hearing, telling) = self.begin()?;
+    async fn hand_over(&mut self) -> Result<u32, Failed> {
+        let (candidate, mut hearing, telling) = self.begin()?;
         let process = candidate.process();
         let version = match self.hear(&mut hearing, PREPARING).await {
             Ok(FromNew::Prepared { version }) => version,
@@ -214,27 +244,24 @@ impl Steward {
         self.operators.parts.pull().tell_doubts();
         // Without a cache there is nothing to say but that this process lives.
         let (silent, nothing) = mpsc::unbounded_channel();
-        let mut voice = Voice {
-            legacy: retired.unwrap_or(nothing),
-            telling,
-            waiting: HashMap::new(),
-            number: 0,
-        };
+        let mut voice = Voice::new(retired.unwrap_or(nothing), telling);
         self.operators.close().await;
-        let heard = match voice.telling.say(&FromOld::Yours).await {
+        let mut heard = match voice.yours().await {
             Ok(()) => self.hear(&mut hearing, TAKING_OVER).await,
             Err(_) => Err(Silence::Gone),
         };
-        let may_go = matches!(heard, Ok(FromNew::Ready)) && voice.go().await.is_ok();
-        if !may_go {
+        if matches!(heard, Ok(FromNew::Ready)) {
+            heard = match timeout(LAST_WORDS, voice.go()).await {
+                Ok(Ok(())) => Ok(FromNew::Ready),
+                _ => Err(Silence::AtTheEnd),
+            };
+        }
+        if !matches!(heard, Ok(FromNew::Ready)) {
             let why = candidate.reject(heard).await;
             return Err(Failed::AfterRetirement(why));
         }
-        candidate.release();
         systemd::handed_over_to(process);
         self.trigger.hand_over();
-        // A socket that nobody accepts from must not be kept open: if the successor dies, another has to listen there.
-        self.sockets.clear();
         if let Some(store) = &self.store {
             store.give_up();
         }
@@ -243,12 +270,72 @@ impl Steward {
             telling: tokio::spawn(voice.pass_on(hearing, over.clone())),
             _silent: silent,
             over,
+            successor: candidate.release(),
         });
-        tracing::info!(
-            process,
-            "handed over: the new process serves; this one ends when its transfers have"
+        tell_done(process);
+        Ok(process)
+    }
+
+    /// The process that took over has ended while this one still drains. What it was told to do needs no other; otherwise
+    /// connections wait at the sockets, which this one has kept, for another to accept them.
+    async fn succeed_again(&mut self, ended: io::Result<ExitStatus>) {
+        if let Some(after) = &mut self.after {
+            after.successor = None;
+        }
+        let mut turn = self.turns.take().await;
+        *turn = None;
+        if ended.as_ref().is_ok_and(ExitStatus::success) {
+            tracing::info!("the process that took over was told to end");
+            self.sockets.clear();
+            return;
+        }
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        tracing::error!("the process that took over has ended ({how}): starting another");
+        for pause in AGAIN {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.drain.ending() => return,
+            }
+            match self.begin_again().await {
+                Ok(process) => {
+                    turn.serves(process);
+                    return;
+                }
+                Err(why) => tracing::error!("no process took over again: {why}"),
+            }
+        }
+        tracing::error!(
+            "nobody serves any more: what is under way here has limits.drain to end, then this process ends with code 1"
         );
-        Ok(())
+        self.is_alone = true;
+        self.sockets.clear();
+        systemd::handed_over_to(std::process::id());
+        self.trigger.start();
+    }
+
+    /// Like a hand-over, but the cache is nobody's: what this process still downloads, its successor's successor finds at the
+    /// next start.
+    async fn begin_again(&mut self) -> Result<u32, String> {
+        let (candidate, mut hearing, telling) = self.begin().map_err(Failed::into_why)?;
+        let process = candidate.process();
+        let mut heard = self.hear(&mut hearing, PREPARING).await;
+        let (_silent, nothing) = mpsc::unbounded_channel();
+        let mut voice = Voice::new(nothing, telling);
+        if matches!(heard, Ok(FromNew::Prepared { .. })) {
+            heard = match voice.yours().await {
+                Ok(()) => self.hear(&mut hearing, TAKING_OVER).await,
+                Err(_) => Err(Silence::Gone),
+            };
+        }
+        if !matches!(heard, Ok(FromNew::Ready)) || voice.go().await.is_err() {
+            return Err(candidate.reject(heard).await);
+        }
+        systemd::handed_over_to(process);
+        if let Some(after) = &mut self.after {
+            after.successor = candidate.release();
+        }
+        tell_done(process);
+        Ok(process)
     }
 
     fn begin(&self) -> Result<(Candidate, Hearing, Telling), Failed> {
@@ -266,7 +353,7 @@ impl Steward {
                 error,
             )
         })?;
-        let candidate = Candidate(Some(child));
+        let candidate = Candidate::new(child);
         let (hearing, telling) = channel::halves(ours).map_err(|error| failed("its socket", error))?;
         Ok((candidate, hearing, telling))
     }
@@ -300,150 +387,18 @@ impl Steward {
     }
 }
 
-/// A process that is not the successor yet: killed if it is dropped.
-struct Candidate(Option<Child>);
-
-/// Why nothing was heard of it.
-enum Silence {
-    Gone,
-    Late(Duration),
-    Stopping,
-}
-
-impl Candidate {
-    fn process(&self) -> u32 {
-        self.0.as_ref().and_then(Child::id).unwrap_or_default()
-    }
-
-    /// It serves from now on.
-    fn release(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            tokio::spawn(async move {
-                if let Ok(status) = child.wait().await {
-                    tracing::warn!(%status, "the process that took over has ended before this one");
-                }
-            });
-        }
-    }
-
-    /// Makes sure that it is gone, and tells why it must be.
-    async fn reject(mut self, heard: Result<FromNew, Silence>) -> String {
-        let process = self.process();
-        let Some(mut child) = self.0.take() else {
-            return "it is gone".to_owned();
-        };
-        if matches!(heard, Err(Silence::Gone))
-            && let Ok(Ok(status)) = timeout(Duration::from_secs(1), child.wait()).await
-        {
-            return format!("the new process {process} ended with {status}; what it said stands above");
-        }
-        if let Err(error) = child.kill().await {
-            tracing::warn!(process, %error, "the new process can't be killed");
-        }
-        match heard {
-            Ok(_) => format!("the new process {process} spoke out of turn"),
-            Err(Silence::Gone) => format!("the new process {process} does not answer"),
-            Err(Silence::Late(limit)) => format!("the new process {process} was not ready within {limit:?}"),
-            Err(Silence::Stopping) => "docxy is to end".to_owned(),
-        }
+async fn ended(successor: Option<&mut Successor>) -> io::Result<ExitStatus> {
+    match successor {
+        Some(successor) => successor.ended().await,
+        None => std::future::pending().await,
     }
 }
 
-impl Drop for Candidate {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.start_kill();
-        }
-    }
-}
-
-/// Tells the successor what the store says, and whoever waits for it that it was heard.
-struct Voice {
-    legacy: mpsc::UnboundedReceiver<Legacy>,
-    telling: Telling,
-    /// Changes that the successor has not heard of yet.
-    waiting: HashMap<u64, oneshot::Sender<()>>,
-    number: u64,
-}
-
-impl Voice {
-    /// Before it may begin, the successor knows what our downloads may still take.
-    async fn go(&mut self) -> io::Result<()> {
-        while let Ok(next) = self.legacy.try_recv() {
-            self.say(next).await?;
-        }
-        self.telling.say(&FromOld::Go).await
-    }
-
-    /// Until it is `over` and all is said, or the successor is gone.
-    async fn pass_on(mut self, mut hearing: Hearing, over: CancellationToken) {
-        loop {
-            tokio::select! {
-                next = self.legacy.recv() => {
-                    let Some(next) = next else { return };
-                    if self.say(next).await.is_err() {
-                        return;
-                    }
-                }
-                answer = hearing.next() => match answer {
-                    Some(FromNew::Heard(number)) => {
-                        if let Some(heard) = self.waiting.remove(&number) {
-                            let _ = heard.send(());
-                        }
-                    }
-                    Some(_) => {}
-                    None => return,
-                },
-                () = over.cancelled(), if !self.legacy.is_closed() => self.legacy.close(),
-            }
-        }
-    }
-
-    async fn say(&mut self, legacy: Legacy) -> io::Result<()> {
-        self.number += 1;
-        let (word, heard) = spoken(legacy, self.number);
-        self.telling.say(&word).await?;
-        if let Some(heard) = heard {
-            self.waiting.insert(self.number, heard);
-        }
-        Ok(())
-    }
-}
-
-fn spoken(legacy: Legacy, number: u64) -> (FromOld, Option<oneshot::Sender<()>>) {
-    match legacy {
-        Legacy::Growing(bytes) => (FromOld::Growing(bytes), None),
-        Legacy::Stored { digest, size, links } => {
-            let links = links.iter().map(|(name, media_type)| Link {
-                name: Name::from(name),
-                media_type: media_type.clone(),
-            });
-            let word = FromOld::Stored {
-                digest: digest.to_string(),
-                size,
-                links: links.collect(),
-            };
-            (word, None)
-        }
-        Legacy::Withdrawn { name, keep } => {
-            let name = Name::from(&name);
-            (FromOld::Withdrawn { name, keep }, None)
-        }
-        Legacy::Changed {
-            name,
-            change,
-            certainty,
-            heard,
-        } => {
-            let word = FromOld::Changed {
-                number,
-                name: Name::from(&name),
-                change: Changed::from(&change),
-                done: certainty == Certainty::Done,
-            };
-            (word, Some(heard))
-        }
-    }
+fn tell_done(process: u32) {
+    tracing::info!(
+        process,
+        "handed over: the new process serves; this one ends when its transfers have"
+    );
 }
 
 fn count(metrics: &Metrics, result: HandOver) {

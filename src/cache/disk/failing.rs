@@ -1,10 +1,10 @@
-//! A disk that fails when it is told to.
+//! A disk that fails, or stands, when it is told to.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{Disk, Real, Space};
 
@@ -42,7 +42,7 @@ impl Call {
 
 /// Fails from the n-th call of a kind on, as a broken disk does; the rest goes to the real one.
 #[derive(Debug, Default)]
-pub(crate) struct Failing(Mutex<Plan>);
+pub(crate) struct Failing(Mutex<Plan>, Condvar);
 
 #[derive(Debug, Default)]
 struct Plan {
@@ -52,6 +52,8 @@ struct Plan {
     /// Writes and fsyncs that go on now, and the most there were.
     busy: usize,
     busiest: usize,
+    /// Who reads waits.
+    stands: bool,
 }
 
 impl Failing {
@@ -60,6 +62,12 @@ impl Failing {
         let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = plan.seen.get(&call).copied().unwrap_or(0);
         plan.from.insert(call, (seen + nth, errno));
+    }
+
+    /// Until it is told otherwise no read comes back.
+    pub fn stand(&self, stands: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).stands = stands;
+        self.1.notify_all();
     }
 
     pub fn mend(&self) {
@@ -128,6 +136,8 @@ impl Disk for Failing {
 
     fn read_at(&self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
         self.now(Call::Read)?;
+        let plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.1.wait_while(plan, |plan| plan.stands));
         Real.read_at(file, into, at)
     }
 

@@ -78,7 +78,7 @@ pub(super) fn remove(parts: &Parts, what: &Pinned) -> io::Result<()> {
     parts.disk.sync_folder(&root)
 }
 
-/// All that can be read; what can't is set aside, and the log says so. Blocking.
+/// All that can be read, and the log names the others; what is none is set aside. Blocking.
 pub(super) fn all(parts: &Parts) -> Vec<Pin> {
     let mut pins = Vec::new();
     for (registry, registry_name, kind) in scan::entries(&parts.layout.pins()) {
@@ -127,7 +127,17 @@ fn what(name: &FullName, file: &str) -> Option<Pinned> {
 }
 
 fn read(parts: &Parts, path: &Path, what: Pinned) -> Option<Pin> {
-    let bytes = scan::contents(&*parts.disk, path, LONGEST)?;
+    let bytes = match scan::contents(&*parts.disk, path, LONGEST) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            parts.metrics.disk_errors.inc();
+            tracing::warn!(
+                path = %path.display(), %error,
+                "a pin can't be read, and does not count until it can be when docxy starts"
+            );
+            return None;
+        }
+    };
     let pin = parse(&bytes, &what);
     if pin.is_none() && matches!(what, Pinned::Blob(_)) && bytes.is_empty() {
         return Some(Pin {
@@ -139,7 +149,7 @@ fn read(parts: &Parts, path: &Path, what: Pinned) -> Option<Pin> {
         });
     }
     if pin.is_none() {
-        tracing::warn!(path = %path.display(), "a pin can't be read, and does not count; it is in the folder quarantine");
+        tracing::warn!(path = %path.display(), "this is no pin, and does not count; it is in the folder quarantine");
         scan::set_aside(&*parts.disk, &parts.layout, path);
     }
     pin

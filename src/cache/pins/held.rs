@@ -2,12 +2,14 @@
 //! was whole before.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use super::{Pin, PinState, Pinned, limit};
+use super::{Pin, PinState, Pinned, limit, most_of};
 use crate::cache::Parts;
 use crate::cache::image::{self, Image};
 use crate::cache::key::Key;
-use crate::oci::{Digest, FullName, Tag};
+use crate::cache::records::Spared;
+use crate::oci::{Digest, FullName, RegistryName, Tag};
 
 /// What one pin comes to.
 #[derive(Debug)]
@@ -29,11 +31,40 @@ pub(super) struct Held {
 pub(super) struct Plan {
     /// The oldest first, which are the last to give way.
     pub pins: Vec<(Pin, Held)>,
-    pub limit: u64,
     /// What is kept, and its size.
     kept: BTreeMap<Digest, u64>,
-    /// What all pins together would take, up to and with each that is over the limit.
-    wanted: BTreeMap<String, u64>,
+    /// Those that are over a limit.
+    over: BTreeMap<String, TooMuch>,
+}
+
+/// What all pins together would take with one more.
+#[derive(Clone, Debug)]
+pub(super) struct TooMuch {
+    pub bytes: u64,
+    pub limit: u64,
+    /// The key that sets it.
+    pub key: String,
+}
+
+/// What pins of one limit hold so far.
+#[derive(Default)]
+struct Sum {
+    digests: HashSet<Digest>,
+    bytes: u64,
+}
+
+impl Sum {
+    fn with(&self, image: &Image) -> u64 {
+        let more = image.parts.iter();
+        more.filter(|(digest, _)| !self.digests.contains(*digest))
+            .map(|(_, part)| part.size)
+            .fold(self.bytes, u64::saturating_add)
+    }
+
+    fn add(&mut self, image: &Image) {
+        self.bytes = self.with(image);
+        self.digests.extend(image.parts.keys().cloned());
+    }
 }
 
 impl Plan {
@@ -42,26 +73,42 @@ impl Plan {
         pins.sort_by_key(|pin| (pin.at, pin.what.to_string()));
         let mut plan = Self {
             pins: Vec::with_capacity(pins.len()),
-            limit: limit(parts),
             kept: BTreeMap::new(),
-            wanted: BTreeMap::new(),
+            over: BTreeMap::new(),
         };
-        let mut bytes = 0_u64;
+        let limits = parts.limits.load();
+        let mut all = Sum::default();
+        let mut registries: BTreeMap<RegistryName, Sum> = BTreeMap::new();
         for mut pin in pins {
             let (image, mut held) = hold(parts, &mut pin);
-            let more: u64 = image
-                .parts
-                .iter()
-                .filter(|(digest, _)| !plan.kept.contains_key(*digest))
-                .map(|(_, part)| part.size)
-                .fold(0, u64::saturating_add);
-            if bytes.saturating_add(more) > plan.limit {
+            let registry = pin.what.name().map(|name| &name.registry);
+            let quota = registry.and_then(|registry| Some((registry, *limits.quotas.get(registry)?)));
+            let (bytes, limit) = (all.with(&image), limit(parts));
+            let mut over = (bytes > limit).then(|| TooMuch {
+                bytes,
+                limit,
+                key: "cache.max_size".to_owned(),
+            });
+            if let Some((registry, quota)) = quota {
+                let bytes = registries.entry(registry.clone()).or_default().with(&image);
+                let limit = most_of(quota);
+                over = over.or_else(|| {
+                    (bytes > limit).then(|| TooMuch {
+                        bytes,
+                        limit,
+                        key: format!("registries.\"{registry}\".cache_quota"),
+                    })
+                });
+            }
+            if let Some(over) = over {
                 held.is_kept = false;
                 held.state = PinState::OverLimit;
-                plan.wanted
-                    .insert(pin.what.to_string(), bytes.saturating_add(more));
+                plan.over.insert(pin.what.to_string(), over);
             } else {
-                bytes += more;
+                all.add(&image);
+                if let Some((registry, _)) = quota {
+                    registries.entry(registry.clone()).or_default().add(&image);
+                }
                 let sizes = image
                     .parts
                     .iter()
@@ -73,18 +120,32 @@ impl Plan {
         plan
     }
 
-    pub fn digests(&self) -> HashSet<Digest> {
-        self.kept.keys().cloned().collect()
+    /// What no bound takes, as long as these pins are.
+    pub fn spared(&self) -> Spared {
+        let kept = || self.pins.iter().filter(|(_, held)| held.is_kept);
+        let tags = kept().filter_map(|(pin, _)| match &pin.what {
+            Pinned::Tag(name, tag) => Some((name.clone(), tag.clone())),
+            Pinned::Digest(..) | Pinned::Blob(_) => None,
+        });
+        Spared {
+            tags: tags.collect(),
+            repositories: kept().filter_map(|(pin, _)| pin.what.name().cloned()).collect(),
+            blobs: Arc::new(self.kept.keys().map(Key::from).collect()),
+        }
     }
 
     pub fn bytes(&self) -> u64 {
-        self.kept.values().sum()
+        self.kept.values().copied().fold(0, u64::saturating_add)
     }
 
-    /// One of these pins is over the limit: what would be needed.
-    pub fn too_much(&self, among: impl Fn(&String) -> bool) -> Option<u64> {
-        let over = self.wanted.iter().filter(|(text, _)| among(text));
-        over.map(|(_, bytes)| *bytes).max()
+    /// One of these pins is over a limit: the one for which most would be needed.
+    pub fn too_much(&self, among: impl Fn(&String) -> bool) -> Option<TooMuch> {
+        let over = self.over.iter().filter(|(text, _)| among(text));
+        over.map(|(_, over)| over.clone()).max_by_key(|over| over.bytes)
+    }
+
+    pub fn over(&self, text: &str) -> Option<&TooMuch> {
+        self.over.get(text)
     }
 }
 

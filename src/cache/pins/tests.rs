@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{NewPin, PinError, PinState, Pinned};
+use super::{NewPin, PinEntry, PinError, PinState, Pinned};
 use crate::cache::shelf::{Shelf, name, record, tag};
 use crate::cache::{Selector, TagRecord};
 use crate::oci::{Digest, Platform, media};
@@ -95,6 +95,79 @@ fn a_pinned_tag_is_followed_and_the_older_goes_only_when_the_newer_is_whole() {
 }
 
 #[test]
+fn an_index_too_deep_to_look_into_is_never_whole() {
+    // Whoever pins it relies on what "whole" says; what was not looked at is not known to be here.
+    let shelf = Shelf::new();
+    let now = shelf.store.clock().now();
+    let (root, _) = image(&shelf, 1, 3000, true);
+    let mut top = (root, media::OCI_MANIFEST);
+    for depth in 1..=4 {
+        let index = json!({
+            "schemaVersion": 2,
+            "manifests": [{"mediaType": top.1, "digest": top.0.to_string(), "size": 100}],
+        });
+        let index = shelf.stock(&serde_json::to_vec(&index).unwrap());
+        shelf.store.link(&name(REDIS), &index, Some(media::OCI_INDEX));
+        top = (index, media::OCI_INDEX);
+        let record = TagRecord {
+            media_type: top.1.to_owned(),
+            ..record(&top.0, "iod", now)
+        };
+        shelf.store.put_tag(&name(REDIS), &tag("7"), record);
+        let state = shelf.store.pin(tagged(&[])).unwrap().state;
+        // Deeper than three, what was whole before is still kept.
+        let expected = if depth <= 3 {
+            PinState::Whole
+        } else {
+            PinState::Renewing
+        };
+        assert_eq!(state, expected, "{depth}");
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_are_no_small_image() {
+    // A manifest may say that its layers have 2^63 bytes each: their sum is no small number.
+    let shelf = Shelf::new();
+    let now = shelf.store.clock().now();
+    let layers: Vec<Digest> = (1..=4_u8)
+        .map(|n| Digest::of(crate::oci::digest::Algorithm::Sha256, &[n]))
+        .collect();
+    let layers: Vec<(&Digest, usize)> = layers.iter().map(|layer| (layer, 1 << 62)).collect();
+    let root = shelf.stock(&sized_manifest(&layers));
+    shelf.store.link(&name(REDIS), &root, Some(media::OCI_MANIFEST));
+    moves_to(&shelf, &root, now);
+    let refused = shelf.store.pin(tagged(&[]));
+    assert!(
+        matches!(refused, Err(PinError::NoRoom { bytes: u64::MAX, .. })),
+        "{refused:?}"
+    );
+    let image = shelf.store.image(&root, media::OCI_MANIFEST, &[]);
+    assert_eq!((image.bytes(), image.platforms[0].bytes), (u64::MAX, u64::MAX));
+}
+
+#[test]
+fn a_pinned_tag_outlives_ten_thousand_newer_ones() {
+    // A repository of a busy CI pushes a tag for each build; what is pinned there is asked for only when something is down.
+    let shelf = Shelf::new();
+    let now = shelf.store.clock().now();
+    let (root, layer) = image(&shelf, 1, 3000, true);
+    moves_to(&shelf, &root, now - 50);
+    shelf.store.pin(tagged(&[])).unwrap();
+    for build in 0..10_001 {
+        let record = record(&root, "iod", now);
+        shelf
+            .store
+            .put_tag(&name(REDIS), &tag(&format!("build-{build}")), record);
+    }
+    let list = shelf.store.pins();
+    assert_eq!((list.pins[0].state, list.pins[0].blobs), (PinState::Whole, 2));
+    assert!(shelf.store.tag(&name(REDIS), &tag("7"), "iod").is_some());
+    assert!(shelf.store.tag(&name(REDIS), &tag("build-0"), "iod").is_none());
+    assert!(shelf.store.linked(&name(REDIS), &layer).is_some());
+}
+
+#[test]
 fn what_other_clients_were_told_long_ago_is_not_pinned_for_ever() {
     // A client that takes no index came once, a year ago: its old manifest must not stay pinned beside today's.
     let shelf = Shelf::new();
@@ -184,6 +257,43 @@ fn pins_that_would_fill_the_cache_are_refused() {
 }
 
 #[test]
+fn another_size_is_felt_by_pins_at_once() {
+    // An operator who makes a cache smaller must not lose everything that is not pinned to pins which are too large for it now;
+    // who makes it larger must not lose, within the hour, what he pinned.
+    let shelf = Shelf::with(|config| config.limits.max_size = 20_000);
+    let (root, layer) = image(&shelf, 1, 9000, true);
+    moves_to(&shelf, &root, shelf.store.clock().now());
+    shelf.store.pin(tagged(&[])).unwrap();
+    let resize = |max_size| {
+        let mut limits = (*shelf.store.limits()).clone();
+        limits.max_size = max_size;
+        shelf.store.reconfigure(limits);
+    };
+    resize(10_000);
+    assert!(!is_pinned(&shelf, &layer), "it would leave too little room");
+    resize(20_000);
+    assert!(is_pinned(&shelf, &layer));
+}
+
+#[test]
+fn pins_leave_room_in_their_registrys_quota() {
+    // Else nothing else of that registry is ever stored again, and nobody is told why.
+    let shelf = Shelf::with(|config| {
+        let hub = crate::oci::RegistryName::parse("docker.io").unwrap();
+        config.limits.quotas = [(hub, 5000)].into();
+    });
+    let (root, layer) = image(&shelf, 1, 4800, true);
+    moves_to(&shelf, &root, shelf.store.clock().now());
+    let refused = shelf.store.pin(tagged(&[])).unwrap_err();
+    let PinError::NoRoom { limit: 4500, .. } = &refused else {
+        panic!("{refused}");
+    };
+    let told = refused.to_string();
+    assert!(told.contains("registries.\"docker.io\".cache_quota"), "{told}");
+    assert!(!is_pinned(&shelf, &layer));
+}
+
+#[test]
 fn what_is_pinned_is_not_removed_by_hand_and_stays_readable() {
     // A slip in a script must not undo what somebody pinned; and a blob that stays without its link is lost all the same.
     let shelf = Shelf::new();
@@ -238,4 +348,65 @@ fn a_pin_that_rotted_is_set_aside_and_the_others_count() {
             .count(),
         1
     );
+}
+
+#[test]
+fn many_at_once_are_as_one_after_the_other() {
+    // A list of a thousand images is pinned in seconds, and of one that is too long the same ones are refused as by hand.
+    let sizes = [900, 4000, 100, 2500, 3000, 50, 5000, 200, 1000];
+    let build = || {
+        let shelf = Shelf::with(|config| config.limits.max_size = 10_000);
+        let now = shelf.store.clock().now();
+        for (size, n) in sizes.iter().zip(0_u8..) {
+            let layer = shelf.stock(&vec![n; *size]);
+            let root = shelf.stock(&sized_manifest(&[(&layer, *size)]));
+            shelf.store.link(&name(REDIS), &layer, None);
+            shelf.store.link(&name(REDIS), &root, Some(media::OCI_MANIFEST));
+            shelf
+                .store
+                .put_tag(&name(REDIS), &tag(&format!("t{n}")), record(&root, "iod", now));
+        }
+        shelf
+    };
+    let new: Vec<NewPin> = [0, 1, 2, 3, 4, 5, 6, 7, 8, 2]
+        .iter()
+        .map(|n| NewPin {
+            what: Pinned::Tag(name(REDIS), tag(&format!("t{n}"))),
+            ..tagged(&[])
+        })
+        .collect();
+    let (one, other) = (build(), build());
+    let by_hand: Vec<_> = new.iter().map(|new| one.store.pin(new.clone())).collect();
+    let at_once = other.store.pin_all(&new);
+    let told = |outcomes: &[Result<PinEntry, PinError>]| -> Vec<Result<String, String>> {
+        let told = outcomes.iter().map(|outcome| match outcome {
+            Ok(entry) => Ok(entry.image.clone()),
+            Err(error) => Err(error.to_string()),
+        });
+        told.collect()
+    };
+    assert_eq!(told(&by_hand), told(&at_once));
+    let refused: Vec<usize> = (0..)
+        .zip(&at_once)
+        .filter(|(_, pinned)| pinned.is_err())
+        .map(|(n, _)| n)
+        .collect();
+    assert_eq!(refused, [4, 6, 8]);
+    let pinned = |shelf: &Shelf| shelf.store.pins().pins;
+    assert_eq!(pinned(&one), pinned(&other));
+    let other = other.restarted(|_| {}).unwrap();
+    assert_eq!(pinned(&one), pinned(&other), "each has its file");
+    let all: Vec<Pinned> = new.into_iter().map(|new| new.what).collect();
+    let unpinned: Vec<bool> = other
+        .store
+        .unpin_all(&all)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(
+        unpinned,
+        [true, true, true, true, false, true, false, true, false, false]
+    );
+    assert_eq!(pinned(&other), []);
+    assert!(other.store.pin_all(&[]).is_empty() && other.store.unpin_all(&[]).is_empty());
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fullest::Fullest;
 use super::kind;
 use super::names::Names;
+use super::spared::Spared;
 use crate::cache::key::Key;
 use crate::oci::{Digest, FullName};
 
@@ -148,22 +149,25 @@ impl Links {
     }
 
     /// When there are more than `most`: takes the oldest of the fullest registry out.
-    pub fn beyond(&mut self, most: usize, names: &Names) -> Vec<(Key, u32, Option<Arc<str>>)> {
+    pub fn beyond(
+        &mut self,
+        most: usize,
+        names: &Names,
+        spared: &Spared,
+    ) -> Vec<(Key, u32, Option<Arc<str>>)> {
         if self.table.len() <= most {
             return Vec::new();
         }
         let fullest = Fullest::of(names, self.all_repositories());
+        let spared = spared.numbered(names);
+        let may_go =
+            |key: &Key, repository: u32| fullest.owns(repository) && !spared.has_link(key, repository);
         let its = || {
-            self.table
-                .iter()
-                .filter(|((_, repository), _)| fullest.owns(*repository))
+            let links = self.table.iter();
+            links.filter(|((key, repository), _)| may_go(key, *repository))
         };
         let mut orders: Vec<u32> = its().map(|(_, link)| link.order).collect();
-        let Some(last) = fullest
-            .going(most)
-            .checked_sub(1)
-            .filter(|last| *last < orders.len())
-        else {
+        let Some(last) = fullest.going(most).min(orders.len()).checked_sub(1) else {
             return Vec::new();
         };
         let (_, limit, _) = orders.select_nth_unstable(last);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Limits;
 use super::fullest::Fullest;
 use super::names::Names;
+use super::spared::Spared;
 use crate::oci::{Digest, FullName, Tag};
 
 /// A confirmation that only memory knows may be lost when docxy is killed: at most this long. Seconds.
@@ -146,19 +147,23 @@ impl Tags {
         record: TagRecord,
         limits: &Limits,
         names: &Names,
+        spared: &Spared,
     ) -> Vec<(u32, Tag, String)> {
         self.found(repository, tag, record);
         let mut gone = self.other_classes(repository, tag, limits.classes);
-        if let Some(full) = self.repositories.get(&repository)
-            && full.count > limits.repository_tags
-        {
-            gone.extend(self.oldest(|other| other == repository, limits.repository_tags / 100 + 1));
+        let is_full = |full: &Repository| full.count > limits.repository_tags;
+        if self.repositories.get(&repository).is_some_and(is_full) {
+            let spared = spared.numbered(names);
+            let its = |other, tag: &Tag| other == repository && !spared.has_tag(other, tag);
+            gone.extend(self.oldest(its, limits.repository_tags / 100 + 1));
         }
         if self.count > limits.tags {
+            let spared = spared.numbered(names);
             let repositories = self.repositories.iter();
             let each = repositories.flat_map(|(number, tags)| std::iter::repeat_n(*number, tags.count));
             let fullest = Fullest::of(names, each);
-            gone.extend(self.oldest(|other| fullest.owns(other), fullest.going(limits.tags)));
+            let its = |other, tag: &Tag| fullest.owns(other) && !spared.has_tag(other, tag);
+            gone.extend(self.oldest(its, fullest.going(limits.tags)));
         }
         for (repository, tag, class) in &gone {
             self.remove_class(*repository, tag, class);
@@ -278,8 +283,8 @@ impl Tags {
             .collect()
     }
 
-    fn oldest(&self, of: impl Fn(u32) -> bool, count: usize) -> Vec<(u32, Tag, String)> {
-        let repositories = self.repositories.iter().filter(|(number, _)| of(**number));
+    fn oldest(&self, among: impl Fn(u32, &Tag) -> bool, count: usize) -> Vec<(u32, Tag, String)> {
+        let repositories = self.repositories.iter();
         let mut records: Vec<(u64, u32, &Tag, &str)> = repositories
             .flat_map(|(number, repository)| {
                 repository
@@ -287,6 +292,7 @@ impl Tags {
                     .iter()
                     .map(move |(tag, kept)| (*number, tag, kept))
             })
+            .filter(|(number, tag, _)| among(*number, tag))
             .flat_map(|(number, tag, kept)| {
                 let of_tag = kept.iter().map(move |kept| &kept.record);
                 of_tag.map(move |record| (record.checked, number, tag, record.class.as_str()))

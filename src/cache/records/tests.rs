@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use super::{Limits, Records};
+use tempfile::TempDir;
+
+use super::{Limits, Records, Spared};
 use crate::cache::disk::failing::{Call, Failing};
 use crate::cache::index::Index;
+use crate::cache::key::Key;
 use crate::cache::layout::Layout;
 use crate::cache::shelf::{Shelf, digest, name, record, tag};
 use crate::oci::media;
@@ -130,12 +133,19 @@ fn confirmations_spare_the_disk() {
     assert!(text.contains("\"checked\":1310"), "{text}");
 }
 
-#[test]
-fn endless_names_fill_nothing() {
-    // Whoever asks for ever new tags and repositories must not fill memory or inodes.
+/// Empty, on a folder that goes with the first.
+fn bounded(limits: Limits) -> (TempDir, Layout, Records) {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path().to_owned());
     std::fs::create_dir(layout.temp()).unwrap();
+    let disk = Arc::new(Failing::default());
+    let records = Records::start(disk, layout.clone(), Metrics::default(), limits, Index::default()).unwrap();
+    (folder, layout, records)
+}
+
+#[test]
+fn endless_names_fill_nothing() {
+    // Whoever asks for ever new tags and repositories must not fill memory or inodes.
     let limits = Limits {
         links: 100,
         repository_tags: 20,
@@ -143,8 +153,7 @@ fn endless_names_fill_nothing() {
         tags: 50,
         public: 10,
     };
-    let disk = Arc::new(Failing::default());
-    let records = Records::start(disk, layout.clone(), Metrics::default(), limits, Index::default()).unwrap();
+    let (_folder, layout, records) = bounded(limits);
     for n in 0..1000 {
         let name = name(&format!("a.example/r{n}"));
         records.link(&name, &digest(n), None, || true);
@@ -171,9 +180,6 @@ fn endless_names_fill_nothing() {
 fn one_registry_pushes_out_none_of_the_others_records() {
     // Who pulls from Docker Hub: a registry, or somebody in it, that answers to endless names must not make docxy forget what
     // was pulled from elsewhere, which is all that there is when that is down (threats S5, R1).
-    let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::new(folder.path().to_owned());
-    std::fs::create_dir(layout.temp()).unwrap();
     let limits = Limits {
         links: 100,
         repository_tags: 100,
@@ -181,8 +187,7 @@ fn one_registry_pushes_out_none_of_the_others_records() {
         tags: 100,
         public: 100,
     };
-    let disk = Arc::new(Failing::default());
-    let records = Records::start(disk, layout.clone(), Metrics::default(), limits, Index::default()).unwrap();
+    let (_folder, _, records) = bounded(limits);
     let fill = |registry: &str, n: u64| {
         let name = name(&format!("{registry}/r{n}"));
         records.link(&name, &digest(n), None, || true);
@@ -214,6 +219,63 @@ fn one_registry_pushes_out_none_of_the_others_records() {
     let of_a: usize = (0..30).map(|n| kept("a.example", n)).sum();
     let of_b: usize = (0..20).map(|n| kept("b.example", n)).sum();
     assert!(of_a >= 3 * 24 && of_b == 60, "{of_a} {of_b}");
+}
+
+#[test]
+fn what_pins_need_outlives_every_bound() {
+    // An image that is pinned for the day when the line is down must not lose its tag, its links or its mark to a
+    // repository's ten thousand builds (issue 7, threat R1).
+    let limits = Limits {
+        links: 100,
+        repository_tags: 20,
+        classes: 2,
+        tags: 50,
+        public: 10,
+    };
+    let (_folder, _, records) = bounded(limits);
+    let (builds, stranger) = (name("a.example/builds"), name("a.example/stranger"));
+    let release = tag("release");
+    for pinned in 0..5 {
+        records.link(&builds, &digest(pinned), None, || true);
+        records.link(&stranger, &digest(pinned), None, || true);
+    }
+    records.mark_public(&builds, 0);
+    records.put_tag(&builds, &release, record(&digest(0), "oci", 0));
+    records.put_tag(&builds, &tag("other"), record(&digest(0), "oci", 0));
+    records.spare(Spared {
+        tags: [(builds.clone(), release.clone())].into(),
+        repositories: [builds.clone()].into(),
+        blobs: Arc::new((0..5).map(|n| Key::from(&digest(n))).collect()),
+    });
+    let fill = || {
+        for n in 10..1000 {
+            let other = name(&format!("a.example/r{n}"));
+            records.link(&builds, &digest(n), None, || true);
+            records.put_tag(&builds, &tag(&format!("t{n}")), record(&digest(n), "oci", n));
+            records.put_tag(&other, &tag("latest"), record(&digest(n), "oci", n));
+            records.mark_public(&other, n);
+        }
+    };
+    let linked = |name| {
+        (0..5)
+            .filter(|n| records.linked(name, &digest(*n)).is_some())
+            .count()
+    };
+    let tagged = |text: &str| records.tag(&builds, &tag(text), "oci").is_some();
+    fill();
+    assert_eq!((linked(&builds), linked(&stranger)), (5, 0));
+    assert_eq!((tagged("release"), tagged("other")), (true, false));
+    assert!(records.is_public(&builds));
+    let (links, tags, public) = records.counts();
+    assert!(
+        links <= 105 && tags <= 51 && public <= 11,
+        "{links} {tags} {public}"
+    );
+    // Unpinned, it is as everything else.
+    records.spare(Spared::default());
+    fill();
+    assert_eq!(linked(&builds), 0);
+    assert!(!tagged("release") && !records.is_public(&builds));
 }
 
 #[test]

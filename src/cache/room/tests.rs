@@ -78,6 +78,21 @@ async fn nothing_goes_under_a_reader_or_a_pin() {
 }
 
 #[tokio::test]
+async fn a_blob_that_pins_leave_no_room_for_costs_nothing_that_is_kept() {
+    // One huge layer, asked for again and again, would otherwise empty a cache of pins of everything else.
+    let shelf = Shelf::with(|config| config.limits.max_size = 1000);
+    let (pinned, other) = (shelf.stock(&[1; 800]), shelf.stock(&[2; 150]));
+    shelf.store.pin(shelf::pin(&pinned)).unwrap();
+    for _ in 0..2 {
+        let refused = reserve(&shelf.store.flights.shared, 300, Charge::NONE).await;
+        assert!(refused.is_err());
+        assert!(shelf.has(&other), "nothing could be gained by it");
+    }
+    let taken = reserve(&shelf.store.flights.shared, 200, Charge::NONE).await;
+    assert!(taken.is_ok() && !shelf.has(&other) && shelf.has(&pinned));
+}
+
+#[tokio::test]
 async fn what_a_manifest_names_goes_no_sooner_than_it() {
     // Half an image is worth nothing when the registry is down.
     let shelf = Shelf::with(|config| config.limits.max_size = 10_000);

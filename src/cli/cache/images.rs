@@ -1,5 +1,6 @@
 //! Images as they are named on the command line and in files of them.
 
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -27,10 +28,10 @@ pub(super) struct Images {
 impl Images {
     /// All of them, with the registries' own names, each once.
     pub fn read(&self, schema: &Schema) -> anyhow::Result<Vec<Pinned>> {
-        let mut found = Vec::new();
+        let (mut found, mut known) = (Vec::new(), HashSet::new());
         let mut add = |text: &str| -> anyhow::Result<()> {
             let image = image(schema, text)?;
-            if !found.contains(&image) {
+            if known.insert(image.to_string()) {
                 found.push(image);
             }
             Ok(())
@@ -84,13 +85,17 @@ fn contents(file: &Path) -> anyhow::Result<String> {
     if file.as_os_str() == "-" {
         std::io::stdin()
             .lock()
-            .take(LONGEST)
+            .take(LONGEST + 1)
             .read_to_string(&mut text)
             .context("the standard input can't be read")?;
     } else {
         std::fs::File::open(file)
-            .and_then(|opened| opened.take(LONGEST).read_to_string(&mut text))
+            .and_then(|opened| opened.take(LONGEST + 1).read_to_string(&mut text))
             .with_context(|| format!("{shown} can't be read"))?;
+    }
+    // What is cut off may be another image's name.
+    if text.len() as u64 > LONGEST {
+        bail!("{shown} is longer than {LONGEST} bytes: write several files");
     }
     Ok(text)
 }
@@ -126,5 +131,9 @@ mod tests {
         assert_eq!(found, ["docker.io/library/redis:7", "ghcr.io/o/i:latest"]);
         let error = format!("{:#}", read("redis:8\n\nRedis\n").unwrap_err());
         assert!(error.contains("images:3: \"Redis\" is no image"), "{error}");
+        // A line that is cut in its middle is another image.
+        let long = "ghcr.io/owner/image:1.25.3\n".repeat(40_000);
+        let error = format!("{:#}", read(&long).unwrap_err());
+        assert!(error.contains("is longer than 1048576 bytes"), "{error}");
     }
 }

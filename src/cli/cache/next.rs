@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// So many
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     most: u16,
-    /// Of this registry's own, as its `cache_quota` lets them go
+    /// Those of this registry; with a `cache_quota`, as that lets them go
     #[arg(long, value_name = "NAME", value_parser = |text: &str| RegistryName::parse(text).map_err(|error| error.to_string()))]
     registry: Option<RegistryName>,
 }
@@ -77,7 +77,7 @@ pub(in crate::cli) fn why(why: Why) -> &'static str {
     }
 }
 
-fn whereabouts(going: &Going) -> String {
+pub(in crate::cli) fn whereabouts(going: &Going) -> String {
     let names = if going.tags.is_empty() {
         &going.repositories
     } else {

@@ -103,18 +103,8 @@ impl Place {
                 }
             }
             Self::Offline(store) => {
-                for new in new {
-                    let image = new.what.to_string();
-                    let pinned = pins::fixed(store, new.what, at_digest).and_then(|what| {
-                        store
-                            .pin(NewPin { what, ..new })
-                            .map_err(|error| error.to_string())
-                    });
-                    match pinned {
-                        Ok(entry) => done.pinned.push(entry),
-                        Err(error) => done.refused.push(pins::Refused { image, error }),
-                    }
-                }
+                let images = new.into_iter().map(|new| (new.what.to_string(), Ok(new)));
+                done.pin(store, images.collect(), at_digest);
             }
         }
         Ok(done)
@@ -132,11 +122,7 @@ impl Place {
                     done.refused.extend(answer.refused);
                 }
             }
-            Self::Offline(store) => {
-                for what in images {
-                    done.unpin(store, what);
-                }
-            }
+            Self::Offline(store) => done.unpin(store, images),
         }
         Ok(done)
     }

@@ -53,10 +53,10 @@ pub(super) fn run(schema: &Schema, wanted: &Arguments, form: Form) -> anyhow::Re
         };
         let mut bar = Bar::new();
         let done = running.prefetch(&wanted, &mut |line| tell(&line, &mut bar, form))?;
-        all.images += done.images;
-        all.failed += done.failed;
-        all.fetched_blobs += done.fetched_blobs;
-        all.fetched_bytes += done.fetched_bytes;
+        all.images = all.images.saturating_add(done.images);
+        all.failed = all.failed.saturating_add(done.failed);
+        all.fetched_blobs = all.fetched_blobs.saturating_add(done.fetched_blobs);
+        all.fetched_bytes = all.fetched_bytes.saturating_add(done.fetched_bytes);
     }
     match form {
         Form::Json => json(&Line::Done(all))?,

@@ -8,15 +8,15 @@ use serde_json::{Value as Json, json};
 
 use super::image::Image;
 use crate::admin::api::About;
-use crate::admin::api::explain::{Decided, Explained, Freshness};
-use crate::admin::api::upstreams::Condition;
+use crate::admin::api::explain::{Credential, Decided, Explained, Freshness, Way};
 use crate::app::storage;
-use crate::cli::cache::next::why;
+use crate::cache::Next;
+use crate::cli::cache::next::{whereabouts, why};
 use crate::cli::running::Running;
 use crate::cli::table::{blobs, size};
 use crate::config::Schema;
 use crate::config::values::show_duration;
-use crate::pull::{Entitlement, Openness};
+use crate::pull::Openness;
 
 /// Who would ask, and by which way.
 pub(super) struct ForWhom {
@@ -85,7 +85,7 @@ impl<'a> Server<'a> {
     }
 
     fn told(&self, about: &About, explained: &Explained) -> String {
-        let (registry, repository) = (&self.image.name.registry, &self.image.name.repository);
+        let registry = &self.image.name.registry;
         let mut lines = vec![format!(
             "Here and now, says the docxy that runs (process {}):",
             about.process
@@ -95,7 +95,8 @@ impl<'a> Server<'a> {
             "  A pull now: {}; {}.",
             expected.outcome, expected.because
         ));
-        lines.push(entitlement(explained, registry.as_str(), repository.as_str()));
+        lines.extend(doors(explained));
+        lines.extend(entitlement(explained));
         if let Some(manifest) = explained.manifest.as_ref().filter(|_| explained.stored.is_none()) {
             lines.push(format!(
                 "  Of the repository, {manifest} is stored, by which a right can be proved."
@@ -113,10 +114,11 @@ impl<'a> Server<'a> {
         }
         lines.extend(explained.freshness.as_ref().map(freshness));
         lines.extend(stored(explained));
-        lines.extend(with_what(explained));
-        if !explained.registry_answers {
+        lines.extend(explained.credential.as_ref().map(with_what));
+        if explained.registry_answers == Some(false) {
             lines.push(format!("  {registry} did not answer when it was last asked."));
         }
+        lines.extend(explained.eviction.as_ref().map(next_to_go).unwrap_or_default());
         if explained.decisions.is_empty() {
             lines.push("  Nobody has asked for it lately.".to_owned());
         } else {
@@ -127,33 +129,31 @@ impl<'a> Server<'a> {
     }
 }
 
-fn entitlement(explained: &Explained, registry: &str, repository: &str) -> String {
-    let since = explained
-        .public_since
-        .map_or_else(String::new, |seconds| format!(", the last time {}", ago(seconds)));
-    match (explained.entitlement, explained.openness) {
-        (Entitlement::Registry, _) => {
-            "  It only forwards, and remembers nothing of what is public.".to_owned()
-        }
-        (Entitlement::DocxysAccount, Some(Openness::Public)) if explained.public_since.is_some() => {
-            format!("  {registry} is asked with docxy's own account; {repository} is public, too{since}.")
-        }
-        (Entitlement::DocxysAccount, _) => {
-            format!("  {registry} is asked with docxy's own account: whoever may come reads what is stored.")
-        }
-        (_, Some(Openness::Public)) if explained.served_on => format!(
-            "  {repository} was public and is so no more; what is stored is served on (access.withdrawn)."
-        ),
-        (_, Some(Openness::Public)) => {
-            format!("  {repository} is public: {registry} gave it without an account{since}.")
-        }
-        (_, Some(Openness::Closed)) => {
-            format!("  {repository} is private: {registry} refused it a short while ago without an account.")
-        }
-        (_, Some(Openness::Unknown) | None) => {
-            format!("  Whether {repository} is public is not proved, so it is treated as private.")
-        }
+/// All of them, or the one that was asked about; where that one leads elsewhere, the outcome says so.
+fn doors(explained: &Explained) -> Vec<String> {
+    let request = |way: &Way| match &way.host {
+        Some(host) => format!("{host}{}", way.target),
+        None => way.target.clone(),
+    };
+    if let Some(wanted) = &explained.door {
+        let way = explained.doors.iter().find(|way| way.door == *wanted);
+        return way
+            .map(|way| format!("  By the door {wanted} it is {}.", request(way)))
+            .into_iter()
+            .collect();
     }
+    let ways = explained.doors.iter();
+    std::iter::once("  Doors that lead to it:".to_owned())
+        .chain(ways.map(|way| format!("    {:<8} {}", way.door, request(way))))
+        .collect()
+}
+
+fn entitlement(explained: &Explained) -> Option<String> {
+    let because = &explained.entitlement.as_ref()?.because;
+    let is_public = explained.openness == Some(Openness::Public) && !explained.served_on;
+    let since = explained.public_since.filter(|_| is_public);
+    let since = since.map_or_else(String::new, |seconds| format!(", the last time {}", ago(seconds)));
+    Some(format!("  {because}{since}."))
 }
 
 fn freshness(freshness: &Freshness) -> String {
@@ -163,10 +163,15 @@ fn freshness(freshness: &Freshness) -> String {
     }
     match freshness.stale_for {
         Some(seconds) => {
-            let _ = write!(text, "; in an outage it is served for {}", rounded(seconds));
+            let after = freshness.stale_after.join(", ");
+            let _ = write!(
+                text,
+                "; after a failure ({after}) it is served for {}",
+                rounded(seconds)
+            );
         }
-        None if freshness.confirmed.is_some() && !freshness.for_ever => {
-            text.push_str("; in an outage it is not served");
+        None if freshness.confirmed.is_some() && !freshness.for_ever && freshness.stale_after.is_empty() => {
+            text.push_str("; after a failure it is not served");
         }
         None => {}
     }
@@ -218,7 +223,12 @@ fn stored(explained: &Explained) -> Vec<String> {
     }
     lines.push(match &stored.next {
         Some(place) => format!(
-            "  For want of room its first blob goes as number {} of {}, after {} of others ({}).",
+            "  For want of room{} its first blob goes as number {} of {}, after {} of others ({}).",
+            if place.of_quota {
+                " in its registry's cache_quota"
+            } else {
+                ""
+            },
             place.number,
             place.of,
             size(place.before),
@@ -229,12 +239,7 @@ fn stored(explained: &Explained) -> Vec<String> {
     lines
 }
 
-fn with_what(explained: &Explained) -> Option<String> {
-    let credential = explained.credential.as_ref()?;
-    let who = match credential.state {
-        Condition::Anonymous => "without an account of docxy's own".to_owned(),
-        _ => format!("with docxy's account {}", credential.name),
-    };
+fn with_what(credential: &Credential) -> String {
     let left = match &credential.quota {
         None => String::new(),
         Some(quota) => {
@@ -247,7 +252,30 @@ fn with_what(explained: &Explained) -> Option<String> {
             )
         }
     };
-    Some(format!("  {} is asked {who}{left}.", explained.registry))
+    format!("  {}{left}.", credential.because)
+}
+
+/// Whatever image it is of.
+fn next_to_go(next: &Next) -> Vec<String> {
+    if next.going.is_empty() {
+        return Vec::new();
+    }
+    let first = format!(
+        "  Of the whole cache nothing goes before {} more have come (of {}); then these, in this order:",
+        size(next.room),
+        size(next.limit)
+    );
+    let going = next.going.iter().map(|going| {
+        format!(
+            "    {} ({}, used {}), of {}: {}",
+            going.digest,
+            size(going.size),
+            ago(going.unused),
+            whereabouts(going),
+            why(going.why)
+        )
+    });
+    std::iter::once(first).chain(going).collect()
 }
 
 fn decided(decided: &Decided) -> String {

@@ -37,12 +37,31 @@ pub enum PrefetchError {
     Stale(String),
     #[error("there is nothing for {wanted} in it; it is for {has}")]
     NoPlatform { wanted: String, has: String },
-    #[error("it has {bytes} bytes, and the cache holds {max_size} at most (cache.max_size)")]
+    #[error("it has {bytes} bytes or more, and the cache holds {max_size} at most (cache.max_size)")]
     TooLarge { bytes: u64, max_size: u64 },
+    #[error(
+        "it has {bytes} bytes or more, and {quota} is all that {registry} may have (registries.\"{registry}\".cache_quota)"
+    )]
+    OverQuota {
+        bytes: u64,
+        quota: u64,
+        registry: String,
+    },
+    #[error("it names more than {0} manifests and blobs, which is no image; nothing more of it is fetched")]
+    TooMany(usize),
+    #[error("its indexes name further indexes, deeper than {0}, which is no image")]
+    TooDeep(u8),
     #[error(
         "{0} came, and could not be stored: the disk is full or fails, or all that is stored is pinned or in use"
     )]
     NotStored(Digest),
+    #[error("{0} of it came and is gone again: it was removed meanwhile, or its bytes were wrong; try again")]
+    Gone(Digest),
+    #[error(
+        "it came, and a pin of {image} would not hold it: docxy has no record that this tag means {digest} (by its rule it is never \
+         cached, or it moved just now); pin {digest} of it"
+    )]
+    NotPinned { image: String, digest: String },
     #[error("its manifest is refused: {0}")]
     Manifest(#[from] ManifestError),
     #[error(transparent)]

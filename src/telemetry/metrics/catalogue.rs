@@ -121,8 +121,8 @@ catalogue! {
         "Calls of the cache that the disk refused";
 
     // docxy itself
-    CERTIFICATE_EXPIRY Gauge "docxy_certificate_expiry_timestamp_seconds" ["name"],
-        "When a certificate that docxy shows ends, in seconds since 1970";
+    CERTIFICATE_EXPIRY Gauge "docxy_certificate_expiry_timestamp_seconds" ["place", "name"],
+        "When a certificate that docxy shows, or signs with, ends, in seconds since 1970";
     ACME_ORDERS Counter "docxy_acme_orders_total" ["result"],
         "Certificates ordered of an ACME authority";
     RELOADS Counter "docxy_config_reloads_total" ["result"],

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
 
+/// A field for each figure that there is.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Process {
+pub struct Process {
     pub cpu: Option<Duration>,
     pub resident: Option<u64>,
     pub virtual_memory: Option<u64>,
@@ -15,6 +16,7 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Blocking: it reads files of the kernel's.
     pub fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Self {

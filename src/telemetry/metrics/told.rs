@@ -1,5 +1,6 @@
 //! A scrape: what was counted, and what is so at this moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub struct Now {
     pub upstreams: Vec<Upstream>,
     /// `None` where docxy only forwards.
     pub cache: Option<Stored>,
+    pub process: Process,
 }
 
 /// How docxy stands with one registry.
@@ -83,7 +85,7 @@ impl Collector for Scrape {
         registries(&mut page, names, now)?;
         cache(&mut page, names, now)?;
         itself(&mut page, names)?;
-        process(&mut page, names)?;
+        process(&mut page, names, &now.process)?;
         if names.aliases.load(Ordering::Relaxed) {
             aliases(&mut page, names)?;
         }
@@ -241,9 +243,18 @@ fn cache(page: &mut Page<'_>, names: &Names, now: &Now) -> fmt::Result {
 
 fn itself(page: &mut Page<'_>, names: &Names) -> fmt::Result {
     page.family(&all::CERTIFICATE_EXPIRY, |rows| {
-        for shown in locked(&names.certificates).values() {
-            for (name, ends) in (shown.0)() {
-                rows.signed(&[&name], ends)?;
+        for (place, shown) in names.certificates.each() {
+            let ends = locked(shown).as_ref().map(|shown| (shown.0)());
+            // Of several by one name the first to end counts: a series must not be told twice.
+            let mut first = BTreeMap::new();
+            for (name, at) in ends.into_iter().flatten() {
+                first
+                    .entry(name)
+                    .and_modify(|known: &mut i64| *known = at.min(*known))
+                    .or_insert(at);
+            }
+            for (name, at) in first {
+                rows.signed(&[place.word(), &name], at)?;
             }
         }
         Ok(())
@@ -258,8 +269,7 @@ fn itself(page: &mut Page<'_>, names: &Names) -> fmt::Result {
     page.family(&all::BUILD, |rows| rows.gauge(&[env!("CARGO_PKG_VERSION")], 1))
 }
 
-fn process(page: &mut Page<'_>, names: &Names) -> fmt::Result {
-    let seen = Process::now();
+fn process(page: &mut Page<'_>, names: &Names, seen: &Process) -> fmt::Result {
     if let Some(cpu) = seen.cpu {
         page.family(&all::CPU, |rows| rows.seconds(&[], cpu.as_secs_f64()))?;
     }

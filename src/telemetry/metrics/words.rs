@@ -182,6 +182,12 @@ words! {
         Address = "address",
         /// The registry does not give it.
         Registry = "registry",
+        /// docxy is no proxy for this host.
+        ProxyHost = "proxy-host",
+        /// Nor for this port of it.
+        ProxyPort = "proxy-port",
+        /// The host's address may not be dialled.
+        ProxyAddress = "proxy-address",
         Other = "other",
     }
 }
@@ -233,6 +239,18 @@ words! {
         Failed = "failed",
         TakenBack = "taken-back",
         Refused = "refused",
+    }
+}
+
+words! {
+    /// What a certificate is for.
+    Certificate {
+        /// Shown by TLS listeners.
+        Listener = "listener",
+        /// Signs for intercepted hosts.
+        Authority = "authority",
+        /// Shown to a registry that asks for one.
+        Registry = "registry",
     }
 }
 

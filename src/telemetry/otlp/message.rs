@@ -3,11 +3,11 @@
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use crate::telemetry::traces::{Finished, Kind, Value};
+use crate::telemetry::traces::{self, Finished, Kind, Value};
 
 /// W3C's flag for a trace that is recorded.
 const SAMPLED: u32 = 1;
@@ -65,11 +65,21 @@ fn span(finished: Finished) -> Span {
                 Value::Number(value) => said(key, any_value::Value::IntValue(value)),
             })
             .collect(),
+        links: finished.links.into_iter().map(link).collect(),
         status: finished.error.map(|message| Status {
             message,
             code: StatusCode::Error.into(),
         }),
         ..Span::default()
+    }
+}
+
+fn link(to: traces::Link) -> Link {
+    Link {
+        trace_id: to.trace.bytes().to_vec(),
+        span_id: to.span.bytes().to_vec(),
+        flags: SAMPLED,
+        ..Link::default()
     }
 }
 

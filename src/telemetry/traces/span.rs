@@ -5,6 +5,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Here, Out, Parent, SpanId, TraceId};
 
+/// Bytes of a text in a span; beyond it the rest is left out.
+const LONGEST: usize = 256;
+
 /// A step that is under way; it ends when it is dropped. Of a request that is not traced it is nothing.
 #[derive(Debug)]
 pub struct Span(Option<Box<Open>>);
@@ -18,7 +21,15 @@ struct Open {
     began: SystemTime,
     clock: Instant,
     attributes: Vec<(&'static str, Value)>,
+    links: Vec<Link>,
     error: Option<String>,
+}
+
+/// A step of another trace, as one that has to do with it names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    pub trace: TraceId,
+    pub span: SpanId,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +58,7 @@ pub struct Finished {
     pub began: u64,
     pub ended: u64,
     pub attributes: Vec<(&'static str, Value)>,
+    pub links: Vec<Link>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -83,6 +95,7 @@ impl Span {
             began: SystemTime::now(),
             clock: Instant::now(),
             attributes: Vec::new(),
+            links: Vec::new(),
             error: None,
         })))
     }
@@ -97,6 +110,11 @@ impl Span {
 
     pub fn trace(&self) -> Option<TraceId> {
         self.0.as_ref().map(|open| open.context.trace)
+    }
+
+    /// For steps of other traces; none, where this is no step of a trace.
+    pub fn link(&self) -> Option<Link> {
+        self.0.as_ref().map(|open| open.context.link())
     }
 
     pub(super) fn context(&self) -> Option<Here> {
@@ -116,11 +134,11 @@ pub struct Notes<'a>(&'a mut Open);
 
 impl Notes<'_> {
     pub fn named(&mut self, name: String) {
-        self.0.name = Cow::Owned(name);
+        self.0.name = short(name.into());
     }
 
     pub fn text(&mut self, key: &'static str, value: impl Into<Cow<'static, str>>) {
-        self.0.attributes.push((key, Value::Text(value.into())));
+        self.0.attributes.push((key, Value::Text(short(value.into()))));
     }
 
     pub fn number(&mut self, key: &'static str, value: impl TryInto<i64>) {
@@ -128,9 +146,27 @@ impl Notes<'_> {
         self.0.attributes.push((key, Value::Number(value)));
     }
 
+    /// It has to do with a step of another trace: where that is no step of one, there is nothing to say.
+    pub fn linked(&mut self, to: Option<Link>) {
+        self.0.links.extend(to);
+    }
+
     /// It came to nothing; `why` is a text for the log.
     pub fn failed(&mut self, why: impl Into<String>) {
-        self.0.error = Some(why.into());
+        self.0.error = Some(short(Cow::Owned(why.into())).into_owned());
+    }
+}
+
+/// What waits to be sent has a bound in bytes, too, whatever a client or a registry wrote.
+fn short(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text {
+        Cow::Owned(mut text) if text.len() > LONGEST => {
+            let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+            text.truncate(end.unwrap_or_default());
+            text.shrink_to_fit();
+            Cow::Owned(text)
+        }
+        text => text,
     }
 }
 
@@ -147,6 +183,7 @@ impl Drop for Span {
             kind,
             began,
             attributes,
+            links,
             error,
             ..
         } = *open;
@@ -159,6 +196,7 @@ impl Drop for Span {
             began: nanoseconds(began),
             ended: nanoseconds(began + took),
             attributes,
+            links,
             error,
         });
     }

@@ -25,6 +25,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// A chain is a few kilobytes.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
+/// Seconds; whoever wants to be left alone for longer is asked again after that.
+const LONGEST_PAUSE: i64 = 24 * 60 * 60;
+
 const NAME: &str = concat!("docxy/", env!("CARGO_PKG_VERSION"), " instant-acme");
 
 /// Each request has a connection of its own: an order needs a dozen, in two months.
@@ -139,7 +142,9 @@ impl Inner {
             answer = asking => answer?,
             Err(error) = connection => return Err(error.into()),
         };
+        let mut answer = answer;
         self.note(&answer);
+        bound_retry_after(&mut answer);
         let speaks_acme = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| {
             let kind = kind.as_bytes();
             kind.starts_with(b"application/") && kind.windows(4).any(|part| part == b"json")
@@ -186,11 +191,23 @@ fn in_origin_form(
     Some(request)
 }
 
+/// The library adds what it reads there to the time of day, and panics where that has no sum.
+fn bound_retry_after(answer: &mut Response<Bytes>) {
+    let Some(said) = answer.headers_mut().remove(RETRY_AFTER) else {
+        return;
+    };
+    let now = Seconds::now();
+    if let Some(until) = retry_after(&said, now) {
+        let pause = until.0.saturating_sub(now.0).clamp(0, LONGEST_PAUSE);
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(pause));
+    }
+}
+
 /// RFC 9110, 10.2.3: seconds, or a date.
 fn retry_after(value: &HeaderValue, now: Seconds) -> Option<Seconds> {
     let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(now.plus(seconds));
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Some(now.plus(text.parse().unwrap_or(i64::MAX)));
     }
     let date: SystemTime = httpdate::parse_http_date(text).ok()?;
     let since = date.duration_since(UNIX_EPOCH).ok()?;
@@ -208,5 +225,29 @@ mod tests {
         assert_eq!(of("120"), Some(Seconds(1120)));
         assert_eq!(of("Thu, 01 Jan 1970 01:00:00 GMT"), Some(Seconds(3600)));
         assert_eq!(of("soon"), None);
+        assert_eq!(of("-5"), None);
+    }
+
+    #[test]
+    fn a_pause_that_no_clock_can_hold_is_a_day() {
+        // An authority that is broken or hostile must not end docxy's worker, and with it all renewals to come.
+        for (said, heard) in [
+            ("18446744073709551615", Some("86400")),
+            ("99999999999999999999999999", Some("86400")),
+            ("9223372036854775807", Some("86400")),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some("86400")),
+            ("Thu, 01 Jan 1970 01:00:00 GMT", Some("0")),
+            ("7", Some("7")),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let mut answer = Response::new(Bytes::new());
+            answer
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static(said));
+            bound_retry_after(&mut answer);
+            let left = answer.headers().get(RETRY_AFTER);
+            assert_eq!(left.map(|left| left.to_str().unwrap()), heard, "{said}");
+        }
     }
 }

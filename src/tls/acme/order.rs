@@ -13,7 +13,7 @@ use super::Config;
 use super::challenges::{Challenges, Kind, Shown};
 use super::client::Client;
 use super::issued::Issued;
-use super::trouble::{Step, Trouble, words};
+use super::trouble::{Step, Trouble, one_line, words};
 use crate::config::values::Secret;
 
 /// How often the authority is asked whether it is done: soon, then ever less often. It may say itself when.
@@ -63,9 +63,18 @@ impl Ordering<'_> {
     /// Opens a challenge for each name that the authority has not checked lately.
     async fn open(&self, order: &mut Order) -> Result<Vec<Open>, Trouble> {
         let mut open = Vec::new();
+        let mut left: Vec<&str> = self.config.names.iter().map(String::as_str).collect();
         let mut authorisations = order.authorizations();
         while let Some(authorisation) = authorisations.next().await {
             let authorisation = authorisation.map_err(|error| self.trouble(Step::Challenges, error))?;
+            let name = authorisation.identifier().to_string();
+            let Some(place) = left.iter().position(|wanted| *wanted == name) else {
+                return Err(self.odd(
+                    Step::Challenges,
+                    &format!("it wants to check {name}, which was not ordered, or twice"),
+                ));
+            };
+            left.swap_remove(place);
             match authorisation.status {
                 AuthorizationStatus::Valid => {}
                 _ => open.push(self.open_one(authorisation).await?),
@@ -100,11 +109,7 @@ impl Ordering<'_> {
             });
         };
         let Some(mut challenge) = authorisation.challenge(kind.of_library()) else {
-            return Err(Trouble::Odd {
-                host: self.config.host().to_owned(),
-                step: Step::Challenges,
-                what: format!("no {kind}"),
-            });
+            return Err(self.odd(Step::Challenges, &format!("no {kind}")));
         };
         let proof = challenge.key_authorization();
         let shown = match kind {
@@ -140,11 +145,10 @@ impl Ordering<'_> {
         }
         Err(match status {
             Err(error) => Trouble::of(self.config.host(), Step::Validation, error, turned),
-            Ok(status) => Trouble::Odd {
-                host: self.config.host().to_owned(),
-                step: Step::Validation,
-                what: format!("the order is {status:?}, without a reason"),
-            },
+            Ok(status) => self.odd(
+                Step::Validation,
+                &format!("the order is {status:?}, without a reason"),
+            ),
         })
     }
 
@@ -154,7 +158,7 @@ impl Ordering<'_> {
         while let Some(authorisation) = authorisations.next().await {
             let mut authorisation = authorisation.ok()?;
             let state = authorisation.refresh().await.ok()?;
-            let name = state.identifier().to_string();
+            let name = one_line(&state.identifier().to_string());
             let said = state.challenges.iter().find_map(|challenge| {
                 let problem = challenge.error.as_ref()?;
                 Some((&challenge.r#type, words(problem)))
@@ -187,6 +191,14 @@ impl Ordering<'_> {
             &key.serialize_pem(),
             &chain,
         ))
+    }
+
+    fn odd(&self, step: Step, what: &str) -> Trouble {
+        Trouble::Odd {
+            host: self.config.host().to_owned(),
+            step,
+            what: one_line(what),
+        }
     }
 
     fn trouble(&self, step: Step, error: instant_acme::Error) -> Trouble {

@@ -11,6 +11,9 @@ const DAY: i64 = 24 * HOUR;
 /// Lives shorter than this are renewed at their half: two thirds would leave too little time for an authority that is down.
 const SHORT_LIFE: i64 = 10 * DAY;
 
+/// Tests have such.
+const SHORTEST_LIFE: i64 = 10;
+
 /// The longest pause between two orders.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// Where nothing was ordered, because the authority can't be reached, its limits are no reason to wait longer.
@@ -81,8 +84,29 @@ pub fn ask_again_after_failure(now: Seconds) -> Seconds {
 /// How long a new certificate is left alone, whatever anybody says: an authority whose window is always over would otherwise
 /// issue one after the other.
 pub fn at_least(validity: Validity) -> Duration {
-    let pause = (life(validity) / 50).min(HOUR);
+    let life = life(validity);
+    let pause = (life / 50).max(MINUTE.min(life / 4)).min(HOUR);
     Duration::from_secs(u64::try_from(pause).unwrap_or_default())
+}
+
+/// Why a certificate that was just issued is worse than none: clients would refuse it, or it would be renewed without end.
+/// The authority's clock may be ahead a little.
+pub fn what_is_wrong(validity: Validity, now: Seconds) -> Option<&'static str> {
+    if validity.is_over(now) {
+        Some("it is expired already")
+    } else if validity.not_before > now.plus(HOUR) {
+        Some("it is not valid yet")
+    } else if life(validity) < SHORTEST_LIFE {
+        Some("it is valid for a few seconds only")
+    } else {
+        None
+    }
+}
+
+/// Nothing that was asked of the authority a while ago keeps docxy from asking for longer than this: the clock may have
+/// been set back meanwhile.
+pub fn is_believable(until: Seconds, now: Seconds) -> bool {
+    until <= now.plus(DAY + HOUR)
 }
 
 /// What went wrong, as far as it decides how long to wait.
@@ -159,6 +183,35 @@ mod tests {
             Duration::from_hours(1),
             "where nothing was ordered"
         );
+    }
+
+    #[test]
+    fn a_certificate_that_clients_would_refuse_is_told_from_a_good_one() {
+        // An authority with a wrong clock must not put a good certificate out of use.
+        let found = |from, until| {
+            let validity = Validity {
+                not_before: Seconds(from),
+                not_after: Seconds(until),
+            };
+            what_is_wrong(validity, Seconds(10 * DAY))
+        };
+        assert_eq!(found(9 * DAY, 99 * DAY), None);
+        assert_eq!(
+            found(10 * DAY + MINUTE, 99 * DAY),
+            None,
+            "its clock is ahead a little"
+        );
+        assert!(found(0, 10 * DAY - 1).is_some());
+        assert!(found(11 * DAY, 99 * DAY).is_some());
+        assert!(found(10 * DAY, 10 * DAY + 3).is_some());
+        assert!(found(10 * DAY + 9, 10 * DAY + 5).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_waiting_for_years() {
+        // A machine that starts in 2031 finds the authority's own certificate expired; then NTP sets it right.
+        assert!(is_believable(Seconds(DAY), Seconds(0)));
+        assert!(!is_believable(Seconds(5 * 365 * DAY), Seconds(0)));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Trouble {
         let odd = |what: String| Self::Odd {
             host: host.clone(),
             step,
-            what,
+            what: one_line(&what),
         };
         match error {
             instant_acme::Error::Api(problem) => Self::of_problem(host, step, &problem, turned),
@@ -237,7 +237,7 @@ pub fn words(problem: &Problem) -> String {
 }
 
 /// It comes from outside and goes into the log.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     const MOST: usize = 1000;
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     clean.take(MOST).collect()

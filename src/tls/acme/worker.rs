@@ -1,5 +1,7 @@
 //! Looks after one certificate for as long as docxy runs.
 
+mod window;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use super::schedule::{self, Setback, Share, Window};
 use super::trouble::{Step, Trouble};
 use super::{Config, account};
 use crate::access::private::PrivateError;
+use crate::config::values::Secret;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Order;
 use crate::tls::Certificates;
@@ -25,6 +28,8 @@ const WHILE_ANOTHER: Duration = Duration::from_secs(30);
 const LONGEST_SAID: i64 = 7 * 24 * 60 * 60;
 /// What an order is worth repeating for at once, it is worth so often.
 const REPEATS: u32 = 3;
+/// One order, with all that an authority may make of it.
+const LONGEST_ORDER: Duration = Duration::from_mins(15);
 
 pub struct Worker {
     config: Config,
@@ -33,6 +38,8 @@ pub struct Worker {
     kept: Kept,
     client: Client,
     current: Option<Current>,
+    /// What is shown and could not be kept, as it is to be.
+    unkept: Option<Secret<String>>,
     /// The authority could not be reached: not tried again before, and how often that was so in a row.
     silence: Option<(Seconds, u32)>,
     /// The last pause that was told to the log.
@@ -80,6 +87,7 @@ impl Worker {
             config,
             certificates,
             metrics,
+            unkept: None,
             silence: None,
             told: None,
         }
@@ -152,15 +160,24 @@ impl Worker {
     }
 
     fn is_right(&self, current: &Current) -> bool {
-        current.issued.covers(&self.config.names) && current.issued.is_by(self.config.directory.as_str())
+        self.is_right_one(&current.issued)
+    }
+
+    fn is_right_one(&self, issued: &Issued) -> bool {
+        issued.covers(&self.config.names) && issued.is_by(self.config.directory.as_str())
     }
 
     /// An old docxy that hands over to a new one, or several of one state folder, need one certificate only.
     async fn take_what_another_fetched(&mut self) {
+        if let Some(text) = self.unkept.take() {
+            self.keep_certificate(text).await;
+        }
         match self.with_kept(Kept::certificate).await {
             Ok(Some(found)) => {
-                let known = self.current.as_ref();
-                if known.is_none_or(|known| !known.issued.is_same(&found)) {
+                let is_newer = self.current.as_ref().is_none_or(|known| {
+                    !self.is_right(known) || known.issued.validity().not_before < found.validity().not_before
+                });
+                if is_newer && self.is_right_one(&found) {
                     tracing::info!(
                         "took the certificate that another docxy of this state folder fetched; it is valid until {}",
                         found.validity().not_after
@@ -178,69 +195,11 @@ impl Worker {
         self.current = Some(Current::new(issued));
     }
 
-    /// Where the authority has an opinion when to renew, it is asked now and then (RFC 9773, 4.3).
-    async fn ask_for_window(&mut self, now: Seconds) {
-        let Some(current) = self.current.as_ref().filter(|current| current.ask_again <= now) else {
-            return;
-        };
-        let asked = self.window(&current.issued).await;
-        let Some(current) = &mut self.current else { return };
-        match asked {
-            Ok(Some((window, said))) => {
-                current.ask_again = schedule::ask_again(now, said);
-                if current.window.replace(window) != Some(window) {
-                    tracing::info!(
-                        "{} wants the certificate to be renewed between {} and {}; docxy does on {}",
-                        self.config.host(),
-                        window.start,
-                        window.end,
-                        current.due()
-                    );
-                }
-            }
-            Ok(None) => current.ask_again = schedule::ask_again_after_failure(now),
-            Err(trouble) => {
-                current.ask_again = schedule::ask_again_after_failure(now);
-                tracing::warn!(
-                    "{trouble}. The certificate is renewed on {} all the same",
-                    current.due()
-                );
-            }
-        }
-    }
-
-    async fn window(&self, issued: &Issued) -> Result<Option<(Window, Duration)>, Trouble> {
-        let Some(id) = issued.id() else {
-            return Ok(None);
-        };
-        let Some(account) = account::known(&self.config, &self.kept, &self.client).await? else {
-            return Ok(None);
-        };
-        match account.renewal_info(id).await {
-            Ok((info, said)) => {
-                if let Some(url) = &info.explanation_url {
-                    tracing::info!("{} explains its wish: {url}", self.config.host());
-                }
-                let window = Window {
-                    start: Seconds(info.suggested_window.start.unix_timestamp()),
-                    end: Seconds(info.suggested_window.end.unix_timestamp()),
-                };
-                Ok(Some((window, said)))
-            }
-            Err(instant_acme::Error::Unsupported(_)) => Ok(None),
-            Err(error) => Err(Trouble::of(
-                self.config.host(),
-                Step::RenewalInfo,
-                error,
-                self.client.turned(),
-            )),
-        }
-    }
-
     /// Makes an order, unless an earlier one that failed forbids it; how long nothing is to be done then. What went wrong
     /// with an order is told and remembered here; an error is what kept it from being made.
     async fn order(&mut self, now: Seconds) -> Result<Duration, Trouble> {
-        if let Some((until, _)) = self.silence.filter(|(until, _)| *until > now) {
+        let silence = self.silence.map(|(until, _)| until);
+        if let Some(until) = silence.filter(|until| *until > now && schedule::is_believable(*until, now)) {
             return Ok(between(now, until));
         }
         let before = self.with_kept(Kept::attempts).await?;
@@ -311,7 +270,13 @@ impl Worker {
         if until <= now || !holds || !is_sane {
             return None;
         }
-        if attempts.failures > 0 && self.told.replace(until) != Some(until) {
+        let is_news = self.told.replace(until) != Some(until);
+        if is_news && attempts.failures == 0 {
+            tracing::info!(
+                "the certificate for {} is due already, but new: it is left alone until {until}",
+                self.config.names.join(", ")
+            );
+        } else if is_news {
             tracing::warn!(
                 "no certificate is ordered before {until}, because the last order failed: {}. To order at once, delete {} and \
                  restart docxy",
@@ -330,9 +295,16 @@ impl Worker {
         // After a failure each further order tries one kind: a failed challenge counts against a limit.
         let mut others = if before.failures == 0 { kinds.len() - 1 } else { 0 };
         loop {
-            let trouble = match self.issue_once(&kinds, replaces).await {
-                Ok(done) => return Ok(done),
-                Err(trouble) => trouble,
+            // What it answered to an earlier order is no word about this one.
+            let _ = self.client.turned();
+            let once = tokio::time::timeout(LONGEST_ORDER, self.issue_once(&kinds, replaces)).await;
+            let trouble = match once {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(trouble)) => trouble,
+                Err(_) => self.odd(
+                    Step::Order,
+                    format!("no certificate came of it within {LONGEST_ORDER:?}"),
+                ),
             };
             let is_challenge = matches!(trouble, Trouble::Challenge { .. });
             if is_challenge && others > 0 {
@@ -378,12 +350,21 @@ impl Worker {
         let (text, kind) = ordering.run().await?;
         let issued = Issued::parse(&self.config.state, text.expose().as_bytes())?;
         if !issued.covers(&self.config.names) {
-            return Err(Trouble::Odd {
-                host: self.config.host().to_owned(),
-                step: Step::Certificate,
-                what: "the certificate is for other names than were ordered".to_owned(),
-            });
+            let what = "the certificate is for other names than were ordered";
+            return Err(self.odd(Step::Certificate, what.to_owned()));
         }
+        if let Some(wrong) = schedule::what_is_wrong(issued.validity(), Seconds::now()) {
+            let validity = issued.validity();
+            return Err(self.odd(
+                Step::Certificate,
+                format!(
+                    "the certificate is of no use: {wrong} ({} to {}); look at this machine's clock",
+                    validity.not_before, validity.not_after
+                ),
+            ));
+        }
+        // First of all: a docxy that ends now must not have to order another.
+        self.keep_certificate(text).await;
         let validity = issued.validity();
         self.show(Arc::new(issued));
         tracing::info!(
@@ -392,13 +373,27 @@ impl Worker {
             self.config.names.join(", "),
             validity.not_after
         );
+        Ok(kind)
+    }
+
+    /// What can't be kept now is tried again at each look.
+    async fn keep_certificate(&mut self, text: Secret<String>) {
+        let again = text.clone();
         let kept = self.with_kept(move |kept| kept.keep_certificate(&text)).await;
         if let Err(error) = kept {
             tracing::error!(
                 "the new certificate is in use, but can't be kept: {error}; a restart orders another"
             );
+            self.unkept = Some(again);
         }
-        Ok(kind)
+    }
+
+    fn odd(&self, step: Step, what: String) -> Trouble {
+        Trouble::Odd {
+            host: self.config.host().to_owned(),
+            step,
+            what,
+        }
     }
 
     /// What worked last is tried first; where nothing has, each order after a failure begins with the next kind.
@@ -443,12 +438,13 @@ impl Worker {
         let config = &self.config;
         let kinds: Vec<_> = config.kinds.iter().map(|kind| kind.as_str()).collect();
         format!(
-            "{} of {} by {} as {} {}",
+            "{} of {} by {} as {} {} with {}",
             config.names.join(","),
             config.directory,
             kinds.join(","),
             config.email.as_deref().unwrap_or("nobody"),
             config.binding.as_ref().map_or("", |binding| &binding.id),
+            config.files,
         )
     }
 

@@ -177,14 +177,25 @@ impl Pebble {
 
     /// A docxy that asks this pebble for these names, on ports of its own.
     pub fn app(&self, names: &[&str]) -> Builder {
-        TestApp::builder()
-            .config("public_url = \"https://m.docxy.test\"\n[tls]\nlisten = [\"127.0.0.1:0\"]")
-            .config(&format!(
-                "[tls.acme]\ndomains = {names:?}\ndirectory = \"https://{}/dir\"\nca_file = \"pebble.pem\"\n\
-                 email = \"ops@docxy.test\"",
+        self.asked_for(names)(TestApp::builder())
+    }
+
+    /// Makes it so of any docxy.
+    pub fn asked_for(&self, names: &[&str]) -> impl Fn(Builder) -> Builder + use<> {
+        let (root, config) = (
+            self.own_root(),
+            format!(
+                "public_url = \"https://m.docxy.test\"\n[tls]\nlisten = [\"127.0.0.1:0\"]\n[tls.acme]\ndomains = {names:?}\n\
+                 directory = \"https://{}/dir\"\nca_file = \"pebble.pem\"\nemail = \"ops@docxy.test\"",
                 self.front.address()
-            ))
-            .file("pebble.pem", self.ca.pem())
+            ),
+        );
+        move |app| app.config(&config).file("pebble.pem", root.clone())
+    }
+
+    /// Whoever issued the directory's own certificate.
+    pub fn own_root(&self) -> String {
+        self.ca.pem()
     }
 
     /// What is on ports 80 and 443, as the authority sees them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::pebble::{Recipe, issued, says, shown};
+use super::pebble::{Pebble, Recipe, issued, says, shown};
 use crate::clients::support::generation::Generation;
 use crate::support::{
     client::Request,
@@ -143,15 +143,9 @@ async fn a_window_that_is_always_over_makes_no_loop() {
         says(line, "wants the certificate to be renewed between")
     })
     .await;
-    pebble.front.asked_for("renewal", 1).await;
-    // What would follow at once would have begun by the time that docxy answers this.
-    for _ in 0..20 {
-        Request::get("/livez")
-            .header("Host", "m.docxy.test")
-            .send(app.addr())
-            .await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    // Said where it is decided whether to order now.
+    app.logged("the next order", |line| says(line, "is left alone until"))
+        .await;
     assert_eq!(pebble.orders(), 1);
 }
 
@@ -177,4 +171,77 @@ async fn a_reload_with_another_name() {
         .await;
     assert_eq!(answer.status, 200);
     assert_eq!(pebble.orders(), 2);
+}
+
+#[tokio::test]
+async fn a_reload_with_another_root_in_the_same_file() {
+    // An operator whose private authority changed its root: the file is exchanged, docxy reloads, and asks at once; nobody
+    // finds out months later that the old root was still trusted.
+    let pebble = Pebble::start().await;
+    let app = pebble
+        .app(&["m.docxy.test"])
+        .file("pebble.pem", crate::support::ca::TestCa::new().pem())
+        .start()
+        .await;
+    pebble.lead_to(&app);
+    app.logged("what is wrong", |line| says(line, "could not be had"))
+        .await;
+    std::fs::write(app.dir().join("pebble.pem"), pebble.own_root()).unwrap();
+    app.signal(rustix::process::Signal::HUP);
+    issued(&app).await;
+    assert_eq!(pebble.orders(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_can_not_be_kept_is_shown_all_the_same_until_it_can() {
+    // Someone whose disk is full on the day of a renewal: clients see the new certificate, not the one that is about to expire,
+    // and it is written as soon as there is room.
+    let pebble = Recipe::default()
+        .config("certificateValidityPeriod", LIFE)
+        .start()
+        .await;
+    let app = pebble.served(pebble.app(&["m.docxy.test"])).await;
+    let kept = app.dir().join("state/acme/certificate.key");
+    let first = std::fs::read(&kept).unwrap();
+    // Where docxy wants to write.
+    let obstacle = kept.with_added_extension(app.pid().as_raw_nonzero().to_string());
+    std::fs::create_dir(&obstacle).unwrap();
+    let before = shown(&app, "m.docxy.test").await;
+    app.logged("a certificate that can't be kept", |line| {
+        says(line, "can't be kept")
+    })
+    .await;
+    let second = shown(&app, "m.docxy.test").await;
+    assert!(second != before);
+    let again = app
+        .log()
+        .iter()
+        .filter(|line| says(line, "can't be kept"))
+        .count();
+    // It is tried again at the next look.
+    within("another look", async {
+        while app
+            .log()
+            .iter()
+            .filter(|line| says(line, "can't be kept"))
+            .count()
+            <= again
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(
+        !app.log_text().contains("took the certificate"),
+        "{}",
+        app.log_text()
+    );
+    assert_eq!(std::fs::read(&kept).unwrap(), first);
+    std::fs::remove_dir(&obstacle).unwrap();
+    within("the certificate in its file", async {
+        while std::fs::read(&kept).unwrap() == first {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }

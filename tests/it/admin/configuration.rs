@@ -78,6 +78,29 @@ async fn a_change_is_taken_and_a_mistake_is_told_with_its_place() {
 }
 
 #[tokio::test]
+async fn of_those_who_saw_the_same_one_reloads() {
+    // Two pages that save at the same moment: the second must hear that it has not seen what counts now.
+    let docxy = Administered::start(764, "").await;
+    let shown = docxy.request("GET", "/api/v1/config").send(docxy.to).await;
+    let tag = shown.header("etag").unwrap().to_owned();
+    write(&docxy.docxy.app, "default_registry = \"ghcr.io\"");
+    let reloads = (0..8).map(|_| {
+        let request = docxy.request("POST", "/api/v1/config/reload");
+        request.header("If-Match", &tag).send(docxy.to)
+    });
+    let answers = futures_util::future::join_all(reloads).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
+    // Nothing was tried for those, so nothing was refused.
+    let metrics = docxy.request("GET", "/metrics").send(docxy.to).await.text();
+    for (result, count) in [("taken", 1), ("refused", 0)] {
+        let told = format!("docxy_config_reloads_total{{result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&told), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn the_command_reloads_and_says_what_changed() {
     // `docxy reload && echo fine` in a script that edits the file.
     let docxy = Administered::start(761, "").await;

@@ -139,6 +139,11 @@ async fn never_on_a_clients_port() {
     docxy.pull_all().await;
     let answer = Request::get("/metrics").send(own).await;
     assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    // As Kubernetes names it.
+    let by_name = Request::get("/metrics").header("Host", "docxy.monitoring.svc:9090");
+    assert_eq!(by_name.send(own).await.status, 200);
     let seen = Metrics::parse(&answer.text());
     assert!(seen.sum("docxy_requests_total", &[("outcome", "miss")]) >= 1);
     for path in ["/api/v1/about", "/api/v1/cache", "/v2/", TAG, "/livez"] {

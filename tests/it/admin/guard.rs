@@ -210,10 +210,60 @@ async fn a_token_made_elsewhere_ends_the_one_time_token() {
     assert_eq!(sign_in(to, &once, json!({ "name": "late" })).await.status, 401);
 }
 
+/// The header that goes with it, and the whole line that set it.
+#[tokio::test]
+async fn a_token_that_the_command_line_made_ends_the_one_time_token_for_good() {
+    // What stands in a journal must not open docxy again when the operator takes his token back within the hour.
+    let app = TestApp::builder().config(LISTEN).start().await;
+    let (to, once) = (address(&app).await, one_time(&app).await);
+    let file = app.dir().join("docxy.toml");
+    let command = |arguments: &'static [&'static str]| {
+        let file = file.clone();
+        async move {
+            let ended = tokio::task::spawn_blocking(move || {
+                crate::cli::docxy(&file)
+                    .args(["admin", "token"])
+                    .args(arguments)
+                    .output()
+                    .unwrap()
+            });
+            let said = ended.await.unwrap();
+            assert!(said.status.success(), "{said:?}");
+            String::from_utf8(said.stdout).unwrap()
+        }
+    };
+    let made = command(&["create", "--name", "cli"]).await;
+    let token = made
+        .split_whitespace()
+        .find(|word| word.starts_with("docxy_admin_"))
+        .unwrap()
+        .to_owned();
+    let until = async |status: u16| {
+        while Request::get("/api/v1/session")
+            .bearer(&token)
+            .send(to)
+            .await
+            .status
+            != status
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("the token to be seen", until(200)).await;
+    command(&["revoke", "cli"]).await;
+    within("the token to be gone", until(401)).await;
+    let answer = sign_in(to, &once, json!({ "name": "late" })).await;
+    assert_eq!(answer.status, 401, "{}", answer.text());
+}
+
 fn cookie(answer: &Response) -> (String, String) {
     let whole = answer.header("set-cookie").unwrap().to_owned();
     let pair = whole.split(';').next().unwrap().to_owned();
     (pair, whole)
+}
+
+fn key(answer: &Response) -> String {
+    answer.json()["session_key"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -230,8 +280,11 @@ async fn a_browser_gets_a_session_that_ends_with_its_token() {
     for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
         assert!(whole.contains(part), "{whole}");
     }
-    let host = docxy.to.to_string();
-    let by_cookie = |method: &str, target: &str| Request::new(method, target).header("Cookie", &pair);
+    let (host, key_of) = (docxy.to.to_string(), key(&begun));
+    let by_cookie = |method: &str, target: &str| {
+        let request = Request::new(method, target).header("Cookie", &pair);
+        request.header("X-Docxy-Session", &key_of)
+    };
     let who = by_cookie("GET", "/api/v1/session").send(docxy.to).await;
     assert_eq!(who.json()["by"], "session", "{}", who.text());
     for (origin, status) in [
@@ -260,7 +313,7 @@ async fn a_browser_gets_a_session_that_ends_with_its_token() {
         .body("{\"cookie\":true}")
         .send(docxy.to)
         .await;
-    let (pair, _) = cookie(&begun);
+    let ((pair, _), key) = (cookie(&begun), key(&begun));
     let gone = docxy
         .request("DELETE", "/api/v1/admin/tokens/test")
         .send(docxy.to)
@@ -268,9 +321,47 @@ async fn a_browser_gets_a_session_that_ends_with_its_token() {
     assert_eq!(gone.status, 200);
     let answer = Request::get("/api/v1/session")
         .header("Cookie", pair)
+        .header("X-Docxy-Session", key)
         .send(docxy.to)
         .await;
     assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn a_cookie_that_another_port_saw_opens_nothing() {
+    // Browsers know no ports in cookies: whatever else answers on localhost is shown the session's, and could use it.
+    let docxy = Administered::start(745, "").await;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let begun = docxy.request("POST", "/api/v1/session").body("{\"cookie\":true}");
+        sessions.push(begun.send(docxy.to).await);
+    }
+    let (taken, _) = cookie(&sessions[0]);
+    let value = taken.split_once('=').unwrap().1.to_owned();
+    let (own, other) = (key(&sessions[0]), key(&sessions[1]));
+    assert!(!sessions[0].header("set-cookie").unwrap().contains(&own));
+    for (what, keys, status) in [
+        ("its key", vec![own.clone()], 200),
+        ("nothing", vec![], 401),
+        ("an empty key", vec![String::new()], 401),
+        ("the cookie as key", vec![value], 401),
+        ("another session's key", vec![other], 401),
+    ] {
+        let mut request = Request::get("/api/v1/config").header("Cookie", &taken);
+        for key in &keys {
+            request = request.header("X-Docxy-Session", key);
+        }
+        let answer = request.send(docxy.to).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+    }
+    // The key alone is no session either.
+    let alone = Request::get("/api/v1/config").header("X-Docxy-Session", own);
+    assert_eq!(alone.send(docxy.to).await.status, 401);
+    let out = Request::new("DELETE", "/api/v1/session")
+        .header("Cookie", &taken)
+        .header("Origin", format!("http://{}", docxy.to));
+    let refused = out.send(docxy.to).await;
+    assert_eq!(refused.json()["error"]["code"], "no_session_key");
 }
 
 #[tokio::test]
@@ -382,8 +473,12 @@ async fn it_speaks_tls_where_that_is_wanted() {
         pair.starts_with("__Host-docxy_admin=") && whole.contains("Secure"),
         "{whole}"
     );
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/;"] {
+        assert!(whole.contains(part), "{whole}");
+    }
     let health = request("GET", "/api/v1/health")
         .header("Cookie", pair)
+        .header("X-Docxy-Session", key(&answer))
         .send(to)
         .await
         .json();

@@ -13,7 +13,7 @@ async fn what_is_not_understood_is_refused_with_what_is() {
     let docxy = Cached::of(image_of(720, &[1000]), "").await;
     docxy.warm().await;
     let path = socket(&docxy.app);
-    let long = format!("{{\"digest\":\"{}\"}}", "a".repeat(20_000));
+    let long = format!("{{\"digest\":\"{}\"}}", "a".repeat(200_000));
     for (method, target, body, status, said) in [
         ("GET", "/", "", 404, "openapi.json"),
         ("GET", "/api/v1/cache/", "", 404, "openapi.json"),

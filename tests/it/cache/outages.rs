@@ -2,7 +2,10 @@
 //! reasonable time; docxy starts whatever the registry does.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,9 @@ const ALL: [Trouble; 16] = [
     Trouble::TokensNeverCome,
     Trouble::SendsNonsense,
 ];
+
+/// In no DNS.
+const NAME: &str = "no-such-host.invalid";
 
 /// How long things may take, and what docxy is told about it.
 struct Patience {
@@ -129,16 +135,31 @@ async fn outage(trouble: Trouble, patience: &Patience) -> Counts {
         Trouble::TokensFail | Trouble::TokensNeverCome => stub.auth(Auth::Token).token_life(1),
         _ => stub,
     };
+    let stub = stub.start().await;
     let (pem, config) = (ca.pem(), patience.config);
+    let by_name = format!(
+        "[registries.\"docker.io\"]\nurls = [\"http://{NAME}:{}\"]\n",
+        stub.addr().port()
+    );
+    let is_known = Arc::new(AtomicBool::new(true));
+    let known = Arc::clone(&is_known);
     let how = move |app: AppBuilder| {
         let app = app.config(config);
+        if trouble == Trouble::NoSuchHost {
+            let app = app.config(&by_name);
+            return if known.load(Relaxed) {
+                app.config(&format!("[network.hosts]\n{NAME:?} = [\"127.0.0.1\"]\n"))
+            } else {
+                app
+            };
+        }
         if trouble == Trouble::ForeignCertificate {
             let keys = "[registries.\"docker.io\"]\nca_file = \"ca.pem\"";
             return app.file("ca.pem", pem.clone()).config(keys);
         }
         app
     };
-    let docxy = Cached::built(stub.start().await, how).await;
+    let docxy = Cached::built(stub, how).await;
     let image = docxy.image();
     for (path, content) in cached_paths(&docxy) {
         docxy.client().get(&path).await.assert_is(&content, &docxy.stub);
@@ -150,19 +171,14 @@ async fn outage(trouble: Trouble, patience: &Patience) -> Counts {
     let mut docxy = docxy;
     if trouble == Trouble::NoSuchHost {
         // Names are looked up when they are needed: the same cache, behind a registry whose name is gone.
-        let gone = "[registries.\"docker.io\"]\nurls = [\"http://no-such-host.invalid\"]";
-        docxy = docxy.stop().await.start_with(gone).await;
+        is_known.store(false, Relaxed);
+        docxy = docxy.again().await;
     } else {
         begin(trouble, &docxy.stub, &gate).await;
     }
     ask_all(trouble, &docxy, patience, &mut counts).await;
     // And at start.
-    docxy = if trouble == Trouble::NoSuchHost {
-        let gone = "[registries.\"docker.io\"]\nurls = [\"http://no-such-host.invalid\"]";
-        docxy.stop().await.start_with(gone).await
-    } else {
-        docxy.again().await
-    };
+    docxy = docxy.again().await;
     counts.starts += 1;
     ask_all(trouble, &docxy, patience, &mut counts).await;
     gate.open();

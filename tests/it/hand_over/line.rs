@@ -20,10 +20,12 @@ use crate::support::{
 
 pub struct Line {
     pub docxy: Cached,
-    /// Those that have served, and the one that does.
-    processes: Vec<Pid>,
+    processes: Processes,
     program: PathBuf,
 }
+
+/// Those that have served, and the one that does.
+struct Processes(Vec<Pid>);
 
 impl Line {
     pub async fn before(stub: StubRegistry, config: &str) -> Self {
@@ -39,7 +41,7 @@ impl Line {
         let (at, folder) = (program.clone(), Arc::clone(&home));
         let docxy = Cached::built(stub, move |app| how(app.home(&folder).program(&at))).await;
         Self {
-            processes: vec![docxy.app.pid()],
+            processes: Processes(vec![docxy.app.pid()]),
             docxy,
             program,
         }
@@ -51,11 +53,11 @@ impl Line {
 
     /// The process that serves.
     pub fn serving(&self) -> Pid {
-        *self.processes.last().unwrap()
+        *self.processes.0.last().unwrap()
     }
 
     pub fn first(&self) -> Pid {
-        self.processes[0]
+        self.processes.0[0]
     }
 
     /// From the one that serves to the next, which is returned.
@@ -66,12 +68,12 @@ impl Line {
 
     /// The one that takes over, which is returned.
     pub async fn next(&mut self) -> Pid {
-        let known = self.processes.clone();
+        let known = self.processes.0.clone();
         let line = self.app().logged("a hand-over", |line| {
             says(line, "handed over: ") && !known.contains(&process(line))
         });
         let next = process(&line.await);
-        self.processes.push(next);
+        self.processes.0.push(next);
         next
     }
 
@@ -113,7 +115,7 @@ impl Line {
 
     /// Waits until all but the one that serves have ended.
     pub async fn others_end(&self) {
-        let (_, others) = self.processes.split_last().unwrap();
+        let (_, others) = self.processes.0.split_last().unwrap();
         within("the other processes to end", async {
             for process in others {
                 while is_alive(*process) {
@@ -137,9 +139,9 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Processes {
     fn drop(&mut self) {
-        for process in &self.processes[1..] {
+        for process in &self.0[1..] {
             if is_alive(*process) {
                 let _ = kill_process(*process, Signal::KILL);
             }

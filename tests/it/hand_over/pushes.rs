@@ -86,3 +86,29 @@ async fn a_tag_in_doubt_is_in_doubt_for_the_new_process_too() {
     line.others_end().await;
     line.ends().await;
 }
+
+#[tokio::test]
+async fn any_number_of_tags_in_doubt() {
+    // A registry that has answered pushes with errors for an hour: all of that must be told, and no hand-over may stick at it.
+    const TAGS: usize = 1500;
+    let registry = Recorder::start(move |head| match head.method.as_str() {
+        "PUT" => Script::status(500),
+        _ => Script::status(404),
+    })
+    .await;
+    let config = registry.table("r.test", "");
+    let mut line = Line::before(StubRegistry::builder().start().await, &config).await;
+    let to = line.app().addr();
+    for first in (0..TAGS).step_by(50) {
+        let pushes = (first..first + 50).map(|number| {
+            let path = format!("/v2/r.test/team/app/manifests/{number}-{}", "long".repeat(25));
+            async move { put_manifest(to, &path, NEW.as_bytes()).await }
+        });
+        for pushed in futures_util::future::join_all(pushes).await {
+            assert_eq!(pushed.status, 502, "{}", pushed.everything());
+        }
+    }
+    line.hand_over().await;
+    line.others_end().await;
+    line.ends().await;
+}

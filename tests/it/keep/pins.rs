@@ -173,3 +173,18 @@ async fn more_than_nine_tenths_are_not_pinned() {
         3
     );
 }
+
+#[tokio::test]
+async fn a_hundred_images_with_long_names_are_one_call() {
+    // A cluster's list names images by digest, and its registry's names are as long as its teams like.
+    let docxy = Cached::start(StubRegistry::builder(), "").await;
+    let file = docxy.app.dir().join("images");
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let image = |n: usize| format!("registry.example.com/{}/app-{n}@{digest}\n", "team".repeat(50));
+    std::fs::write(&file, (0..150).map(image).collect::<String>()).unwrap();
+    let file = file.to_str().unwrap();
+    let said = run(&docxy.app, &["cache", "pin", "--file", file]).await.well();
+    assert_eq!(said.out.lines().count(), 150);
+    let said = run(&docxy.app, &["cache", "unpin", "--file", file]).await.well();
+    assert_eq!(said.out.lines().count(), 150);
+}

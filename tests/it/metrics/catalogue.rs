@@ -7,7 +7,8 @@ use docxy::pull::{Blame, Outcome as Told};
 use docxy::telemetry::Metrics as Counted;
 use docxy::telemetry::metrics::catalogue::{ALIASES, Metric, OWN};
 use docxy::telemetry::metrics::{
-    Allowance, Answered, Hop, Kind, Now, Outcome, Request, Status, Stored, Upstream, Word as _,
+    Allowance, Answered, Certificate, Hop, Kind, Now, Outcome, Process, Request, Status, Stored, Upstream,
+    Word as _,
 };
 
 use crate::admin::metrics::Metrics;
@@ -49,7 +50,9 @@ fn full() -> Metrics {
         first_byte: Some(Duration::from_micros(70)),
         took: Duration::from_micros(90),
     });
-    metrics.certificates("tls", || vec![("/etc/docxy/tls.pem".to_owned(), 1_800_000_000)]);
+    metrics.certificates(Certificate::Listener, || {
+        vec![("/etc/docxy/tls.pem".to_owned(), 1_800_000_000)]
+    });
     let allowance = Allowance {
         limit: 2,
         remaining: 1,
@@ -68,6 +71,7 @@ fn full() -> Metrics {
             free: Some(5),
             quotas: vec![("docker.io".to_owned(), 1, 2)],
         }),
+        process: Process::now(),
     });
     Metrics::parse(&text.unwrap())
 }

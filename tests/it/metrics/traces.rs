@@ -20,7 +20,8 @@ use crate::admin::scraped;
 use crate::cache::support::{Cached, REPOSITORY, TAG, image_of};
 use crate::support::{
     client::Request,
-    stub::{Auth, StubRegistry},
+    stub::{Auth, Fault, Gate, On, StubRegistry},
+    within,
 };
 
 /// A collector that keeps what it gets.
@@ -230,6 +231,50 @@ async fn a_cold_pull_is_one_trace_with_every_step_and_no_secret() {
 }
 
 #[tokio::test]
+async fn who_joins_a_download_is_linked_with_it() {
+    // A slow pull that waited for somebody else's download: the upstream's part of it is in that one's trace, and only there.
+    let collector = Collector::start().await;
+    let docxy = Cached::of(image_of(744, &[2_000_000]), &collector.config("1")).await;
+    let (layer, path) = docxy.layer();
+    let gate = Gate::after(1_000_000);
+    docxy.stub.fault(On::get("*/blobs/*"), Fault::Body(gate.clone()));
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let mut open = Request::get(&path).open(docxy.app.addr()).await;
+        let begun = within("a beginning", open.read(500_000)).await;
+        bodies.push((open, begun));
+    }
+    gate.open();
+    for (mut open, mut bytes) in bodies {
+        bytes.extend(within("a body", open.rest()).await);
+        assert!(bytes == layer.bytes);
+    }
+    let named = |spans: &[Span], name: &str| -> Vec<Span> {
+        let own = spans.iter().filter(|span| span.name == name);
+        own.cloned().collect()
+    };
+    let whole = |spans: &[Span]| named(spans, "GET blob").len() == 2 && named(spans, "fill").len() == 1;
+    let spans = collector.spans("two traces", whole).await;
+    let fill = named(&spans, "fill").remove(0);
+    let joins = named(&spans, "join");
+    assert!(
+        joins.iter().any(|span| way(span, &spans) == "GET blob > join"),
+        "{spans:#?}"
+    );
+    for join in &joins {
+        assert_ne!(join.trace_id, fill.trace_id);
+        let links: Vec<_> = join
+            .links
+            .iter()
+            .map(|link| (&link.trace_id, &link.span_id))
+            .collect();
+        assert_eq!(links, [(&fill.trace_id, &fill.span_id)]);
+    }
+    let others = spans.iter().filter(|span| span.name != "join");
+    assert!(others.into_iter().all(|span| span.links.is_empty()));
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_decides_for_its_requests() {
     // docxy's part belongs into the trace of the proxy before it; and what the proxy does not record, docxy does not.
     let collector = Collector::start().await;
@@ -299,4 +344,54 @@ async fn what_waits_is_sent_before_docxy_ends() {
     docxy.stop().await;
     let spans = collector.got.lock().unwrap().spans.clone();
     assert!(spans.iter().any(|span| span.name == "GET base"), "{spans:?}");
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_holds_up_nothing() {
+    // One that hangs is worse than one that is away: no pull waits for it, and no end.
+    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!(
+        "[otlp]\nendpoint = \"http://{}\"\nsample = 1\n",
+        hangs.local_addr().unwrap()
+    );
+    let (taken, mut seen) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = hangs.accept().await {
+            held.push(stream);
+            let _ = taken.try_send(());
+        }
+    });
+    let docxy = Cached::of(image_of(744, &[1000]), &config).await;
+    docxy.pull_all().await;
+    let connected = tokio::time::timeout(Duration::from_secs(10), seen.recv()).await;
+    assert_eq!(connected, Ok(Some(())), "docxy sends spans");
+    for _ in 0..50 {
+        docxy.pull_all().await;
+    }
+    let figures = scraped(&docxy).await;
+    assert_eq!(
+        figures.sum("docxy_trace_spans_total", &[("result", "exported")]),
+        0
+    );
+    let begin = Instant::now();
+    docxy.stop().await;
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_method_that_nobody_knows_is_no_word_of_a_trace() {
+    // A client's own text must not become the name of a span, and fill a collector's index.
+    let collector = Collector::start().await;
+    let docxy = Cached::of(image_of(745, &[1000]), &collector.config("1")).await;
+    let method = "BREW".repeat(100);
+    let answer = docxy.send(Request::new(&method, "/v2/")).await;
+    assert!(answer.status >= 400, "{}", answer.status);
+    let is_root = |span: &Span| said(span, "http.request.method").is_some();
+    let spans = collector
+        .spans("span of the request", |spans| spans.iter().any(is_root))
+        .await;
+    let root = spans.iter().find(|span| is_root(span)).unwrap();
+    assert_eq!(text(root, "http.request.method"), "_OTHER");
+    assert!(root.name.starts_with("HTTP "), "{}", root.name);
 }

@@ -1,8 +1,6 @@
 //! A registry's name that means another registry now (threats S1, S4): nothing of the one before is shown to it, and nothing
 //! that it keeps to itself is given to whom the one before let in.
 
-use std::time::Duration;
-
 use super::{REFUSED, TAKEN, reload, says, set, write};
 use crate::cache::support::{Cached, image_of};
 use crate::support::client::Request;
@@ -40,6 +38,14 @@ async fn what_was_public_there_is_not_public_here() {
     moves(&docxy, &private).await;
     let refused = docxy.get(&path).await;
     assert_eq!(refused.status, 401, "{}", private.story());
+    // Nor after a restart.
+    let config = format!(
+        "[registries.\"docker.io\"]\nurls = [{:?}]\nrealms = [\"{}\"]\n",
+        private.url(),
+        private.token_host()
+    );
+    let docxy = docxy.stop().await.start_with(&config).await;
+    assert_eq!(docxy.get(&path).await.status, 401, "{}", private.story());
 }
 
 #[tokio::test]
@@ -83,11 +89,12 @@ async fn a_file_that_is_being_written_or_gone_changes_nothing() {
     assert_eq!(docxy.get(path).await.status, 403);
     let whole = super::text(&docxy.app);
     write(&docxy.app, "");
-    // Three looks: time for the fault to show itself.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Said where another file would be taken.
+    let seen = |words: &'static str| docxy.app.logged(words, move |line| says(line, words));
+    seen("is empty: the configuration from before goes on").await;
     assert_eq!(docxy.get(path).await.status, 403);
     std::fs::remove_file(super::file(&docxy.app)).unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    seen("is gone or can't be read: the configuration from before goes on").await;
     let told = reload(&docxy.app).await;
     assert!(says(&told, REFUSED), "{told}");
     assert_eq!(docxy.get(path).await.status, 403);

@@ -146,7 +146,7 @@ async fn after_a_month_in_the_dark_public_images_come_and_private_ones_do_not() 
         let secrets = Secrets::of(&[&image], &[], &[&public]);
         docxy.stub.turn(line).await;
         let ended = docxy.stop().await;
-        time.advance(30 * DAY);
+        time.advance(30 * DAY).await;
         let lost = lose_databases(&ended);
         let docxy = ended.start().await;
         let answers = ask(&docxy, &docxy.client(), PUBLIC, "7").await;
@@ -182,7 +182,7 @@ async fn a_docxy_that_keeps_running_serves_public_tags_on_the_thirtieth_day() {
         let mut time = Time::new();
         let docxy = warm(&time).await;
         docxy.stub.turn(line).await;
-        time.advance(30 * DAY);
+        time.advance(30 * DAY).await;
         let answers = ask(&docxy, &docxy.client(), PUBLIC, "7").await;
         println!(
             "S4 30 days in the dark: {} of {} public requests served",
@@ -190,7 +190,7 @@ async fn a_docxy_that_keeps_running_serves_public_tags_on_the_thirtieth_day() {
             answers.len()
         );
         assert_eq!(right(&answers), answers.len(), "{}", answers[0].0.everything());
-        time.advance(2 * MINUTE);
+        time.advance(2 * MINUTE).await;
         let late = docxy
             .client()
             .once("GET", &format!("/v2/{PUBLIC}/manifests/7"))
@@ -219,7 +219,7 @@ async fn a_proved_right_lasts_an_hour_in_the_dark_and_no_longer() {
         docxy.stub.turn(line).await;
         let (mut tried, mut served, mut leaked) = (0, 0, 0);
         for minutes in [1, 10, 20, 27] {
-            time.advance(minutes * MINUTE);
+            time.advance(minutes * MINUTE).await;
             let answers = ask(&docxy, &alice, PRIVATE, "1").await;
             for (answer, _) in answers.iter().filter(|(answer, _)| answer.status != 200) {
                 println!("alice, {minutes} minutes on: {}", answer.everything());
@@ -229,7 +229,7 @@ async fn a_proved_right_lasts_an_hour_in_the_dark_and_no_longer() {
             leaked += nothing_comes(&docxy, &others, &secrets).await.1;
         }
         // 58 minutes are over; five more are too many.
-        time.advance(5 * MINUTE);
+        time.advance(5 * MINUTE).await;
         let (late, after) = nothing_comes(&docxy, &[alice], &secrets).await;
         leaked += nothing_comes(&docxy, &others, &secrets).await.1;
         println!(

@@ -69,7 +69,7 @@ async fn fifty_questions_at_once_are_one_proof() {
     let mut time = Time::new();
     let docxy = warm(&time).await;
     // What warming proved is forgotten by then, in the outage's sense as in the other.
-    time.advance(2 * 3600);
+    time.advance(2 * 3600).await;
     let alice = signed_in(&docxy, "alice").await;
     docxy.stub.forget();
     let paths = paths(&docxy, REPOSITORIES[0]);
@@ -97,7 +97,7 @@ async fn a_proof_serves_one_client_and_repository_for_five_minutes() {
     // Registries count requests: an hour's work of two people costs twelve questions for each of them and each repository.
     let mut time = Time::new();
     let docxy = warm(&time).await;
-    time.advance(2 * 3600);
+    time.advance(2 * 3600).await;
     docxy.stub.forget();
     let mut served = 0;
     for _ in 0..24 {
@@ -112,7 +112,7 @@ async fn a_proof_serves_one_client_and_repository_for_five_minutes() {
                 }
             }
         }
-        time.advance(151);
+        time.advance(151).await;
     }
     // 24 rounds, 151 s apart: each second one finds a proof that is 151 s old, the others one of 302 s.
     let mut counts = Vec::new();
@@ -137,7 +137,7 @@ async fn who_lost_the_right_keeps_it_five_minutes_at_most() {
     // Alice left the team: what her last proof opened is closed at the next one, at every door and by digest too.
     let mut time = Time::new();
     let docxy = warm(&time).await;
-    time.advance(2 * 3600);
+    time.advance(2 * 3600).await;
     let alice = signed_in(&docxy, "alice").await;
     let paths = paths(&docxy, REPOSITORIES[0]);
     for path in &paths {
@@ -145,7 +145,7 @@ async fn who_lost_the_right_keeps_it_five_minutes_at_most() {
     }
     docxy.stub.close(REPOSITORIES[0], &["carol"]);
     docxy.stub.advance(std::time::Duration::from_hours(24));
-    time.advance(301);
+    time.advance(301).await;
     let mut refused = 0;
     for path in &paths {
         for method in ["GET", "HEAD"] {

@@ -66,14 +66,14 @@ fn vectors(image: &Image) -> Vec<Vector> {
     all
 }
 
-fn turn(docxy: &Cached, time: &mut Time, how: Turn) {
+async fn turn(docxy: &Cached, time: &mut Time, how: Turn) {
     match how {
         Turn::Closed => docxy.stub.close(PUBLIC, &["alice"]),
         Turn::Deleted => docxy.stub.delete(PUBLIC),
     }
     // What anonymous tokens there are have ended by then.
     docxy.stub.advance(Duration::from_secs(TEN_MINUTES));
-    time.advance(TEN_MINUTES);
+    time.advance(TEN_MINUTES).await;
 }
 
 /// How many of all ways give what this client asks for, and how many leak.
@@ -104,7 +104,7 @@ async fn what_was_taken_back_is_given_to_nobody_any_more() {
     ] {
         let mut time = Time::new();
         let (docxy, image) = world(auth, &time, None).await;
-        turn(&docxy, &mut time, how);
+        turn(&docxy, &mut time, how).await;
         // The revalidation at which it is noticed.
         let noticed = docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
         assert!(
@@ -171,7 +171,7 @@ async fn an_operator_may_go_on_serving_it() {
         for mode in ["warn", "serve"] {
             let mut time = Time::new();
             let (docxy, image) = world(Auth::Token, &time, Some(mode)).await;
-            turn(&docxy, &mut time, how);
+            turn(&docxy, &mut time, how).await;
             docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
             for vector in vectors(&image) {
                 let answer = vector.send(&docxy, &Shown::Nothing).await;
@@ -205,7 +205,7 @@ async fn an_outage_or_one_tag_that_is_gone_takes_nothing_back() {
     let mut docxy = docxy;
     for status in [500, 502, 503, 429] {
         docxy.stub.fault(On::path("*"), Fault::Status(status));
-        time.advance(TEN_MINUTES);
+        time.advance(TEN_MINUTES).await;
         let counts = given(&docxy, &image, &Shown::Nothing).await;
         assert_eq!(counts.0, counts.1, "{status}");
         docxy = docxy.again().await;

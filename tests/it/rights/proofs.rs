@@ -71,7 +71,7 @@ async fn a_right_is_proved_once_in_five_minutes_whatever_the_tokens() {
     let path = layer(&docxy);
     let mut proofs = Vec::new();
     for minutes in [0, 4, 2, 4, 2] {
-        time.advance(minutes * 60);
+        time.advance(minutes * 60).await;
         docxy.stub.forget();
         for _ in 0..3 {
             let client = alice(&docxy).signed_in(SCOPE).await;
@@ -118,7 +118,7 @@ async fn a_proved_right_lasts_its_grace_in_every_outage_and_no_longer() {
             }
         }
         for (minutes, served) in [(4, true), (30, true), (24, true), (4, false)] {
-            time.advance(minutes * 60);
+            time.advance(minutes * 60).await;
             for path in [TAG, &path] {
                 for _ in 0..2 {
                     let answer = client.once("GET", path).await;
@@ -171,7 +171,7 @@ async fn a_denial_ends_a_grace_at_once() {
     let path = layer(&docxy);
     let client = alice(&docxy).signed_in(SCOPE).await;
     assert_eq!(client.once("GET", &path).await.status, 200);
-    time.advance(6 * 60);
+    time.advance(6 * 60).await;
     docxy.stub.fault(On::path("*"), Fault::Status(503));
     assert_eq!(client.once("GET", &path).await.status, 200);
     docxy.stub.clear_faults();

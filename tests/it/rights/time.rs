@@ -2,14 +2,18 @@
 
 use std::{
     cell::Cell,
-    fs,
-    io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::cache::support::Cached;
 use crate::support::{app::Builder, stub::StubRegistry};
@@ -21,8 +25,11 @@ pub struct Time {
     docxy: Cell<Option<SocketAddr>>,
 }
 
-/// So many answers in a row must be of the new time.
+/// So many answers in a row must be of the new time, for as long as a thread of a busy machine may have to wait for its turn.
 const SETTLED: usize = 10;
+const SETTLING: Duration = Duration::from_millis(300);
+/// Every answer has a line in docxy's log.
+const BETWEEN: Duration = Duration::from_millis(5);
 
 impl Time {
     pub fn new() -> Self {
@@ -53,22 +60,23 @@ impl Time {
 
     /// Returns once docxy lives in the new time. The library keeps one offset for all threads, and a thread that was reading
     /// the old one puts it back for a moment: what began in that moment would find its deadlines over.
-    pub fn advance(&mut self, seconds: u64) {
+    pub async fn advance(&mut self, seconds: u64) {
         self.skipped += seconds;
         self.write();
         let Some(docxy) = self.docxy.get() else { return };
         let until = Instant::now() + Duration::from_secs(20);
-        let mut settled = 0;
-        while settled < SETTLED {
+        let (mut settled, mut since) = (0, Instant::now());
+        while settled < SETTLED || since.elapsed() < SETTLING {
             assert!(Instant::now() < until, "docxy's time does not come to rest");
             // The header has whole seconds.
             let due = SystemTime::now() + Duration::from_secs(self.skipped) - Duration::from_secs(2);
-            match told_by(docxy) {
+            match told_by(docxy).await {
                 Ok(Some(date)) if date >= due => settled += 1,
                 // It has ended.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
-                Ok(_) | Err(_) => settled = 0,
+                Ok(_) | Err(_) => (settled, since) = (0, Instant::now()),
             }
+            tokio::time::sleep(BETWEEN).await;
         }
     }
 
@@ -84,12 +92,11 @@ impl Time {
 }
 
 /// The time that docxy's answers have; `None` where it did not answer.
-fn told_by(docxy: SocketAddr) -> io::Result<Option<SystemTime>> {
-    let mut socket = TcpStream::connect(docxy)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-    socket.write_all(b"GET /livez HTTP/1.0\r\n\r\n")?;
+async fn told_by(docxy: SocketAddr) -> io::Result<Option<SystemTime>> {
+    let mut socket = TcpStream::connect(docxy).await?;
+    socket.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await?;
     let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
+    timeout(Duration::from_secs(5), socket.read_to_string(&mut answer)).await??;
     let date = answer.lines().find_map(|line| {
         line.to_ascii_lowercase()
             .strip_prefix("date:")

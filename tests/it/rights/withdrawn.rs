@@ -164,7 +164,7 @@ async fn what_only_members_ask_for_is_noticed_too() {
     let image = docxy.stub.image(OPEN, "7");
     docxy.stub.close(OPEN, &["alice"]);
     docxy.stub.advance(std::time::Duration::from_secs(LIFE));
-    time.advance(LIFE + 60);
+    time.advance(LIFE + 60).await;
     let alice = docxy.client().login("alice", "alice-password");
     let alice = alice.signed_in("repository:library/redis:pull").await;
     alice.once("GET", TAG).await.assert_is(&image.root, &docxy.stub);
@@ -200,7 +200,7 @@ async fn public_lasts_through_any_outage_and_what_comes_back_is_public_again() {
                 .fault(On::path("*"), Fault::Status(status.parse().unwrap())),
         }
         for _ in 0..2 {
-            time.advance(10 * 24 * 3600);
+            time.advance(10 * 24 * 3600).await;
             for answer in everything_of(&docxy, &image).await {
                 tried += 1;
                 served += usize::from(answer.status == 200);

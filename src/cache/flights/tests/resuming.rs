@@ -1,10 +1,14 @@
 //! Rests of downloads that broke: kept, taken up, never trusted.
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
-use crate::cache::Ending;
+use tokio::time::timeout;
+
+use crate::cache::disk::failing::Call;
 use crate::cache::partials::SMALLEST;
 use crate::cache::rehearsal::{Stage, blob, read_all, send, until};
+use crate::cache::{Ending, Opened, Presence};
 use crate::oci::digest::Hasher;
 
 const MIB: usize = 1024 * 1024;
@@ -207,4 +211,43 @@ async fn what_one_registry_sent_is_no_beginning_for_another() {
     until(|| stage.flights.claims().occupant(&digest).is_none()).await;
     let leader = stage.flights.lead_from(&digest, &evil).await.unwrap();
     assert_eq!(leader.resume_at(), 200_000);
+}
+
+#[tokio::test]
+async fn an_upgrade_does_not_wait_until_a_rest_is_hashed() {
+    // A rest of 20 GB takes a minute, and for so long neither the old process nor the new one would begin a download.
+    let stage = Stage::new();
+    let (bytes, digest) = blob(2 * MIB, 9);
+    let mut leader = stage.lead(&digest).await;
+    leader.begin(bytes.len() as u64).await.unwrap();
+    send(&mut leader, &bytes, 0, MIB).await.unwrap();
+    drop(leader);
+    until(|| stage.flights.presence(&digest) != Presence::Arriving).await;
+
+    let reads = stage.disk.seen(Call::Read);
+    stage.disk.stand(true);
+    let opening = tokio::spawn({
+        let flights = stage.flights.clone();
+        let digest = digest.clone();
+        async move { flights.open(&digest).await }
+    });
+    until(|| stage.disk.seen(Call::Read) > reads).await;
+    let (heir, _legacy) = tokio::sync::mpsc::unbounded_channel();
+    let retired = timeout(Duration::from_secs(30), stage.parts.tenure.retire(heir)).await;
+    stage.disk.stand(false);
+    assert!(retired.is_ok(), "it waited for the hash");
+    let Opened::Lead(mut leader) = opening.await.unwrap() else {
+        panic!("no lead");
+    };
+    assert_eq!(leader.resume_at(), MIB as u64);
+    // Its client gets the whole; the rest stays for the new process.
+    let begun = leader.begin(bytes.len() as u64).await;
+    assert!(
+        matches!(begun, Err(Ending::Detached { at, .. }) if at == MIB as u64),
+        "{begun:?}"
+    );
+    drop(leader);
+    until(|| stage.flights.presence(&digest) != Presence::Arriving).await;
+    let next = stage.reborn("bbbbbbbbbbbbbbbb", |_| {});
+    assert_eq!(next.lead(&digest).await.resume_at(), MIB as u64);
 }

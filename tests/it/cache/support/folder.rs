@@ -105,7 +105,7 @@ fn known(name: &str) -> bool {
             .is_some_and(|(algorithm, hex)| is_hex(algorithm, hex))
     };
     match parts[..] {
-        ["lock" | "clock"] | ["repositories", _, _, "public"] => true,
+        ["lock" | "clock" | "homes.json"] | ["repositories", _, _, "public"] => true,
         ["blobs", algorithm, front, hex] => is_hex(algorithm, hex) && hex.starts_with(front),
         ["partials" | "quarantine", file] => file.split_once('.').is_some_and(|(name, _)| digest(name)),
         ["pins", file] => digest(file),
