@@ -109,8 +109,7 @@ async fn an_account_bound_to_another() {
         .config("externalAccountMACKeys", serde_json::json!({ "kid-1": KEY }))
         .start()
         .await;
-    let app = pebble.app(&["m.docxy.test"]).start().await;
-    pebble.lead_to(&app);
+    let app = pebble.found(pebble.app(&["m.docxy.test"])).await;
     let told = app
         .logged("a refusal", |line| says(line, "could not be had"))
         .await;

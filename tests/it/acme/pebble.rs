@@ -209,10 +209,20 @@ impl Pebble {
         self.ways[usize::from(port == 443)].lead_to(to);
     }
 
-    /// A docxy that has its first certificate.
-    pub async fn served(&self, builder: Builder) -> TestApp {
+    /// A docxy that the authority finds, also where it asks at once: until docxy's ports are known, connections wait and do
+    /// not go to those of the docxy before, which nobody has any more.
+    pub async fn found(&self, builder: Builder) -> TestApp {
+        for way in &self.ways {
+            way.to.send_replace(None);
+        }
         let app = builder.start().await;
         self.lead_to(&app);
+        app
+    }
+
+    /// A docxy that has its first certificate.
+    pub async fn served(&self, builder: Builder) -> TestApp {
+        let app = self.found(builder).await;
         issued(&app).await;
         app
     }

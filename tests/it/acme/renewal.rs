@@ -110,9 +110,7 @@ async fn when_the_authority_wants_it() {
         .await;
     // A new certificate is left alone for a while, whatever the authority says: that while is over.
     std::fs::remove_file(state.join("attempts.json")).unwrap();
-    let app = pebble.app(&["m.docxy.test"]).home(&home).start().await;
-    pebble.lead_to(&app);
-    issued(&app).await;
+    let app = pebble.served(pebble.app(&["m.docxy.test"]).home(&home)).await;
     assert_eq!(pebble.orders(), 2);
     assert!(!app.log_text().contains("could not be had"), "{}", app.log_text());
 }
@@ -180,10 +178,8 @@ async fn a_reload_with_another_root_in_the_same_file() {
     let pebble = Pebble::start().await;
     let app = pebble
         .app(&["m.docxy.test"])
-        .file("pebble.pem", crate::support::ca::TestCa::new().pem())
-        .start()
-        .await;
-    pebble.lead_to(&app);
+        .file("pebble.pem", crate::support::ca::TestCa::new().pem());
+    let app = pebble.found(app).await;
     app.logged("what is wrong", |line| says(line, "could not be had"))
         .await;
     std::fs::write(app.dir().join("pebble.pem"), pebble.own_root()).unwrap();

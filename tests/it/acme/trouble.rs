@@ -51,10 +51,8 @@ async fn a_name_that_leads_elsewhere_is_named() {
         .await;
     let app = pebble
         .app(&["m.docxy.test", "wrong.docxy.test"])
-        .config("[tls.acme]\nchallenge = \"http-01\"")
-        .start()
-        .await;
-    pebble.lead_to(&app);
+        .config("[tls.acme]\nchallenge = \"http-01\"");
+    let app = pebble.found(app).await;
     let told = failed(&app).await;
     for words in [
         "did not find this docxy at wrong.docxy.test by http-01",
@@ -76,13 +74,8 @@ async fn a_name_that_leads_elsewhere_is_named() {
     let home = app.home();
     app.kill().await;
     let again = |app: Builder| async {
-        let app = app
-            .home(&home)
-            .config("[tls.acme]\nchallenge = \"http-01\"")
-            .start()
-            .await;
-        pebble.lead_to(&app);
-        app
+        let app = app.home(&home).config("[tls.acme]\nchallenge = \"http-01\"");
+        pebble.found(app).await
     };
     let app = again(pebble.app(&["m.docxy.test", "wrong.docxy.test"])).await;
     app.logged("why it waits", |line| says(line, "because the last order failed"))
@@ -233,9 +226,7 @@ async fn an_account_that_the_authority_forgot_is_made_anew() {
     std::fs::remove_file(home.path().join("state/acme/certificate.key")).unwrap();
     std::fs::remove_file(home.path().join("state/acme/attempts.json")).unwrap();
     pebble.forget().await;
-    let app = pebble.app(&["m.docxy.test"]).home(&home).start().await;
-    pebble.lead_to(&app);
-    super::pebble::issued(&app).await;
+    let app = pebble.served(pebble.app(&["m.docxy.test"]).home(&home)).await;
     assert!(app.log_text().contains("Registering another account"));
 }
 
