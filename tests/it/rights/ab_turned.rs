@@ -91,76 +91,92 @@ async fn given(docxy: &Cached, image: &Image, shown: &Shown) -> (usize, usize, u
     (tried, given, leaked)
 }
 
-#[tokio::test]
-async fn what_was_taken_back_is_given_to_nobody_any_more() {
-    // Somebody pushed a secret into a public repository, and closed or deleted it: the cache must not go on publishing it.
+/// Somebody pushed a secret into a public repository, and closed or deleted it: the cache must not go on publishing it.
+async fn taken_back(how: Turn, auth: Auth) {
     let (mut tried, mut leaked) = (0, 0);
-    for (how, auth) in [
-        (Turn::Closed, Auth::Token),
-        (Turn::Closed, Auth::TokenForPrivate),
-        (Turn::Deleted, Auth::Token),
-        (Turn::Deleted, Auth::TokenForPrivate),
-        (Turn::Deleted, Auth::Open),
-    ] {
-        let mut time = Time::new();
-        let (docxy, image) = world(auth, &time, None).await;
-        turn(&docxy, &mut time, how).await;
-        // The revalidation at which it is noticed.
-        let noticed = docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
-        assert!(
-            noticed.status >= 400,
-            "{how:?} {auth:?}: {}",
-            noticed.everything()
-        );
-        docxy
-            .app
-            .logged("a warning that names the repository", |line| {
-                line["level"] == "WARN" && line.to_string().contains(PUBLIC)
-            })
-            .await;
-        let metrics = crate::admin::ask(&crate::admin::socket(&docxy.app), "GET", "/metrics", "").await;
-        let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
-        let counted = metrics
-            .lines()
-            .any(|line| line.contains("withdrawn") && !line.starts_with('#') && line.ends_with(" 1"));
-        assert!(counted, "{how:?} {auth:?}: {metrics}");
+    let mut time = Time::new();
+    let (docxy, image) = world(auth, &time, None).await;
+    turn(&docxy, &mut time, how).await;
+    // The revalidation at which it is noticed.
+    let noticed = docxy.client().ask(&format!("/v2/{PUBLIC}/manifests/1")).await;
+    assert!(
+        noticed.status >= 400,
+        "{how:?} {auth:?}: {}",
+        noticed.everything()
+    );
+    docxy
+        .app
+        .logged("a warning that names the repository", |line| {
+            line["level"] == "WARN" && line.to_string().contains(PUBLIC)
+        })
+        .await;
+    let metrics = crate::admin::ask(&crate::admin::socket(&docxy.app), "GET", "/metrics", "").await;
+    let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+    let counted = metrics
+        .lines()
+        .any(|line| line.contains("withdrawn") && !line.starts_with('#') && line.ends_with(" 1"));
+    assert!(counted, "{how:?} {auth:?}: {metrics}");
 
-        let mut people = vec![Shown::Nothing, Shown::Basic(BOB.0, BOB.1)];
-        if auth != Auth::Open {
-            for login in [None, Some(BOB)] {
-                people.extend(token(&docxy, Door::Default, login, &[PUBLIC]).await.ok());
-            }
-        }
-        let mut docxy = docxy;
-        for state in ["up", "after a restart", "failing", "failing, after a restart"] {
-            match state {
-                "failing" => docxy.stub.fault(On::path("*"), Fault::Status(503)),
-                "after a restart" | "failing, after a restart" => docxy = docxy.again().await,
-                _ => {}
-            }
-            for shown in &people {
-                let counts = given(&docxy, &image, shown).await;
-                tried += counts.0;
-                leaked += counts.2;
-                if counts.2 > 0 {
-                    println!(
-                        "{how:?} {auth:?} {state}, {shown:?}: {} of {} leak",
-                        counts.2, counts.0
-                    );
-                }
-            }
-        }
-        docxy.stub.clear_faults();
-        // What is closed is still alice's.
-        if how == Turn::Closed {
-            let alice = token(&docxy, Door::Default, Some(ALICE), &[PUBLIC]).await;
-            let alice = alice.unwrap_or_else(|refusal| panic!("{}", refusal.everything()));
-            let counts = given(&docxy, &image, &alice).await;
-            assert_eq!(counts.0, counts.1, "{how:?} {auth:?}: alice");
+    let mut people = vec![Shown::Nothing, Shown::Basic(BOB.0, BOB.1)];
+    if auth != Auth::Open {
+        for login in [None, Some(BOB)] {
+            people.extend(token(&docxy, Door::Default, login, &[PUBLIC]).await.ok());
         }
     }
-    println!("A7 taken back by the registry: {leaked} of {tried} requests answered");
+    let mut docxy = docxy;
+    for state in ["up", "after a restart", "failing", "failing, after a restart"] {
+        match state {
+            "failing" => docxy.stub.fault(On::path("*"), Fault::Status(503)),
+            "after a restart" | "failing, after a restart" => docxy = docxy.again().await,
+            _ => {}
+        }
+        for shown in &people {
+            let counts = given(&docxy, &image, shown).await;
+            tried += counts.0;
+            leaked += counts.2;
+            if counts.2 > 0 {
+                println!(
+                    "{how:?} {auth:?} {state}, {shown:?}: {} of {} leak",
+                    counts.2, counts.0
+                );
+            }
+        }
+    }
+    docxy.stub.clear_faults();
+    // What is closed is still alice's.
+    if how == Turn::Closed {
+        let alice = token(&docxy, Door::Default, Some(ALICE), &[PUBLIC]).await;
+        let alice = alice.unwrap_or_else(|refusal| panic!("{}", refusal.everything()));
+        let counts = given(&docxy, &image, &alice).await;
+        assert_eq!(counts.0, counts.1, "{how:?} {auth:?}: alice");
+    }
+    println!("A7 taken back by the registry, {how:?} {auth:?}: {leaked} of {tried} requests answered");
     assert_eq!(leaked, 0);
+}
+
+#[tokio::test]
+async fn what_was_closed_is_given_to_nobody_any_more() {
+    taken_back(Turn::Closed, Auth::Token).await;
+}
+
+#[tokio::test]
+async fn what_was_closed_where_only_private_contents_need_tokens() {
+    taken_back(Turn::Closed, Auth::TokenForPrivate).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_given_to_nobody_any_more() {
+    taken_back(Turn::Deleted, Auth::Token).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_where_only_private_contents_need_tokens() {
+    taken_back(Turn::Deleted, Auth::TokenForPrivate).await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_where_nothing_needs_tokens() {
+    taken_back(Turn::Deleted, Auth::Open).await;
 }
 
 #[tokio::test]
