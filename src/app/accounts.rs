@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::state::{KEYS, Secrets};
-use super::storage;
 use crate::access::Accounts;
 use crate::access::issued::Issued;
 use crate::access::issued::text::Kind;
@@ -42,7 +41,7 @@ pub(super) fn renewed(
 
 /// As a command finds them that makes no folder by looking, and that no docxy answers.
 pub fn offline(schema: &Schema) -> Result<Accounts> {
-    let state = paths::state(schema, &storage::onlooker())?;
+    let state = paths::state(schema, &Machine::onlooker())?;
     // Fingerprints are compared with others of the same process only.
     with(schema, &state, Secret::new(Sealer::random_key()?))
 }
@@ -69,7 +68,7 @@ pub(super) fn admins(schema: &Schema) -> Result<Issued> {
 
 /// The same for a command, as in [`offline`].
 pub fn admins_offline(schema: &Schema) -> Result<Issued> {
-    admins_in(&paths::state(schema, &storage::onlooker())?)
+    admins_in(&paths::state(schema, &Machine::onlooker())?)
 }
 
 fn admins_in(state: &Path) -> Result<Issued> {

@@ -16,7 +16,7 @@ use crate::tls::authority::{Config, Origin, Signers, Subtree, signers};
 use crate::tls::{self, Authority, CertificateFiles};
 
 use super::intercept::places;
-use super::{resolve, storage};
+use super::resolve;
 
 /// For the process that serves. `None`: nothing is intercepted. Makes docxy's own where there is none; blocking.
 pub(super) fn open(schema: &Schema) -> Result<Option<Arc<Authority>>> {
@@ -41,7 +41,7 @@ pub(super) fn is_as_before(old: &Schema, new: &Schema) -> Result<bool> {
 
 /// Where the authority is for a command that makes no folder by looking.
 pub fn found(schema: &Schema) -> Result<Config> {
-    config(schema, &storage::onlooker())
+    config(schema, &Machine::onlooker())
 }
 
 /// Where it is for whoever may make it: the same folder that `serve` takes.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustix::fs::{Access, access};
 
 use crate::cache::{self, Limits, Store, disk};
 use crate::config::paths::{self, Machine};
@@ -33,12 +32,12 @@ pub fn open(schema: &Schema, metrics: &Metrics) -> Result<Option<Store>> {
 
 /// The folder of the cache on the disk, as a `docxy cache` finds it that makes none itself.
 pub fn folder(schema: &Schema) -> Result<PathBuf> {
-    Ok(paths::cache(schema, &onlooker())?)
+    Ok(paths::cache(schema, &Machine::onlooker())?)
 }
 
 /// The socket on which a running docxy answers its operator, found in the same way.
 pub fn socket(schema: &Schema) -> Result<PathBuf> {
-    Ok(socket_in(&paths::state(schema, &onlooker())?))
+    Ok(socket_in(&paths::state(schema, &Machine::onlooker())?))
 }
 
 /// Where recordings are made that an operator asks for.
@@ -48,14 +47,6 @@ pub fn traces(schema: &Schema) -> Result<PathBuf> {
 
 pub(super) fn socket_in(state: &Path) -> PathBuf {
     state.join("docxy.sock")
-}
-
-/// Asks what may be written to without making anything.
-pub(super) fn onlooker() -> Machine<'static> {
-    Machine {
-        writable: &|folder| access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
-        ..Machine::this()
-    }
 }
 
 pub fn limits(schema: &Schema) -> Limits {

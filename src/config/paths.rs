@@ -6,6 +6,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use rustix::fs::{Access, access};
+
 use super::schema::{CacheMode, Schema};
 
 /// Why the cache has no folder.
@@ -54,6 +56,14 @@ impl Machine<'static> {
             variable: &|name| std::env::var(name).ok(),
             writable: &|folder| probe(folder).is_ok(),
             user: rustix::process::getuid().as_raw(),
+        }
+    }
+
+    /// The same without making anything: for commands that find what [`Self::this`] chose, or will choose.
+    pub fn onlooker() -> Self {
+        Self {
+            writable: &|folder| may_be_made(folder),
+            ..Self::this()
         }
     }
 }
@@ -191,6 +201,13 @@ fn probe(folder: &Path) -> io::Result<()> {
     let file = folder.join(format!(".probe-{}", std::process::id()));
     OpenOptions::new().write(true).create_new(true).open(&file)?;
     fs::remove_file(&file)
+}
+
+/// What [`probe`] would find out, as far as can be said without writing: the folder, or where it would be made, is one
+/// that this user may write to.
+fn may_be_made(folder: &Path) -> bool {
+    let nearest = folder.ancestors().find(|place| place.symlink_metadata().is_ok());
+    nearest.is_some_and(|place| place.is_dir() && access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok())
 }
 
 #[cfg(test)]
@@ -337,5 +354,33 @@ mod tests {
         assert!((Machine::this().writable)(&folder.path().join("a/b")));
         fs::write(folder.path().join("file"), "").unwrap();
         assert!(!(Machine::this().writable)(&folder.path().join("file")));
+    }
+
+    #[test]
+    fn an_onlooker_chooses_as_the_process_that_serves_and_makes_nothing() {
+        // On a fresh machine nothing is there yet: a check before the first start must look where serving will.
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).unwrap();
+        for (path, expected) in [
+            ("", true),
+            ("a/b", true),
+            ("file", false),
+            ("file/a", false),
+            ("dangling", false),
+            ("dangling/a", false),
+        ] {
+            let path = folder.path().join(path);
+            let answer = (Machine::onlooker().writable)(&path);
+            assert_eq!(answer, expected, "{}", path.display());
+            assert_eq!(
+                fs::read_dir(folder.path()).unwrap().count(),
+                2,
+                "{}",
+                path.display()
+            );
+            assert_eq!((Machine::this().writable)(&path), expected, "{}", path.display());
+            let _ = fs::remove_dir_all(folder.path().join("a"));
+        }
     }
 }
