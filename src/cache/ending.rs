@@ -28,6 +28,11 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// Whoever sent them must not be asked for them again.
+    pub fn is_wrong_bytes(&self) -> bool {
+        matches!(self, Self::WrongDigest | Self::WrongLength { .. })
+    }
+
     /// The word for metrics.
     pub fn word(&self) -> Named {
         match self {

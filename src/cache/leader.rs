@@ -120,8 +120,15 @@ impl Leader {
 
     /// All bytes were written. Comes back when the blob is stored or given up; readers have the end long before.
     pub async fn finish(self) -> Ending {
+        self.finish_or(|| ()).await
+    }
+
+    /// The same, and if the bytes are wrong `blame` is called before anybody hears of it: whoever asks again at once must not
+    /// meet those who sent them.
+    pub async fn finish_or(self, blame: impl FnOnce() + Send + 'static) -> Ending {
         let (done, answer) = oneshot::channel();
-        if let Err(ending) = self.say(Command::Finish { done }) {
+        let blame = Box::new(blame);
+        if let Err(ending) = self.say(Command::Finish { done, blame }) {
             return ending;
         }
         answer.await.unwrap_or_else(|_| self.over())

@@ -26,15 +26,27 @@ use crate::telemetry::metrics::Place;
 const BATCH: usize = 512;
 
 /// What a leader says.
-#[derive(Debug)]
 pub(super) enum Command {
-    Restart { done: Answer<Ready> },
-    Where { done: Answer<Ready> },
-    Begin { length: u64, done: Answer<()> },
+    Restart {
+        done: Answer<Ready>,
+    },
+    Where {
+        done: Answer<Ready>,
+    },
+    Begin {
+        length: u64,
+        done: Answer<()>,
+    },
     Piece(Piece),
-    Finish { done: oneshot::Sender<Ending> },
+    Finish {
+        done: oneshot::Sender<Ending>,
+        blame: Blame,
+    },
     End(Ending),
 }
+
+/// Done when the bytes are wrong, before anybody hears of it.
+pub(super) type Blame = Box<dyn FnOnce() + Send>;
 
 type Answer<T> = oneshot::Sender<Result<T, Ending>>;
 
@@ -266,9 +278,13 @@ impl Pump {
                 let _ = done.send(begun.clone());
                 begun
             }
-            Command::Finish { done } => {
+            Command::Finish { done, blame } => {
                 self.finished = Some(done);
-                Err(self.verdict())
+                let verdict = self.verdict();
+                if verdict.is_wrong_bytes() {
+                    blame();
+                }
+                Err(verdict)
             }
             // Those two are ours to say.
             Command::End(Ending::Complete | Ending::Detached { .. }) => Err(Ending::LeaderCancelled),

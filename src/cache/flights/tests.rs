@@ -6,6 +6,7 @@ mod resuming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -191,6 +192,34 @@ async fn wrong_bytes_end_every_body_and_leave_nothing() {
         assert_eq!(next.resume_at(), 0);
         assert_eq!(stage.parts.index.growing(), 0);
     }
+}
+
+#[tokio::test]
+async fn who_sent_wrong_bytes_is_blamed_before_anybody_hears() {
+    // A client asks again as soon as its body breaks; the mirror that lied must be passed over by then.
+    let stage = Stage::new();
+    let (mut bytes, digest) = blob(MIB, 26);
+    bytes[5] ^= 1;
+    let mut leader = stage.lead(&digest).await;
+    leader.begin(MIB as u64).await.unwrap();
+    let mut reader = leader.follower().reader().await.unwrap();
+    send(&mut leader, &bytes, 0, MIB).await.unwrap();
+    let mut another = reader.clone();
+    let (seen, blamed) = std::sync::mpsc::channel();
+    let ending = leader.finish_or(move || {
+        let readable = another.poll_readable(&mut Context::from_waker(Waker::noop()), 0, 10);
+        seen.send(matches!(readable, Poll::Ready(Ok(_)))).unwrap();
+    });
+    assert_eq!(ending.await.as_str(), "wrong-digest");
+    assert_eq!(blamed.try_iter().collect::<Vec<_>>(), [true], "once, and in time");
+    assert!(read_all(&mut reader).await.1.is_some());
+
+    let (bytes, digest) = blob(MIB, 27);
+    let mut leader = stage.lead(&digest).await;
+    leader.begin(MIB as u64).await.unwrap();
+    send(&mut leader, &bytes, 0, MIB).await.unwrap();
+    let ending = leader.finish_or(|| panic!("nobody is to blame"));
+    assert!(matches!(ending.await, Ending::Complete));
 }
 
 #[tokio::test]

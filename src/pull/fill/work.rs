@@ -135,16 +135,18 @@ impl Work {
             givers.push(download.givers());
             match pumped {
                 Pumped::All => {
-                    let ending = leader.finish().await;
+                    let blamed = givers.clone();
+                    let ending = leader.finish_or(move || distrust(&blamed)).await;
                     // A mirror's word proves nobody's right.
                     if matches!(ending, Ending::Complete) && download.begun_by() == Role::Authority {
                         self.cached.granted(&claim, download.anonymous(), asked);
                     }
-                    distrust_if_wrong(&ending, &givers);
                     return ending;
                 }
                 Pumped::Ended(ending) => {
-                    distrust_if_wrong(&ending, &givers);
+                    if ending.is_wrong_bytes() {
+                        distrust(&givers);
+                    }
                     return ending;
                 }
                 Pumped::Failed(failure @ Failure::Denied { .. }) => {
@@ -252,13 +254,13 @@ impl Work {
         // What is here or what comes now is of another blob, and nobody knows which: a part that is kept would meet the
         // same end at every further try.
         let ending = if error.is_other_bytes() {
+            distrust(givers);
             Ending::WrongDigest
         } else {
             Ending::GaveUp {
                 why: error.to_string(),
             }
         };
-        distrust_if_wrong(&ending, givers);
         self.fill.say(Err(error));
         end(leader, ending)
     }
@@ -288,11 +290,9 @@ async fn write(leader: &mut Leader, pieces: Vec<Piece>) -> Pumped {
 }
 
 /// The next try must not meet the same bytes.
-fn distrust_if_wrong(ending: &Ending, givers: &[Givers]) {
-    if matches!(ending, Ending::WrongDigest | Ending::WrongLength { .. }) {
-        for givers in givers {
-            givers.distrust();
-        }
+fn distrust(givers: &[Givers]) {
+    for givers in givers {
+        givers.distrust();
     }
 }
 
