@@ -133,6 +133,14 @@ fn confirmations_spare_the_disk() {
     assert!(text.contains("\"checked\":1310"), "{text}");
 }
 
+const FEW: Limits = Limits {
+    links: 100,
+    repository_tags: 20,
+    classes: 2,
+    tags: 50,
+    public: 10,
+};
+
 /// Empty, on a folder that goes with the first.
 fn bounded(limits: Limits) -> (TempDir, Layout, Records) {
     let folder = tempfile::tempdir().unwrap();
@@ -146,14 +154,7 @@ fn bounded(limits: Limits) -> (TempDir, Layout, Records) {
 #[test]
 fn endless_names_fill_nothing() {
     // Whoever asks for ever new tags and repositories must not fill memory or inodes.
-    let limits = Limits {
-        links: 100,
-        repository_tags: 20,
-        classes: 2,
-        tags: 50,
-        public: 10,
-    };
-    let (_folder, layout, records) = bounded(limits);
+    let (_folder, layout, records) = bounded(FEW);
     for n in 0..1000 {
         let name = name(&format!("a.example/r{n}"));
         records.link(&name, &digest(n), None, || true);
@@ -225,14 +226,7 @@ fn one_registry_pushes_out_none_of_the_others_records() {
 fn what_pins_need_outlives_every_bound() {
     // An image that is pinned for the day when the line is down must not lose its tag, its links or its mark to a
     // repository's ten thousand builds (issue 7, threat R1).
-    let limits = Limits {
-        links: 100,
-        repository_tags: 20,
-        classes: 2,
-        tags: 50,
-        public: 10,
-    };
-    let (_folder, _, records) = bounded(limits);
+    let (_folder, _, records) = bounded(FEW);
     let (builds, stranger) = (name("a.example/builds"), name("a.example/stranger"));
     let release = tag("release");
     for pinned in 0..5 {

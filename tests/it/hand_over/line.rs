@@ -11,10 +11,11 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use crate::admin::{ask, json, scraped, socket};
-use crate::cache::support::Cached;
+use crate::cache::support::{Cached, REPOSITORY};
 use crate::support::{
     app::{Builder as AppBuilder, TestApp},
-    stub::StubRegistry,
+    image::{Content, Image},
+    stub::{Fault, Gate, On, StubRegistry},
     within,
 };
 
@@ -31,6 +32,20 @@ impl Line {
     pub async fn before(stub: StubRegistry, config: &str) -> Self {
         let config = config.to_owned();
         Self::built(stub, move |app| app.config(&config)).await
+    }
+
+    /// Before a registry whose image's first layer stops at the gate, once.
+    pub async fn stopping(image: Image, gate: &Gate, config: &str) -> (Self, Content) {
+        let layer = image.layer_blobs()[0].clone();
+        let stub = StubRegistry::builder()
+            .image(REPOSITORY, "7", image)
+            .start()
+            .await;
+        stub.fault(
+            On::get(&format!("*/blobs/{}", layer.digest)).first(1),
+            Fault::Body(gate.clone()),
+        );
+        (Self::before(stub, config).await, layer)
     }
 
     /// With whatever else the first is told. The program is a link, as in an installation of several versions.

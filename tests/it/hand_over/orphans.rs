@@ -7,24 +7,15 @@ use crate::cache::support::{REPOSITORY, TAG, blob_path, image_of};
 use crate::support::{
     client::Request,
     image::{Content, sha256},
-    stub::{Fault, Gate, On, StubRegistry},
+    stub::{Gate, StubRegistry},
     within,
 };
 
 /// A line whose first process has handed over, and is kept by a pull that waits for the gate.
 async fn kept_by_a_pull() -> (Line, crate::support::client::Open, Content, Gate) {
     let image = image_of(950, &[2_000_000, 100_000]);
-    let layer = image.layer_blobs()[0].clone();
     let gate = Gate::after(500_000);
-    let stub = StubRegistry::builder()
-        .image(REPOSITORY, "7", image)
-        .start()
-        .await;
-    stub.fault(
-        On::get(&format!("*/blobs/{}", layer.digest)).first(1),
-        Fault::Body(gate.clone()),
-    );
-    let mut line = Line::before(stub, "[limits]\ndrain = \"1s\"").await;
+    let (mut line, layer) = Line::stopping(image, &gate, "[limits]\ndrain = \"1s\"").await;
     let mut open = Request::get(blob_path(&layer)).open(line.app().addr()).await;
     within("the layer's beginning", open.read(100_000)).await;
     line.hand_over().await;

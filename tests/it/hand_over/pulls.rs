@@ -5,7 +5,7 @@ use crate::cache::support::{REPOSITORY, TAG, blob_path, eventually, image_of, wo
 use crate::support::{
     client::Request,
     image::{Content, sha256},
-    stub::{Fault, Gate, On, StubRegistry},
+    stub::{Gate, StubRegistry},
     within,
 };
 
@@ -14,17 +14,9 @@ const MIB: usize = 1 << 20;
 /// A registry with one image, whose largest layer stops in its middle until the gate is opened.
 async fn slow(config: &str) -> (Line, Content, Gate) {
     let image = image_of(900, &[64 * MIB, 300_000]);
-    let layer = image.layer_blobs()[0].clone();
     let gate = Gate::after(5 * MIB);
-    let stub = StubRegistry::builder()
-        .image(REPOSITORY, "7", image)
-        .start()
-        .await;
-    stub.fault(
-        On::get(&format!("*/blobs/{}", layer.digest)).first(1),
-        Fault::Body(gate.clone()),
-    );
-    (Line::before(stub, config).await, layer, gate)
+    let (line, layer) = Line::stopping(image, &gate, config).await;
+    (line, layer, gate)
 }
 
 #[tokio::test]

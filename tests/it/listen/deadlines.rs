@@ -5,6 +5,7 @@ use std::time::Duration;
 use docxy::listen::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Server, describe, get_http2, http2, read_to_end, read_until, scripted};
@@ -124,9 +125,8 @@ async fn an_idle_http2_connection_is_told_and_closed() {
     assert!((75..=80).contains(&seconds), "{seconds} s");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_http2_peer_that_does_not_answer_pings_is_gone() {
-    // An operator: a client whose machine vanished during a pull does not hold its request for hours.
+/// A client whose request is being answered, and what sends the answer's pieces.
+async fn asked_over_http2() -> (Server, TcpStream, mpsc::UnboundedSender<&'static str>) {
     let (service, mut requests) = scripted();
     let server = Server::plain(Config::default(), service);
     let mut stream = server.connect().await;
@@ -134,7 +134,14 @@ async fn an_http2_peer_that_does_not_answer_pings_is_gone() {
         .write_all(&[PREFACE, EMPTY_SETTINGS, GET].concat())
         .await
         .unwrap();
-    let _pieces = requests.recv().await.unwrap();
+    let pieces = requests.recv().await.unwrap();
+    (server, stream, pieces)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_does_not_answer_pings_is_gone() {
+    // An operator: a client whose machine vanished during a pull does not hold its request for hours.
+    let (_server, stream, _pieces) = asked_over_http2().await;
     let config = Config::default();
     let expected = (config.http2_ping_interval + config.http2_ping_timeout).as_secs();
     let seconds = seconds_until_closed(stream, b"").await;
@@ -225,14 +232,7 @@ async fn a_client_that_takes_little_is_kept() {
 async fn an_http2_client_that_takes_little_is_kept() {
     // A person on a bad line again: docxy's PING stands behind megabytes in the kernel's buffers, and is answered when they
     // have been read.
-    let (service, mut requests) = scripted();
-    let server = Server::plain(Config::default(), service);
-    let mut stream = server.connect().await;
-    stream
-        .write_all(&[PREFACE, EMPTY_SETTINGS, GET].concat())
-        .await
-        .unwrap();
-    let pieces = requests.recv().await.unwrap();
+    let (_server, mut stream, pieces) = asked_over_http2().await;
     let mut frames = Vec::new();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_mins(4)).await;
